@@ -1,0 +1,79 @@
+"""Metres on the ground, whatever the CRS."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+from pyproj import CRS, Geod, Transformer
+
+from geoseg.errors import GridError
+from geoseg.grid.geobox import GeoBox
+
+__all__ = ["GroundResolution", "ground_resolution", "model_grid"]
+
+_GEOD = Geod(ellps="WGS84")
+
+
+@dataclass(frozen=True, slots=True)
+class GroundResolution:
+    """Size of a pixel on the ground, in metres, at a scene's centre."""
+
+    across: float
+    """Metres from one column to the next."""
+    down: float
+    """Metres from one row to the next."""
+
+    @property
+    def mean(self) -> float:
+        """Geometric mean of both, in metres."""
+        return math.sqrt(self.across * self.down)
+
+
+@lru_cache(maxsize=64)
+def _to_longitude_latitude(crs: str) -> Transformer:
+    return Transformer.from_crs(CRS.from_user_input(crs), CRS.from_epsg(4326), always_xy=True)
+
+
+def ground_resolution(box: GeoBox) -> GroundResolution:
+    """Geodesic size of the centre pixel: EPSG:3857 by cos(latitude), degrees and feet by their length.
+
+    Args:
+        box: any grid whose CRS PROJ can take to longitude and latitude.
+
+    Raises:
+        GridError: the centre pixel has no longitude and latitude in this CRS.
+    """
+    col, row = box.width / 2, box.height / 2
+    ends = [box.transform @ end for end in ((col, row), (col + 1, row), (col, row + 1))]
+    lons, lats = _to_longitude_latitude(box.crs).transform([x for x, _ in ends], [y for _, y in ends])
+    if not all(map(math.isfinite, (*lons, *lats))):
+        raise GridError(f"the scene's centre {ends[0]} has no longitude and latitude in {box.crs[:60]}")
+    across = _GEOD.inv(lons[0], lats[0], lons[1], lats[1])[2]
+    down = _GEOD.inv(lons[0], lats[0], lons[2], lats[2])[2]
+    if not (across > 0 and down > 0):
+        raise GridError(f"the scene's pixels have no size on the ground in {box.crs[:60]}")
+    return GroundResolution(across, down)
+
+
+def model_grid(box: GeoBox, resolution: float, tolerance: float = 0.0) -> GeoBox:
+    """The grid a network of a given ground resolution sees: same CRS, origin and footprint.
+
+    Args:
+        box: the scene's grid.
+        resolution: ground resolution that the network was trained for, in metres.
+        tolerance: relative difference within which the scene's own pixels are used unchanged, per axis.
+
+    Returns:
+        ``box`` itself within the tolerance; otherwise the footprint cut into the whole number of pixels
+        nearest to the resolution.
+    """
+    ground = ground_resolution(box)
+    factors = ground.down / resolution, ground.across / resolution
+    if all(1 / (1 + tolerance) - 1e-9 <= factor <= 1 + tolerance + 1e-9 for factor in factors):
+        return box
+    height, width = (
+        max(1, round(n * factor)) for n, factor in zip(box.shape, factors, strict=True)
+    )
+    return box.zoom(height, width)

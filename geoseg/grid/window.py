@@ -1,0 +1,91 @@
+"""A rectangle of pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from geoseg.errors import GridError
+
+__all__ = ["Window"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """A half-open rectangle of pixels: rows ``[row, row + height)``, columns ``[col, col + width)``.
+
+    Rows and columns may be negative or reach past a scene's edge: such a window asks for padding.
+
+    Raises:
+        GridError: height or width is not positive.
+
+    >>> Window(0, 0, 4, 4).intersect(Window(2, 3, 4, 4))
+    Window(row=2, col=3, height=2, width=1)
+    """
+
+    row: int
+    """First row (pixels, from the top)."""
+    col: int
+    """First column (pixels, from the left)."""
+    height: int
+    """Rows, at least 1."""
+    width: int
+    """Columns, at least 1."""
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise GridError(f"a window needs at least 1×1 pixel, got {self.height}×{self.width}")
+
+    @property
+    def row_stop(self) -> int:
+        """First row below the window."""
+        return self.row + self.height
+
+    @property
+    def col_stop(self) -> int:
+        """First column right of the window."""
+        return self.col + self.width
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(height, width)`` in pixels."""
+        return self.height, self.width
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return self.height * self.width
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """``(rows, columns)`` slices of an array whose origin is pixel (0, 0); not for negative origins."""
+        return slice(self.row, self.row_stop), slice(self.col, self.col_stop)
+
+    def shift(self, rows: int, cols: int) -> Window:
+        """The same rectangle, moved."""
+        return Window(self.row + rows, self.col + cols, self.height, self.width)
+
+    def relative_to(self, other: Window) -> Window:
+        """The same pixels, counted from the other window's first pixel."""
+        return self.shift(-other.row, -other.col)
+
+    def pad(self, pixels: int) -> Window:
+        """The window grown by a margin on all four sides."""
+        return Window(
+            self.row - pixels, self.col - pixels, self.height + 2 * pixels, self.width + 2 * pixels
+        )
+
+    def contains(self, other: Window) -> bool:
+        """Whether every pixel of the other window is in this one."""
+        return (
+            self.row <= other.row
+            and self.col <= other.col
+            and self.row_stop >= other.row_stop
+            and self.col_stop >= other.col_stop
+        )
+
+    def intersect(self, other: Window) -> Window | None:
+        """The pixels in both windows, or None where there are none."""
+        row, col = max(self.row, other.row), max(self.col, other.col)
+        height = min(self.row_stop, other.row_stop) - row
+        width = min(self.col_stop, other.col_stop) - col
+        return Window(row, col, height, width) if height > 0 and width > 0 else None
