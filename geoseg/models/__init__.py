@@ -1,1 +1,1 @@
-"""geoseg.models."""
+"""Torch only: one module per network family, the registry, bundles, the predictor."""

@@ -1,0 +1,259 @@
+"""MiniNet: multi-scale depthwise features in a hundred or two hundred thousand weights.
+
+Source: Liu et al., "Efficient Multi-Scale Feature Extraction for Lightweight Semantic Segmentation",
+Chinese Journal of Computers 2022. Where the paper is silent, the choice here is one that reproduces all its
+published parameter and operation counts (Tables 1, 2 and 4).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own name for it
+
+from geoseg.models.network import Network, Span, init_he
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Activation", "MiniNet"]
+
+Activation = Literal["prelu", "relu"]
+
+_BRANCHES = (0, 3, 4, 4)
+"""Depthwise branches of a block, per stage; the first stage has plain residual blocks."""
+_CAPS = (32, 64, 128)
+"""Widest decoder level at 1/2, 1/4, 1/8: only the wide rows of Table 2(g) reach them."""
+_DECODER_BRANCHES = 2
+
+
+def _activation(kind: Activation, channels: int) -> nn.Module:
+    return nn.PReLU(channels) if kind == "prelu" else nn.ReLU(inplace=True)
+
+
+def _conv1(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 1, bias=False)
+
+
+def _upsample(features: Tensor, size: Sequence[int]) -> Tensor:
+    # Corners are not aligned: a value must not depend on where its tile lies or how large it is.
+    return F.interpolate(features, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+class _Down(nn.Module):
+    """SPP: max pool ‖ strided convolution, concatenated to ``outputs`` channels, then BN and activation.
+
+    The pool branch is there only where the stage widens (``pool`` and ``inputs < outputs``). The convolution
+    is 3×3 in the first stage, later 1×1 followed by a depthwise 5×5.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, first: bool, pool: bool, activation: Activation) -> None:
+        super().__init__()
+        self.pool = nn.MaxPool2d(2, ceil_mode=True) if pool and inputs < outputs else None
+        width = outputs - inputs if self.pool is not None else outputs
+        if first:
+            self.conv = nn.Sequential(nn.Conv2d(inputs, width, 3, 2, 1, bias=False))
+        else:
+            depthwise = nn.Conv2d(width, width, 5, 2, 2, groups=width, bias=False)
+            self.conv = nn.Sequential(_conv1(inputs, width), depthwise)
+        self.norm = nn.BatchNorm2d(outputs)
+        self.activation = _activation(activation, outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, ⌈H/2⌉, ⌈W/2⌉)."""
+        branch = self.conv(features)
+        if self.pool is not None:
+            branch = torch.cat([self.pool(features), branch], 1)
+        output: Tensor = self.activation(self.norm(branch))
+        return output
+
+
+class _Pyramid(nn.Module):
+    """1×1 convolution, then the sum of depthwise 3×3 convolutions with dilations 1, 2, 4 …, then BN."""
+
+    def __init__(self, inputs: int, outputs: int, branches: int) -> None:
+        super().__init__()
+        self.conv = _conv1(inputs, outputs)
+        self.branches = nn.ModuleList(
+            nn.Conv2d(outputs, outputs, 3, padding=2**k, dilation=2**k, groups=outputs, bias=False)
+            for k in range(branches)
+        )
+        self.norm = nn.BatchNorm2d(outputs)
+
+    def forward(self, features: Tensor, residual: Tensor | None = None) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, H, W); the residual is added before BN."""
+        squeezed = self.conv(features)
+        total: Tensor = self.branches[0](squeezed)
+        for branch in list(self.branches)[1:]:
+            total = total + branch(squeezed)
+        output: Tensor = self.norm(total if residual is None else total + residual)
+        return output
+
+
+class _Plain(nn.Module):
+    """3×3 convolution, then BN: the first stage's block."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, features: Tensor, residual: Tensor | None = None) -> Tensor:
+        """(N, channels, H, W) to the same; the residual is added before BN."""
+        output = self.conv(features)
+        normed: Tensor = self.norm(output if residual is None else output + residual)
+        return normed
+
+
+class _Block(nn.Module):
+    """A body with its short residual, then the activation."""
+
+    def __init__(self, body: nn.Module, channels: int, *, short: bool, activation: Activation) -> None:
+        super().__init__()
+        self.body = body
+        self.short = short
+        self.activation = _activation(activation, channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, channels, H, W) to the same."""
+        output: Tensor = self.activation(self.body(features, features if self.short else None))
+        return output
+
+
+class _Long(nn.Module):
+    """Residual over a whole stage: activation(BN(BN(1×1(first)) + last))."""
+
+    def __init__(self, channels: int, activation: Activation) -> None:
+        super().__init__()
+        self.conv = _conv1(channels, channels)
+        self.inner = nn.BatchNorm2d(channels)
+        self.norm = nn.BatchNorm2d(channels)
+        self.activation = _activation(activation, channels)
+
+    def forward(self, first: Tensor, last: Tensor) -> Tensor:
+        """Output of the stage's downsampling and of its last block, (N, channels, H, W) each."""
+        output: Tensor = self.activation(self.norm(self.inner(self.conv(first)) + last))
+        return output
+
+
+class _Stage(nn.Module):
+    def __init__(self, down: nn.Module, blocks: nn.Sequential, long: nn.Module | None) -> None:
+        super().__init__()
+        self.down, self.blocks, self.long = down, blocks, long
+
+    def forward(self, features: Tensor) -> Tensor:
+        first = self.down(features)
+        last: Tensor = self.blocks(first)
+        return last if self.long is None else self.long(first, last)
+
+
+class _Raise(nn.Module):
+    """A decoder level: activation(BN(1×1(encoder's)) + pyramid(upsampled deeper level))."""
+
+    def __init__(self, width: int, deeper: int, outputs: int, activation: Activation) -> None:
+        super().__init__()
+        self.lateral = nn.Sequential(_conv1(width, outputs), nn.BatchNorm2d(outputs))
+        self.top = _Pyramid(deeper, outputs, _DECODER_BRANCHES)
+        self.activation = _activation(activation, outputs)
+
+    def forward(self, features: Tensor, deeper: Tensor) -> Tensor:
+        """Encoder's map at this level and decoder's map one level deeper to this level's map."""
+        lateral = self.lateral(features)
+        output: Tensor = self.activation(lateral + self.top(_upsample(deeper, lateral.shape[-2:])))
+        return output
+
+
+class MiniNet(Network):
+    """Four stages at 1/2 … 1/16, a light decoder back to 1/2, bilinear upsampling to the input's size.
+
+    Args:
+        bands: input channels.
+        classes: output channels.
+        widths: channels of the four stages; #1 is (16, 32, 64, 64), #2 (16, 32, 64, 96).
+        blocks: blocks of the four stages; #1 is (2, 2, 3, 4), #2 (2, 2, 3, 10).
+        activation: with a slope per channel, or plain (Table 2(f)).
+        pool: whether downsampling keeps its pool branch (Table 2(c)).
+        short: whether blocks have their residual (Table 2(b)).
+        long: whether stages have their residual (Table 2(b)).
+        auxiliary: with heads at 1/16, 1/8 and 1/4 for deep supervision; they speak in training mode only,
+            are the last modules built, and without them the rest has the same state.
+    """
+
+    alignment = 16
+
+    def __init__(
+        self,
+        bands: int,
+        classes: int,
+        *,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        activation: Activation = "prelu",
+        pool: bool = True,
+        short: bool = True,
+        long: bool = True,
+        auxiliary: bool = False,
+    ) -> None:
+        super().__init__()
+        self.bands, self.classes = bands, classes
+        self._blocks = tuple(blocks)
+        self.stages = nn.ModuleList()
+        for k, (width, count, branches) in enumerate(zip(widths, blocks, _BRANCHES, strict=True)):
+            inputs = widths[k - 1] if k else bands
+            bodies = (_Pyramid(width, width, branches) if branches else _Plain(width) for _ in range(count))
+            self.stages.append(
+                _Stage(
+                    _Down(inputs, width, first=not k, pool=pool, activation=activation),
+                    nn.Sequential(*(_Block(b, width, short=short, activation=activation) for b in bodies)),
+                    _Long(width, activation) if long else None,
+                )
+            )
+        levels = [*(min(d, cap) for d, cap in zip(widths[1:], _CAPS, strict=True)), widths[-1]]
+        self.decoder = nn.ModuleList(
+            _Raise(widths[k], levels[k + 1], levels[k], activation) for k in range(len(_CAPS))
+        )
+        self.head = nn.Conv2d(levels[0], classes, 1)
+        init_he(self)
+        self.auxiliary = nn.ModuleList()
+        if auxiliary:
+            self.auxiliary.extend(nn.Conv2d(width, classes, 1) for width in levels[1:])
+            init_he(self.auxiliary)
+
+    def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Float (N, bands, H, W) to logits (N, classes, H, W).
+
+        In training mode with ``auxiliary``: a tuple of four, from the decoder at 1/2, 1/4, 1/8 and from the
+        last stage at 1/16 (the paper weighs them 1, 0.4, 0.4, 0.4).
+        """
+        size = pixels.shape[-2:]
+        features = pixels
+        encoded: list[Tensor] = []
+        for stage in self.stages:
+            features = stage(features)
+            encoded.append(features)
+        decoded = [encoded.pop()]
+        for level in reversed(self.decoder):
+            decoded.append(level(encoded.pop(), decoded[-1]))
+        decoded.reverse()
+        logits = _upsample(self.head(decoded[0]), size)
+        if not (self.training and len(self.auxiliary)):
+            return logits
+        others = zip(self.auxiliary, decoded[1:], strict=True)
+        return (logits, *(_upsample(head(features), size) for head, features in others))
+
+    def reach(self, span: Span) -> Span:
+        """See :meth:`Network.reach`."""
+        decoder_reach = 2 ** (_DECODER_BRANCHES - 1)
+        spans = [span.bilinear()]
+        for _ in self.decoder:
+            spans.append(spans[-1].widen(decoder_reach).bilinear())
+        needed = spans.pop()
+        for k in range(len(_BRANCHES) - 1, -1, -1):
+            block_reach = 2 ** (_BRANCHES[k] - 1) if _BRANCHES[k] else 1
+            inside = needed.widen(self._blocks[k] * block_reach)
+            needed = inside.strided(2 if k else 1).join(inside.halved())
+            if k:
+                needed = needed.join(spans.pop())
+        return needed
