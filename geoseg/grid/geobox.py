@@ -36,7 +36,7 @@ class GeoBox:
         if self.height < 1 or self.width < 1:
             raise GridError(f"a grid needs at least 1×1 pixel, got {self.height}×{self.width}")
         if not all(map(math.isfinite, self.transform[:6])) or self.transform.determinant == 0:
-            raise GridError(f"the transform {tuple(self.transform[:6])} maps pixels onto a line or to infinity")
+            raise GridError(f"the transform {tuple(self.transform[:6])} maps pixels to a line or to infinity")
         if not self.crs:
             raise GridError("a grid needs a CRS")
 

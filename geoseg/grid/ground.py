@@ -73,7 +73,5 @@ def model_grid(box: GeoBox, resolution: float, tolerance: float = 0.0) -> GeoBox
     factors = ground.down / resolution, ground.across / resolution
     if all(1 / (1 + tolerance) - 1e-9 <= factor <= 1 + tolerance + 1e-9 for factor in factors):
         return box
-    height, width = (
-        max(1, round(n * factor)) for n, factor in zip(box.shape, factors, strict=True)
-    )
+    height, width = (max(1, round(n * factor)) for n, factor in zip(box.shape, factors, strict=True))
     return box.zoom(height, width)

@@ -70,9 +70,7 @@ class Window:
 
     def pad(self, pixels: int) -> Window:
         """The window grown by a margin on all four sides."""
-        return Window(
-            self.row - pixels, self.col - pixels, self.height + 2 * pixels, self.width + 2 * pixels
-        )
+        return Window(self.row - pixels, self.col - pixels, self.height + 2 * pixels, self.width + 2 * pixels)
 
     def contains(self, other: Window) -> bool:
         """Whether every pixel of the other window is in this one."""

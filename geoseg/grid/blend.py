@@ -1,0 +1,78 @@
+"""Blend weights that are a partition of unity, known before any prediction.
+
+Each axis has 1-D weights ``raw / Σ raw``; a window's 2-D weight is the outer product of two. Crop, mean,
+triangle and hann are only different ``raw``. The stitched scene is ``Σ weight · logits``: no weight raster,
+no final division, no special case at the scene's edges.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.errors import GridError
+from geoseg.grid.tiling import Axis
+
+__all__ = ["BLENDS", "AxisWeights", "Blend"]
+
+Blend = Literal["crop", "mean", "triangle", "hann"]
+BLENDS: tuple[Blend, ...] = get_args(Blend)
+
+Float32 = npt.NDArray[np.float32]
+
+
+def _raw(axis: Axis, blend: Blend) -> npt.NDArray[np.float64]:
+    """Positive weights over one window (float64, ``(window,)``); zero where the window has no say."""
+    size, overlap = axis.window, 2 * axis.halo
+    if blend == "crop" or overlap == 0:
+        raw = np.zeros(size)
+        raw[axis.halo : size - axis.halo] = 1.0
+        return raw
+    # Pixel centres lie half a pixel inside, so that the weight never vanishes on a covered pixel.
+    inside = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5)
+    ramp = np.minimum(inside / overlap, 1.0)
+    match blend:
+        case "mean":
+            return np.ones(size)
+        case "triangle":
+            return ramp
+        case "hann":
+            return np.asarray(np.sin(0.5 * np.pi * ramp) ** 2)
+
+
+class AxisWeights:
+    """Weights of every window along one axis.
+
+    Law: at each pixel of the axis the weights of the windows that cover it sum to one (to 1e-6 in float32;
+    exactly 1.0 where one window covers it).
+
+    Raises:
+        GridError: more than two windows would overlap, which the stitching does not allow.
+    """
+
+    def __init__(self, axis: Axis, blend: Blend) -> None:
+        if blend != "crop" and axis.stride < 2 * axis.halo and len(axis) > 1:
+            raise GridError(
+                f"blending with a halo of {axis.halo} px needs windows of at least {4 * axis.halo} px, "
+                f"got {axis.window}; enlarge the window, reduce the halo or blend by crop"
+            )
+        self.axis = axis
+        self.blend = blend
+        self._raw = _raw(axis, blend)
+        total = np.zeros(axis.length)
+        for index in range(len(axis)):
+            lo, hi = axis.support(index)
+            total[lo:hi] += self._raw[lo - axis.start(index) : hi - axis.start(index)]
+        self._total = total
+
+    def support(self, index: int) -> tuple[int, int]:
+        """Half-open interval of the scene on which a window has any weight."""
+        return self.axis.core(index) if self.blend == "crop" else self.axis.support(index)
+
+    def weights(self, index: int) -> Float32:
+        """A window's weights over its support (float32, 1-D)."""
+        lo, hi = self.support(index)
+        start = self.axis.start(index)
+        return (self._raw[lo - start : hi - start] / self._total[lo:hi]).astype(np.float32)

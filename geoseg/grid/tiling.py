@@ -1,0 +1,154 @@
+"""Overlapping windows on the network's alignment grid, and the bands of rows that tasks compute.
+
+One axis of a scene, cut with stride S and halo h (``·`` is context, reflected past the scene's edges)::
+
+    scene            |0 . . . . . . . . . . . . . . . N|
+    window 0     ····[ core 0  ]····
+    window 1               ····[ core 1  ]····
+    window 2                         ····[ core 2  ]····
+
+Every window has the same size ``S + 2h`` and starts at ``k·S - h``: with S and h multiples of the
+network's alignment, all windows sample the same phase of its strides, so that neighbours agree on what
+they share. The last window reaches past the scene's edge rather than being pushed back into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from geoseg.errors import GridError
+from geoseg.grid.window import Window
+
+__all__ = ["Axis", "Band", "TileGrid", "tile_grid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Windows along one axis.
+
+    Laws: cores partition ``[0, length)``; starts differ by a multiple of the alignment.
+
+    Raises:
+        GridError: the numbers do not fit together.
+    """
+
+    length: int
+    """Pixels of the scene along this axis."""
+    stride: int
+    """Pixels from one window to the next, a multiple of the alignment."""
+    halo: int
+    """Context on each side, a multiple of the alignment."""
+    alignment: int = 1
+    """2 to the number of times the network halves its input."""
+
+    def __post_init__(self) -> None:
+        if self.length < 1 or self.stride < 1 or self.halo < 0 or self.alignment < 1:
+            raise GridError(
+                f"an axis needs length, stride, alignment ≥ 1 and halo ≥ 0, got {self.length}, "
+                f"{self.stride}, {self.alignment}, {self.halo}"
+            )
+        if self.stride % self.alignment or self.halo % self.alignment:
+            raise GridError(
+                f"stride {self.stride} and halo {self.halo} px must be multiples of the network's "
+                f"alignment of {self.alignment} px"
+            )
+
+    def __len__(self) -> int:
+        return (self.length + self.stride - 1) // self.stride
+
+    @property
+    def window(self) -> int:
+        """Size of every window: stride + 2 × halo."""
+        return self.stride + 2 * self.halo
+
+    def start(self, index: int) -> int:
+        """First pixel of a window; negative where it reaches past the scene's first edge."""
+        return index * self.stride - self.halo
+
+    def core(self, index: int) -> tuple[int, int]:
+        """Half-open interval of the scene that a window is nearest to."""
+        return index * self.stride, min((index + 1) * self.stride, self.length)
+
+    def support(self, index: int) -> tuple[int, int]:
+        """Half-open interval of the scene that a window covers."""
+        start = self.start(index)
+        return max(start, 0), min(start + self.window, self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Consecutive rows of windows over the scene's whole width: what one task computes."""
+
+    index: int
+    """Number of the band, from the top."""
+    first: int
+    """First window row."""
+    stop: int
+    """Window row after the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileGrid:
+    """The windows of a scene: the product of two axes."""
+
+    rows: Axis
+    """Windows from top to bottom."""
+    cols: Axis
+    """Windows from left to right."""
+
+    def __len__(self) -> int:
+        return len(self.rows) * len(self.cols)
+
+    def window(self, row: int, col: int) -> Window:
+        """The window of a row and a column of windows, in scene pixels; may reach past the edges."""
+        return Window(self.rows.start(row), self.cols.start(col), self.rows.window, self.cols.window)
+
+    @property
+    def windows(self) -> Iterator[Window]:
+        """All windows in row-major order."""
+        return (self.window(row, col) for row in range(len(self.rows)) for col in range(len(self.cols)))
+
+    @property
+    def overhead(self) -> float:
+        """Pixels computed per pixel of the scene."""
+        return len(self) * self.rows.window * self.cols.window / (self.rows.length * self.cols.length)
+
+    def bands(self, rows_per_band: int) -> tuple[Band, ...]:
+        """The window rows cut into bands; every row is in exactly one."""
+        count = len(self.rows)
+        return tuple(
+            Band(number, first, min(first + rows_per_band, count))
+            for number, first in enumerate(range(0, count, rows_per_band))
+        )
+
+
+def _axis(length: int, window: int, halo: int, alignment: int) -> Axis:
+    # Windows of equal size that just cover the scene: a window of 1024 px on a scene of 1100 px would
+    # compute almost twice what two of 640 px do.
+    largest = (window - 2 * halo) // alignment * alignment
+    if largest < alignment:
+        raise GridError(
+            f"a window of {window} px leaves nothing between two halos of {halo} px at an alignment of "
+            f"{alignment} px; use a window of at least {2 * halo + alignment} px"
+        )
+    count = -(-length // largest)
+    stride = -(-length // (count * alignment)) * alignment
+    return Axis(length, stride, halo, alignment)
+
+
+def tile_grid(shape: tuple[int, int], window: int, halo: int, alignment: int) -> TileGrid:
+    """Windows of at most the given size, all equal, that cover a scene with the least surplus.
+
+    Args:
+        shape: ``(height, width)`` of the scene in pixels.
+        window: largest window side, in pixels.
+        halo: context on each side, in pixels; rounded up to the alignment.
+        alignment: the network's alignment, in pixels.
+
+    Raises:
+        GridError: the window leaves nothing between its halos.
+    """
+    halo = -(-halo // alignment) * alignment
+    height, width = shape
+    return TileGrid(_axis(height, window, halo, alignment), _axis(width, window, halo, alignment))
