@@ -7,6 +7,7 @@ no final division, no special case at the scene's edges.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from geoseg.errors import GridError
 from geoseg.grid.tiling import Axis
 
-__all__ = ["BLENDS", "AxisWeights", "Blend"]
+__all__ = ["BLENDS", "AxisWeights", "Blend", "axis_weights"]
 
 Blend = Literal["crop", "mean", "triangle", "hann"]
 BLENDS: tuple[Blend, ...] = get_args(Blend)
@@ -76,3 +77,9 @@ class AxisWeights:
         lo, hi = self.support(index)
         start = self.axis.start(index)
         return (self._raw[lo - start : hi - start] / self._total[lo:hi]).astype(np.float32)
+
+
+@lru_cache(maxsize=32)
+def axis_weights(axis: Axis, blend: Blend) -> AxisWeights:
+    """The weights of an axis, computed once per process."""
+    return AxisWeights(axis, blend)

@@ -1,0 +1,107 @@
+"""The probability store: quantised once, and everything decided from it.
+
+A stored value is ``round(200 · p)`` as uint8 (scale 1/200), 255 where the scene has no data. Classes and
+polygons are functions of the store alone, so that every tool that reads it decides alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["NODATA", "SCALE", "StoreLayout"]
+
+NODATA = 255
+"""Value of a pixel without data, in the store and in the class raster."""
+SCALE = 200
+"""Stored value of probability 1."""
+
+Float32 = npt.NDArray[np.float32]
+UInt8 = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLayout:
+    """Which bands the store has, and how classes follow from them.
+
+    A network with two classes, one of them background, stores the other's probability alone: one band,
+    decided by the threshold. Any other network stores one band per class and the largest decides; of equal
+    values the lowest class id.
+    """
+
+    classes: int
+    """Channels of the logits; class ids are 0 … classes - 1."""
+    background: int | None
+    """Id of the background class, or None."""
+    threshold: float = 0.5
+    """Probability from which a pixel is foreground (two classes with a background only)."""
+
+    @property
+    def binary(self) -> bool:
+        """Whether one class stands against a background."""
+        return self.classes == 2 and self.background is not None  # noqa: PLR2004 - two classes
+
+    @property
+    def bands(self) -> tuple[int, ...]:
+        """Class id of each band of the store."""
+        ids = range(self.classes)
+        return tuple(i for i in ids if i != self.background) if self.binary else tuple(ids)
+
+    def quantise(self, logits: Float32) -> UInt8:
+        """Softmax, quantised.
+
+        Args:
+            logits: float32 (classes, height, width), NaN where the scene has no data.
+
+        Returns:
+            uint8 (bands, height, width).
+        """
+        empty = np.isnan(logits[0])
+        # Any finite value will do for the empty pixels: the last line marks them.
+        shifted = np.where(empty, np.float32(0), logits - logits.max(axis=0))
+        raised = np.exp(shifted)
+        probability = raised[list(self.bands)] / raised.sum(axis=0)
+        stored = np.rint(probability * np.float32(SCALE)).astype(np.uint8)
+        stored[:, empty] = NODATA
+        return stored
+
+    def decide(self, stored: UInt8) -> UInt8:
+        """Class ids from the store.
+
+        Args:
+            stored: uint8 (bands, height, width).
+
+        Returns:
+            uint8 (height, width), 255 where the scene has no data.
+        """
+        if self.binary:
+            (foreground,) = self.bands
+            assert self.background is not None
+            least = np.ceil(self.threshold * SCALE - 1e-9)
+            chosen = np.where(stored[0] >= least, foreground, self.background).astype(np.uint8)
+        else:
+            chosen = stored.argmax(axis=0).astype(np.uint8)
+        chosen[stored[0] == NODATA] = NODATA
+        return chosen
+
+    def confidence(self, stored: UInt8, chosen: UInt8) -> UInt8:
+        """Stored probability of the chosen class (uint8, 0 … 200, 255 for no data).
+
+        Args:
+            stored: uint8 (bands, height, width).
+            chosen: uint8 (height, width), from :meth:`decide`.
+        """
+        if self.binary:
+            (foreground,) = self.bands
+            value = np.where(chosen == foreground, stored[0], SCALE - np.minimum(stored[0], SCALE))
+        else:
+            index = np.minimum(chosen, self.classes - 1)[None]
+            value = np.take_along_axis(stored, index, axis=0)[0]
+        return np.where(stored[0] == NODATA, NODATA, value).astype(np.uint8)
+
+    def band_names(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Class name of each band."""
+        return tuple(names[i] for i in self.bands)
