@@ -1,0 +1,158 @@
+"""Where tasks run: a serial executor that defines the meaning, and dask that must agree with it.
+
+A task is a function of one small value and returns a small receipt; its real result is a committed file.
+The driver keeps only a few tasks in flight per slot, so that neither scheduler nor driver grows with the
+archive, and a lost worker costs at most what it was doing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import dask
+from distributed import Client, LocalCluster, as_completed
+
+from geoseg.errors import RunError
+
+__all__ = ["Executor", "ExecutorKind", "Finished", "open_executor"]
+
+ExecutorKind = Literal["serial", "threads", "processes"]
+
+# Each setting and its reason: the defaults hang, blame neighbours or pause for ever (see CONTRIBUTING.md).
+_DASK_SETTINGS: dict[str, Any] = {
+    "distributed.scheduler.allowed-failures": 1,  # a task that kills its worker twice is the culprit
+    "distributed.scheduler.no-workers-timeout": "10 minutes",  # the default waits for ever
+    "distributed.deploy.lost-worker-timeout": "1 hour",  # the default gives up a restarting worker's place
+    "distributed.scheduler.worker-saturation": 1.0,  # queue on the scheduler, not on workers that may die
+    "distributed.worker.memory.target": False,  # inference memory is not dask's to spill
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,  # a pause over memory that dask cannot free never ends
+    "distributed.worker.memory.terminate": 0.95,
+    "distributed.comm.retry.count": 3,
+    "distributed.comm.timeouts.connect": "60 s",
+    "distributed.worker.daemon": True,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finished:
+    """The outcome of one task."""
+
+    key: Any
+    """What the task was submitted under."""
+    value: Any = None
+    """What its function returned."""
+    error: BaseException | None = None
+    """What it raised instead, or what happened to its worker."""
+
+
+class Executor(Protocol):
+    """Runs tasks; the order in which they finish is not promised."""
+
+    slots: int
+    """Tasks that run at the same time."""
+
+    def submit(self, key: Any, function: Callable[[Any], Any], argument: Any) -> None:
+        """Hand a task over; the key comes back with its outcome."""
+
+    def wait(self) -> Finished:
+        """The next outcome; blocks until there is one."""
+
+
+class _Serial:
+    """One task after the other, in this thread: the definition that other executors are tested against."""
+
+    slots = 1
+
+    def __init__(self) -> None:
+        self._queue: deque[tuple[Any, Callable[[Any], Any], Any]] = deque()
+
+    def submit(self, key: Any, function: Callable[[Any], Any], argument: Any) -> None:
+        self._queue.append((key, function, argument))
+
+    def wait(self) -> Finished:
+        key, function, argument = self._queue.popleft()
+        try:
+            return Finished(key, function(argument))
+        except Exception as error:  # noqa: BLE001 - an outcome like any other: the driver decides
+            return Finished(key, error=error)
+
+
+class _Dask:
+    """Tasks on the workers of a dask cluster."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client = client
+        self._name = name
+        self._keys: dict[Any, Any] = {}
+        self._completed = as_completed(raise_errors=False)
+        self._count = 0
+        self.slots = max(1, sum(client.nthreads().values()))
+
+    def submit(self, key: Any, function: Callable[[Any], Any], argument: Any) -> None:
+        # Tuple keys with one prefix form one task group, which is what makes the scheduler queue.
+        self._count += 1
+        future = self._client.submit(
+            function, argument, key=(f"geoseg-{self._name}", self._count), pure=False, retries=0
+        )
+        self._keys[future.key] = key
+        self._completed.add(future)
+
+    def wait(self) -> Finished:
+        future = next(self._completed)
+        key = self._keys.pop(future.key)
+        error = future.exception()
+        # The future is dropped here: results that are held are recomputed when a worker dies.
+        return Finished(key, error=error) if error is not None else Finished(key, future.result())
+
+
+@contextmanager
+def open_executor(
+    kind: ExecutorKind, workers: int, *, scheduler: str | None = None, name: str = "run"
+) -> Iterator[Executor]:
+    """An executor for the length of a ``with`` block.
+
+    Args:
+        kind: ``serial``; ``threads`` or ``processes`` of a local cluster on 127.0.0.1.
+        workers: number of threads or processes.
+        scheduler: address of a running dask scheduler; overrides kind and workers.
+        name: prefix of the task keys.
+
+    Raises:
+        RunError: no scheduler answers, or it has no workers.
+    """
+    if scheduler is None and kind == "serial":
+        yield _Serial()
+        return
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set(_DASK_SETTINGS))
+        if scheduler is not None:
+            try:
+                client = stack.enter_context(Client(scheduler, timeout="20 s"))
+            except (OSError, ValueError) as error:
+                raise RunError(
+                    f"no dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler` "
+                    "or leave --scheduler out"
+                ) from error
+        else:
+            processes = kind == "processes"
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=workers if processes else 1,
+                    threads_per_worker=1 if processes else workers,
+                    processes=processes,
+                    host="127.0.0.1" if processes else None,  # threads talk in process, no port at all
+                    dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                )
+            )
+            client = stack.enter_context(Client(cluster))
+        if not client.nthreads():
+            raise RunError(f"the dask scheduler at {scheduler} has no workers; start some with `dask worker`")
+        yield _Dask(client, f"{name}-{os.getpid()}")
