@@ -1,0 +1,302 @@
+"""The workflow: which scenes, which model, how, and what comes out. Values only; nothing is opened."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic.json_schema import GenerateJsonSchema
+
+from geoseg.recipe.scene import Trust
+from geoseg.recipe.units import Area, Pixels, Quantity, Size
+from geoseg.recipe.words import did_you_mean
+
+__all__ = [
+    "LAYER_NAME",
+    "NAME_LENGTH",
+    "Auto",
+    "Compute",
+    "Evaluate",
+    "Scenes",
+    "Tiling",
+    "Vectorize",
+    "Workflow",
+    "Write",
+    "workflow_schema",
+]
+
+Auto = Literal["auto"]
+
+LAYER_NAME = re.compile(r"(?!(?i:gpkg|sqlite|rtree)_)[A-Za-z][A-Za-z0-9_]{0,62}")
+"""Layer names that every GeoPackage reader takes: no SQL, no path, no system table."""
+
+NAME_LENGTH = 200
+"""Longest name of a workflow, in characters."""
+
+_BAND_NAME_LENGTH = 64
+
+Q = TypeVar("Q", bound=Quantity)
+
+
+# Fields that are a word or a value have one validator each, so that a mistake is one line.
+
+
+def _word_or_quantity(kind: type[Quantity], *words: str) -> tuple[Any, ...]:
+    """Metadata of a field that is one of a few words or a quantity."""
+
+    def read(given: object) -> object:
+        if isinstance(given, str) and given in words:
+            return given
+        if isinstance(given, str) and not any(letter.isdigit() for letter in given):
+            hint = did_you_mean(given, words)
+            raise ValueError(
+                f"{given!r} is neither {' nor '.join(words)} nor such as {kind.examples[0]}{hint}"
+            )
+        return kind.parse(given)
+
+    schema = {"anyOf": [{"enum": list(words)}, kind.json_schema()]}
+    return BeforeValidator(read), PlainSerializer(str, when_used="json"), WithJsonSchema(schema)
+
+
+def _auto_or_count(given: object) -> object:
+    if given == "auto":
+        return given
+    if isinstance(given, bool) or not isinstance(given, int):
+        hint = did_you_mean(given, ["auto"]) if isinstance(given, str) else ""
+        raise ValueError(f"{given!r} is neither auto nor a whole number{hint}")  # noqa: TRY004 for pydantic
+    if given < 1:
+        raise ValueError(f"must be auto or at least 1, got {given}")
+    return given
+
+
+def _band(given: object) -> object:
+    if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
+        return given
+    if isinstance(given, str) and 0 < len(given) <= _BAND_NAME_LENGTH:
+        return given
+    raise ValueError(f"{given!r} is no band: give its number in the file, from 1, or its name, such as red")
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("is an empty list; name at least one, or leave the key out")
+    twice = next((value for i, value in enumerate(values) if value in values[:i]), None)
+    if twice is not None:
+        raise ValueError(f"names {twice!r} twice")
+    return values
+
+
+def _path(given: str) -> str:
+    if not given.strip():
+        raise ValueError("is empty; give a path")
+    if not given.isprintable():
+        raise ValueError(f"{given!r} holds a control character, so it is no path")
+    return given
+
+
+_COUNT_SCHEMA = WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]})
+_AutoOrCount = Annotated[Auto | int, BeforeValidator(_auto_or_count), _COUNT_SCHEMA]
+_BAND_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "string", "minLength": 1, "maxLength": _BAND_NAME_LENGTH},
+    ]
+}
+_Band = Annotated[int | str, BeforeValidator(_band), WithJsonSchema(_BAND_SCHEMA)]
+_Path = Annotated[StrictStr, AfterValidator(_path)]
+
+
+class _Section(BaseModel):
+    """What every part of a workflow shares: frozen, and a stranger's key is an error."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
+    )
+
+
+class Scenes(_Section):
+    """Which scenes of the catalog, and how their files are read."""
+
+    ids: Annotated[tuple[StrictStr, ...], AfterValidator(_distinct)] | None = None
+    """Ids of the scenes to map; without it, every scene of the catalog."""
+    bands: Annotated[tuple[_Band, ...], AfterValidator(_distinct)] | None = None
+    """Bands to give to the model, by name or by number from 1, in the model's order; without it, the bands
+    whose names the model asks for."""
+    nodata: Annotated[StrictFloat, Field(allow_inf_nan=False)] | None = None
+    """Stored value that means no data, over what files and catalog say. NaN is always invalid."""
+    stretch: tuple[StrictFloat, StrictFloat] | None = None
+    """[low, high]: stored values mapped linearly onto 0..255, for models that expect 8 bits; the same for
+    every scene."""
+    trust: Trust = "catalog"
+    """catalog: plain GeoTIFFs, no side files. local: everything GDAL reads from your own disk (JPEG 2000, VRT
+    mosaics, .ovr, .msk, world files)."""
+
+    @field_validator("stretch")
+    @classmethod
+    def _rising(cls, stretch: tuple[float, float] | None) -> tuple[float, float] | None:
+        if stretch is not None and not -float("inf") < stretch[0] < stretch[1] < float("inf"):
+            raise ValueError(f"must be [low, high] with low below high, got [{stretch[0]}, {stretch[1]}]")
+        return stretch
+
+
+class Tiling(_Section):
+    """How a scene is cut into windows and stitched again. Sizes are in the model's pixels."""
+
+    window: Annotated[Auto | Pixels, *_word_or_quantity(Pixels, "auto")] = "auto"
+    """Side of a window that the network sees, such as 512 px; auto fits it to the memory."""
+    halo: Annotated[Literal["auto", "exact"] | Pixels, *_word_or_quantity(Pixels, "auto", "exact")] = "auto"
+    """Margin of a window whose result is not used. exact: as far as the network sees, so the map does not
+    depend on the windows. auto: the margin measured for the model."""
+    blend: Literal["auto", "crop", "mean", "triangle", "hann"] = "auto"
+    """How overlapping windows join: crop takes the nearest one, the others average with weights."""
+    block: Annotated[Auto | Pixels, *_word_or_quantity(Pixels, "auto")] = "auto"
+    """Side of the block that one task writes, such as 2048 px; it never changes the map."""
+    batch: _AutoOrCount = "auto"
+    """Windows that the network sees at once; it never changes the map."""
+
+    @field_validator("window", "block")
+    @classmethod
+    def _has_pixels(cls, size: Auto | Pixels) -> Auto | Pixels:
+        if isinstance(size, Pixels) and size.count < 1:
+            raise ValueError(f"must be at least 1 px, got {size}")
+        return size
+
+
+class Compute(_Section):
+    """Where the work runs. Nothing here changes the map, except precision and device within rounding."""
+
+    executor: Literal["auto", "serial", "threads", "processes"] = "auto"
+    """serial: one loop in this process. threads, processes: dask on this machine."""
+    workers: _AutoOrCount = "auto"
+    """Number of workers."""
+    scheduler: StrictStr | None = None
+    """Address of a running dask scheduler, such as tcp://10.0.0.1:8786; it replaces the executor."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the network runs."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the network."""
+    threads: Annotated[StrictInt, Field(ge=1)] = 1
+    """Threads inside one worker's network; more than one changes the last bits of a probability."""
+    memory: Size = Size(4, "GB")
+    """Memory that one worker may use."""
+
+    @field_validator("scheduler")
+    @classmethod
+    def _address(cls, scheduler: str | None) -> str | None:
+        if scheduler is not None and not re.fullmatch(r"([a-z]+://)?[^\s/]+:[0-9]+/?", scheduler):
+            raise ValueError(f"{scheduler!r} is no address of a scheduler, such as tcp://10.0.0.1:8786")
+        return scheduler
+
+
+class Vectorize(_Section):
+    """How classes become polygons."""
+
+    mode: Literal["exact"] = "exact"
+    """exact: outlines along the pixels, which rasterize back to the same mask."""
+    threshold: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.5
+    """Probability from which a pixel of a model with one foreground class belongs to it."""
+    layer: Annotated[StrictStr, Field(json_schema_extra={"pattern": "^[A-Za-z][A-Za-z0-9_]{0,62}$"})] = (
+        "polygons"
+    )
+    """Name of the layer, and of the file <layer>.gpkg."""
+    classes: Annotated[tuple[StrictStr, ...], AfterValidator(_distinct)] | None = None
+    """Names of the classes to outline; without it, every class that is not background."""
+    min_area: Area = Area(0, "px")
+    """Smallest polygon to keep, such as 8 m2 or 90 px."""
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _mode(cls, mode: object) -> object:
+        if mode in ("objects", "coverage"):
+            raise ValueError(f"{mode!r} is not available in this version; use 'exact'")
+        return mode
+
+    @field_validator("layer")
+    @classmethod
+    def _layer(cls, layer: str) -> str:
+        if LAYER_NAME.fullmatch(layer) is None:
+            raise ValueError(
+                f"{layer!r} cannot name a layer: a letter, then up to 62 letters, digits or _, "
+                "and not gpkg_…, sqlite_… or rtree_…"
+            )
+        return layer
+
+
+class Write(_Section):
+    """Which rasters are written."""
+
+    probability: Literal["classes", "top"] = "classes"
+    """classes: one band per class. top: one band, the probability of the class that won."""
+    grid: Literal["model", "scene"] = "model"
+    """model: the pixels that the network saw. scene: the pixels of the scene."""
+
+
+class Evaluate(_Section):
+    """What to score the map against."""
+
+    asset: Annotated[StrictStr, Field(min_length=1)]
+    """Key of the label asset in the catalog."""
+
+
+class Workflow(_Section):
+    """One map: scenes of a catalog, a model, and how the result is made and written."""
+
+    model_config = ConfigDict(title="geoseg workflow")
+
+    version: Literal[1] = 1
+    """Version of this format."""
+    name: Annotated[
+        StrictStr, Field(min_length=1, max_length=NAME_LENGTH, default_factory=lambda: "workflow")
+    ]
+    """Name of the workflow; without it, the file's name."""
+    catalog: _Path
+    """STAC catalog with the scenes: an item, a collection, a catalog or an item collection, on local disk."""
+    model: _Path
+    """A shipped model's name, or the path of a bundle (a path has a / in it: ./mine)."""
+    output: _Path | None = None
+    """Folder of the maps; without it, runs/<name> in the working directory."""
+    scenes: Scenes = Scenes()
+    """Which scenes, and how they are read."""
+    tiling: Tiling = Tiling()
+    """Windows, halo and blend."""
+    compute: Compute = Compute()
+    """Executor, device and memory."""
+    vectorize: Vectorize | None = Vectorize()
+    """Polygons; null writes none."""
+    write: Write = Write()
+    """Rasters."""
+    evaluate: Evaluate | None = None
+    """Score the map against labels of the catalog; null does not."""
+
+
+class _EditorSchema(GenerateJsonSchema):
+    """Pydantic's schema, with quantities as the text that a file holds and no titles made of key names."""
+
+    def encode_default(self, dft: object) -> object:
+        return str(dft) if isinstance(dft, Quantity) else super().encode_default(dft)
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        del schema
+        return False
+
+
+def workflow_schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of a workflow file, for editors: every key with its description."""
+    schema = Workflow.model_json_schema(schema_generator=_EditorSchema)
+    for model in (schema, *schema["$defs"].values()):
+        for field in model["properties"].values():
+            field["description"] = " ".join(field["description"].split())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
