@@ -8,7 +8,9 @@ part without a valid receipt does not exist.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from geoseg.errors import OutputError
-from geoseg.io.files import sha256_of, staged
+from geoseg.io.files import sha256_of, staged, write_text
 
-__all__ = ["PartReceipt", "find_part", "open_part", "write_part"]
+__all__ = ["PartReceipt", "discard_parts", "find_part", "open_part", "write_part"]
 
 Array = npt.NDArray[Any]
 
@@ -61,18 +63,13 @@ def write_part(folder: Path, arrays: Mapping[str, Array], receipt: PartReceipt) 
         OutputError: the disk is full or read-only.
     """
     hashes: dict[str, str] = {}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror}; choose another output") from error
     for name, array in arrays.items():
         path = _array_path(folder, receipt.name, name)
         with staged(path) as temporary, temporary.open("wb") as file:
             np.save(file, array, allow_pickle=False)
         hashes[name] = sha256_of(path)
     complete = receipt.model_copy(update={"files": hashes})
-    with staged(folder / f"{receipt.name}.json") as temporary:
-        temporary.write_text(complete.model_dump_json(), encoding="utf-8")
+    write_text(folder / f"{receipt.name}.json", complete.model_dump_json())
     return complete
 
 
@@ -107,5 +104,14 @@ def open_part(folder: Path, receipt: PartReceipt, array: str) -> Array | None:
     try:
         mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise OutputError(f"{path} cannot be read back ({error}); run again to make this part anew") from error
+        raise OutputError(
+            f"{path} cannot be read back ({error}); run again to make this part anew"
+        ) from error
     return mapped
+
+
+def discard_parts(folder: Path) -> None:
+    """Remove a scene's parts, and the scene's folder where nothing else is in it."""
+    shutil.rmtree(folder, ignore_errors=True)  # what cannot be removed now is swept by the next run
+    with suppress(OSError):  # the folder holds a map
+        folder.parent.rmdir()

@@ -1,0 +1,164 @@
+"""The command line: argv → recipe → run; exit codes.
+
+0: all is well. 1: geoseg's own fault. 2: the user's mistake or bad input, in one line. 130: interrupted.
+Commands import what they need when they run, so that ``geoseg --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from geoseg import __version__
+from geoseg.errors import GeosegError
+
+__all__ = ["main"]
+
+_EXISTING_FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
+
+
+def _overrides(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    from geoseg.io.text import parse_overrides  # noqa: PLC0415 - see the module's docstring
+
+    return dict(parse_overrides(values))
+
+
+def _workflow_command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What every command on a workflow takes."""
+    set_option = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=_overrides,
+        help="Override a key of the workflow, such as tiling.halo=exact; may be repeated.",
+    )
+    return click.argument("workflow", type=_EXISTING_FILE)(set_option(function))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="geoseg")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.pass_context
+def cli(context: click.Context, *, debug: bool) -> None:
+    """Maps from satellite and aerial scenes."""
+    context.obj = {"debug": debug}
+
+
+@cli.command()
+@_workflow_command
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes (default: one per core).")
+@click.option("--scheduler", metavar="ADDRESS", help="Use a running dask scheduler, such as tcp://host:8786.")
+@click.option("--overwrite", is_flag=True, help="Make scenes anew that another recipe made here.")
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "bar", "plain", "json", "none"]),
+    default="auto",
+    show_default=True,
+    help="auto: a bar on a terminal, plain lines elsewhere.",
+)
+@click.pass_context
+def run(
+    context: click.Context,
+    workflow: Path,
+    *,
+    overrides: dict[str, str],
+    workers: int | None,
+    scheduler: str | None,
+    overwrite: bool,
+    progress: str,
+) -> None:
+    """Map every scene of a WORKFLOW; finished scenes are skipped."""
+    from geoseg.cli.progress import open_progress  # noqa: PLC0415
+    from geoseg.flow.run import run as run_workflow  # noqa: PLC0415
+
+    if workers is not None:
+        overrides["compute.workers"] = str(workers)
+    if scheduler is not None:
+        overrides["compute.scheduler"] = scheduler
+    with open_progress(progress) as watcher:
+        summary = run_workflow(workflow, overrides, overwrite=overwrite, watch=watcher.watch)
+        watcher.finish(summary)
+    if context.obj["debug"] and summary.errors:
+        raise summary.errors[0]
+    sys.exit(summary.exit_code)
+
+
+@cli.command()
+@_workflow_command
+def check(workflow: Path, *, overrides: dict[str, str]) -> None:
+    """Find every mistake of a WORKFLOW and its scenes; run nothing."""
+    from geoseg.cli.report import print_check  # noqa: PLC0415
+    from geoseg.flow.prepare import prepare  # noqa: PLC0415
+
+    sys.exit(print_check(prepare(workflow, overrides)))
+
+
+@cli.command()
+@_workflow_command
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(workflow: Path, *, overrides: dict[str, str], as_json: bool) -> None:
+    """Show scenes, windows, work, memory and disk of a WORKFLOW; run nothing."""
+    from geoseg.cli.report import print_plan  # noqa: PLC0415
+    from geoseg.flow.prepare import prepare  # noqa: PLC0415
+
+    sys.exit(print_plan(prepare(workflow, overrides), as_json=as_json))
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Catalog to write.")
+def catalog(folder: Path, *, output: Path) -> None:
+    """Make a STAC catalog from a FOLDER of GeoTIFFs."""
+    from geoseg.io.stac import make_catalog  # noqa: PLC0415
+
+    made = make_catalog(folder, output)
+    for refusal in made.refusals:
+        click.echo(f"refused  {refusal.reason}", err=True)
+    click.echo(f"{output}: {len(made.scenes)} scenes, {len(made.refusals)} files refused")
+    sys.exit(2 if made.refusals else 0)
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON schema of workflow files, for editors."""
+    import json  # noqa: PLC0415
+
+    from geoseg.recipe.workflow import workflow_schema  # noqa: PLC0415
+
+    click.echo(json.dumps(workflow_schema(), indent=2))
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a SHELL: `eval "$(geoseg completion bash)"`."""
+    from click.shell_completion import get_completion_class  # noqa: PLC0415
+
+    kind = get_completion_class(shell)
+    assert kind is not None, f"click completes {shell}"
+    click.echo(kind(cli, {}, "geoseg", "_GEOSEG_COMPLETE").source())
+
+
+def main() -> None:
+    """Entry point: one line and exit code 2 for what the user can mend."""
+    debug = "--debug" in sys.argv
+    try:
+        cli.main(prog_name="geoseg", standalone_mode=False)
+    except GeosegError as error:
+        if debug:
+            raise
+        click.echo(f"geoseg: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("geoseg: interrupted; finished parts are kept, run again to go on", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)

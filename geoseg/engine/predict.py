@@ -1,0 +1,129 @@
+"""One task: read, predict and stitch a band of windows, and leave it as a part."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg import __version__
+from geoseg.engine.plan import BandTask, Plan
+from geoseg.engine.stitch import Prediction, Seams
+from geoseg.engine.store import NODATA
+from geoseg.grid.tiling import Band
+from geoseg.grid.window import Window
+from geoseg.io.parts import PartReceipt, find_part, write_part
+from geoseg.io.raster import SceneReader
+from geoseg.models.infer import Predictor
+
+__all__ = ["WindowPredictor", "predict_band", "run_band"]
+
+Float32 = npt.NDArray[np.float32]
+UInt8 = npt.NDArray[np.uint8]
+
+
+class WindowPredictor:
+    """Reads windows and predicts them: what every part of a map is made with.
+
+    Args:
+        read: pixels (bands, height, width) float32 and validity (height, width) of a window.
+        predictor: the network.
+        stretch: stored values that become 0 and 255, or None.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Window], tuple[Float32, npt.NDArray[np.bool_]]],
+        predictor: Predictor,
+        stretch: tuple[float, float] | None,
+    ) -> None:
+        self._read = read
+        self._predictor = predictor
+        self._stretch = stretch
+        self.windows = 0
+        self.skipped = 0
+
+    def __call__(self, windows: Sequence[Window]) -> list[Prediction]:
+        """Predictions of some windows, in order; a window without data is not computed."""
+        read = [self._read(window) for window in windows]
+        full = [index for index, (_, valid) in enumerate(read) if valid.any()]
+        self.windows += len(full)
+        self.skipped += len(windows) - len(full)
+        logits: dict[int, Float32] = {}
+        if full:
+            pixels = np.stack([self._stretched(read[index][0]) for index in full])
+            valid = np.stack([read[index][1] for index in full])
+            logits = dict(zip(full, self._predictor.logits(pixels, valid), strict=True))
+        return [Prediction(logits.get(index), valid) for index, (_, valid) in enumerate(read)]
+
+    def _stretched(self, pixels: Float32) -> Float32:
+        if self._stretch is None:
+            return pixels
+        low, high = self._stretch
+        stretched = (pixels - np.float32(low)) * np.float32(255 / (high - low))
+        return np.clip(stretched, np.float32(0), np.float32(255))
+
+
+def predict_band(plan: Plan, band: Band, predict: WindowPredictor) -> tuple[UInt8, Seams]:
+    """Predict and stitch one band.
+
+    Args:
+        plan: the scene's plan.
+        band: rows of windows.
+        predict: reads and predicts windows of the model's grid.
+
+    Returns:
+        The quantised store of the rows that the band finishes, uint8 (bands, rows, scene width), and its
+        seams.
+    """
+    first, stop = plan.stitcher.finished_rows(band)
+    store = np.empty((len(plan.layout.bands), max(0, stop - first), plan.grid.width), np.uint8)
+
+    def emit(window: Window, logits: Float32) -> None:
+        store[:, *window.shift(-first, 0).slices] = plan.layout.quantise(logits)
+
+    return store, plan.stitcher.stitch(band, predict, plan.tiles.batch, emit)
+
+
+def run_band(task: BandTask) -> PartReceipt:
+    """Make the part of one band, or find it finished; what a worker runs.
+
+    Raises:
+        RunError: this worker would compute otherwise than the plan says.
+        SceneError: the scene cannot be read.
+        BundleError: the weights are not those of the plan.
+        OutputError: the part cannot be written.
+    """
+    start = time.perf_counter()
+    plan = task.plan
+    done = find_part(plan.parts_folder, task.name, plan.fingerprint)
+    if done is not None:
+        return done
+    plan.runtime.check(__version__)
+    predictor = Predictor(
+        plan.bundle,
+        device=plan.runtime.device,
+        precision=plan.runtime.precision,
+        threads=plan.runtime.threads,
+    )
+    with SceneReader(plan.scene, plan.grid) as reader:
+
+        def read(window: Window) -> tuple[Float32, npt.NDArray[np.bool_]]:
+            raster = reader.read(window)
+            return raster.pixels, raster.valid
+
+        windows = WindowPredictor(read, predictor, plan.stretch)
+        store, seams = predict_band(plan, task.band, windows)
+    arrays = {"store": store, "top": seams.top, "bottom": seams.bottom}
+    receipt = PartReceipt(
+        name=task.name,
+        fingerprint=plan.fingerprint,
+        files={},
+        windows=windows.windows,
+        skipped=windows.skipped,
+        valid_pixels=int((store[0] != NODATA).sum()),
+        seconds=time.perf_counter() - start,
+    )
+    return write_part(plan.parts_folder, {k: v for k, v in arrays.items() if v is not None}, receipt)

@@ -1,0 +1,92 @@
+"""From a workflow file to plans: everything that can be known before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from geoseg.engine.plan import Plan, make_plan
+from geoseg.errors import CatalogError, GeosegError
+from geoseg.io.raster import describe
+from geoseg.io.stac import load_catalog
+from geoseg.io.text import LoadedWorkflow, load_workflow
+from geoseg.models.bundle import Bundle, load_bundle
+from geoseg.models.runtime import Runtime
+from geoseg.recipe.words import did_you_mean
+
+__all__ = ["Prepared", "Refusal", "prepare"]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A scene that is not mapped, and why."""
+
+    scene: str
+    """The catalog's id of the scene."""
+    reason: str
+    """One sentence: what came, what was needed, what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A workflow with its model, its plans and the scenes that cannot be planned."""
+
+    loaded: LoadedWorkflow
+    """The workflow and where its values stand."""
+    bundle: Bundle
+    """The model."""
+    runtime: Runtime
+    """Device, precision and threads, resolved once."""
+    plans: tuple[Plan, ...]
+    """One per scene that can be mapped, in the catalog's order."""
+    refused: tuple[Refusal, ...]
+    """Scenes that cannot, in the catalog's order."""
+
+
+def prepare(path: Path, overrides: Mapping[str, str] | None = None) -> Prepared:
+    """Load a workflow, its model and its catalog; open the scenes' headers; plan each scene.
+
+    Args:
+        path: workflow file.
+        overrides: ``--set`` values by dotted key.
+
+    Raises:
+        RecipeError: the workflow has mistakes; all are listed.
+        CatalogError: the catalog cannot be read, or has no such scene.
+        BundleError: there is no such model.
+        RunError: the device or precision asked for is not to be had here.
+    """
+    loaded = load_workflow(path, overrides or {})
+    workflow = loaded.workflow
+    bundle = load_bundle(loaded.model)
+    runtime = Runtime.resolve(
+        device=workflow.compute.device, precision=workflow.compute.precision, threads=workflow.compute.threads
+    )
+    catalog = load_catalog(loaded.catalog, workflow.scenes.trust)
+    wanted = workflow.scenes.ids
+    known = {ref.id for ref in catalog.scenes} | {refusal.id for refusal in catalog.refusals}
+    for scene_id in wanted or ():
+        if scene_id not in known:
+            raise CatalogError(
+                f"{loaded.catalog}: no scene {scene_id!r}, which scenes.ids names"
+                f"{did_you_mean(scene_id, sorted(known))}"
+            )
+    plans: list[Plan] = []
+    refused = [Refusal(r.id, r.reason) for r in catalog.refusals if wanted is None or r.id in wanted]
+    bands = workflow.scenes.bands or bundle.spec.bands
+    for ref in catalog.scenes:
+        if wanted is not None and ref.id not in wanted:
+            continue
+        if workflow.scenes.nodata is not None:
+            ref = replace(ref, nodata=workflow.scenes.nodata)  # noqa: PLW2901 - the same scene, as the workflow reads it
+        try:
+            scene = describe(ref, bands)
+            plans.append(make_plan(scene, bundle, workflow, runtime, loaded.output))
+        except GeosegError as error:
+            refused.append(Refusal(ref.id, str(error)))
+    if not plans and not refused:
+        raise CatalogError(
+            f"{loaded.catalog}: no scenes; make a catalog with `geoseg catalog FOLDER -o FILE`"
+        )
+    return Prepared(loaded, bundle, runtime, tuple(plans), tuple(refused))
