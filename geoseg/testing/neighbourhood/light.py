@@ -1,0 +1,94 @@
+"""Sun, sky and shadow on the painted canvas."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from geoseg.testing.neighbourhood.canvas import F32, Canvas, blur
+from geoseg.testing.neighbourhood.classes import TREE
+from geoseg.testing.neighbourhood.style import Style
+
+__all__ = ["shadow_of_a_metre", "shine", "sunlit"]
+
+TALLEST = 24.0
+"""Metres: the highest thing that casts a shadow."""
+SKY, SUN = (0.86, 0.97, 1.22), (1.03, 1.0, 0.94)
+
+
+def toward_sun(style: Style) -> tuple[float, float, float]:
+    """The unit vector to the sun: right, down, up."""
+    azimuth, elevation = math.radians(style.sun_azimuth), math.radians(style.sun_elevation)
+    flat = math.cos(elevation)
+    return math.sin(azimuth) * flat, -math.cos(azimuth) * flat, math.sin(elevation)
+
+
+def shadow_of_a_metre(style: Style) -> tuple[float, float]:
+    """Where a thing 1 m high casts the shadow of its top, metres (x, y)."""
+    x, y, z = toward_sun(style)
+    return -x / z, -y / z
+
+
+def _shifted_maximum(field: F32, down: int, right: int, drop: float) -> None:
+    """``field = max(field, field moved by (-down, -right) - drop)``, in place."""
+    h, w = field.shape
+    if abs(down) >= h or abs(right) >= w:
+        return
+    target = field[max(0, -down) : h - max(0, down), max(0, -right) : w - max(0, right)]
+    source = field[max(0, down) : h - max(0, -down), max(0, right) : w - max(0, -right)]
+    np.maximum(target, source - np.float32(drop), out=target)
+
+
+def sunlit(canvas: Canvas, style: Style) -> F32:
+    """1 where the sun reaches a cell, 0 in the shadow of something, float32.
+
+    The horizon is the highest line of sight over all distances k: max over k of height(x + k d) - k t. It is found in
+    log2 steps, since the maximum over 2n distances is that over n joined with itself moved by n.
+    """
+    x, y, z = toward_sun(style)
+    flat = math.hypot(x, y)
+    dx, dy, rise = x / flat, y / flat, z / flat * canvas.cell
+    steps = max(1, math.ceil(math.log2(max(2.0, TALLEST / rise))))
+    line = np.full_like(canvas.height, -np.inf)
+    h, w = canvas.height.shape
+    down, right = round(dy), round(dx)
+    rows, columns = slice(max(0, -down), h - max(0, down)), slice(max(0, -right), w - max(0, right))
+    line[rows, columns] = canvas.height[
+        max(0, down) : h - max(0, -down), max(0, right) : w - max(0, -right)
+    ] - np.float32(rise)
+    for step in range(steps):
+        reach = 1 << step
+        _shifted_maximum(line, round(dy * reach), round(dx * reach), rise * reach)
+    return (line <= canvas.height + np.float32(0.12)).astype(np.float32)
+
+
+def shine(canvas: Canvas, style: Style, shade: F32) -> F32:
+    """Light that leaves the ground toward the camera, on pixels, float32 (H, W, 3); sunlit white flat ground is 1.
+
+    Args:
+        canvas: painted and with crowns; tree slopes are taken from the height.
+        style: sun and sky.
+        shade: share of sunlight that leafless branches take, on pixels.
+    """
+    x, y, z = toward_sun(style)
+    sun = sunlit(canvas, style)
+    down, right = np.gradient(canvas.height, np.float32(canvas.cell))
+    leafy = canvas.kind == TREE
+    slope_x, slope_y = canvas.slope
+    slope_x = np.where(leafy, np.clip(right, -1.6, 1.6), slope_x)
+    slope_y = np.where(leafy, np.clip(down, -1.6, 1.6), slope_y)
+    facing = (np.float32(z) - np.float32(x) * slope_x - np.float32(y) * slope_y) / np.sqrt(
+        1 + slope_x**2 + slope_y**2
+    )
+    facing = np.maximum(facing, 0) / np.float32(z)
+    facing = np.where(leafy, 0.25 + 0.75 * facing, facing)
+    direct = facing * sun * canvas.enlarge(1 - shade)
+    around = blur(canvas.reduce(canvas.height), 1.6 / canvas.resolution)
+    open_sky = 1 / (1 + 0.16 * np.maximum(canvas.enlarge(around) - canvas.height, 0))
+    ambient = np.float32(style.ambient)
+    out = np.empty((*canvas.shape, 3), np.float32)
+    for band in range(3):
+        light = np.float32(SKY[band]) * ambient * open_sky + np.float32(SUN[band]) * (1 - ambient) * direct
+        out[..., band] = canvas.reduce(canvas.albedo[..., band] * light)
+    return out
