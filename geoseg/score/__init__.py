@@ -1,1 +1,1 @@
-"""geoseg.score."""
+"""A map against labels: counts that add up, measures of counts, intervals, a report. No file, no tensor."""
