@@ -22,7 +22,7 @@ _EXISTING_FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 
 
 def _overrides(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    from geoseg.io.text import parse_overrides  # noqa: PLC0415 - see the module's docstring
+    from geoseg.io.text import parse_overrides
 
     return dict(parse_overrides(values))
 
@@ -73,8 +73,8 @@ def run(
     progress: str,
 ) -> None:
     """Map every scene of a WORKFLOW; finished scenes are skipped."""
-    from geoseg.cli.progress import open_progress  # noqa: PLC0415
-    from geoseg.flow.run import run as run_workflow  # noqa: PLC0415
+    from geoseg.cli.progress import open_progress
+    from geoseg.flow.run import run as run_workflow
 
     if workers is not None:
         overrides["compute.workers"] = str(workers)
@@ -92,8 +92,8 @@ def run(
 @_workflow_command
 def check(workflow: Path, *, overrides: dict[str, str]) -> None:
     """Find every mistake of a WORKFLOW and its scenes; run nothing."""
-    from geoseg.cli.report import print_check  # noqa: PLC0415
-    from geoseg.flow.prepare import prepare  # noqa: PLC0415
+    from geoseg.cli.report import print_check
+    from geoseg.flow.prepare import prepare
 
     sys.exit(print_check(prepare(workflow, overrides)))
 
@@ -103,8 +103,8 @@ def check(workflow: Path, *, overrides: dict[str, str]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(workflow: Path, *, overrides: dict[str, str], as_json: bool) -> None:
     """Show scenes, windows, work, memory and disk of a WORKFLOW; run nothing."""
-    from geoseg.cli.report import print_plan  # noqa: PLC0415
-    from geoseg.flow.prepare import prepare  # noqa: PLC0415
+    from geoseg.cli.report import print_plan
+    from geoseg.flow.prepare import prepare
 
     sys.exit(print_plan(prepare(workflow, overrides), as_json=as_json))
 
@@ -114,7 +114,7 @@ def plan(workflow: Path, *, overrides: dict[str, str], as_json: bool) -> None:
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Catalog to write.")
 def catalog(folder: Path, *, output: Path) -> None:
     """Make a STAC catalog from a FOLDER of GeoTIFFs."""
-    from geoseg.io.stac import make_catalog  # noqa: PLC0415
+    from geoseg.io.stac import make_catalog
 
     made = make_catalog(folder, output)
     for refusal in made.refusals:
@@ -126,9 +126,9 @@ def catalog(folder: Path, *, output: Path) -> None:
 @cli.command()
 def schema() -> None:
     """Print the JSON schema of workflow files, for editors."""
-    import json  # noqa: PLC0415
+    import json
 
-    from geoseg.recipe.workflow import workflow_schema  # noqa: PLC0415
+    from geoseg.recipe.workflow import workflow_schema
 
     click.echo(json.dumps(workflow_schema(), indent=2))
 
@@ -137,7 +137,7 @@ def schema() -> None:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script of a SHELL: `eval "$(geoseg completion bash)"`."""
-    from click.shell_completion import get_completion_class  # noqa: PLC0415
+    from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
     assert kind is not None, f"click completes {shell}"
