@@ -6,17 +6,14 @@ The text says squeeze ratio 0.125; Table 3 and every total need 0.25, which is t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from geoseg.models.network import Network, Span, init_he
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["Fire", "MicroNet"]
 

@@ -7,16 +7,14 @@ published parameter and operation counts (Tables 1, 2 and 4).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from geoseg.models.network import Network, Span, init_he
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["Activation", "MiniNet"]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, ValidationError, validate_call
@@ -14,10 +14,8 @@ from pydantic import Field, ValidationError, validate_call
 from geoseg.errors import BundleError
 from geoseg.models.micronet import MicroNet
 from geoseg.models.mininet import Activation, MiniNet
-from geoseg.models.network import Network  # noqa: TC001 - pydantic resolves a factory's annotations
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from geoseg.models.network import Network
+from geoseg.recipe.words import did_you_mean, listed
 
 __all__ = ["ARCHITECTURES", "Architecture", "Traits", "build", "traits"]
 
@@ -106,11 +104,6 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
 """Every network that a bundle can name."""
 
 
-def _suggest(word: str, words: list[str]) -> str:
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
 def build(architecture: str, **arguments: Any) -> Network:
     """A network with fresh random weights, in training mode, on torch's default device.
 
@@ -123,22 +116,25 @@ def build(architecture: str, **arguments: Any) -> Network:
     """
     found = ARCHITECTURES.get(architecture)
     if found is None:
-        names = sorted(ARCHITECTURES)
+        hint = did_you_mean(architecture, ARCHITECTURES)
         raise BundleError(
-            f"no network is called {architecture!r}{_suggest(architecture, names)} "
-            f"geoseg knows {', '.join(names)}"
+            f"no network is called {architecture!r}{hint or f'; geoseg has {listed(ARCHITECTURES)}'}"
         )
     try:
         return validate_call(found.factory)(**arguments)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(map(str, first["loc"]))
         known = list(inspect.signature(found.factory).parameters)
-        if first["type"] == "unexpected_keyword_argument":
-            hint = f"{_suggest(name, known)} It takes {', '.join(known)}"
-            raise BundleError(f"{architecture} has no argument {name!r}{hint}") from error
-        given = f", got {first['input']!r}" if name in arguments or "." in name else ""
-        raise BundleError(f"{architecture}, argument {name!r}: {first['msg'].lower()}{given}") from error
+        raise BundleError(f"{architecture}: {_mistake(error, known)}") from error
+
+
+def _mistake(error: ValidationError, known: list[str]) -> str:
+    first = error.errors(include_url=False)[0]
+    name = ".".join(map(str, first["loc"]))
+    if first["type"] == "unexpected_keyword_argument":
+        return f"unknown argument {name!r}{did_you_mean(name, known) or f'; it takes {listed(known)}'}"
+    if first["type"] == "missing_keyword_only_argument":
+        return f"the argument {name!r} is missing"
+    return f"argument {name!r}: {first['msg'].lower()}, got {first['input']!r:.80}"
 
 
 def traits(architecture: str, **arguments: Any) -> Traits:

@@ -1,0 +1,240 @@
+"""A model's contract: what it was made for, and what a scene has to be for it.
+
+A bundle is a folder with ``item.json``, a STAC item, and ``weights.safetensors``. :class:`BundleSpec` is the
+item's content as a value; :mod:`geoseg.recipe.mlm` translates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from geoseg.errors import BundleError
+
+__all__ = [
+    "BundleSpec",
+    "ClassSpec",
+    "DataSource",
+    "Metric",
+    "Scaling",
+    "Training",
+    "WeightsFile",
+]
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+BandName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
+ValueType = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Scaling(_Value):
+    """``(value - mean) / std`` per band, in the units in which a scene's values are read.
+
+    Those are the stored values, or stored × scale + offset for bands with a linear scaling of their own.
+    """
+
+    mean: tuple[Number, ...]
+    """Per band."""
+    std: tuple[Positive, ...]
+    """Per band."""
+
+
+class ClassSpec(_Value):
+    """One class of a model."""
+
+    id: Annotated[int, Field(ge=0, le=254)]
+    """Value in class rasters; 255 is nodata."""
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+    """Identifier: in files, layers and workflows."""
+    title: Text
+    """For people: in legends."""
+    color: Annotated[str, StringConstraints(pattern=r"^#[0-9a-f]{6}$", to_lower=True)]
+    """``#rrggbb``."""
+    background: bool = False
+    """Whether the class is the ground that others stand on: it gets no polygons."""
+
+
+class DataSource(_Value):
+    """A data set that a model learned from."""
+
+    name: Text
+    """What it is called."""
+    attribution: Text
+    """Who has to be named."""
+    license: Text
+    """SPDX identifier, or the terms in words."""
+    url: Text | None = None
+    """Where it is from."""
+
+
+class Training(_Value):
+    """How a model came to be."""
+
+    data: Annotated[tuple[DataSource, ...], Field(min_length=1)]
+    """What it learned from."""
+    seed: int
+    """Seed of everything random."""
+    procedure: Text
+    """Loss, schedule, augmentation, choice of weights: in words."""
+
+
+class Metric(_Value):
+    """One figure of a model."""
+
+    name: Text
+    """Such as ``iou_building``."""
+    value: Number
+    """The figure."""
+    low: Number | None = None
+    """Lower end of its 95 % bootstrap interval."""
+    high: Number | None = None
+    """Upper end."""
+    data: Text
+    """What it was measured on."""
+
+
+class WeightsFile(_Value):
+    """The weights of a saved bundle and what wrote them."""
+
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    """Of the file."""
+    size: Annotated[int, Field(gt=0)]
+    """Bytes."""
+    parameters: Annotated[int, Field(gt=0)]
+    """Trainable weights of the network."""
+    created: AwareDatetime
+    """When."""
+    geoseg: Text
+    """Version of geoseg."""
+    torch: Text
+    """Version of torch."""
+
+
+class BundleSpec(_Value):
+    """All that is known of a model but the weights themselves.
+
+    Raises:
+        ValidationError: pydantic's; :func:`geoseg.recipe.mlm.from_item` turns it into a
+            :class:`~geoseg.errors.BundleError`.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,61}[a-z0-9]$")]
+    """Identifier, as in ``model: buildings-mininet2``."""
+    version: Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+){0,3}$")]
+    """Of the weights, counted by their maker."""
+    title: Text
+    """One line for people."""
+    description: Text
+    """What it maps, and where it is good and bad."""
+    license: Annotated[str, StringConstraints(pattern=r"^[\w.+-]+$")]
+    """Of the weights: SPDX identifier, or ``other``."""
+    architecture: Text
+    """A name of :data:`geoseg.models.registry.ARCHITECTURES`."""
+    arguments: dict[str, JsonValue]
+    """Of the architecture, ``bands`` and ``classes`` (their numbers) among them."""
+    bands: Annotated[tuple[BandName, ...], Field(min_length=1, max_length=1024)]
+    """Common names (``red``, ``nir`` …) in the network's order."""
+    scaling: Scaling
+    """How values become the network's input."""
+    value_dtype: ValueType
+    """Type of the stored values that the scaling belongs to."""
+    fill: Literal[0] = 0
+    """What the network sees where there is no data, after scaling."""
+    classes: Annotated[tuple[ClassSpec, ...], Field(min_length=2, max_length=255)]
+    """By id, from 0 without gaps."""
+    resolution: Positive
+    """Ground resolution, in metres."""
+    resolution_tolerance: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Relative difference within which a scene's own pixels are used."""
+    alignment: Annotated[int, Field(ge=1, le=1024)]
+    """Window offsets and sizes are multiples of this, in pixels."""
+    radius: Annotated[int, Field(ge=0)] | None
+    """Receptive field's worst side, in pixels; None: global."""
+    halo: Annotated[int, Field(ge=0)]
+    """Recommended halo in pixels, measured: the smallest with the agreement below."""
+    halo_agreement: Annotated[float, Field(ge=0, le=1)]
+    """Share of pixels whose class that halo leaves as a far larger one does."""
+    training: Training
+    """Data, seed, procedure."""
+    metrics: tuple[Metric, ...] = ()
+    """What it reaches."""
+    weights: WeightsFile | None = None
+    """The saved weights; None before they are saved."""
+
+    @field_validator("bands")
+    @classmethod
+    def _distinct(cls, bands: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(bands)) != len(bands):
+            raise ValueError("names a band twice")
+        return bands
+
+    @field_validator("classes")
+    @classmethod
+    def _contiguous(cls, classes: tuple[ClassSpec, ...]) -> tuple[ClassSpec, ...]:
+        if [c.id for c in classes] != list(range(len(classes))):
+            raise ValueError(f"ids must be 0, 1, 2 … in order, got {[c.id for c in classes]}")
+        if len({c.name for c in classes}) != len(classes):
+            raise ValueError("names a class twice")
+        if all(c.background for c in classes):
+            raise ValueError("are all background")
+        return classes
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        sizes = {"bands": len(self.bands), "classes": len(self.classes)}
+        for key, size in sizes.items():
+            if self.arguments.get(key) != size:
+                raise ValueError(f"arguments.{key} is {self.arguments.get(key)!r} but there are {size} {key}")
+        if not len(self.scaling.mean) == len(self.scaling.std) == len(self.bands):
+            raise ValueError(f"scaling needs a mean and a std for each of the {len(self.bands)} bands")
+        if self.halo % self.alignment:
+            raise ValueError(f"halo {self.halo} is no multiple of the alignment {self.alignment}")
+        return self
+
+    @property
+    def sha256(self) -> str:
+        """Of the weights file.
+
+        Raises:
+            BundleError: the bundle was not saved yet.
+        """
+        if self.weights is None:
+            raise BundleError(f"the bundle {self.name} has no weights yet; save it with save_bundle")
+        return self.weights.sha256
+
+    @property
+    def identity(self) -> str:
+        """Sha256 over all that decides the model's output: weights, architecture, scaling, bands, classes."""
+        decisive = {
+            "architecture", "arguments", "bands", "scaling", "value_dtype", "fill", "resolution",
+            "resolution_tolerance", "classes",
+        }  # fmt: skip
+        content = self.model_dump(mode="json", include=decisive) | {"weights": self.sha256}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def exact_halo(self) -> int | None:
+        """Smallest multiple of the alignment that covers the radius, in pixels; None: no halo does."""
+        return None if self.radius is None else -(-self.radius // self.alignment) * self.alignment
+
+    @property
+    def attribution(self) -> str:
+        """Who has to be named wherever the model's maps are shown."""
+        return "; ".join(f"{source.attribution} ({source.license})" for source in self.training.data)
