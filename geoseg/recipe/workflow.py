@@ -104,6 +104,8 @@ def _path(given: str) -> str:
         raise ValueError("is empty; give a path")
     if not given.isprintable():
         raise ValueError(f"{given!r} holds a control character, so it is no path")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", given):
+        raise ValueError(f"{given!r} is a URL; download it and give its local path")
     return given
 
 
