@@ -1,1 +1,1 @@
-"""geoseg.polygons."""
+"""From class pixels to polygons: exact outlines and their attributes. No file, no graph, no tensor."""

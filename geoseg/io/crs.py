@@ -1,0 +1,75 @@
+"""One spelling of a CRS for every file of a run."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
+
+from geoseg.errors import OutputError
+from geoseg.grid.geobox import GeoBox
+
+__all__ = ["same_crs", "written_crs"]
+
+_NAMELESS = {"", "unknown", "unnamed", "undefined", "unspecified"}
+
+
+@lru_cache(maxsize=64)
+def written_crs(crs: str) -> str:
+    """The text of a CRS as it goes into files.
+
+    Args:
+        crs: ``EPSG:n``, another authority's code, WKT or PROJ text.
+
+    Returns:
+        ``AUTHORITY:code`` where that is what came, else WKT2. A CRS without a name (PROJ text, and GeoTIFF
+        files made from it) is named by its method, since clients list a CRS by its name.
+
+    Raises:
+        OutputError: PROJ does not know the CRS.
+    """
+    try:
+        parsed = CRS.from_user_input(crs)
+    except CRSError as error:
+        raise OutputError(f"the CRS {crs[:60]!r} cannot be written: {error}") from error
+    if _is_code(crs):
+        return crs
+    if parsed.name.strip().lower() not in _NAMELESS:
+        return parsed.to_wkt()
+    described = parsed.to_json_dict()
+    method = parsed.coordinate_operation.method_name if parsed.coordinate_operation else "geographic"
+    described["name"] = f"custom {method}"
+    return CRS.from_json_dict(described).to_wkt()
+
+
+def _is_code(crs: str) -> bool:
+    authority, _, code = crs.partition(":")
+    return bool(code) and authority.isalnum() and " " not in code
+
+
+def same_crs(found: Any, geobox: GeoBox) -> bool:
+    """Whether the CRS read back from a file is a grid's own.
+
+    Args:
+        found: what a library reports: anything with ``to_wkt``, or None.
+        geobox: the grid that was written.
+
+    Returns:
+        True where both are equal but for the order of axes (files keep easting or longitude first). Formats
+        round the numbers of a CRS that has no code; such a one also is the same when it moves no corner of
+        the grid by a thousandth of a pixel.
+    """
+    if found is None:
+        return False
+    expected, read = CRS.from_user_input(written_crs(geobox.crs)), CRS.from_wkt(found.to_wkt())
+    if expected.equals(read, ignore_axis_order=True):
+        return True
+    if _is_code(geobox.crs):
+        return False
+    between = Transformer.from_crs(read, expected, always_xy=True)
+    moved = [~geobox.transform @ between.transform(x, y) for x, y in geobox.corners]
+    ends = ((0, 0), (geobox.width, 0), (geobox.width, geobox.height), (0, geobox.height))
+    return all(math.dist(a, b) < 1e-3 for a, b in zip(moved, ends, strict=True))  # noqa: PLR2004
