@@ -19,7 +19,7 @@ from geoseg.errors import GeosegError, LabelError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 
-__all__ = ["NOT_LABELLED", "LabelRaster"]
+__all__ = ["NOT_LABELLED", "LabelRaster", "lies_on_scene"]
 
 NOT_LABELLED = 255
 """Value of a pixel that no label covers."""
@@ -46,6 +46,16 @@ def _open(path: Path) -> Iterator[Any]:
                 yield source
     except (RasterioError, OSError) as error:
         raise LabelError(f"labels {path}: cannot be read ({error})") from error
+
+
+def lies_on_scene(path: Path) -> bool:
+    """Whether a raster has no georeferencing of its own, and is laid on its scene pixel by pixel.
+
+    Raises:
+        LabelError: unreadable.
+    """
+    with _open(path) as source:
+        return not source.crs
 
 
 @dataclass(frozen=True, slots=True)

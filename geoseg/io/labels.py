@@ -23,10 +23,10 @@ from geoseg.errors import LabelError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 from geoseg.io.label_layers import AREA_LAYER, PixelPolygons, rectangle, vector_layers, vector_polygons
-from geoseg.io.label_rasters import NOT_LABELLED, LabelRaster
+from geoseg.io.label_rasters import NOT_LABELLED, LabelRaster, lies_on_scene
 from geoseg.recipe.scene import LabelRef
 
-__all__ = ["NOT_LABELLED", "LabelReader", "Labels", "label_kind", "read_labels"]
+__all__ = ["NOT_LABELLED", "LabelReader", "Labels", "counts_scene_pixels", "label_kind", "read_labels"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -84,6 +84,16 @@ def label_kind(path: Path) -> Literal["raster", "vector"]:
         f"labels {path}: neither a raster (GeoTIFF, PNG) nor polygons (GeoPackage, GeoJSON, FlatGeobuf); "
         "convert them to one of these"
     )
+
+
+def counts_scene_pixels(label: LabelRef) -> bool:
+    """Whether a reference says where it lies in the scene's own pixels, so that the scene must be known.
+
+    Raises:
+        LabelError: the file is missing or unreadable.
+    """
+    path = Path(label.href)
+    return label.area_window is not None or (label_kind(path) == "raster" and lies_on_scene(path))
 
 
 class LabelReader:

@@ -13,7 +13,7 @@ from geoseg.score.bootstrap import Bootstrap, Interval, bootstrap
 from geoseg.score.cells import SceneTally
 from geoseg.score.confusion import DEFINITIONS, Confusion, mean_iou
 
-__all__ = ["ClassScore", "Measure", "SceneScore", "ScoreReport", "score_report"]
+__all__ = ["ClassScore", "Measure", "SceneScore", "ScoreReport", "Unscored", "score_report"]
 
 _MEASURES = {
     "iou": "pixels in map and reference over pixels in either",
@@ -76,6 +76,14 @@ class SceneScore(_Value):
     reference_polygons: int
 
 
+class Unscored(_Value):
+    """A scene that is in no figure."""
+
+    scene: str
+    reason: str
+    """One sentence."""
+
+
 class ScoreReport(_Value):
     """A map's score against a reference."""
 
@@ -86,6 +94,8 @@ class ScoreReport(_Value):
     mean_iou_by_definition: dict[str, float | None]
     """By each name in :data:`~geoseg.score.confusion.DEFINITIONS`, for comparison with published figures."""
     scenes: tuple[SceneScore, ...]
+    unscored: tuple[Unscored, ...]
+    """Scenes that could not be scored, and why."""
     labelled_pixels: int
     """Pixels with a label, excluded ones included."""
     excluded_pixels: int
@@ -104,11 +114,11 @@ class ScoreReport(_Value):
     definitions: dict[str, str]
     """What every measure above is."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The report as JSON values: numbers, text, null; no NaN."""
         return self.model_dump(mode="json")
 
-    def table(self) -> str:
+    def text(self) -> str:
         """The report as text of fixed width, without a newline at its end."""
         name_width = max(8, *(len(row.name) for row in self.classes))
         head = f"{'class':<{name_width}}  " + "".join(
@@ -132,11 +142,16 @@ class ScoreReport(_Value):
             f"{scored} px scored in {_count(len(self.scenes), 'scene')}; {left_out}; {repaired} repaired",
             f"[{self.level:.0%} interval: {drawn}, seed {self.seed}; –: undefined]",
         ]
+        lines += [f"not scored: {scene.reason}" for scene in self.unscored]
         return "\n".join(line.rstrip() for line in lines)
 
 
 def score_report(
-    scenes: Sequence[SceneTally], names: Sequence[str], how: Bootstrap | None = None
+    scenes: Sequence[SceneTally],
+    names: Sequence[str],
+    how: Bootstrap | None = None,
+    *,
+    unscored: Sequence[Unscored] = (),
 ) -> ScoreReport:
     """Score several scenes as one.
 
@@ -144,6 +159,7 @@ def score_report(
         scenes: tallies of the same classes and cell size, at least one.
         names: a name for each class, in the order of ids 0..K-1.
         how: of the intervals; default 1000 draws, seed 0, 95 %.
+        unscored: scenes to name as left out.
 
     Raises:
         LabelError: no scenes, another number of classes or cell size, or not a single pixel to score.
@@ -202,6 +218,7 @@ def score_report(
             )
             for scene, matrix in zip(scenes, matrices, strict=True)
         ),
+        unscored=tuple(unscored),
         labelled_pixels=total.pixels + total.excluded,
         excluded_pixels=total.excluded,
         repaired_polygons=sum(scene.repaired for scene in scenes),

@@ -1,0 +1,213 @@
+"""Score the maps of a run against reference labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geoseg.errors import GeosegError, LabelError, OutputError
+from geoseg.grid.geobox import GeoBox
+from geoseg.grid.window import Window
+from geoseg.io.cog import read_strips
+from geoseg.io.files import write_json
+from geoseg.io.labels import LabelReader, counts_scene_pixels
+from geoseg.io.raster import describe
+from geoseg.recipe.scene import LabelRef, SceneRef
+from geoseg.recipe.slug import scene_slug
+from geoseg.recipe.words import did_you_mean
+from geoseg.score.bootstrap import Bootstrap
+from geoseg.score.cells import CELL_PIXELS, CellCounter, SceneTally
+from geoseg.score.report import ScoreReport, Unscored, score_report
+
+if TYPE_CHECKING:
+    from geoseg.engine.plan import Plan
+    from geoseg.recipe.bundle import ClassSpec
+
+__all__ = [
+    "MAP_NAME",
+    "SCORE_NAME",
+    "Pair",
+    "evaluate_pairs",
+    "evaluate_plans",
+    "evaluate_run",
+    "evaluate_scene",
+]
+
+MAP_NAME = "classes.tif"
+"""The map in a scene's folder."""
+SCORE_NAME = "score.json"
+"""The report in a run's folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A map and the reference that it is scored against."""
+
+    scene: str
+    """The catalog's id."""
+    classes_tif: Path
+    """The map: class ids, 255 = nodata."""
+    label: LabelRef
+    """The reference."""
+    own: GeoBox | SceneRef
+    """The scene's own pixels, or the scene: it is opened only where the reference counts in them."""
+
+
+def evaluate_scene(pair: Pair, classes: int, *, cell_pixels: int = CELL_PIXELS) -> SceneTally:
+    """Count one scene on its map's grid, by strips of about 4 million pixels: memory does not grow with it.
+
+    Args:
+        pair: map and reference.
+        classes: K, ids are 0..K-1.
+        cell_pixels: side of a cell of the bootstrap, in pixels of the map.
+
+    Raises:
+        LabelError: the reference cannot be read, does not overlap, or has classes that the model has not.
+        OutputError: there is no map, or it cannot be read.
+        SceneError: the scene, which the reference counts in, cannot be opened.
+    """
+    if not pair.classes_tif.is_file():
+        raise OutputError(f"scene {pair.scene}: there is no map {pair.classes_tif}; run the workflow first")
+    grid = describe(SceneRef(pair.scene, bands=(), href=str(pair.classes_tif))).geobox
+    counter = CellCounter(classes, cell_pixels)
+    try:
+        own = pair.own if counts_scene_pixels(pair.label) else grid
+        reader = LabelReader(pair.label, grid, own if isinstance(own, GeoBox) else describe(own).geobox)
+        row = 0
+        for strip in read_strips(pair.classes_tif, [1]):
+            window = Window(row, 0, *strip.shape[1:])
+            counter.add(row, 0, reader.read(window), strip[0])
+            row = window.row_stop
+    except LabelError as error:
+        raise LabelError(f"scene {pair.scene}: {error}") from error
+    return SceneTally(
+        scene=pair.scene,
+        cells=counter.cells,
+        cell_pixels=cell_pixels,
+        excluded=counter.excluded,
+        repaired=reader.repaired,
+        features=reader.features,
+    )
+
+
+def evaluate_pairs(
+    pairs: Iterable[Pair],
+    classes: Sequence[ClassSpec],
+    *,
+    without: Sequence[Unscored] = (),
+    how: Bootstrap | None = None,
+    cell_pixels: int = CELL_PIXELS,
+) -> ScoreReport:
+    """Score several scenes as one; a scene that cannot be scored is named in the report and leaves the rest.
+
+    Args:
+        pairs: maps and references.
+        classes: of the model that made the maps.
+        without: scenes known to have no reference, for the report.
+        how: of the intervals.
+        cell_pixels: as for :func:`evaluate_scene`.
+
+    Raises:
+        LabelError: no scene could be scored; says why the first one could not.
+    """
+    tallies: list[SceneTally] = []
+    unscored: list[Unscored] = []
+    for pair in pairs:
+        try:
+            tallies.append(evaluate_scene(pair, len(classes), cell_pixels=cell_pixels))
+        except GeosegError as error:
+            unscored.append(Unscored(scene=pair.scene, reason=str(error)))
+    unscored += without
+    if not tallies and unscored:
+        others = f" (and {len(unscored) - 1} more scenes that cannot be scored)" if len(unscored) > 1 else ""
+        raise LabelError(f"{unscored[0].reason}{others}")
+    return score_report(tallies, [spec.name for spec in classes], how, unscored=unscored)
+
+
+def evaluate_run(
+    run: Path,
+    scenes: Sequence[SceneRef],
+    classes: Sequence[ClassSpec],
+    *,
+    asset: str | None = None,
+    reference: LabelRef | None = None,
+    how: Bootstrap | None = None,
+) -> ScoreReport:
+    """Score a run's folder, ``<run>/<scene>/classes.tif``, and write ``<run>/score.json``.
+
+    Args:
+        run: folder of the run.
+        scenes: the catalog's scenes; those without a map in the folder are named in the report.
+        classes: of the model that made the maps.
+        asset: key of the label asset of each scene, where several.
+        reference: one reference for all scenes, in place of the catalog's.
+        how: of the intervals.
+
+    Raises:
+        LabelError: no scene could be scored; a key that no scene has; several assets and none named.
+        OutputError: the report cannot be written.
+    """
+    pairs: list[Pair] = []
+    without: list[Unscored] = []
+    for ref in scenes:
+        path = run / scene_slug(ref.id) / MAP_NAME
+        label = reference or _label_of(ref, asset)
+        if not path.is_file():
+            without.append(
+                Unscored(scene=ref.id, reason=f"scene {ref.id}: no map {path}; run the workflow first")
+            )
+        elif label is None:
+            without.append(Unscored(scene=ref.id, reason=_no_label(scenes, ref, asset)))
+        else:
+            pairs.append(Pair(ref.id, path, label, ref))
+    report = evaluate_pairs(pairs, classes, without=without, how=how)
+    write_json(run / SCORE_NAME, report.to_dict())
+    return report
+
+
+def evaluate_plans(plans: Sequence[Plan], asset: str, output: Path) -> ScoreReport:
+    """Score the maps that a run has just made or found, and write ``<output>/score.json``.
+
+    Args:
+        plans: scenes whose maps are finished; of one model.
+        asset: key of the label asset in the catalog.
+        output: folder of the run.
+
+    Raises:
+        LabelError: no scene could be scored.
+        OutputError: the report cannot be written.
+    """
+    if not plans:
+        raise LabelError("no scene to score: none was mapped")
+    scenes = [plan.scene.ref for plan in plans]
+    pairs: list[Pair] = []
+    without: list[Unscored] = []
+    for plan in plans:
+        ref = plan.scene.ref
+        label = _label_of(ref, asset)
+        if label is None:
+            without.append(Unscored(scene=ref.id, reason=_no_label(scenes, ref, asset)))
+        else:
+            pairs.append(Pair(ref.id, plan.folder / MAP_NAME, label, plan.scene.geobox))
+    report = evaluate_pairs(pairs, plans[0].bundle.spec.classes, without=without)
+    write_json(output / SCORE_NAME, report.to_dict())
+    return report
+
+
+def _label_of(ref: SceneRef, asset: str | None) -> LabelRef | None:
+    """The reference that is meant: the one named, or the only one."""
+    if asset is not None:
+        return dict(ref.labels).get(asset)
+    if len(ref.labels) > 1:
+        keys = ", ".join(key for key, _ in ref.labels)
+        raise LabelError(f"scene {ref.id}: has the label assets {keys}; name the one to score against")
+    return ref.labels[0][1] if ref.labels else None
+
+
+def _no_label(scenes: Iterable[SceneRef], ref: SceneRef, asset: str | None) -> str:
+    if asset is None:
+        return f"scene {ref.id}: the catalog has no labels of it; give a reference file"
+    known = sorted({key for scene in scenes for key, _ in scene.labels})
+    return f"scene {ref.id}: has no label asset {asset!r} in the catalog{did_you_mean(asset, known)}"
