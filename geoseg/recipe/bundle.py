@@ -65,7 +65,7 @@ class ClassSpec(_Value):
     """Identifier: in files, layers and workflows."""
     title: Text
     """For people: in legends."""
-    color: Annotated[str, StringConstraints(pattern=r"^#[0-9a-f]{6}$", to_lower=True)]
+    color: Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$", to_lower=True)]
     """``#rrggbb``."""
     background: bool = False
     """Whether the class is the ground that others stand on: it gets no polygons."""
@@ -177,6 +177,14 @@ class BundleSpec(_Value):
     """What it reaches."""
     weights: WeightsFile | None = None
     """The saved weights; None before they are saved."""
+
+    @field_validator("arguments", mode="before")
+    @classmethod
+    def _lists(cls, arguments: object) -> object:
+        # As JSON gives them back: a contract that was saved and read is equal to the one that was made.
+        if not isinstance(arguments, dict):
+            return arguments
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in arguments.items()}
 
     @field_validator("bands")
     @classmethod

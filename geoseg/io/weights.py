@@ -1,0 +1,159 @@
+"""The two files of a model bundle: safetensors weights and the JSON item beside them.
+
+A bundle may come from anywhere. Weights are read from safetensors only, never from a pickle: loading one runs
+whatever its maker put into it, and even torch's restricted loader accepts a 1.5 KB file that declares a
+tensor of 16 GB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from geoseg.errors import BundleError
+from geoseg.io.files import staged
+
+__all__ = ["MAX_ITEM_BYTES", "MAX_WEIGHTS_BYTES", "Arrays", "read_item", "read_weights", "write_weights"]
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+"""Tensors by name."""
+
+MAX_WEIGHTS_BYTES = 2_000_000_000
+"""Largest weights file that is read; safetensors holds no more elements than bytes, so this bounds both."""
+MAX_ITEM_BYTES = 2_000_000
+"""Largest item that is read."""
+
+_DTYPES = (np.dtype(np.float32), np.dtype(np.int64))
+_PICKLES = {
+    b"PK\x03\x04": "a zip archive, as torch.save and torch.jit.save write",
+    b"\x80": "a Python pickle",
+    b"\x1f\x8b": "a gzip file",
+    b"\x89HDF": "an HDF5 file",
+}
+
+
+def write_weights(path: Path, arrays: Arrays) -> tuple[str, int]:
+    """Write tensors as safetensors, whole or not at all.
+
+    Args:
+        path: final name.
+        arrays: float32, or int64 for counters; written in order of name, so equal tensors give equal bytes.
+
+    Returns:
+        Sha256 of the file, hexadecimal, and its size in bytes.
+
+    Raises:
+        BundleError: another dtype, or a value that is not finite.
+        OutputError: the file cannot be written.
+    """
+    for name, array in arrays.items():
+        if array.dtype not in _DTYPES:
+            raise BundleError(f"tensor {name!r} is {array.dtype}; bundles hold float32: convert it first")
+        if not np.isfinite(array).all():
+            raise BundleError(f"tensor {name!r} holds values that are not finite: the training diverged")
+    data: bytes = save({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)})
+    with staged(path) as temporary:
+        temporary.write_bytes(data)
+    return hashlib.sha256(data).hexdigest(), len(data)
+
+
+def read_weights(path: Path, sha256: str) -> dict[str, npt.NDArray[Any]]:
+    """Read tensors from safetensors.
+
+    Args:
+        path: the file.
+        sha256: what it must hash to, hexadecimal.
+
+    Returns:
+        Writable float32 and int64 arrays by name, of finite values.
+
+    Raises:
+        BundleError: no such file, a pickle or other format, altered, truncated or too large.
+    """
+    data = _read(path, MAX_WEIGHTS_BYTES, "weights")
+    for magic, what in _PICKLES.items():
+        if data.startswith(magic):
+            raise BundleError(
+                f"{path} is {what}, not safetensors; geoseg loads no format that can run code or hide its "
+                "size: convert it with safetensors.torch.save_file"
+            )
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise BundleError(
+            f"{path} is not the file that item.json describes: sha256 {found}, expected {sha256}; it was "
+            "altered or only partly copied: fetch the bundle again"
+        )
+    try:
+        arrays = {name: np.array(array) for name, array in load(data).items()}
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise BundleError(f"{path} is no safetensors file ({error}); fetch the bundle again") from error
+    for name, array in arrays.items():
+        if array.dtype not in _DTYPES:
+            raise BundleError(f"{path}: tensor {name!r} is {array.dtype}; not float32; save it anew")
+        if not np.isfinite(array).all():
+            raise BundleError(f"{path}: tensor {name!r} holds NaN or infinity; train or save it anew")
+    return arrays
+
+
+def read_item(path: Path) -> dict[str, Any]:
+    """Read a bundle's STAC item: strict JSON, no key twice, no NaN.
+
+    Raises:
+        BundleError: no such file, or no such JSON; says where.
+    """
+    data = _read(path, MAX_ITEM_BYTES, "item")
+    try:
+        item = json.loads(data, object_pairs_hook=_distinct, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise BundleError(
+            f"{path}:{error.lineno}: is no JSON ({error.msg}); fetch the bundle again"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: {error}; fetch the bundle again") from error
+    if not isinstance(item, dict):
+        raise BundleError(
+            f"{path} is no STAC item but a JSON {type(item).__name__}; give a bundle's item.json"
+        )
+    return item
+
+
+def _read(path: Path, limit: int, what: str) -> bytes:
+    """A regular file's bytes."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+            raise BundleError(f"{path} is no regular file; a bundle's {what} must be one")
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"{path} does not exist; a bundle is a folder with item.json and its weights"
+        ) from error
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}; check the bundle's folder") from error
+    if len(data) > limit:
+        raise BundleError(
+            f"{path} is larger than {limit / 1e6:.0f} MB, more than any {what} that geoseg reads"
+        )
+    return data
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")

@@ -1,0 +1,179 @@
+"""Where and how a network is computed: what has to be the same for the same bits.
+
+With network, precision, backend, instruction set and the number of threads inside an operation fixed, logits
+are the same bits in any process. So a run fixes them once, as a :class:`Runtime`, and every worker compares.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Literal, Self, cast, get_args
+
+import torch
+
+from geoseg import __version__
+from geoseg.errors import RunError
+
+__all__ = ["Device", "Precision", "Runtime", "intra_op_threads", "tune_allocator"]
+
+Device = Literal["cpu", "cuda"]
+Precision = Literal["fp32", "bf16"]
+
+_MAX_THREADS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What decides a network's last bits, beside the network: a plan stores it, a worker compares."""
+
+    device: Device
+    """Kind of device."""
+    processor: str
+    """Instruction set of a CPU as torch uses it (``AVX512``), or the GPU's name."""
+    precision: Precision
+    """``fp32``, or ``bf16``: convolutions in bfloat16 with float32 weights and normalisation."""
+    threads: int
+    """Threads inside one operation."""
+    torch: str
+    """Version of torch."""
+    geoseg: str
+    """Version of geoseg."""
+
+    @classmethod
+    def resolve(cls, device: str = "auto", precision: str = "auto", threads: int = 1) -> Self:
+        """Describe this process.
+
+        Args:
+            device: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
+            precision: ``fp32``, ``bf16``, or ``auto``: fp32 everywhere. bf16 is about twice as fast but
+                changes classes on a few pixels in ten thousand (more with untrained weights): a choice to
+                make knowingly, never one that a machine makes.
+            threads: threads inside one operation, at least 1.
+
+        Raises:
+            RunError: no such device here, no such precision or number of threads.
+        """
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if precision == "auto":
+            precision = "fp32"
+        for key, value, choices in (
+            ("device", device, get_args(Device)),
+            ("precision", precision, get_args(Precision)),
+        ):
+            if value not in choices:
+                raise RunError(f"{key} must be auto, {' or '.join(choices)}, got {value!r}")
+        if not 1 <= threads <= _MAX_THREADS:
+            raise RunError(f"threads must be 1 to {_MAX_THREADS}, got {threads}")
+        if device == "cuda":
+            if not torch.cuda.is_available():
+                raise RunError("device cuda: torch sees no GPU here; use device: cpu, or auto")
+            processor = torch.cuda.get_device_name()
+        else:
+            processor = torch.backends.cpu.get_cpu_capability()
+        return cls(
+            device=cast("Device", device),
+            processor=processor,
+            precision=cast("Precision", precision),
+            threads=threads,
+            torch=str(torch.__version__),
+            geoseg=__version__,
+        )
+
+    def check(self, geoseg: str = __version__) -> None:
+        """Refuse to compute here what was planned for another kind of process.
+
+        Args:
+            geoseg: version of the code that is to run.
+
+        Raises:
+            RunError: something differs; names what the plan has and what this process has.
+        """
+        here = asdict(Runtime.resolve(self.device, self.precision, self.threads)) | {"geoseg": geoseg}
+        differing = [
+            f"{key} {value} planned, {here[key]} here"
+            for key, value in asdict(self).items()
+            if here[key] != value
+        ]
+        if differing:
+            raise RunError(
+                f"the worker on {platform.node()} would give other bits than the run was planned with: "
+                f"{'; '.join(differing)}; use workers of one kind with the same versions, or plan anew here"
+            )
+
+
+class _Threads:
+    """The number of threads inside an operation, which torch keeps partly per thread, partly per process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._count = 0
+        self._before = 0
+
+    def enter(self, count: int) -> None:
+        with self._lock:
+            if self._users and count != self._count:
+                raise RunError(
+                    f"threads: another prediction in this process runs with {self._count} threads, this one "
+                    f"wants {count}; give all of them the same number"
+                )
+            if not self._users:
+                self._before, self._count = torch.get_num_threads(), count
+            self._users += 1
+            # OpenMP keeps its number per thread: a setting made elsewhere does not hold in this thread.
+            torch.set_num_threads(count)
+
+    def leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            # MKL keeps its number per process: it goes back when nobody computes with it any more.
+            if not self._users:
+                torch.set_num_threads(self._before)
+
+
+_threads = _Threads()
+
+
+@contextmanager
+def intra_op_threads(count: int) -> Iterator[None]:
+    """Compute with so many threads inside each operation, in this thread, and leave the process as it was.
+
+    Raises:
+        RunError: another thread of this process computes with another number right now.
+    """
+    _threads.enter(count)
+    try:
+        yield
+    finally:
+        _threads.leave()
+
+
+@lru_cache(maxsize=1)
+def tune_allocator() -> bool:
+    """Tell glibc, once per process, to keep freed memory instead of giving it back at every operation.
+
+    A network's activations are tens of megabytes each. By default glibc maps them afresh for every operation
+    and the kernel clears each page again: measured at 512×512 on one core, Micro-Net runs 1.8 to 2.1 times
+    and MiniNet #2 1.3 times as fast without that. The cost: a process keeps its peak (Micro-Net at 512×512:
+    about 0.5 GB more between windows) until it ends. ``GEOSEG_TUNE_MALLOC=0`` turns it off.
+
+    Returns:
+        Whether it was done; False on systems without glibc.
+    """
+    if os.environ.get("GEOSEG_TUNE_MALLOC") == "0" or sys.platform != "linux":
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None or platform.libc_ver()[0] != "glibc":
+        return False
+    mmap_max, trim_threshold = -4, -1  # M_MMAP_MAX, M_TRIM_THRESHOLD of <malloc.h>
+    # A larger M_MMAP_THRESHOLD would not do: glibc caps it at 32 MB, less than one activation.
+    return bool(mallopt(mmap_max, 0) and mallopt(trim_threshold, 2**31 - 1))
