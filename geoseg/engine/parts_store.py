@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,7 @@ class PartsStore:
                 "again to make them anew"
             )
 
-    def _part(self, index: int, array: str) -> npt.NDArray[np.generic]:
+    def _part(self, index: int, array: str) -> npt.NDArray[Any]:
         found = open_part(self._plan.parts_folder, self._receipts[index], array)
         if found is None:
             raise OutputError(
@@ -88,7 +89,7 @@ class PartsStore:
             window = Window(first, 0, min(rows, scene.height - first), scene.width)
             source = resampler.source_window(window)
             stored = self.rows(source.row, source.row_stop)[:, :, source.col : source.col_stop]
-            values, share = resampler.values(stored, stored[0] != NODATA, window)
+            values, share = resampler.values(list(stored), stored[0] != NODATA, window)
             out = np.rint(np.clip(values, 0, SCALE)).astype(np.uint8)
             out[:, share < _VALID_SHARE] = NODATA
             yield window, out

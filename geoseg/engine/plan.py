@@ -97,7 +97,7 @@ class Plan:
             "axes": [asdict(axis) for axis in axes],
             "blend": self.tiles.blend,
             "layout": asdict(self.layout),
-            "model": self.bundle.spec.sha256,
+            "model": self.bundle.spec.identity,
             "runtime": asdict(self.runtime),
             "stretch": self.stretch,
             "vectorize": None if self.vectorize is None else self.vectorize.model_dump(mode="json"),

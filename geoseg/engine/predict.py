@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from geoseg import __version__
 from geoseg.engine.plan import BandTask, Plan
 from geoseg.engine.stitch import Prediction, Seams
 from geoseg.engine.store import NODATA
@@ -63,7 +62,8 @@ class WindowPredictor:
             return pixels
         low, high = self._stretch
         stretched = (pixels - np.float32(low)) * np.float32(255 / (high - low))
-        return np.clip(stretched, np.float32(0), np.float32(255))
+        clipped: Float32 = np.clip(stretched, np.float32(0), np.float32(255))
+        return clipped
 
 
 def predict_band(plan: Plan, band: Band, predict: WindowPredictor) -> tuple[UInt8, Seams]:
@@ -101,7 +101,7 @@ def run_band(task: BandTask) -> PartReceipt:
     done = find_part(plan.parts_folder, task.name, plan.fingerprint)
     if done is not None:
         return done
-    plan.runtime.check(__version__)
+    plan.runtime.check()
     predictor = Predictor(
         plan.bundle,
         device=plan.runtime.device,

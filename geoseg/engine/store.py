@@ -64,7 +64,7 @@ class StoreLayout:
         shifted = np.where(empty, np.float32(0), logits - logits.max(axis=0))
         raised = np.exp(shifted)
         probability = raised[list(self.bands)] / raised.sum(axis=0)
-        stored = np.rint(probability * np.float32(SCALE)).astype(np.uint8)
+        stored: UInt8 = np.rint(probability * np.float32(SCALE)).astype(np.uint8)
         stored[:, empty] = NODATA
         return stored
 

@@ -38,9 +38,10 @@ def _raw(axis: Axis, blend: Blend) -> npt.NDArray[np.float64]:
         case "mean":
             return np.ones(size)
         case "triangle":
-            return ramp
+            return np.asarray(ramp)
         case "hann":
-            return np.asarray(np.sin(0.5 * np.pi * ramp) ** 2)
+            hann: npt.NDArray[np.float64] = np.sin(0.5 * np.pi * ramp) ** 2
+            return hann
 
 
 class AxisWeights:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geoseg.errors import GridError
 
-__all__ = ["Window"]
+__all__ = ["Window", "reflected"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -87,3 +90,16 @@ class Window:
         height = min(self.row_stop, other.row_stop) - row
         width = min(self.col_stop, other.col_stop) - col
         return Window(row, col, height, width) if height > 0 and width > 0 else None
+
+
+def reflected(start: int, stop: int, size: int) -> NDArray[np.intp]:
+    """Pixels ``[start, stop)`` of an axis mirrored again and again without repeating its ends.
+
+    It is what ``numpy.pad(mode="reflect")`` does, for any interval: 2 1 **0 1 2 3** 2 1 0 1.
+
+    >>> reflected(-2, 6, 4).tolist()
+    [2, 1, 0, 1, 2, 3, 2, 1]
+    """
+    period = max(1, 2 * (size - 1))
+    index = np.arange(start, stop) % period
+    return np.minimum(index, period - index) if size > 1 else index

@@ -1,9 +1,9 @@
 """Windows of a scene: pixels, one validity mask, any place, any resolution.
 
 :func:`describe` opens headers and refuses what cannot be mapped; its :class:`Scene` is a value that
-travels. :class:`SceneReader` turns it into pixels where they are needed. What it reads is a picture of infinite
-extent: the scene, mirrored at its edges again and again as ``numpy.pad(mode="reflect")`` does. Every pixel of
-it has one value, the same bits in whatever window it is read.
+travels. :class:`SceneReader` turns it into pixels where they are needed. What it reads is a picture of
+infinite extent: the scene, mirrored at its edges again and again as ``numpy.pad(mode="reflect")`` does. Every
+pixel of it has one value, the same bits in whatever window it is read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.resample import Resampler
-from geoseg.grid.window import Window
+from geoseg.grid.window import Window, reflected
 from geoseg.io._gdal import environment
 from geoseg.io._source import MaskSource, Source, Stored
 from geoseg.io.scene import Scene, describe
@@ -117,8 +117,8 @@ class SceneReader:
         Raises:
             SceneError: a file went away, changed since it was described, or cannot be decoded here.
         """
-        rows = _reflect(window.row, window.row_stop, self.grid.height)
-        cols = _reflect(window.col, window.col_stop, self.grid.width)
+        rows = reflected(window.row, window.row_stop, self.grid.height)
+        cols = reflected(window.col, window.col_stop, self.grid.width)
         row, col = int(rows.min()), int(cols.min())
         inside = Window(row, col, int(rows.max()) + 1 - row, int(cols.max()) + 1 - col)
         with self._lock, environment(self.scene.ref.trust):
@@ -171,13 +171,6 @@ class SceneReader:
             )
             for geobox, members in grids.items()
         )
-
-
-def _reflect(start: int, stop: int, size: int) -> NDArray[np.intp]:
-    """Pixels ``[start, stop)`` of an axis mirrored without repeating its ends: 2 1 **0 1 2 3** 2 1 0 1."""
-    period = max(1, 2 * (size - 1))
-    index = np.arange(start, stop) % period
-    return np.minimum(index, period - index) if size > 1 else index
 
 
 def _stored(group: _Group, window: Window) -> Stored:

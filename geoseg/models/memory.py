@@ -22,11 +22,11 @@ _SCRATCH = 1.5
 MiniNet with oneDNN; ``tests/test_memory.py`` holds the estimate against a real process."""
 
 
-class _LiveBytes(TorchDispatchMode):
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Tracks the storages that are alive while a network runs on the meta device."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.live = 0
         self.peak = 0
         self._seen: set[int] = set()
