@@ -98,8 +98,8 @@ def _classes(asset: Asset) -> tuple[tuple[float, int], ...]:
             stored = float(value)
         except ValueError as error:
             raise CatalogError(f"{shape}; {value!r} is no number") from error
-        if type(class_id) is not int or not 0 <= class_id < 255:  # noqa: PLR2004 255 is "not labelled"
-            raise CatalogError(f"{shape}; {class_id!r} is no class id (0 to 254)")
+        if type(class_id) is not int or not 0 <= class_id <= 255:  # noqa: PLR2004 a byte
+            raise CatalogError(f"{shape}; {class_id!r} is no class id (0 to 254, or 255: not labelled)")
         pairs.append((number(asset, "geoseg:classes", stored), class_id))
     return tuple(sorted(pairs))
 
