@@ -31,7 +31,7 @@ class Count:
         """FLOPs as the MiniNet paper counts them.
 
         Multiply-adds, plus one per normalised and per activated element; pooling, upsampling and additions
-        are free. The rule gives all 23 figures of its Tables 1, 2 and 4 that are built here.
+        are free. The paper does not state its rule; this one gives every figure of its Tables 1, 2 and 4.
         """
         return self.multiply_adds + self.normalised + self.activated
 
