@@ -83,10 +83,14 @@ _SIGNATURES = (
 )
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _GEOKEYS = 34735
+_LONGEST = 240
+"""Characters of a path in a message."""
 
 
 def refusal(scene: str, file: str, text: str) -> SceneError:
-    """The one line that refuses a file: ``scene ID: FILE text``."""
+    """The one line that refuses a file: ``scene ID: FILE text``; an endless path is cut in its middle."""
+    if len(file) > _LONGEST:
+        file = f"{file[: _LONGEST // 2]}…{file[-_LONGEST // 2 :]}"
     return SceneError(" ".join(f"scene {scene}: {file} {text}".split()))
 
 

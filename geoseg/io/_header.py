@@ -215,7 +215,13 @@ def _crs_text(crs: RasterioCRS) -> str:
         code = ":".join(authority)
         if CRS.from_user_input(code).equals(stored, ignore_axis_order=True):
             return code
-    return wkt
+    return _without_zero_shift(stored).to_wkt() if stored.is_bound else wkt
+
+
+def _without_zero_shift(bound: CRS) -> CRS:
+    """Older programs tie every CRS to WGS 84 by a shift of zero, which says nothing and confuses clients."""
+    shift = bound.coordinate_operation.towgs84 if bound.coordinate_operation else []
+    return bound.source_crs if bound.source_crs and shift and not any(shift) else bound
 
 
 def _names(dataset: DatasetReader) -> tuple[str, ...]:
