@@ -332,6 +332,8 @@ def refusals(folder: Path) -> dict[str, tuple[LabelRef, GeoBox | None]]:
     (folder / "broken.geojson").write_text('{"type": "FeatureCollection", "features": [')
     (folder / "broken.tif").write_bytes(b"II*\0\x08\0\0\0" + bytes(20))
     (folder / "mosaic.vrt").write_text("<VRTDataset/>")
+    cut = write_raster(folder / "cut.tif", np.random.default_rng(0).integers(0, 9, GRID.shape), GRID)
+    cut.write_bytes(cut.read_bytes()[:-5000])
     full = write_raster(folder / "mask.tif", mask + 255, GRID)
     zero = write_raster(folder / "zero.tif", mask, GRID)
     far = GeoBox(90, 120, Affine(0.3, 0, 700000, 0, -0.3, 3344000), UTM)
@@ -342,6 +344,7 @@ def refusals(folder: Path) -> dict[str, tuple[LabelRef, GeoBox | None]]:
         "mosaic.vrt: neither": (LabelRef(str(folder / "mosaic.vrt")), None),
         "no vector file": (LabelRef(str(folder / "broken.geojson")), None),
         "broken.tif: cannot be read": (LabelRef(str(folder / "broken.tif")), None),
+        "cut.tif: cannot be read": (LabelRef(str(cut)), None),
         r"2 layers \(buildings, roofs\); name": (LabelRef(str(two)), None),
         "no layer 'walls'": (LabelRef(str(two), layer="walls"), None),
         "no attribute 'kind'": (LabelRef(str(two), layer="roofs", attribute="kind"), None),

@@ -23,7 +23,7 @@ from geoseg.io.cog import write_cog
 from geoseg.recipe.bundle import ClassSpec
 from geoseg.recipe.scene import LabelRef, SceneRef
 from geoseg.score.bootstrap import Bootstrap, Interval, bootstrap
-from geoseg.score.cells import CellCounter, SceneTally
+from geoseg.score.cells import CellCounter, SceneTally, widest_cells
 from geoseg.score.confusion import DEFINITIONS, Confusion, mean_iou
 from geoseg.score.report import Measure, ScoreReport, Unscored, score_report
 
@@ -37,8 +37,9 @@ ARRAYS = npst.array_shapes(min_dims=2, max_dims=2, max_side=30).flatmap(
 MATRICES = npst.arrays(np.int64, (K, K), elements=st.integers(0, 50))
 
 
-def tally(scene: str, cells: NDArray[np.int64], **counts: int) -> SceneTally:
-    return SceneTally(scene, cells, 128, **{"excluded": 0, "repaired": 0, "features": 0, **counts})
+def tally(scene: str, cells: NDArray[np.int64], side: int = 512, **counts: int) -> SceneTally:
+    places = np.column_stack((np.arange(len(cells)), np.zeros(len(cells), np.int64)))
+    return SceneTally(scene, side, places, cells, **counts)
 
 
 class TestConfusion:
@@ -147,18 +148,43 @@ class TestCells:
         kept = [matrix for matrix in expected if matrix.any()]
         step_rows, step_cols = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 30))
         blocks = [(row, col) for row in range(0, height, step_rows) for col in range(0, width, step_cols)]
-        counter = CellCounter(K, side)
+        most = data.draw(st.sampled_from([1, 4, 10_000]))
+        counter = CellCounter(K, side, most)
         for row, col in data.draw(st.permutations(blocks)):
             block = (slice(row, row + step_rows), slice(col, col + step_cols))
             counter.add(row, col, truth[block], mapped[block])
-        np.testing.assert_array_equal(counter.cells, np.reshape(kept, (-1, K, K)))
+        found = counter.tally("here")
         whole = Confusion.of(truth, mapped, K)
-        np.testing.assert_array_equal(counter.confusion.counts, whole.counts)
-        assert counter.confusion.excluded == whole.excluded
+        np.testing.assert_array_equal(found.confusion.counts, whole.counts)
+        assert found.confusion.excluded == whole.excluded
+        if most == 10_000:
+            np.testing.assert_array_equal(found.cells, np.reshape(kept, (-1, K, K)))
+        assert len(found.cells) <= most
+        fine = CellCounter(K, side)
+        fine.add(0, 0, truth, mapped)
+        np.testing.assert_array_equal(found.cells, fine.tally("here").in_cells_of(found.side))
+        if found.side > side:
+            assert len(fine.tally("here").in_cells_of(found.side // 2)) > most, "no coarser than needed"
 
     def test_a_cell_has_a_size(self) -> None:
         with pytest.raises(GridError, match="at least 1×1"):
             CellCounter(2, 0)
+        with pytest.raises(GridError, match="scene here: cells of 64 px do not make cells of 96 px"):
+            CellCounter(2).tally("here").in_cells_of(96)
+
+    @pytest.mark.parametrize(
+        ("shape", "side", "count"),
+        [((3200, 2560), 512, 35), ((1000, 500), 128, 32), ((1000, 1000), 128, 64), ((90, 70), 64, 4)],
+    )
+    def test_cells_are_as_wide_as_leaves_enough_of_them(
+        self, shape: tuple[int, int], side: int, count: int
+    ) -> None:
+        ones = np.ones(shape, np.uint8)
+        counter = CellCounter(2)
+        counter.add(0, 0, ones, ones)
+        found, cells = widest_cells([counter.tally("here")])
+        assert (found, len(cells)) == (side, count)
+        assert cells.sum() == ones.size
 
 
 class TestBootstrap:
@@ -268,9 +294,10 @@ class TestReport:
         assert lines[3].split() == ["water", "–", "–", "–", "–", "0.0%", "0.0%"]
         text = report.text()
         assert "120 labelled px without a map (nodata) left out" in text
-        assert "1 invalid reference polygon repaired" in text
-        assert "25 cells of 128×128 px, seed 0" in text
-        assert DEFINITIONS["dataset"] in text
+        assert "40 reference polygons; 1 invalid, repaired" in text
+        assert "25 cells of 512×512 px, seed 0" in text
+        assert "mean over the reference's classes ('dataset')" in text
+        assert max(map(len, lines[:10])) <= 100
         assert "not scored: scene north: no map" in text
 
     def test_what_cannot_be_scored_is_refused(self) -> None:
@@ -281,9 +308,6 @@ class TestReport:
             score_report([nothing], ["a", "b"])
         with pytest.raises(LabelError, match="counted 2 classes, needed 3"):
             score_report([nothing], ["a", "b", "c"])
-        other = SceneTally("coarse", np.ones((1, 2, 2), np.int64), 64, 0, 0, 0)
-        with pytest.raises(LabelError, match="scene coarse: counted in cells of 64 px, needed 128"):
-            score_report([tally("fine", np.ones((1, 2, 2), np.int64)), other], ["a", "b"])
 
 
 CLASSES = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +14,14 @@ from geoseg.io.cog import read_strips
 from geoseg.io.files import write_json
 from geoseg.io.labels import LabelReader, counts_scene_pixels
 from geoseg.io.raster import describe
+from geoseg.io.stac import load_catalog
+from geoseg.io.text import load_workflow
+from geoseg.models.bundle import load_bundle
 from geoseg.recipe.scene import LabelRef, SceneRef
 from geoseg.recipe.slug import scene_slug
 from geoseg.recipe.words import did_you_mean
 from geoseg.score.bootstrap import Bootstrap
-from geoseg.score.cells import CELL_PIXELS, CellCounter, SceneTally
+from geoseg.score.cells import CellCounter, SceneTally
 from geoseg.score.report import ScoreReport, Unscored, score_report
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ __all__ = [
     "evaluate_plans",
     "evaluate_run",
     "evaluate_scene",
+    "evaluate_workflow",
 ]
 
 MAP_NAME = "classes.tif"
@@ -55,13 +59,12 @@ class Pair:
     """The scene's own pixels, or the scene: it is opened only where the reference counts in them."""
 
 
-def evaluate_scene(pair: Pair, classes: int, *, cell_pixels: int = CELL_PIXELS) -> SceneTally:
+def evaluate_scene(pair: Pair, classes: int) -> SceneTally:
     """Count one scene on its map's grid, by strips of about 4 million pixels: memory does not grow with it.
 
     Args:
         pair: map and reference.
         classes: K, ids are 0..K-1.
-        cell_pixels: side of a cell of the bootstrap, in pixels of the map.
 
     Raises:
         LabelError: the reference cannot be read, does not overlap, or has classes that the model has not.
@@ -71,7 +74,7 @@ def evaluate_scene(pair: Pair, classes: int, *, cell_pixels: int = CELL_PIXELS) 
     if not pair.classes_tif.is_file():
         raise OutputError(f"scene {pair.scene}: there is no map {pair.classes_tif}; run the workflow first")
     grid = describe(SceneRef(pair.scene, bands=(), href=str(pair.classes_tif))).geobox
-    counter = CellCounter(classes, cell_pixels)
+    counter = CellCounter(classes)
     try:
         own = pair.own if counts_scene_pixels(pair.label) else grid
         reader = LabelReader(pair.label, grid, own if isinstance(own, GeoBox) else describe(own).geobox)
@@ -82,14 +85,7 @@ def evaluate_scene(pair: Pair, classes: int, *, cell_pixels: int = CELL_PIXELS) 
             row = window.row_stop
     except LabelError as error:
         raise LabelError(f"scene {pair.scene}: {error}") from error
-    return SceneTally(
-        scene=pair.scene,
-        cells=counter.cells,
-        cell_pixels=cell_pixels,
-        excluded=counter.excluded,
-        repaired=reader.repaired,
-        features=reader.features,
-    )
+    return counter.tally(pair.scene, repaired=reader.repaired, features=reader.features)
 
 
 def evaluate_pairs(
@@ -98,7 +94,6 @@ def evaluate_pairs(
     *,
     without: Sequence[Unscored] = (),
     how: Bootstrap | None = None,
-    cell_pixels: int = CELL_PIXELS,
 ) -> ScoreReport:
     """Score several scenes as one; a scene that cannot be scored is named in the report and leaves the rest.
 
@@ -107,7 +102,6 @@ def evaluate_pairs(
         classes: of the model that made the maps.
         without: scenes known to have no reference, for the report.
         how: of the intervals.
-        cell_pixels: as for :func:`evaluate_scene`.
 
     Raises:
         LabelError: no scene could be scored; says why the first one could not.
@@ -116,7 +110,7 @@ def evaluate_pairs(
     unscored: list[Unscored] = []
     for pair in pairs:
         try:
-            tallies.append(evaluate_scene(pair, len(classes), cell_pixels=cell_pixels))
+            tallies.append(evaluate_scene(pair, len(classes)))
         except GeosegError as error:
             unscored.append(Unscored(scene=pair.scene, reason=str(error)))
     unscored += without
@@ -165,6 +159,37 @@ def evaluate_run(
     report = evaluate_pairs(pairs, classes, without=without, how=how)
     write_json(run / SCORE_NAME, report.to_dict())
     return report
+
+
+def evaluate_workflow(
+    path: Path,
+    overrides: Mapping[str, str] | None = None,
+    *,
+    asset: str | None = None,
+    reference: LabelRef | None = None,
+) -> ScoreReport:
+    """Score the maps of a workflow that has been run; see :func:`evaluate_run`.
+
+    Args:
+        path: workflow file.
+        overrides: ``--set`` values by dotted key, those that the run was given.
+        asset: key of the label asset; default: the workflow's ``evaluate.asset``.
+        reference: one reference for all scenes, in place of the catalog's.
+
+    Raises:
+        RecipeError, CatalogError, BundleError: the workflow, its catalog or its model cannot be read.
+        LabelError: no scene could be scored.
+        OutputError: the report cannot be written.
+    """
+    loaded = load_workflow(path, overrides or {})
+    workflow = loaded.workflow
+    scenes = load_catalog(loaded.catalog, workflow.scenes.trust).scenes
+    wanted = workflow.scenes.ids
+    chosen = [ref for ref in scenes if wanted is None or ref.id in wanted]
+    if asset is None and workflow.evaluate is not None:
+        asset = workflow.evaluate.asset
+    classes = load_bundle(loaded.model).spec.classes
+    return evaluate_run(loaded.output, chosen, classes, asset=asset, reference=reference)
 
 
 def evaluate_plans(plans: Sequence[Plan], asset: str, output: Path) -> ScoreReport:

@@ -13,11 +13,12 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 
 from geoseg.errors import GeosegError, LabelError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
+from geoseg.io._gdal import GDAL_ERRORS, environment, reason
 
 __all__ = ["NOT_LABELLED", "LabelRaster", "lies_on_scene"]
 
@@ -37,15 +38,15 @@ def _open(path: Path) -> Iterator[Any]:
     try:
         with (
             warnings.catch_warnings(),
-            rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
+            environment("catalog"),
         ):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a PNG is placed by its scene
             with path.open("rb") as file:
                 driver = "PNG" if file.read(4) == b"\x89PNG" else "GTiff"
             with rasterio.open(path, driver=driver) as source:
                 yield source
-    except (RasterioError, OSError) as error:
-        raise LabelError(f"labels {path}: cannot be read ({error})") from error
+    except GDAL_ERRORS as error:
+        raise LabelError(f"labels {path}: cannot be read ({reason(error)})") from error
 
 
 def lies_on_scene(path: Path) -> bool:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from geoseg.errors import LabelError
 from geoseg.score.bootstrap import Bootstrap, Interval, bootstrap
-from geoseg.score.cells import SceneTally
+from geoseg.score.cells import SceneTally, widest_cells
 from geoseg.score.confusion import DEFINITIONS, Confusion, mean_iou
 
 __all__ = ["ClassScore", "Measure", "SceneScore", "ScoreReport", "Unscored", "score_report"]
@@ -119,27 +118,31 @@ class ScoreReport(_Value):
         return self.model_dump(mode="json")
 
     def text(self) -> str:
-        """The report as text of fixed width, without a newline at its end."""
+        """The report as text: a line per class, then the means, then what was counted; no newline at its end.
+
+        Precision and recall have their intervals in :meth:`to_dict` alone.
+        """
         name_width = max(8, *(len(row.name) for row in self.classes))
-        head = f"{'class':<{name_width}}  " + "".join(
-            f"{title:<22}" for title in ("IoU", "F1", "precision", "recall")
-        )
-        lines = [f"{head}{'reference':>9}{'map':>9}"]
+        head = f"{'class':<{name_width}}  {'IoU':<22}{'F1':<22}{'precision':>9}{'recall':>8}"
+        lines = [f"{head}{'reference':>11}{'map':>8}"]
         for row in self.classes:
-            numbers = "".join(f"{_text(m):<22}" for m in (row.iou, row.f1, row.precision, row.recall))
-            shares = f"{row.reference_share:>9.1%}{row.mapped_share:>9.1%}"
-            lines.append(f"{row.name:<{name_width}}  {numbers}{shares}")
+            measures = f"{_text(row.iou):<22}{_text(row.f1):<22}"
+            measures += f"{_value(row.precision):>9}{_value(row.recall):>8}"
+            shares = f"{row.reference_share:>11.1%}{row.mapped_share:>8.1%}"
+            lines.append(f"{row.name:<{name_width}}  {measures}{shares}")
         scored = f"{self.labelled_pixels - self.excluded_pixels:,}"
         left_out = f"{self.excluded_pixels:,} labelled px without a map (nodata) left out"
-        repaired = _count(self.repaired_polygons, "invalid reference polygon")
+        polygons = _count(self.reference_polygons, "reference polygon")
         side = self.cell_pixels
         drawn = f"{self.draws} draws of {_count(self.cells, 'cell')} of {side}×{side} px"
+        means = "mean over the reference's classes ('dataset')"
         lines += [
             "",
-            f"{'mIoU':<{name_width}}  {_text(self.mean_iou):<22}{DEFINITIONS['dataset']}",
+            f"{'mIoU':<{name_width}}  {_text(self.mean_iou):<22}{means}",
             f"{'accuracy':<{name_width}}  {_text(self.accuracy):<22}{_MEASURES['accuracy']}",
             "",
-            f"{scored} px scored in {_count(len(self.scenes), 'scene')}; {left_out}; {repaired} repaired",
+            f"{scored} px scored in {_count(len(self.scenes), 'scene')}; {left_out}",
+            f"{polygons}; {self.repaired_polygons} invalid, repaired",
             f"[{self.level:.0%} interval: {drawn}, seed {self.seed}; –: undefined]",
         ]
         lines += [f"not scored: {scene.reason}" for scene in self.unscored]
@@ -156,13 +159,13 @@ def score_report(
     """Score several scenes as one.
 
     Args:
-        scenes: tallies of the same classes and cell size, at least one.
+        scenes: tallies of the same classes, at least one.
         names: a name for each class, in the order of ids 0..K-1.
         how: of the intervals; default 1000 draws, seed 0, 95 %.
         unscored: scenes to name as left out.
 
     Raises:
-        LabelError: no scenes, another number of classes or cell size, or not a single pixel to score.
+        LabelError: no scenes, another number of classes, or not a single pixel to score.
     """
     how = how or Bootstrap()
     if not scenes:
@@ -172,11 +175,6 @@ def score_report(
             raise LabelError(
                 f"scene {scene.scene}: counted {scene.cells.shape[1]} classes, needed {len(names)}"
             )
-        if scene.cell_pixels != scenes[0].cell_pixels:
-            raise LabelError(
-                f"scene {scene.scene}: counted in cells of {scene.cell_pixels} px, "
-                f"needed {scenes[0].cell_pixels} as in scene {scenes[0].scene}"
-            )
     matrices = [scene.confusion for scene in scenes]
     total = sum(matrices, Confusion.zeros(len(names)))
     if total.pixels == 0:
@@ -184,7 +182,7 @@ def score_report(
             f"scene {', '.join(scene.scene for scene in scenes)}: no labelled pixel is mapped "
             f"({total.excluded:,} labelled pixels lie in nodata); check the labelled area"
         )
-    cells = np.concatenate([scene.cells for scene in scenes])
+    side, cells = widest_cells(scenes)
     intervals = bootstrap(cells, how)
     return ScoreReport(
         classes=tuple(
@@ -224,8 +222,8 @@ def score_report(
         repaired_polygons=sum(scene.repaired for scene in scenes),
         reference_polygons=sum(scene.features for scene in scenes),
         confusion=tuple(tuple(row) for row in total.counts.tolist()),
-        cells=int(cells.any(axis=(1, 2)).sum()),
-        cell_pixels=scenes[0].cell_pixels,
+        cells=len(cells),
+        cell_pixels=side,
         draws=how.draws,
         seed=how.seed,
         level=how.level,
@@ -239,12 +237,14 @@ def _measure(value: float | None, interval: Interval | None) -> Measure:
     return Measure(value=value, low=interval.low, high=interval.high)
 
 
+def _value(measure: Measure) -> str:
+    return "–" if measure.value is None else f"{measure.value:.3f}"
+
+
 def _text(measure: Measure) -> str:
-    if measure.value is None:
-        return "–"
     if measure.low is None or measure.high is None:
-        return f"{measure.value:.3f}"
-    return f"{measure.value:.3f} [{measure.low:.3f}, {measure.high:.3f}]"
+        return _value(measure)
+    return f"{_value(measure)} [{measure.low:.3f}, {measure.high:.3f}]"
 
 
 def _count(number: int, noun: str) -> str:
