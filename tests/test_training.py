@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.errors import LabelError, RunError
+from geoseg.models.infer import scaled
 from geoseg.models.registry import build
 from geoseg.train.augment import ColourSettings, Geometry, cut_holes, jitter, warp
 from geoseg.train.chips import ChipSampler, ChipSettings
-from geoseg.train.loop import Trainer, TrainSettings, scaled
+from geoseg.train.loop import Trainer, TrainSettings
 from geoseg.train.losses import IGNORE, OverlapLoss, SegmentationLoss, overlap_loss
 from geoseg.train.scenes import LabelledScene, Split, scaling
 from geoseg.train.validate import Validation

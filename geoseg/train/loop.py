@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from geoseg.errors import RunError
+from geoseg.models.infer import scaled
 from geoseg.train.losses import SegmentationLoss
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from geoseg.train.chips import Chip, ChipSampler
     from geoseg.train.validate import Score, Validation
 
-__all__ = ["TrainResult", "TrainSettings", "Trainer", "scaled"]
+__all__ = ["TrainResult", "TrainSettings", "Trainer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +76,6 @@ class TrainResult:
     """Their score on the held-out blocks."""
     history: list[dict[str, Any]]
     """One row per validation."""
-
-
-def scaled(pixels: Tensor, valid: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Stored units to the network's: (x - mean) / std, and 0 where there is no data.
-
-    Args:
-        pixels: Float (N, C, H, W).
-        valid: Bool (N, H, W).
-        mean: Per band, stored units.
-        std: Per band, stored units.
-    """
-    shift = pixels.new_tensor(mean)[:, None, None]
-    spread = pixels.new_tensor(std)[:, None, None]
-    return torch.where(valid[:, None], (pixels - shift) / spread, 0.0)
 
 
 class Trainer:
@@ -220,7 +207,12 @@ class Trainer:
         with torch.inference_mode():
             score = self.validation.score(self._logits)
         self.network.load_state_dict(now)
-        row = {"step": self.step, "rate": self.rate_at(self.step - 1), "loss": loss, "score": score.chosen}
+        row: dict[str, Any] = {
+            "step": self.step,
+            "rate": self.rate_at(self.step - 1),
+            "loss": loss,
+            "score": score.chosen,
+        }
         row |= {
             f"{place}/{klass}": iou[klass]
             for place, iou in sorted(score.iou.items())
@@ -244,7 +236,8 @@ class Trainer:
             writer.writerows(self.history)
 
     def _logits(self, pixels: Tensor, valid: Tensor) -> Tensor:
-        logits: Tensor = self.network(scaled(pixels, valid, self.mean, self.std))
+        image = scaled(pixels, valid, self.mean, self.std)
+        logits: Tensor = self.network(image.contiguous(memory_format=torch.channels_last))
         return logits
 
     def _identity(self) -> str:
@@ -295,6 +288,6 @@ def _score_of(saved: dict[str, Any]) -> Score:
     return Score(saved["chosen"], {k: tuple(v) for k, v in saved["iou"].items()}, saved["pixels"])
 
 
-def _percent(iou: tuple[float, ...], scored: tuple[int, ...]) -> str:
-    found = [iou[c] for c in scored if not math.isnan(iou[c])]
+def _percent(iou: tuple[float | None, ...], scored: tuple[int, ...]) -> str:
+    found = [value for c in scored if (value := iou[c]) is not None]
     return f"{100 * sum(found) / len(found):.1f}" if found else "-"

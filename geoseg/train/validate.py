@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from geoseg.errors import LabelError
+from geoseg.score.confusion import Confusion
 from geoseg.train.losses import IGNORE
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from geoseg.train.scenes import LabelledScene
 
-__all__ = ["Score", "Validation"]
+__all__ = ["Score", "Validation", "resampled"]
 
 
 class _Window(NamedTuple):
@@ -36,8 +38,8 @@ class Score:
 
     chosen: float
     """What the weights are chosen by: mean over places of the mean IoU of the scored classes."""
-    iou: dict[str, tuple[float, ...]]
-    """IoU per place and class; NaN where a class neither occurs nor is predicted."""
+    iou: dict[str, tuple[float | None, ...]]
+    """IoU per place and class; None where a class neither occurs nor is predicted."""
     pixels: dict[str, int]
     """Labelled pixels per place."""
 
@@ -84,32 +86,26 @@ class Validation:
         Args:
             logits: Takes stored pixels (1, C, H, W) and validity (1, H, W), gives logits (1, K, H, W).
         """
-        confusion: dict[str, NDArray[np.int64]] = {}
+        tables: dict[str, Confusion] = {}
         for window in self._windows:
             pixels = torch.from_numpy(window.pixels.astype(np.float32))[None]
             found = logits(pixels, torch.from_numpy(window.valid)[None])[0].argmax(0).numpy()
-            counted = window.labels != IGNORE
-            pairs = window.labels[counted].astype(np.int64) * self.classes + found[counted]
-            table = np.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes)
-            confusion[window.group] = confusion.get(window.group, np.zeros_like(table)) + table
-        iou = {group: _iou(table) for group, table in confusion.items()}
-        means = [np.nanmean([iou[g][c] for c in self.scored]) for g in sorted(self._choosing)]
-        pixels_of = {group: int(table.sum()) for group, table in confusion.items()}
-        return Score(float(np.mean(means)), iou, pixels_of)
+            table = Confusion.of(window.labels, found, self.classes)
+            tables[window.group] = tables.get(window.group, Confusion.zeros(self.classes)) + table
+        iou = {group: table.iou for group, table in tables.items()}
+        chosen = fmean(self._mean(iou[group]) for group in sorted(self._choosing))
+        return Score(chosen, iou, {group: table.pixels for group, table in tables.items()})
 
-
-def _iou(table: NDArray[np.int64]) -> tuple[float, ...]:
-    """IoU per class of a confusion matrix (rows: truth)."""
-    hits = np.diag(table).astype(float)
-    union = table.sum(0) + table.sum(1) - hits
-    return tuple(float(h / u) if u else float("nan") for h, u in zip(hits, union, strict=True))
+    def _mean(self, iou: tuple[float | None, ...]) -> float:
+        """Mean over the scored classes that are there; 0 where none is."""
+        found = [value for c in self.scored if (value := iou[c]) is not None]
+        return fmean(found) if found else 0.0
 
 
 def _windows(scene: LabelledScene, resolution: float, context: int) -> list[_Window]:
     """Windows of one size over the scene's held-out blocks, at the network's resolution."""
-    factor = scene.resolution / resolution
-    shape = (max(round(scene.shape[0] * factor), 1), max(round(scene.shape[1] * factor), 1))
-    pixels, valid, labels = _resampled(scene, shape)
+    pixels, valid, labels = resampled(scene, resolution)
+    shape = valid.shape
     labels = np.where(valid & scene.split.held_out(shape, resolution), labels, np.uint8(IGNORE))
     side = scene.split.block / resolution
     size = 16 * -(-(round(side) + 2 * context) // 16)
@@ -123,25 +119,40 @@ def _windows(scene: LabelledScene, resolution: float, context: int) -> list[_Win
             ids = np.where(inside, labels, np.uint8(IGNORE))
             if not (ids != IGNORE).any():
                 continue
-            cut = (
-                slice(max(round(row * side) - context, 0), max(round(row * side) - context, 0) + size),
-                slice(max(round(col * side) - context, 0), max(round(col * side) - context, 0) + size),
+            top, left = max(round(row * side) - context, 0), max(round(col * side) - context, 0)
+            cut = (slice(top, top + size), slice(left, left + size))
+            # Below and to the right of the scene there is no data, as in a padded window of a map.
+            lack = [(0, size - n) for n in valid[cut].shape]
+            windows.append(
+                _Window(
+                    scene.group,
+                    np.pad(pixels[(slice(None), *cut)], [(0, 0), *lack]),
+                    np.pad(valid[cut], lack),
+                    np.pad(ids[cut], lack, constant_values=IGNORE),
+                )
             )
-            windows.append(_Window(scene.group, pixels[(slice(None), *cut)], valid[cut], ids[cut]))
     return windows
 
 
-def _resampled(
-    scene: LabelledScene, shape: tuple[int, int]
+def resampled(
+    scene: LabelledScene, resolution: float
 ) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint8]]:
-    """The scene at another size: pixels averaged or bilinear, labels and validity nearest."""
+    """A scene at another ground resolution: pixels averaged or bilinear, validity and labels nearest.
+
+    Args:
+        scene: Labelled scene.
+        resolution: Metres on the ground per pixel; the footprint becomes the nearest whole number of them.
+
+    Returns:
+        Pixels (C, H, W), validity (H, W), labels (H, W); the scene's own arrays where nothing changes.
+    """
+    factor = scene.resolution / resolution
+    shape = (max(round(scene.shape[0] * factor), 1), max(round(scene.shape[1] * factor), 1))
     if shape == scene.shape:
         return scene.pixels, scene.valid, scene.labels
     image = torch.from_numpy(scene.pixels.astype(np.float32))[None]
     image = functional.interpolate(image, shape, mode="bilinear", align_corners=False, antialias=True)
     ids = torch.from_numpy(np.where(scene.valid, scene.labels, np.uint8(IGNORE)))[None, None]
-    nearest = functional.interpolate(ids, shape, mode="nearest-exact")[0, 0].numpy()
-    good = functional.interpolate(
-        torch.from_numpy(scene.valid.astype(np.uint8))[None, None], shape, mode="nearest-exact"
-    )[0, 0].numpy()
-    return image[0].numpy(), good.astype(bool), nearest
+    good = torch.from_numpy(scene.valid.astype(np.uint8))[None, None]
+    ids, good = (functional.interpolate(layer, shape, mode="nearest-exact")[0, 0] for layer in (ids, good))
+    return image[0].numpy(), good.numpy().astype(bool), ids.numpy()
