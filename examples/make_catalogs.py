@@ -50,8 +50,8 @@ def synthetic_austin(catalogs: Path) -> pystac.ItemCollection:
     about = {
         "title": "geoseg's demonstration scene (synthetic)",
         "description": "One generated scene of 307 m × 307 m at 0.3 m, for a first run of geoseg. It is "
-        "synthetic: streets, roofs and trees come from a random seed. Their exact outlines are known, so a map "
-        "of it can be scored.",
+        "synthetic: streets, roofs and trees come from a random seed. Their exact outlines are known, so a "
+        "map of it can be scored.",
     }
     return pystac.ItemCollection([item], extra_fields=about, clone_items=False)
 
@@ -107,8 +107,8 @@ def inria_austin() -> pystac.ItemCollection:
         "title": "Inria aerial images of Austin",
         "description": "The 36 labelled tiles of Austin, Texas, of the Inria Aerial Image Labeling Dataset: "
         "5000 × 5000 pixels of 0.3 m, red, green and blue, EPSG:26914. The tiles are not part of geoseg: put "
-        "the dataset's folder `train` (with `images` and `gt`) into $GEOSEG_DATA/inria. Geometry and dates only "
-        "frame the tiles: every item has the city's box, and the dataset gives no acquisition date.",
+        "the dataset's folder `train` (with `images` and `gt`) into $GEOSEG_DATA/inria. Geometry and dates "
+        "only frame the tiles: every item has the city's box, and the dataset gives no acquisition date.",
     }
     return pystac.ItemCollection(items, extra_fields=about, clone_items=False)
 

@@ -92,7 +92,8 @@ def write_catalog(output: Path, collection: pystac.ItemCollection) -> None:
         OutputError: see :func:`geoseg.io.files.staged`.
     """
     said = {"type": "FeatureCollection", **collection.extra_fields, **collection.to_dict()}
-    write_text(output, _FLAT.sub(_on_one_line, json.dumps(said, indent=2, ensure_ascii=False)) + "\n")
+    text = json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(output, _FLAT.sub(_on_one_line, text) + "\n")
 
 
 def _on_one_line(found: re.Match[str]) -> str:

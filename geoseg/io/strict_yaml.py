@@ -36,6 +36,7 @@ _SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
     (re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"), lambda text: float(text.replace(".", "", 1))),
 )
 
+
 @dataclass(frozen=True, slots=True)
 class Mistake:
     """Something wrong in a text: where, which key, and what."""

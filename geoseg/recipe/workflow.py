@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     StrictFloat,
     StrictInt,
     StrictStr,
-    WithJsonSchema,
     field_validator,
 )
 from pydantic.json_schema import GenerateJsonSchema
 
+from geoseg.recipe.fields import Auto, AutoOrCount, Band, PathText, distinct, word_or_quantity
 from geoseg.recipe.scene import Trust
 from geoseg.recipe.units import Area, Pixels, Quantity, Size
-from geoseg.recipe.words import did_you_mean
 
 __all__ = [
     "LAYER_NAME",
     "NAME_LENGTH",
-    "Auto",
     "Compute",
     "Evaluate",
     "Scenes",
@@ -38,87 +34,11 @@ __all__ = [
     "workflow_schema",
 ]
 
-Auto = Literal["auto"]
-
 LAYER_NAME = re.compile(r"(?!(?i:gpkg|sqlite|rtree)_)[A-Za-z][A-Za-z0-9_]{0,62}")
 """Layer names that every GeoPackage reader takes: no SQL, no path, no system table."""
 
 NAME_LENGTH = 200
 """Longest name of a workflow, in characters."""
-
-_BAND_NAME_LENGTH = 64
-
-Q = TypeVar("Q", bound=Quantity)
-
-
-# Fields that are a word or a value have one validator each, so that a mistake is one line.
-
-
-def _word_or_quantity(kind: type[Quantity], *words: str) -> tuple[Any, ...]:
-    """Metadata of a field that is one of a few words or a quantity."""
-
-    def read(given: object) -> object:
-        if isinstance(given, str) and given in words:
-            return given
-        if isinstance(given, str) and not any(letter.isdigit() for letter in given):
-            hint = did_you_mean(given, words)
-            raise ValueError(
-                f"{given!r} is neither {' nor '.join(words)} nor such as {kind.examples[0]}{hint}"
-            )
-        return kind.parse(given)
-
-    schema = {"anyOf": [{"enum": list(words)}, kind.json_schema()]}
-    return BeforeValidator(read), PlainSerializer(str, when_used="json"), WithJsonSchema(schema)
-
-
-def _auto_or_count(given: object) -> object:
-    if given == "auto":
-        return given
-    if isinstance(given, bool) or not isinstance(given, int):
-        hint = did_you_mean(given, ["auto"]) if isinstance(given, str) else ""
-        raise ValueError(f"{given!r} is neither auto nor a whole number{hint}")  # noqa: TRY004 for pydantic
-    if given < 1:
-        raise ValueError(f"must be auto or at least 1, got {given}")
-    return given
-
-
-def _band(given: object) -> object:
-    if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
-        return given
-    if isinstance(given, str) and 0 < len(given) <= _BAND_NAME_LENGTH:
-        return given
-    raise ValueError(f"{given!r} is no band: give its number in the file, from 1, or its name, such as red")
-
-
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not values:
-        raise ValueError("is an empty list; name at least one, or leave the key out")
-    twice = next((value for i, value in enumerate(values) if value in values[:i]), None)
-    if twice is not None:
-        raise ValueError(f"names {twice!r} twice")
-    return values
-
-
-def _path(given: str) -> str:
-    if not given.strip():
-        raise ValueError("is empty; give a path")
-    if not given.isprintable():
-        raise ValueError(f"{given!r} holds a control character, so it is no path")
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", given):
-        raise ValueError(f"{given!r} is a URL; download it and give its local path")
-    return given
-
-
-_COUNT_SCHEMA = WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]})
-_AutoOrCount = Annotated[Auto | int, BeforeValidator(_auto_or_count), _COUNT_SCHEMA]
-_BAND_SCHEMA = {
-    "anyOf": [
-        {"type": "integer", "minimum": 1},
-        {"type": "string", "minLength": 1, "maxLength": _BAND_NAME_LENGTH},
-    ]
-}
-_Band = Annotated[int | str, BeforeValidator(_band), WithJsonSchema(_BAND_SCHEMA)]
-_Path = Annotated[StrictStr, AfterValidator(_path)]
 
 
 class _Section(BaseModel):
@@ -132,9 +52,9 @@ class _Section(BaseModel):
 class Scenes(_Section):
     """Which scenes of the catalog, and how their files are read."""
 
-    ids: Annotated[tuple[StrictStr, ...], AfterValidator(_distinct)] | None = None
+    ids: Annotated[tuple[StrictStr, ...], AfterValidator(distinct)] | None = None
     """Ids of the scenes to map; without it, every scene of the catalog."""
-    bands: Annotated[tuple[_Band, ...], AfterValidator(_distinct)] | None = None
+    bands: Annotated[tuple[Band, ...], AfterValidator(distinct)] | None = None
     """Bands to give to the model, by name or by number from 1, in the model's order; without it, the bands
     whose names the model asks for."""
     nodata: Annotated[StrictFloat, Field(allow_inf_nan=False)] | None = None
@@ -145,6 +65,13 @@ class Scenes(_Section):
     trust: Trust = "catalog"
     """catalog: plain GeoTIFFs, no side files. local: everything GDAL reads from your own disk (JPEG 2000, VRT
     mosaics, .ovr, .msk, world files)."""
+
+    @field_validator("stretch", mode="before")
+    @classmethod
+    def _pair(cls, stretch: object) -> object:
+        if isinstance(stretch, list | tuple) and len(stretch) != 2:  # noqa: PLR2004 low and high
+            raise ValueError(f"must be [low, high], got {len(stretch)} numbers")
+        return stretch
 
     @field_validator("stretch")
     @classmethod
@@ -157,16 +84,16 @@ class Scenes(_Section):
 class Tiling(_Section):
     """How a scene is cut into windows and stitched again. Sizes are in the model's pixels."""
 
-    window: Annotated[Auto | Pixels, *_word_or_quantity(Pixels, "auto")] = "auto"
+    window: Annotated[Auto | Pixels, *word_or_quantity(Pixels, "auto")] = "auto"
     """Side of a window that the network sees, such as 512 px; auto fits it to the memory."""
-    halo: Annotated[Literal["auto", "exact"] | Pixels, *_word_or_quantity(Pixels, "auto", "exact")] = "auto"
+    halo: Annotated[Literal["auto", "exact"] | Pixels, *word_or_quantity(Pixels, "auto", "exact")] = "auto"
     """Margin of a window whose result is not used. exact: as far as the network sees, so the map does not
     depend on the windows. auto: the margin measured for the model."""
     blend: Literal["auto", "crop", "mean", "triangle", "hann"] = "auto"
     """How overlapping windows join: crop takes the nearest one, the others average with weights."""
-    block: Annotated[Auto | Pixels, *_word_or_quantity(Pixels, "auto")] = "auto"
+    block: Annotated[Auto | Pixels, *word_or_quantity(Pixels, "auto")] = "auto"
     """Side of the block that one task writes, such as 2048 px; it never changes the map."""
-    batch: _AutoOrCount = "auto"
+    batch: AutoOrCount = "auto"
     """Windows that the network sees at once; it never changes the map."""
 
     @field_validator("window", "block")
@@ -182,7 +109,7 @@ class Compute(_Section):
 
     executor: Literal["auto", "serial", "threads", "processes"] = "auto"
     """serial: one loop in this process. threads, processes: dask on this machine."""
-    workers: _AutoOrCount = "auto"
+    workers: AutoOrCount = "auto"
     """Number of workers."""
     scheduler: StrictStr | None = None
     """Address of a running dask scheduler, such as tcp://10.0.0.1:8786; it replaces the executor."""
@@ -214,7 +141,7 @@ class Vectorize(_Section):
         "polygons"
     )
     """Name of the layer, and of the file <layer>.gpkg."""
-    classes: Annotated[tuple[StrictStr, ...], AfterValidator(_distinct)] | None = None
+    classes: Annotated[tuple[StrictStr, ...], AfterValidator(distinct)] | None = None
     """Names of the classes to outline; without it, every class that is not background."""
     min_area: Area = Area(0, "px")
     """Smallest polygon to keep, such as 8 m2 or 90 px."""
@@ -260,15 +187,13 @@ class Workflow(_Section):
 
     version: Literal[1] = 1
     """Version of this format."""
-    name: Annotated[
-        StrictStr, Field(min_length=1, max_length=NAME_LENGTH, default_factory=lambda: "workflow")
-    ]
+    name: StrictStr = Field(default_factory=lambda: "workflow", min_length=1, max_length=NAME_LENGTH)
     """Name of the workflow; without it, the file's name."""
-    catalog: _Path
+    catalog: PathText
     """STAC catalog with the scenes: an item, a collection, a catalog or an item collection, on local disk."""
-    model: _Path
+    model: PathText
     """A shipped model's name, or the path of a bundle (a path has a / in it: ./mine)."""
-    output: _Path | None = None
+    output: PathText | None = None
     """Folder of the maps; without it, runs/<name> in the working directory."""
     scenes: Scenes = Scenes()
     """Which scenes, and how they are read."""
