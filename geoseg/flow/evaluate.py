@@ -115,7 +115,7 @@ def evaluate_pairs(
             unscored.append(Unscored(scene=pair.scene, reason=str(error)))
     unscored += without
     if not tallies and unscored:
-        others = f" (and {len(unscored) - 1} more scenes that cannot be scored)" if len(unscored) > 1 else ""
+        others = f" ({len(unscored) - 1} more cannot be scored)" if len(unscored) > 1 else ""
         raise LabelError(f"{unscored[0].reason}{others}")
     return score_report(tallies, [spec.name for spec in classes], how, unscored=unscored)
 
