@@ -193,8 +193,13 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+_UNICODE_BREAK = re.compile("[\x85\u2028\u2029\ufeff]")
+
+
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
     style = None if isinstance(plain_scalar(text), str) else "'"
+    if _UNICODE_BREAK.search(text):
+        style = '"'  # the other styles write these as they are, and reading folds them into spaces
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

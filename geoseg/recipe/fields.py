@@ -18,7 +18,7 @@ _BAND_NAME_LENGTH = 64
 
 
 def word_or_quantity(kind: type[Quantity], *words: str) -> tuple[Any, ...]:
-    """Metadata of a field that is one of a few words or a quantity: ``Annotated[…, *word_or_quantity(…)]``."""
+    """Metadata of a field that is one of a few words or a quantity, for ``Annotated``."""
 
     def read(given: object) -> object:
         if isinstance(given, str) and given in words:
