@@ -110,6 +110,74 @@ def plan(workflow: Path, *, overrides: dict[str, str], as_json: bool) -> None:
 
 
 @cli.command()
+@_workflow_command
+@click.option("--asset", help="Label asset of the catalog (default: the workflow's evaluate.asset).")
+@click.option("--reference", type=click.Path(path_type=Path), help="Reference polygons or raster instead.")
+@click.option("--layer", help="Layer of the reference.")
+@click.option("--attribute", help="Attribute with the class id (default: every polygon is class 1).")
+@click.option(
+    "--value",
+    "values",
+    multiple=True,
+    metavar="VALUE=ID",
+    help="A raster reference's value and the class id that it stands for, such as 255=1.",
+)
+@click.option("--area", type=click.Path(path_type=Path), help="File with the labelled area.")
+@click.option("--area-layer", help="Layer of the labelled area.")
+@click.option(
+    "--window",
+    nargs=4,
+    type=int,
+    metavar="ROW COL HEIGHT WIDTH",
+    help="Labelled area in the scene's pixels.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(
+    workflow: Path,
+    *,
+    overrides: dict[str, str],
+    asset: str | None,
+    reference: Path | None,
+    layer: str | None,
+    attribute: str | None,
+    values: tuple[str, ...],
+    area: Path | None,
+    area_layer: str | None,
+    window: tuple[int, int, int, int] | None,
+    as_json: bool,
+) -> None:
+    """Score the maps of a WORKFLOW against reference polygons or rasters."""
+    import json
+
+    from geoseg.flow.evaluate import evaluate_workflow
+    from geoseg.recipe.scene import LabelRef
+
+    label = None
+    if reference is not None:
+        label = LabelRef(
+            href=str(reference.absolute()),
+            layer=layer,
+            attribute=attribute,
+            classes=tuple(_value(text) for text in values),
+            area_href=None if area is None else str(area.absolute()),
+            area_layer=area_layer,
+            area_window=window,
+        )
+    elif layer or attribute or values or area or area_layer or window:
+        raise click.UsageError("--layer, --attribute, --value, --area and --window describe a --reference")
+    report = evaluate_workflow(workflow, overrides, asset=asset, reference=label)
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
+
+
+def _value(text: str) -> tuple[float, int]:
+    value, _, class_id = text.partition("=")
+    try:
+        return float(value), int(class_id)
+    except ValueError:
+        raise click.UsageError(f"--value {text}: needs VALUE=ID, such as 255=1") from None
+
+
+@cli.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Catalog to write.")
 def catalog(folder: Path, *, output: Path) -> None:

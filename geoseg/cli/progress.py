@@ -50,7 +50,9 @@ class Watcher:
     def finish(self, summary: RunSummary) -> None:
         """Say how the run ended."""
         if summary.score is not None:
-            click.echo(summary.score.text())
+            click.echo(f"\n{summary.score.text()}\n")
+        if summary.unscored is not None:
+            click.echo(f"not scored: {summary.unscored}", err=True)
         counts = ", ".join(
             f"{summary.count(status)} {status}" for status in ("done", "skipped", "refused", "failed")
         )

@@ -16,7 +16,7 @@ from typing import Any
 from geoseg import __version__
 from geoseg.engine.stitch import Stitcher
 from geoseg.engine.store import StoreLayout
-from geoseg.errors import GridError, SceneError
+from geoseg.errors import GridError, RecipeError, SceneError
 from geoseg.grid.blend import Blend, axis_weights
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import model_grid
@@ -27,9 +27,10 @@ from geoseg.models.memory import network_bytes
 from geoseg.models.runtime import Runtime
 from geoseg.recipe.slug import scene_slug
 from geoseg.recipe.units import Pixels
+from geoseg.recipe.words import did_you_mean
 from geoseg.recipe.workflow import Tiling, Vectorize, Workflow, Write
 
-__all__ = ["BandTask", "Plan", "Tiles", "check_contract", "make_plan", "resolve_tiles"]
+__all__ = ["BandTask", "Plan", "Tiles", "check_classes", "check_contract", "make_plan", "resolve_tiles"]
 
 _LARGEST_WINDOW = 1024
 """Larger windows save little context and cost memory (see CONTRIBUTING.md)."""
@@ -289,3 +290,19 @@ def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime
     if workflow.tiling.batch == "auto" and plan.worker_bytes > workflow.compute.memory.bytes:
         plan = replace(plan, tiles=replace(tiles, batch=1))
     return plan
+
+
+def check_classes(workflow: Workflow, bundle: Bundle) -> None:
+    """Compare the classes that a workflow names with the model's.
+
+    Raises:
+        RecipeError: the model has no such class.
+    """
+    names = [c.name for c in bundle.spec.classes]
+    wanted = workflow.vectorize.classes if workflow.vectorize is not None else None
+    for name in wanted or ():
+        if name not in names:
+            raise RecipeError(
+                f"vectorize.classes: the model {bundle.spec.name} has no class {name!r}, only "
+                f"{', '.join(names)}{did_you_mean(name, names)}"
+            )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from geoseg.engine.plan import Plan, make_plan
+from geoseg.engine.plan import Plan, check_classes, make_plan
 from geoseg.errors import CatalogError, GeosegError
 from geoseg.io.raster import describe
 from geoseg.io.stac import load_catalog
@@ -60,6 +60,7 @@ def prepare(path: Path, overrides: Mapping[str, str] | None = None) -> Prepared:
     loaded = load_workflow(path, overrides or {})
     workflow = loaded.workflow
     bundle = load_bundle(loaded.model)
+    check_classes(workflow, bundle)
     runtime = Runtime.resolve(
         device=workflow.compute.device, precision=workflow.compute.precision, threads=workflow.compute.threads
     )

@@ -13,7 +13,7 @@ from geoseg.engine.assemble import AssembleTask, SceneReceipt, assemble, finishe
 from geoseg.engine.execute import Executor, ExecutorKind, Finished, open_executor
 from geoseg.engine.plan import BandTask, Plan
 from geoseg.engine.predict import run_band
-from geoseg.errors import GeosegError, RunError
+from geoseg.errors import GeosegError, LabelError, RunError
 from geoseg.flow.evaluate import evaluate_plans
 from geoseg.flow.events import BandFinished, Event, RunStarted, SceneFinished, Status, Watch
 from geoseg.flow.prepare import Prepared, prepare
@@ -53,6 +53,8 @@ class RunSummary:
     """Wall time."""
     score: ScoreReport | None = None
     """The map's score, where the workflow asks for one."""
+    unscored: str | None = None
+    """Why there is no score though the workflow asks for one."""
     errors: tuple[BaseException, ...] = ()
     """What failed scenes failed with."""
 
@@ -62,8 +64,8 @@ class RunSummary:
 
     @property
     def exit_code(self) -> int:
-        """0: every scene mapped; 2: some refused; 1: some failed."""
-        return 1 if self.count("failed") else 2 if self.count("refused") else 0
+        """0: every scene mapped and scored as asked; 2: some refused; 1: some failed."""
+        return 1 if self.count("failed") else 2 if self.count("refused") or self.unscored else 0
 
 
 def run(
@@ -96,13 +98,21 @@ def run(
         state = _Run(prepared, watch or (lambda _: None), overwrite=overwrite)
         state.execute()
     evaluation = prepared.loaded.workflow.evaluate
-    score = None
-    if evaluation is not None:
-        mapped = {o.scene for o in state.outcomes.values() if o.status in ("done", "skipped")}
-        plans = [plan for plan in prepared.plans if plan.scene.ref.id in mapped]
-        score = evaluate_plans(plans, evaluation.asset, output)
+    mapped = {o.scene for o in state.outcomes.values() if o.status in ("done", "skipped")}
+    plans = [plan for plan in prepared.plans if plan.scene.ref.id in mapped]
+    score = unscored = None
+    if evaluation is not None and plans:
+        try:
+            score = evaluate_plans(plans, evaluation.asset, output)
+        except LabelError as error:
+            unscored = str(error)  # the maps are there all the same: the summary says what is missing
     return RunSummary(
-        output, tuple(state.outcomes.values()), time.perf_counter() - start, score, tuple(state.errors)
+        output=output,
+        scenes=tuple(state.outcomes.values()),
+        seconds=time.perf_counter() - start,
+        score=score,
+        unscored=unscored,
+        errors=tuple(state.errors),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,13 @@ from geoseg.grid.ground import GroundResolution, ground_resolution
 from geoseg.grid.resample import Resampler
 from geoseg.io._gdal import refusal
 from geoseg.io._header import Header, read_header
+from geoseg.io.files import sha256_of
 from geoseg.recipe.scene import BandRef, SceneRef
 
-__all__ = ["Scene", "describe", "mask_alpha"]
+__all__ = ["Scene", "describe", "mask_alpha", "verify_checksums"]
+
+_SHA256 = "1220"
+"""Prefix of a multihash that is a SHA-256 of 32 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,3 +241,34 @@ def _identity(ref: SceneRef, bands: tuple[BandRef, ...], headers: _Headers) -> s
     if ref.mask is not None:
         parts.append(f"mask={hrefs.index(ref.mask.href)}:{ref.mask.index}!{sorted(ref.mask.invalid)}")
     return ";".join(parts)
+
+
+def verify_checksums(scene: Scene) -> None:
+    """Compare each file of a scene with the catalog's ``file:checksum``, where it gives one.
+
+    GDAL hands out wrong pixels without a word for many a damaged file; only this shows it.
+
+    Raises:
+        SceneError: a file is not the one that the catalog describes, or its checksum is of an unknown kind.
+    """
+    expected = {band.href: band.checksum for band in (*scene.bands, *scene.ref.bands) if band.checksum}
+    for href, checksum in expected.items():
+        digest = checksum.lower().removeprefix(_SHA256)
+        if len(digest) != 64 or digest == checksum.lower():  # noqa: PLR2004 - hexadecimal digits of a SHA-256
+            raise refusal(
+                scene.ref.id,
+                href,
+                f"has the file:checksum {checksum[:20]} in the catalog: only SHA-256 multihashes (1220…) are "
+                "checked; make the catalog anew with `geoseg catalog`",
+            )
+        try:
+            found = sha256_of(Path(href))
+        except OSError as error:
+            raise refusal(scene.ref.id, href, f"cannot be read ({error.strerror})") from error
+        if found != digest:
+            raise refusal(
+                scene.ref.id,
+                href,
+                f"has sha256 {found[:12]}… but the catalog says {digest[:12]}…: fetch the file again, or "
+                "make the catalog anew",
+            )

@@ -1,0 +1,195 @@
+"""One scene's assembler: parts become rasters, polygons, styles and, last of all, the receipt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.engine.parts_store import PartsStore
+from geoseg.engine.plan import Plan
+from geoseg.engine.store import SCALE
+from geoseg.grid.window import Window
+from geoseg.io.cog import strip_rows, write_cog
+from geoseg.io.files import sweep_temporaries, write_json, write_text
+from geoseg.io.item import scene_item
+from geoseg.io.parts import PartReceipt, discard_parts
+from geoseg.io.polygonize import exact_features
+from geoseg.io.scene import verify_checksums
+from geoseg.io.style import ClassStyle, classes_qml, palette, polygons_qml, probability_qml
+from geoseg.io.vector import Features, LayerStyle, write_features
+from geoseg.polygons.attributes import FIELDS, Provenance
+from geoseg.polygons.exact import exact_polygons
+from geoseg.recipe.slug import scene_slug
+from geoseg.recipe.units import Area
+
+__all__ = ["ITEM_NAME", "AssembleTask", "SceneReceipt", "assemble", "finished_fingerprint"]
+
+UInt8 = npt.NDArray[np.uint8]
+ITEM_NAME = "item.json"
+"""The receipt of a finished scene: a STAC item."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssembleTask:
+    """A scene whose parts are all there."""
+
+    plan: Plan
+    """The scene's plan."""
+    parts: tuple[PartReceipt, ...]
+    """Receipts of its parts, top to bottom."""
+
+
+@dataclass(frozen=True, slots=True)
+class SceneReceipt:
+    """What an assembler returns; the rest is in the item that it wrote."""
+
+    polygons: int | None
+    """Polygons written; None: none were asked for."""
+    valid_pixels: int
+    """Pixels of the model's grid with data."""
+
+
+def finished_fingerprint(folder: Path) -> str | None:
+    """Fingerprint of the finished map in a folder; None where there is none, or where a file of it is gone.
+
+    A file counts by its size: what was verified when it was written is not read again.
+    """
+    try:
+        item = json.loads((folder / ITEM_NAME).read_text(encoding="utf-8"))
+        found = str(item["properties"]["geoseg:fingerprint"])
+        sizes = {asset["href"]: asset["file:size"] for asset in item["assets"].values()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # no receipt, or one that nobody can read: the scene is made again
+    for href, size in sizes.items():
+        path = folder / href
+        if not path.is_file() or path.stat().st_size != size:
+            return None
+    return found
+
+
+def assemble(task: AssembleTask) -> SceneReceipt:
+    """Join a scene's parts into its outputs; ``item.json`` is written last, then the parts are removed.
+
+    Raises:
+        SceneError: a file of the scene is not the one that its catalog describes.
+        OutputError: a part is gone, or an output cannot be written or verified.
+    """
+    plan = task.plan
+    verify_checksums(plan.scene)
+    store = PartsStore(plan, task.parts)
+    sweep_temporaries(plan.folder)
+    (plan.folder / ITEM_NAME).unlink(missing_ok=True)  # until all is there again, nothing is finished
+    outputs = [*_rasters(plan, store)]
+    polygons = None
+    if plan.vectorize is not None:
+        polygons, output = _polygons(plan, store)
+        outputs.append(output)
+    valid = sum(part.valid_pixels for part in task.parts)
+    item = scene_item(
+        scene=plan.scene.ref.id,
+        geobox=plan.grid,
+        acquired=plan.scene.ref.acquired,
+        outputs=outputs,
+        folder=plan.folder,
+        model=plan.bundle.spec,
+        properties={
+            "geoseg:fingerprint": plan.fingerprint,
+            "geoseg:polygons": polygons,
+            "geoseg:windows": sum(part.windows for part in task.parts),
+            "geoseg:windows_without_data": sum(part.skipped for part in task.parts),
+        },
+    )
+    write_json(plan.folder / ITEM_NAME, item)
+    discard_parts(plan.parts_folder)
+    return SceneReceipt(polygons, valid)
+
+
+def _styles(plan: Plan) -> list[ClassStyle]:
+    return [ClassStyle(c.id, c.title, c.color, c.background) for c in plan.bundle.spec.classes]
+
+
+def _strips(plan: Plan, store: PartsStore) -> Iterator[tuple[Window, UInt8]]:
+    """The store on the grid that the rasters are written on."""
+    if plan.write.grid == "scene":
+        return store.scene_strips(strip_rows(plan.scene.geobox.width))
+    return store.strips(strip_rows(plan.grid.width))
+
+
+def _rasters(plan: Plan, store: PartsStore) -> list[Path]:
+    """Write ``classes.tif`` and ``probability.tif`` with their styles."""
+    layout, styles = plan.layout, _styles(plan)
+    geobox = plan.scene.geobox if plan.write.grid == "scene" else plan.grid
+    tags = {"GEOSEG_FINGERPRINT": plan.fingerprint, "GEOSEG_MODEL": plan.bundle.spec.name}
+    classes, probability = plan.folder / "classes.tif", plan.folder / "probability.tif"
+    write_cog(
+        classes,
+        geobox,
+        ["class"],
+        ((window, layout.decide(stored)[None]) for window, stored in _strips(plan, store)),
+        colormap=palette(styles),
+        tags=tags,
+    )
+    names = layout.band_names([style.title for style in styles])
+    top = plan.write.probability == "top"
+    write_cog(
+        probability,
+        geobox,
+        ["probability of the class"] if top else names,
+        (
+            (window, layout.confidence(stored, layout.decide(stored))[None] if top else stored)
+            for window, stored in _strips(plan, store)
+        ),
+        scale=1 / SCALE,
+        overviews="average",
+        tags=tags,
+    )
+    write_text(classes.with_suffix(".qml"), classes_qml(styles))
+    write_text(probability.with_suffix(".qml"), probability_qml())
+    return [classes, probability, classes.with_suffix(".qml"), probability.with_suffix(".qml")]
+
+
+def _polygons(plan: Plan, store: PartsStore) -> tuple[int, Path]:
+    """Write the GeoPackage; returns the number of polygons and its path."""
+    assert plan.vectorize is not None
+    options, spec = plan.vectorize, plan.bundle.spec
+    chosen = [c for c in spec.classes if (c.name in options.classes if options.classes else not c.background)]
+    path = plan.folder / f"{options.layer}.gpkg"
+
+    def strips() -> Iterator[tuple[UInt8, UInt8]]:
+        for _, stored in store.strips(strip_rows(plan.grid.width)):
+            classes = plan.layout.decide(stored)
+            yield classes, plan.layout.confidence(stored, classes)
+
+    regions = exact_polygons(strips(), plan.grid.width, [c.id for c in chosen])
+    provenance = Provenance(
+        scene=plan.scene.ref.id,
+        slug=scene_slug(plan.scene.ref.id),
+        model=f"{spec.name} {spec.version}",
+        model_sha256=spec.sha256,
+        run_id=plan.fingerprint[:16],
+        acquired=plan.scene.ref.acquired,
+    )
+    features = exact_features(regions, plan.grid, {c.id: c.name for c in chosen}, provenance)
+    styles = [style for style in _styles(plan) if style.id in {c.id for c in chosen}]
+    titles = ", ".join(c.title for c in chosen)
+    count = write_features(
+        path,
+        options.layer,
+        (_at_least(batch, options.min_area) for batch in features),
+        geobox=plan.grid,
+        schema=FIELDS,
+        style=LayerStyle(polygons_qml(styles)),
+        description=f"{plan.scene.ref.id}: {titles} by {spec.name} {spec.version}",
+    )
+    return count, path
+
+
+def _at_least(batch: Features, area: Area) -> Features:
+    """The features of at least an area: counted in pixels, or measured in m²."""
+    kept = batch.attributes["pixels" if area.unit == "px" else "area_m2"] >= area.value
+    return Features(batch.geometry[kept], {name: values[kept] for name, values in batch.attributes.items()})

@@ -1,0 +1,255 @@
+"""Bad input loses nothing: one line that says what to do, exit 2, other scenes mapped, nothing partial."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.control import GroundControlPoint
+
+from geoseg.models.bundle import shipped_bundles
+from geoseg.testing.neighbourhood import generate
+from geoseg.testing.writing import write_scene
+
+TRANSFORM = Affine(0.3, 0, 621000, 0, -0.3, 3349000)
+PIXELS = np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8)
+
+
+def geoseg(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "geoseg", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+    )
+
+
+def write_tif(path: Path, pixels: np.ndarray = PIXELS, **profile: object) -> None:
+    settings = {"crs": "EPSG:26914", "transform": TRANSFORM} | profile
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=pixels.shape[0],
+        height=pixels.shape[1],
+        width=pixels.shape[2],
+        dtype=pixels.dtype,
+        **{key: value for key, value in settings.items() if value is not None},
+    ) as raster:
+        raster.write(pixels)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("good")
+    write_scene(folder, generate(size=(200, 210), seed=3))
+    return folder / "scene.tif"
+
+
+def make_workflow(folder: Path, scenes: dict[str, str], model: str = "buildings-mininet2") -> Path:
+    features = [
+        {
+            "type": "Feature",
+            "stac_version": "1.1.0",
+            "id": name,
+            "geometry": None,
+            "properties": {"datetime": "2026-03-01T00:00:00Z"},
+            "links": [],
+            "assets": {"image": {"href": href, "roles": ["data"], "type": "image/tiff"}},
+        }
+        for name, href in scenes.items()
+    ]
+    catalog = {"type": "FeatureCollection", "features": features}
+    (folder / "catalog.json").write_text(json.dumps(catalog), encoding="utf-8")
+    path = folder / "flow.yaml"
+    path.write_text(
+        f"catalog: catalog.json\nmodel: {model}\noutput: out\ncompute: {{executor: serial}}\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def bad_scenes(tmp_path_factory: pytest.TempPathFactory, good: Path) -> dict[str, tuple[str, str]]:
+    """Name → (href, words that the refusal must have)."""
+    folder = tmp_path_factory.mktemp("bad")
+    with np.errstate(all="ignore"):
+        write_tif(folder / "complex.tif", PIXELS.astype(np.complex64))
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
+        write_tif(folder / "gcps.tif", crs=None, transform=None)
+    gcps = [
+        GroundControlPoint(r, c, 621000 + c, 3349000 - r) for r, c in [(0, 0), (0, 64), (64, 0), (64, 64)]
+    ]
+    with rasterio.open(folder / "gcps.tif", "r+") as raster:
+        raster.gcps = (gcps, rasterio.crs.CRS.from_epsg(26914))
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
+        write_tif(folder / "rpc.tif", crs=None, transform=None)
+    with rasterio.open(folder / "rpc.tif", "r+") as raster:
+        numbers = " ".join(["1"] + ["0"] * 19)
+        raster.update_tags(
+            ns="RPC",
+            **{f"{a}_{b}_COEFF": numbers for a in ("LINE", "SAMP") for b in ("NUM", "DEN")},
+            **{f"{k}_{v}": "1" for k in ("LINE", "SAMP", "LAT", "LONG", "HEIGHT") for v in ("OFF", "SCALE")},
+        )
+    write_tif(folder / "nocrs.tif", crs=None)
+    write_tif(folder / "two_bands.tif", PIXELS[:2])
+    write_tif(folder / "sixteen.tif", PIXELS.astype(np.uint16))
+    whole = good.read_bytes()
+    (folder / "truncated.tif").write_bytes(whole[: len(whole) * 2 // 3])
+    (folder / "text.tif").write_text("not a raster", encoding="utf-8")
+    return {
+        "missing": (str(folder / "nowhere.tif"), "nowhere.tif"),
+        "complex": (str(folder / "complex.tif"), "complex"),
+        "gcps": (str(folder / "gcps.tif"), "control points|GCP"),
+        "rpc": (str(folder / "rpc.tif"), "RPC|georeference|CRS"),
+        "nocrs": (str(folder / "nocrs.tif"), "CRS"),
+        "two-bands": (str(folder / "two_bands.tif"), "band"),
+        "sixteen": (str(folder / "sixteen.tif"), r"uint16.*scenes\.stretch"),
+        "truncated": (str(folder / "truncated.tif"), "truncated|corrupt|cut off"),
+        "text": (str(folder / "text.tif"), "text.tif"),
+    }
+
+
+def assert_one_line_each(errors: str) -> None:
+    assert "Traceback" not in errors
+    assert "Warning" not in errors
+
+
+def test_bad_scenes_are_refused_and_the_good_one_is_mapped(
+    tmp_path: Path, good: Path, bad_scenes: dict[str, tuple[str, str]]
+) -> None:
+    scenes = {name: href for name, (href, _) in bad_scenes.items()}
+    workflow = make_workflow(tmp_path, {**scenes, "good": str(good)})
+    done = geoseg("run", workflow, "--progress", "json")
+    assert_one_line_each(done.stderr)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    ended = {event["scene"]: event for event in events if event["event"] == "scene"}
+    assert ended["good"]["status"] == "done", ended
+    import re  # noqa: PLC0415 - only here
+
+    for name, (_, words) in bad_scenes.items():
+        assert ended[name]["status"] == "refused", ended[name]
+        assert name in ended[name]["reason"]
+        assert re.search(words, ended[name]["reason"]), ended[name]["reason"]
+        assert "\n" not in ended[name]["reason"]
+    assert done.returncode == 2
+    assert events[-1] | {"done": 1, "refused": len(bad_scenes), "skipped": 0, "failed": 0} == events[-1]
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {".geoseg.lock", "good"}
+    checked = geoseg("check", workflow)
+    assert checked.returncode == 2
+    # A cut-off file shows only when its pixels are read; all else shows in the headers.
+    assert len(checked.stderr.strip().splitlines()) >= len(bad_scenes) - 1
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(shipped_bundles()["buildings-mininet2"], tmp_path / "bundle"))
+
+
+def test_altered_weights_are_refused(tmp_path: Path, good: Path, bundle: Path) -> None:
+    weights = bundle / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    done = geoseg("run", make_workflow(tmp_path, {"good": str(good)}, "./bundle"))
+    assert done.returncode == 2
+    assert "sha256" in (done.stdout + done.stderr).lower().replace("-", "")
+    assert_one_line_each(done.stderr)
+    assert not list((tmp_path / "out").glob("**/*.tif"))
+
+
+def test_a_pickle_in_place_of_weights_is_refused(tmp_path: Path, good: Path, bundle: Path) -> None:
+    import torch  # noqa: PLC0415 - only here
+
+    weights = bundle / "weights.safetensors"
+    torch.save({"a": torch.zeros(2)}, weights)
+    done = geoseg("run", make_workflow(tmp_path, {"good": str(good)}, "./bundle"))
+    assert done.returncode == 2
+    assert "pickle" in done.stdout + done.stderr
+    assert_one_line_each(done.stderr)
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Path]:
+    """A tmpfs of 300 KB; needs root."""
+    place = tmp_path / "mount"
+    place.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if done.returncode:
+        if os.environ.get("CI") and os.geteuid() == 0:
+            pytest.fail("CI's root cannot mount a tmpfs")
+        pytest.skip("mounting a tmpfs needs root")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("free_kb", [2, 30, 90, 200])
+def test_a_full_disk_leaves_nothing_partial(tmp_path: Path, mount: Path, good: Path, free_kb: int) -> None:
+    workflow = make_workflow(tmp_path, {"good": str(good)})
+    (mount / "ballast").write_bytes(b"x" * (300 - free_kb) * 1024)
+    done = geoseg("run", workflow, "--set", f"output={mount / 'out'}")
+    assert_one_line_each(done.stderr)
+    if done.returncode == 0:
+        assert (mount / "out" / "good" / "item.json").is_file()
+        return
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "disk" in done.stdout + done.stderr
+    left = [p for p in (mount / "out").rglob("*") if p.is_file() and p.name != ".geoseg.lock"]
+    finals = [p.name for p in left if not p.name.startswith(".")]
+    for name in finals:  # whole files may stay, without a receipt they are no map
+        if name.endswith(".tif"):
+            with rasterio.open(mount / "out" / "good" / name) as raster:
+                raster.read()
+    assert "item.json" not in finals
+    (mount / "ballast").unlink()
+    again = geoseg("run", workflow, "--set", f"output={tmp_path / 'elsewhere'}")
+    assert again.returncode == 0
+
+
+def test_a_read_only_output_is_refused(tmp_path: Path, mount: Path, good: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(mount)], check=True)
+    done = geoseg("run", make_workflow(tmp_path, {"good": str(good)}), "--set", f"output={mount / 'out'}")
+    assert done.returncode == 2
+    assert "read-only" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "nowhere.yaml"], "nowhere.yaml"),
+        (["run", "flow.yaml", "--set", "tiling.hallo=3 px"], "halo"),
+        (["run", "flow.yaml", "--set", "model=buildings-mininet"], "buildings-mininet2"),
+        (["run", "flow.yaml", "--set", "vectorize.classes=[bildings]"], "building"),
+        (["run", "flow.yaml", "--set", "scenes.ids=[god]"], "good"),
+        (["run", "flow.yaml", "--scheduler", "tcp://127.0.0.1:1"], "scheduler"),
+        (["run", "flow.yaml", "--set", "compute.device=cuda"], "cuda"),
+        (["run", "flow.yaml", "--set", "tiling.window=64 px", "--set", "tiling.halo=64 px"], "window"),
+        (["plan", "flow.yaml", "--set", "catalog=nowhere.json"], "nowhere.json"),
+        (["catalog", "nowhere", "-o", "x.json"], "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_plain_line(tmp_path: Path, good: Path, arguments: list[str], words: str) -> None:
+    if "compute.device=cuda" in arguments:
+        import torch  # noqa: PLC0415 - only here
+
+        if torch.cuda.is_available():
+            pytest.skip("there is a GPU here: asking for it is no mistake")
+    make_workflow(tmp_path, {"good": str(good)})
+    done = geoseg(*arguments, cwd=tmp_path)
+    said = done.stderr + done.stdout
+    assert done.returncode == 2, said
+    assert words in said
+    assert "Traceback" not in said
