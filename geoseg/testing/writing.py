@@ -36,7 +36,7 @@ class SceneFiles:
 
 
 def scene_transform(resolution: float, rotate: float = 0.0, origin: tuple[float, float] = ORIGIN) -> Affine:
-    """Pixels to CRS units: north-up at ``origin`` (upper left), turned counter-clockwise by ``rotate`` degrees."""
+    """Pixels to CRS units: upper left at ``origin``, turned counter-clockwise by ``rotate`` degrees."""
     turned: Affine = (
         Affine.translation(*origin) * Affine.rotation(rotate) * Affine.scale(resolution, -resolution)
     )
@@ -81,12 +81,12 @@ def write_scene(
         origin: CRS coordinates of the image's upper left corner.
         dtype: ``uint8``, or ``uint16`` (200 + 40 × the 8-bit count).
         rotate: turns the grid counter-clockwise about that corner, degrees.
-        nodata: where given, a wedge and a disc hold this value and the file declares it. The truth stays whole.
+        nodata: where given, a wedge and a disc hold this value, declared in the file; the truth stays whole.
         lossless: deflate even where JPEG can be used (8 bits without nodata).
 
     Returns:
-        The three paths. The files say in their tags that they are synthetic. The same call writes the same pixels and
-        coordinates.
+        The three paths. The files say in their tags that they are synthetic. The same call writes the same
+        pixels and coordinates.
 
     Raises:
         ValueError: a dtype other than these, or a nodata value that it cannot hold.
@@ -101,7 +101,7 @@ def write_scene(
     tags = {
         "TIFFTAG_DATETIME": TAKEN,
         "TIFFTAG_SOFTWARE": "geoseg examples/make_scene.py",
-        "TIFFTAG_IMAGEDESCRIPTION": f"SYNTHETIC neighbourhood, generated from seed {place.seed}; not a photograph",
+        "TIFFTAG_IMAGEDESCRIPTION": f"SYNTHETIC scene, generated from seed {place.seed}; not a photograph",
         "SYNTHETIC": "YES",
         "SEED": str(place.seed),
     }
@@ -112,8 +112,8 @@ def write_scene(
         else {"compress": "deflate", "predictor": 2, "zlevel": 9, "photometric": "rgb", "interleave": "pixel"}
     )
     shape: dict[str, Any] = {
-        "driver": "GTiff", "height": place.image.shape[1], "width": place.image.shape[2], "transform": transform,
-        "crs": f"EPSG:{epsg}", "tiled": True, "blockxsize": 256, "blockysize": 256,
+        "driver": "GTiff", "height": place.image.shape[1], "width": place.image.shape[2],
+        "transform": transform, "crs": f"EPSG:{epsg}", "tiled": True, "blockxsize": 256, "blockysize": 256,
     }  # fmt: skip
     with rasterio.open(files.scene, "w", **shape, **squeeze, count=3, dtype=dtype, nodata=nodata) as target:
         target.write(_bands(place, dtype, nodata))

@@ -1,7 +1,7 @@
 """A neighbourhood that never was, seen from the air: a scene whose truth is known exactly.
 
-Streets bend, lots are cut along them, houses face the street under hipped and gabled roofs, trees hang over eaves, and
-one sun lights it all. Nothing is drawn from imagery: everything comes from a seed.
+Streets bend, lots are cut along them, houses face the street under hipped and gabled roofs, trees hang over
+eaves, and one sun lights it all. Nothing is drawn from imagery: everything comes from a seed.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from geoseg.testing.neighbourhood.branches import grow_branches
+from geoseg.testing.neighbourhood.builder import Builder
 from geoseg.testing.neighbourhood.canvas import Canvas, Fields
 from geoseg.testing.neighbourhood.civic import build_civic, build_row
 from geoseg.testing.neighbourhood.classes import LANDCOVER_CLASSES, LandcoverClass
-from geoseg.testing.neighbourhood.crowns import grow_branches, paint_crowns
-from geoseg.testing.neighbourhood.greenery import plant, street_furniture
+from geoseg.testing.neighbourhood.crowns import paint_crowns
+from geoseg.testing.neighbourhood.furniture import furnish_streets
+from geoseg.testing.neighbourhood.greenery import plant
 from geoseg.testing.neighbourhood.ground import paint_ground, paint_slabs, paint_streets
-from geoseg.testing.neighbourhood.homes import Builder, build_home
+from geoseg.testing.neighbourhood.homes import build_home
 from geoseg.testing.neighbourhood.light import shadow_of_a_metre, shine
-from geoseg.testing.neighbourhood.plan import chance
 from geoseg.testing.neighbourhood.roofs import paint_boxes, paint_buildings, paint_cars
 from geoseg.testing.neighbourhood.sensor import expose
 from geoseg.testing.neighbourhood.streets import Town, plan_town
@@ -41,8 +43,8 @@ class Neighbourhood:
     image: npt.NDArray[np.uint8]
     """Red, green, blue: uint8 (3, H, W)."""
     buildings: list[shapely.Polygon]
-    """Roof outlines in pixel coordinates (x right, y down; pixel (0, 0) covers [0, 1) × [0, 1)), complete below trees,
-    cut at the scene's edge; valid, disjoint or touching along walls."""
+    """Roof outlines in pixel coordinates: x right, y down; pixel (0, 0) covers [0, 1) × [0, 1). Complete
+    below trees, cut at the scene's edge; valid, disjoint or touching along walls."""
     landcover: npt.NDArray[np.uint8]
     """Ids of `LANDCOVER_CLASSES`: uint8 (H, W), the topmost surface at each pixel's centre."""
     resolution: float
@@ -71,8 +73,8 @@ def _plan(
         elif lot.kind == "civic":
             build_civic(rng, builder, lot)
     reach = math.hypot(width, height) / 2
-    plant(trees, town, style, resolution, reach)
-    street_furniture(furniture, town, reach)
+    plant(trees, builder, style, reach)
+    furnish_streets(furniture, town, reach)
     return town
 
 
@@ -87,8 +89,8 @@ def generate(
     Args:
         size: height and width in pixels, each at least 1.
         resolution: metres per pixel, 0.05 to 2.
-        seed: decides everything that ``style`` leaves open; any non-negative integer. The same arguments give the same
-            plan, and the same pixels wherever floating point rounds alike.
+        seed: decides everything that ``style`` leaves open; any non-negative integer. The same arguments give
+            the same plan, and the same pixels wherever floating point rounds alike.
         style: season, light, palette and sensor; the default resembles Austin in winter.
 
     Returns:
@@ -113,11 +115,11 @@ def generate(
     paint_ground(canvas, town, fields, look)
     paint_slabs(canvas, town.plan.slabs, town.plan.pools, fields)
     paint_streets(canvas, town, fields)
-    paint_boxes(canvas, town.plan.boxes)
+    paint_boxes(canvas, town.plan.boxes, fields)
     paint_buildings(canvas, town.plan.buildings, fields)
     paint_cars(canvas, town.plan.cars)
     paint_crowns(crowns, canvas, town.plan.trees, fields)
-    branches = grow_branches(twigs, canvas, town.plan.trees, fields, shadow_of_a_metre(look))
+    branches = grow_branches(twigs, canvas, town.plan.trees, fields, shadow=shadow_of_a_metre(look))
     light = shine(canvas, look, branches.shade)
     lit = np.float32(look.ambient) + (1 - np.float32(look.ambient)) * (1 - 0.5 * branches.shade)
     light += (BARK * lit[..., None] - light) * branches.cover[..., None]

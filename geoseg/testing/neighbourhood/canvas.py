@@ -1,9 +1,10 @@
-"""The raster that is painted on: reflectance, height, slope and class on cells finer than the image's pixels."""
+"""The raster that is painted on: reflectance, height, slope and class on cells finer than the image's."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,10 @@ from scipy import ndimage
 
 from geoseg.testing.neighbourhood.plan import Frame
 
-__all__ = ["F32", "Canvas", "Fields", "Patch", "inside"]
+__all__ = ["F32", "Canvas", "Fields", "Patch", "blur", "inside"]
 
 F32 = npt.NDArray[np.float32]
+Pixel = TypeVar("Pixel", bound=np.generic)
 Mask = npt.NDArray[np.bool_]
 
 
@@ -36,7 +38,8 @@ def _cubic(grid: F32, at: npt.NDArray[np.float64]) -> F32:
     total = np.zeros((len(at), grid.shape[1]), np.float32)
     for step, weight in zip((-1, 0, 1, 2), weights, strict=True):
         total += weight * grid[np.clip(low + step, 0, len(grid) - 1)]
-    return total / 6
+    total /= np.float32(6)
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Patch:
 
 
 class Canvas:
-    """Cells of ``resolution / factor`` metres; ``factor`` is odd, so that a pixel's centre is a cell's centre.
+    """Cells of ``resolution / factor`` metres; ``factor`` is odd, so that a pixel's centre is a cell's.
 
     Attributes:
         albedo: float32 (H, W, 3), linear reflectance.
@@ -102,6 +105,12 @@ class Canvas:
         c0, c1 = max(0, math.floor(left / self.cell)), min(width, math.ceil(right / self.cell))
         return (slice(r0, r1), slice(c0, c1)) if r0 < r1 and c0 < c1 else None
 
+    def pixels(self, left: float, top: float, right: float, bottom: float) -> tuple[slice, slice] | None:
+        """Rows and columns of the pixels that cover a box in pixels, or None where it misses the canvas."""
+        r0, r1 = max(0, math.floor(top)), min(self.shape[0], math.ceil(bottom))
+        c0, c1 = max(0, math.floor(left)), min(self.shape[1], math.ceil(right))
+        return (slice(r0, r1), slice(c0, c1)) if r0 < r1 and c0 < c1 else None
+
     def patch(self, frame: Frame, half_a: float, half_b: float) -> Patch | None:
         """The cells about a frame's rectangle, with their local coordinates."""
         c, s = math.cos(frame.angle), math.sin(frame.angle)
@@ -119,18 +128,19 @@ class Canvas:
         """A pixel field at cells."""
         r = np.arange(rows.start, rows.stop) // self.factor
         c = np.arange(columns.start, columns.stop) // self.factor
-        return field[np.ix_(r, c)]
+        sampled: F32 = field[np.ix_(r, c)]
+        return sampled
 
-    def enlarge(self, field: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def enlarge(self, field: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:
         """A pixel field on all cells."""
         return np.repeat(np.repeat(field, self.factor, axis=0), self.factor, axis=1)
 
     def reduce(self, field: F32) -> F32:
         """Means of the cells of each pixel; (H, W) or (H, W, 3)."""
         h, w = self.shape
-        return field.reshape(h, self.factor, w, self.factor, *field.shape[2:]).mean(
-            axis=(1, 3), dtype=np.float32
-        )
+        blocks = field.reshape(h, self.factor, w, self.factor, *field.shape[2:])
+        means: F32 = blocks.mean(axis=(1, 3), dtype=np.float32)
+        return means
 
     def centres(self, field: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """The cells at the pixels' centres."""
@@ -164,4 +174,5 @@ def inside(outline: shapely.Polygon, x: npt.NDArray[np.float64], y: npt.NDArray[
 
 def blur(field: F32, sigma: float) -> F32:
     """Gaussian blur, float32."""
-    return ndimage.gaussian_filter(field, sigma, mode="nearest", output=np.float32)  # type: ignore[no-any-return]
+    blurred: F32 = ndimage.gaussian_filter(field, sigma, mode="nearest", output=np.float32)
+    return blurred

@@ -33,8 +33,8 @@ LANDCOVER_CLASSES: tuple[LandcoverClass, ...] = (
 )
 """The classes of `Neighbourhood.landcover`, by id. Every pixel has one; there is no background.
 
-The class of a pixel is that of the topmost surface at its centre. A crown in leaf hides what is below it. Through a
-leafless crown one still sees: over a roof or pavement it changes nothing, over lawn and soil it is ``tree``. Cars, fences
-and other small things take the class of what they stand on; paved is streets, sidewalks, driveways, parking and patios;
-water is creeks, ponds and swimming pools.
+The class of a pixel is that of the topmost surface at its centre. A crown in leaf hides what is below it.
+Through a leafless crown one still sees: over a roof or pavement it changes nothing, over lawn and soil it is
+``tree``. Cars, fences and other small things take the class of what they stand on. Paved is streets,
+sidewalks, driveways, parking and patios; water is creeks, ponds and swimming pools.
 """

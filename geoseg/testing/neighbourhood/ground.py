@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,32 +17,42 @@ from geoseg.testing.neighbourhood.style import Style
 
 __all__ = ["paint_ground", "paint_slabs", "paint_streets"]
 
-LUSH, GREEN, STRAW = (0.050, 0.100, 0.030), (0.085, 0.115, 0.055), (0.185, 0.160, 0.105)
+LUSH, GREEN, STRAW = (0.050, 0.098, 0.036), (0.085, 0.108, 0.058), (0.165, 0.145, 0.105)
 SOIL, LITTER, MUD = (0.250, 0.195, 0.140), (0.105, 0.085, 0.065), (0.140, 0.120, 0.090)
 STREAM, LAKE, BASIN = (0.030, 0.040, 0.028), (0.035, 0.055, 0.050), (0.10, 0.36, 0.42)
 CONCRETE = (1.0, 0.98, 0.92)
+LINES = ((0.60, 0.60, 0.58), (0.50, 0.36, 0.07))
+GUTTER, KERB, VERGE, WALK = 0.45, 0.2, 1.5, 1.3
+"""Metres: concrete inside and outside the kerb's line, then grass, then the sidewalk's width."""
+DOUBLE, HALF_LINE = 0.165, 0.08
+"""Metres: a double line from the middle of the street, and half the width of a line."""
+YARD, BAY, JOINT = 6.0, 4.6, 0.12
+"""Metres: pavements of at least twice the first have joints this far apart and this wide."""
+SHORE = 0.55
+"""The share of mud from which a bank counts as soil."""
 Color = tuple[float, float, float]
 
 
 def _mix(low: F32, high: Color | F32, share: F32) -> F32:
-    high_array = np.asarray(high, np.float32)
-    return low + (high_array - low) * share[..., None]
+    mixed: F32 = low + (np.asarray(high, np.float32) - low) * share[..., None]
+    return mixed
 
 
-def _lot_field(lots: Sequence[Lot], shape: tuple[int, int], resolution: float) -> tuple[F32, F32]:
+def _lot_field(lots: Sequence[Lot], canvas: Canvas) -> tuple[F32, F32]:
     """How well each pixel's lot is kept, and whether it is a thicket."""
-    lawn = np.full(shape, 0.45, np.float32)
-    wild = np.zeros(shape, np.float32)
+    lawn = np.full(canvas.shape, 0.45, np.float32)
+    wild = np.zeros(canvas.shape, np.float32)
     for lot in lots:
-        outline = shapely.Polygon(lot.corners / resolution)
-        left, top, right, bottom = outline.bounds
-        r0, r1 = max(0, int(top)), min(shape[0], int(bottom) + 2)
-        c0, c1 = max(0, int(left)), min(shape[1], int(right) + 2)
-        if r0 >= r1 or c0 >= c1:
+        outline = shapely.Polygon(lot.corners / canvas.resolution)
+        found = canvas.pixels(*outline.bounds)
+        if found is None:
             continue
-        mask = inside(outline, np.arange(c0, c1)[None, :] + 0.5, np.arange(r0, r1)[:, None] + 0.5)
-        lawn[r0:r1, c0:c1][mask] = lot.lawn
-        wild[r0:r1, c0:c1][mask] = lot.kind in ("wood", "meadow")
+        rows, columns = found
+        x = np.arange(columns.start, columns.stop, dtype=np.float64)[None, :] + 0.5
+        y = np.arange(rows.start, rows.stop, dtype=np.float64)[:, None] + 0.5
+        mask = inside(outline, x, y)
+        lawn[rows, columns][mask] = lot.lawn
+        wild[rows, columns][mask] = lot.kind in ("wood", "meadow")
     return lawn, wild
 
 
@@ -53,12 +64,13 @@ def _leaf_litter(trees: Sequence[Tree], shape: tuple[int, int], resolution: floa
         if 0 <= row < shape[0] and 0 <= column < shape[1]:
             litter[row, column] += tree.radius**2
     spread = 2.4 / resolution
-    return np.clip(blur(litter, spread) * np.float32(2 * spread**2 / 6), 0, 1)
+    depth: F32 = np.clip(blur(litter, spread) * np.float32(2 * spread**2 / 6), 0, 1)
+    return depth
 
 
 def paint_ground(canvas: Canvas, town: Town, fields: Fields, style: Style) -> None:
     """Paint lawn, soil and litter over the whole canvas, then creeks and ponds."""
-    lawn, wild = _lot_field(town.plan.lots, canvas.shape, canvas.resolution)
+    lawn, wild = _lot_field(town.plan.lots, canvas)
     lush = (
         style.greenness
         + 0.75 * (lawn - 0.5)
@@ -94,7 +106,7 @@ def _water(town: Town, base: F32, kind: npt.NDArray[np.uint8], resolution: float
     for distance, color in shores:
         bank = np.clip(1 - distance / (2.0 + 0.7 * fields.coarse.clip(-1, 1)), 0, 1)
         base[...] = _mix(base, MUD, (bank * 0.8).astype(np.float32))
-        kind[bank > 0.55] = BARE  # noqa: PLR2004 (where mud outweighs grass)
+        kind[bank > SHORE] = BARE
         wet = distance < 0
         deep = np.clip(0.75 + distance[wet] * -0.08, 0.6, 1.1)
         base[wet] = np.asarray(color, np.float32) * (1.9 - deep + 0.05 * fields.fine[wet])[:, None]
@@ -115,6 +127,10 @@ def paint_slabs(canvas: Canvas, slabs: Sequence[Slab], pools: Sequence[Pool], fi
             fields.medium, rows, columns
         )
         tone = slab.tone * (1 + stains + 0.05 * canvas.sample(fields.grain, rows, columns))
+        if min(slab.half_a, slab.half_b) > YARD:
+            joint = np.minimum(np.abs(patch.a) % BAY, np.abs(patch.b) % BAY) < JOINT
+            oil = np.clip(canvas.sample(fields.medium, rows, columns) - np.float32(1.3), 0, 1)
+            tone = tone * (1 - np.float32(0.14) * joint) * (1 - np.float32(0.4) * oil)
         color = tone[..., None] * np.asarray(slab.tint, np.float32)
         canvas.albedo[rows, columns][mask] = color[mask]
         canvas.kind[rows, columns][mask] = BARE if slab.bare else PAVED
@@ -147,7 +163,7 @@ def _strip(
 ) -> None:
     u, v = plan
     distance = town.street_distance(u, v)
-    near = distance < 3.4  # noqa: PLR2004 (metres: the outer edge of a sidewalk)
+    near = distance < VERGE + WALK
     if not near.any():
         return
     rows, columns = where
@@ -158,48 +174,64 @@ def _strip(
     u, v, distance = u[near], v[near], distance[near]
     albedo = canvas.albedo[rows, columns][near]
     kind = canvas.kind[rows, columns][near]
-    tone, paint = _asphalt(town, u, v)
-    tone = tone * (1 + 0.05 * coarse + 0.05 * medium + 0.05 * grain + 0.03 * fine)
-    road = distance < 0
+    street = _surface(town, u, v)
+    tone = street.tone * (1 + 0.05 * coarse + 0.05 * medium + 0.05 * grain + 0.03 * fine)
+    frayed = (1 - np.float32(town.kerb)) * np.clip(0.25 * medium + 0.2 * coarse, -0.6, 0.6)
+    road = distance + frayed < 0
     albedo[road] = tone[road, None] * np.asarray((1.0, 0.99, 0.97), np.float32)
-    marked = road & (paint > 0)
+    marked = road & (street.paint > 0)
     worn = np.clip(0.75 + 0.3 * medium, 0.2, 1)[marked, None]
-    yellow = np.where(paint[marked, None] > 1, (0.50, 0.36, 0.07), (0.60, 0.60, 0.58)).astype(np.float32)
-    albedo[marked] += (yellow - albedo[marked]) * worn
-    gutter = (distance > -0.45) & (distance < 0.2)  # noqa: PLR2004 (metres about the kerb)
-    walk = (distance > 1.5) & (distance < 2.8) if town.sidewalks else np.zeros_like(gutter)  # noqa: PLR2004 (metres)
-    concrete = gutter | walk
-    light = 0.33 * (1 + 0.08 * coarse + 0.06 * medium + 0.04 * grain)[concrete, None]
-    albedo[concrete] = light * np.asarray(CONCRETE, np.float32)
-    kind[road | concrete] = PAVED
+    line = np.asarray(LINES, np.float32)[street.paint[marked] - 1]
+    albedo[marked] += (line - albedo[marked]) * worn
+    gutter = (distance > -GUTTER) & (distance < KERB)
+    clear = np.clip(np.float32(1.6 * town.kerb - 0.3) + 0.12 * coarse, 0, 1) * gutter
+    walk = street.walk & (distance > VERGE) & (distance < VERGE + WALK)
+    light = (0.32 * (1 + 0.08 * coarse + 0.06 * medium + 0.04 * grain))[:, None] * np.asarray(
+        CONCRETE, np.float32
+    )
+    albedo += (light - albedo) * np.where(walk, np.float32(1), clear.astype(np.float32))[:, None]
+    kind[road | walk | (clear > 0.5)] = PAVED  # noqa: PLR2004 (where concrete outweighs the verge)
     canvas.albedo[rows, columns][near] = albedo
     canvas.kind[rows, columns][near] = kind
 
 
-def _asphalt(town: Town, u: F32, v: F32) -> tuple[F32, npt.NDArray[np.uint8]]:
-    """Reflectance of the street at places, and its paint: 0 none, 1 white, 2 yellow."""
+@dataclass(frozen=True, slots=True)
+class _Surface:
+    tone: F32
+    """Reflectance of the nearest street."""
+    paint: npt.NDArray[np.uint8]
+    """0 none, 1 white, 2 yellow."""
+    walk: npt.NDArray[np.bool_]
+    """Whether the nearest street has a sidewalk on this side."""
+
+
+def _surface(town: Town, u: F32, v: F32) -> _Surface:
+    """What the nearest street is like, at places of the plan."""
     best = np.full(u.shape, 1e3, np.float32)
     tone = np.full(u.shape, 0.15, np.float32)
     paint = np.zeros(u.shape, np.uint8)
+    walk = np.zeros(u.shape, np.bool_)
     for street in town.plan.streets:
         across = (u - np.float32(street.at)) if street.along_v else (v - np.float32(street.at))
-        distance = np.abs(across) - np.float32(street.half)
+        side = np.abs(across)
+        distance = side - np.float32(street.half)
         if not street.along_v:
-            distance = np.maximum(distance, np.maximum(street.start + 4 - u, u - street.stop + 4))
+            ends = np.float32(4)  # the long street's surface runs on through the mouth of the crossing
+            distance = np.maximum(distance, np.maximum(street.start + ends - u, u - street.stop + ends))
         mine = distance < best
         best[mine] = distance[mine]
-        lanes = 1 + 0.06 * np.cos(across[mine] * np.float32(4 * np.pi / street.half))
-        tone[mine] = np.float32(street.tone) * lanes
+        tone[mine] = np.float32(street.tone) * (
+            1 + 0.06 * np.cos(across[mine] * np.float32(4 * np.pi / street.half))
+        )
+        walk[mine] = np.where(across[mine] < 0, *street.walks)
         paint[mine] = 0
         if street.main:
-            side = np.abs(across)
-            paint[mine & (side > 0.09) & (side < 0.24)] = 2  # noqa: PLR2004 (metres: a double line)
-            edge = np.abs(side - street.half + 1.9) < 0.08  # noqa: PLR2004 (metres: half a line's width)
-            paint[mine & edge] = 1
+            paint[mine & (np.abs(side - DOUBLE) < HALF_LINE)] = 2
+            paint[mine & (np.abs(side - street.half + 1.9) < HALF_LINE)] = 1
     for street in town.plan.streets:  # no paint within crossings
         if not street.along_v:
             crossing = (
                 (np.abs(v - street.at) < street.half + 3) & (u > street.start - 9) & (u < street.stop + 9)
             )
             paint[crossing] = 0
-    return tone, paint
+    return _Surface(tone, paint, walk)

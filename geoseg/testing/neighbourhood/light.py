@@ -14,6 +14,10 @@ __all__ = ["shadow_of_a_metre", "shine", "sunlit"]
 
 TALLEST = 24.0
 """Metres: the highest thing that casts a shadow."""
+NEIGHBOURS = 1.6
+"""Standard deviation, metres, of the surroundings that hide part of the sky."""
+STEEP, THROUGH = np.float32(1.6), 0.25
+"""The steepest leaf, and the share of sunlight that crowns scatter whatever their slope."""
 SKY, SUN = (0.86, 0.97, 1.22), (1.03, 1.0, 0.94)
 
 
@@ -43,8 +47,8 @@ def _shifted_maximum(field: F32, down: int, right: int, drop: float) -> None:
 def sunlit(canvas: Canvas, style: Style) -> F32:
     """1 where the sun reaches a cell, 0 in the shadow of something, float32.
 
-    The horizon is the highest line of sight over all distances k: max over k of height(x + k d) - k t. It is found in
-    log2 steps, since the maximum over 2n distances is that over n joined with itself moved by n.
+    The horizon is the highest line of sight over all distances k: max over k of height(x + k d) - k t. It is
+    found in log2 steps, since the maximum over 2n distances is that over n joined with itself moved by n.
     """
     x, y, z = toward_sun(style)
     flat = math.hypot(x, y)
@@ -64,31 +68,32 @@ def sunlit(canvas: Canvas, style: Style) -> F32:
 
 
 def shine(canvas: Canvas, style: Style, shade: F32) -> F32:
-    """Light that leaves the ground toward the camera, on pixels, float32 (H, W, 3); sunlit white flat ground is 1.
+    """Light that leaves the ground toward the camera, float32 (H, W, 3) on pixels.
+
+    Sunlit, flat, open, white ground is near 1.
 
     Args:
-        canvas: painted and with crowns; tree slopes are taken from the height.
+        canvas: painted and with crowns; the slopes of crowns are taken from the height.
         style: sun and sky.
         shade: share of sunlight that leafless branches take, on pixels.
     """
-    x, y, z = toward_sun(style)
-    sun = sunlit(canvas, style)
-    down, right = np.gradient(canvas.height, np.float32(canvas.cell))
+    x, y, z = (np.float32(part) for part in toward_sun(style))
+    slope_x, slope_y = canvas.slope[0].copy(), canvas.slope[1].copy()
     leafy = canvas.kind == TREE
-    slope_x, slope_y = canvas.slope
-    slope_x = np.where(leafy, np.clip(right, -1.6, 1.6), slope_x)
-    slope_y = np.where(leafy, np.clip(down, -1.6, 1.6), slope_y)
-    facing = (np.float32(z) - np.float32(x) * slope_x - np.float32(y) * slope_y) / np.sqrt(
-        1 + slope_x**2 + slope_y**2
-    )
-    facing = np.maximum(facing, 0) / np.float32(z)
-    facing = np.where(leafy, 0.25 + 0.75 * facing, facing)
-    direct = facing * sun * canvas.enlarge(1 - shade)
-    around = blur(canvas.reduce(canvas.height), 1.6 / canvas.resolution)
-    open_sky = 1 / (1 + 0.16 * np.maximum(canvas.enlarge(around) - canvas.height, 0))
-    ambient = np.float32(style.ambient)
+    for slope, axis in ((slope_x, 1), (slope_y, 0)):
+        rise: F32 = np.asarray(np.gradient(canvas.height, np.float32(canvas.cell), axis=axis), np.float32)
+        slope[leafy] = np.clip(rise[leafy], -STEEP, STEEP)
+    steep = z * np.sqrt(1 + slope_x**2 + slope_y**2)
+    facing: F32 = (slope_x * -x - slope_y * y + z) / steep
+    np.maximum(facing, 0, out=facing)
+    facing[leafy] = np.float32(1 - THROUGH) * facing[leafy] + np.float32(THROUGH)
+    facing *= sunlit(canvas, style)
+    facing *= canvas.enlarge(1 - shade)
+    around = canvas.enlarge(blur(canvas.reduce(canvas.height), NEIGHBOURS / canvas.resolution))
+    sky = np.float32(style.ambient) / (1 + np.float32(0.16) * np.maximum(around - canvas.height, 0))
+    facing *= np.float32(1 - style.ambient)
     out = np.empty((*canvas.shape, 3), np.float32)
     for band in range(3):
-        light = np.float32(SKY[band]) * ambient * open_sky + np.float32(SUN[band]) * (1 - ambient) * direct
+        light = np.float32(SKY[band]) * sky + np.float32(SUN[band]) * facing
         out[..., band] = canvas.reduce(canvas.albedo[..., band] * light)
     return out

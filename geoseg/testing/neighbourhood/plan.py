@@ -1,4 +1,4 @@
-"""The things of a neighbourhood before they are painted. All in metres, x to the right and y down, as an image lies."""
+"""The things of a neighbourhood before they are painted: metres, x to the right and y down."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ __all__ = [
     "Box",
     "Building",
     "Car",
+    "Color",
+    "Floats",
     "Frame",
     "Lot",
     "Plan",
@@ -25,6 +27,7 @@ __all__ = [
 ]
 
 Floats = npt.NDArray[np.float64]
+Color = tuple[float, float, float]
 
 
 def chance(rng: np.random.Generator, probability: float) -> bool:
@@ -66,11 +69,13 @@ class Street:
     """Has lane markings."""
     tone: float
     """Reflectance of its asphalt."""
+    walks: tuple[bool, bool]
+    """Has a sidewalk on the side of lower and of higher coordinates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """A parcel: its frame's origin is the middle of the front, ``b`` runs into the lot, ``a`` along the street."""
+    """A parcel; its frame starts in the middle of the front, ``b`` into the lot, ``a`` along the street."""
 
     frame: Frame
     width: float
@@ -104,7 +109,7 @@ class Wing:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """An upright block: a chimney, a fence, a pole, an air conditioner. Its class is that of what it stands on."""
+    """An upright block: a chimney, a fence, a pole. Its class is that of what it stands on."""
 
     frame: Frame
     half_a: float

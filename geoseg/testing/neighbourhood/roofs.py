@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
 
 from geoseg.testing.neighbourhood.canvas import F32, Canvas, Fields
 from geoseg.testing.neighbourhood.classes import BUILDING
@@ -24,10 +26,22 @@ MATERIALS: dict[str, tuple[tuple[float, float, float], float, float]] = {
     "green": ((0.10, 0.16, 0.12), 0.25, 0.06),
     "blue": ((0.10, 0.16, 0.26), 0.25, 0.06),
     "membrane": ((0.60, 0.60, 0.57), 0.18, 0.04),
+    "tar": ((0.11, 0.11, 0.115), 0.20, 0.08),
     "gravel": ((0.26, 0.25, 0.225), 0.20, 0.08),
 }
 """Linear reflectance, how much it varies between roofs, and how rough one roof is."""
+TRIMS, PARAPETS = 0.35, 0.85
+"""Shares of pitched and of flat roofs whose edge differs."""
+RIB = 0.8
+"""Above this the sine that stands for ribs of sheet metal is a rib."""
+BEYOND = 0.05
+"""A wing ends this far outside its rectangle, metres: more than corners are rounded."""
 RIBBED = ("white", "galvanised", "rust", "green", "blue")
+Mask = npt.NDArray[np.bool_]
+WAIST, INNER = 0.93, 0.68
+"""Half the width of a car and of its roof, metres."""
+GLAZED, ROOFED = 0.55, 0.3
+"""Half the length of the cabin and of its roof, shares of half a car."""
 GLASS = (0.02, 0.025, 0.03)
 
 
@@ -43,7 +57,7 @@ def _wing_height(wing: Wing, a: F32, b: F32) -> tuple[F32, F32, F32]:
     slope_a = np.where(falls_a, -np.sign(da), 0) * np.float32(wing.pitch)
     slope_b = np.where(falls_a, 0, -np.sign(db)) * np.float32(wing.pitch)
     height = np.float32(wing.eave) + np.float32(wing.pitch) * rise
-    outside = np.minimum(room_a, room_b) < -0.05  # noqa: PLR2004 (metres: beyond rounding)
+    outside = np.minimum(room_a, room_b) < -BEYOND
     height[outside] = -np.inf
     return height, slope_a, slope_b
 
@@ -51,44 +65,50 @@ def _wing_height(wing: Wing, a: F32, b: F32) -> tuple[F32, F32, F32]:
 def paint_buildings(canvas: Canvas, buildings: Sequence[Building], fields: Fields) -> None:
     """Paint every roof inside its outline: height, slope, material, then what stands on it."""
     for building in buildings:
-        found = canvas.inside(building.outline)
-        if found is None:
-            continue
-        rows, columns, mask = found
-        _roof(canvas, building, rows, columns, mask, fields)
-        paint_boxes(canvas, building.boxes)
+        _roof(canvas, building, fields)
+        paint_boxes(canvas, building.boxes, fields)
 
 
-def _roof(
-    canvas: Canvas, building: Building, rows: slice, columns: slice, mask: np.ndarray, fields: Fields
-) -> None:
-    x, y = canvas.axes(rows, columns)
-    frame = building.frame
-    c, s = np.float32(np.cos(frame.angle)), np.float32(np.sin(frame.angle))
-    dx, dy = x - np.float32(frame.x), y - np.float32(frame.y)
-    a, b = dx * c + dy * s, dy * c - dx * s
-    height = np.full(mask.shape, -np.inf, np.float32)
-    slope_a, slope_b = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.float32)
+def _surface(building: Building, a: F32, b: F32) -> tuple[F32, F32, F32]:
+    """Height and slopes (along a, along b) of a roof: the highest wing at each place."""
+    height = np.full(a.shape, -np.inf, np.float32)
+    slope_a, slope_b = np.zeros_like(a), np.zeros_like(a)
     for wing in building.wings:
         own, own_a, own_b = _wing_height(wing, a, b)
         higher = own > height
         height[higher], slope_a[higher], slope_b[higher] = own[higher], own_a[higher], own_b[higher]
     height[np.isneginf(height)] = building.wings[0].eave
+    return height, slope_a, slope_b
+
+
+def _roof(canvas: Canvas, building: Building, fields: Fields) -> None:
+    found = canvas.inside(building.outline)
+    if found is None:
+        return
+    rows, columns, mask = found
+    x, y = canvas.axes(rows, columns)
+    frame = building.frame
+    c, s = np.float32(np.cos(frame.angle)), np.float32(np.sin(frame.angle))
+    dx, dy = x - np.float32(frame.x), y - np.float32(frame.y)
+    a, b = dx * c + dy * s, dy * c - dx * s
+    height, slope_a, slope_b = _surface(building, a, b)
     rng = np.random.default_rng(building.seed)
     color, spread, rough = MATERIALS[building.material]
-    tint = np.asarray(color) * np.exp(rng.normal(0, spread)) * (1 + rng.normal(0, 0.04, 3))
-    texture = (
-        1
-        + rough * canvas.sample(fields.grain, rows, columns)
-        + rough * canvas.sample(fields.medium, rows, columns)
+    tint = (np.asarray(color) * np.exp(rng.normal(0, spread)) * (1 + rng.normal(0, 0.04, 3))).astype(
+        np.float32
     )
-    texture += 0.5 * rough * canvas.sample(fields.coarse, rows, columns)
-    down = np.where(slope_a != 0, b, a)
+    grain, medium, coarse = (
+        canvas.sample(field, rows, columns) for field in (fields.grain, fields.medium, fields.coarse)
+    )
+    texture = 1 + np.float32(rough) * (grain + medium + np.float32(0.6) * coarse)
+    level = np.where(slope_a != 0, b, a)
     if building.material in RIBBED:
-        texture *= 1 + np.float32(0.10) * (np.sin(down * np.float32(2 * np.pi / 0.6)) > 0.8)  # noqa: PLR2004
+        texture *= 1 - np.float32(0.10) * (np.sin(level * np.float32(2 * np.pi / 0.6)) > RIB)
     if building.material == "rust":
-        texture *= 1 + np.float32(0.25) * np.sin(down * 1.7 + 3 * canvas.sample(fields.coarse, rows, columns))
-    albedo = np.clip(tint.astype(np.float32) * texture[..., None], 0.02, 0.9)
+        texture *= 1 + np.float32(0.25) * np.sin(level * np.float32(1.7) + 3 * coarse)
+    texture *= 1 + np.float32(rng.uniform(-0.02, 0.08)) * np.sign(slope_a + slope_b)  # faces weather unlike
+    albedo = np.clip(tint * texture[..., None], 0.02, 0.9)
+    _trim(rng, canvas, mask, albedo, flat=not slope_a.any() and not slope_b.any())
     canvas.albedo[rows, columns][mask] = albedo[mask]
     canvas.height[rows, columns][mask] = height[mask]
     canvas.slope[0, rows, columns][mask] = (slope_a * c - slope_b * s)[mask]
@@ -96,7 +116,17 @@ def _roof(
     canvas.kind[rows, columns][mask] = BUILDING
 
 
-def paint_boxes(canvas: Canvas, boxes: Sequence[Box]) -> None:
+def _trim(rng: np.random.Generator, canvas: Canvas, mask: Mask, albedo: F32, *, flat: bool) -> None:
+    """Lighten or darken the edge of some roofs: gutters, flashing, parapets."""
+    tone = rng.uniform(0.15, 0.6)
+    if rng.random() > (PARAPETS if flat else TRIMS):
+        return
+    width = max(1, round((0.35 if flat else 0.2) / canvas.cell))
+    edge = mask & ~ndimage.binary_erosion(mask, iterations=width)
+    albedo[edge] += (np.float32(tone) - albedo[edge]) * np.float32(0.6)
+
+
+def paint_boxes(canvas: Canvas, boxes: Sequence[Box], fields: Fields) -> None:
     """Paint upright blocks on whatever is there; the class stays."""
     for box in boxes:
         grow = canvas.cell * 0.6
@@ -108,7 +138,10 @@ def paint_boxes(canvas: Canvas, boxes: Sequence[Box]) -> None:
         if not mask.any():
             continue
         rows, columns = patch.rows, patch.columns
-        canvas.albedo[rows, columns][mask] = np.asarray(box.color, np.float32)
+        tone = 1 + np.float32(0.05) * (
+            canvas.sample(fields.grain, rows, columns) + canvas.sample(fields.medium, rows, columns)
+        )
+        canvas.albedo[rows, columns][mask] = tone[mask, None] * np.asarray(box.color, np.float32)
         if box.height > 0:
             top = float(np.median(canvas.height[rows, columns][mask])) + box.height
             canvas.height[rows, columns][mask] = top
@@ -119,24 +152,20 @@ def paint_cars(canvas: Canvas, cars: Sequence[Car]) -> None:
     """Paint cars: body, glass, roof; the class below stays."""
     for car in cars:
         half = car.length / 2
-        patch = canvas.patch(car.frame, half, 0.93)
+        patch = canvas.patch(car.frame, half, WAIST)
         if patch is None:
             continue
         a, side = patch.a / np.float32(half), np.abs(patch.b)
-        body = (np.abs(a) < 1) & (side < 0.93 - 0.25 * np.maximum(np.abs(a) - 0.75, 0) * 4)
-        glass = body & (a > -0.72) & (a < 0.38)
-        roof = glass & (a > -0.5) & (a < 0.1) & (side < 0.68)  # noqa: PLR2004 (shares of a car)
-        pillar = glass & (side > 0.78)  # noqa: PLR2004 (metres: the waist below the windows)
+        body = (np.abs(a) < 1) & (side < WAIST - np.maximum(np.abs(a) - np.float32(0.75), 0))
+        glass = body & (np.abs(a + np.float32(0.17)) < GLAZED)
+        roof = body & (np.abs(a + np.float32(0.2)) < ROOFED) & (side < INNER)
+        pillar = glass & (side > INNER + 0.1)
         rows, columns = patch.rows, patch.columns
         if (canvas.kind[rows, columns][body] == BUILDING).any():
             continue
         color = np.asarray(car.color, np.float32)
-        for mask, paint, top in (
-            (body, color, 0.95),
-            (glass, GLASS, 1.2),
-            (pillar, color, 1.0),
-            (roof, color * 1.08, 1.5),
-        ):
+        parts = ((body, color, 0.95), (glass, GLASS, 1.2), (pillar, color, 1.0), (roof, color * 1.08, 1.5))
+        for mask, paint, top in parts:
             canvas.albedo[rows, columns][mask] = np.asarray(paint, np.float32)
             canvas.height[rows, columns][mask] = top
             canvas.slope[:, rows, columns][:, mask] = 0

@@ -12,7 +12,9 @@ __all__ = ["expose"]
 
 EXPOSURE = 1.45
 """Sunlit asphalt (reflectance 0.12) lands near 110 of 255."""
-LUMA = np.array((0.299, 0.587, 0.114), np.float32)
+MIDDLE, SHOULDER = 0.42, 0.8
+"""The tone that contrast leaves alone, and where highlights begin to roll off; 1 is full scale."""
+LUMA = (np.float32(0.299), np.float32(0.587), np.float32(0.114))
 
 
 def expose(rng: np.random.Generator, light: F32, style: Style) -> npt.NDArray[np.uint8]:
@@ -26,16 +28,19 @@ def expose(rng: np.random.Generator, light: F32, style: Style) -> npt.NDArray[np
     Returns:
         uint8 (3, H, W).
     """
-    bands = []
+    bands: list[F32] = []
     haze = np.float32(style.haze)
     for band in range(3):
         seen = blur(light[..., band], style.blur) * np.float32(EXPOSURE * style.brightness * style.cast[band])
         bands.append(np.maximum(seen * (1 - haze) + haze * np.float32(0.32 + 0.04 * band), 0))
-    tone = np.stack(bands, axis=-1) ** np.float32(1 / 2.2)
-    grey = (tone @ LUMA)[..., None]
-    tone = grey + (tone - grey) * np.float32(style.saturation)
-    tone = 0.42 + (tone - 0.42) * np.float32(style.contrast)
-    tone = np.where(tone > 0.8, 0.8 + 0.2 * np.tanh((tone - 0.8) / 0.2), tone)  # noqa: PLR2004 (the shoulder)
+    tone: F32 = np.power(np.stack(bands, axis=-1), np.float32(1 / 2.2), dtype=np.float32)
+    grey: F32 = tone[..., :1] * LUMA[0] + tone[..., 1:2] * LUMA[1] + tone[..., 2:] * LUMA[2]
+    color = [blur(tone[..., band] - grey[..., 0], style.chroma) for band in range(3)]
+    tone = grey + np.stack(color, axis=-1) * np.float32(style.saturation)
+    tone = MIDDLE + (tone - MIDDLE) * np.float32(style.contrast)
+    rest = 1 - SHOULDER
+    bright = tone > SHOULDER
+    tone[bright] = SHOULDER + rest * np.tanh((tone[bright] - SHOULDER) / rest)
     counts = tone * np.float32(255)
     if style.sharpen > 0:
         counts += np.float32(style.sharpen) * np.stack(

@@ -18,6 +18,10 @@ FILLET = 7.0
 RIGHT_OF_WAY = 4.2
 """From the kerb to the front of a lot, metres."""
 Array = npt.NDArray[Any]
+ROUNDS = 30
+"""Of the inverse of the warp; each halves the error at least."""
+MEET = 30.0
+"""Crossings of two rows nearer than this along v become one, metres."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +35,13 @@ class Warp:
     """Amplitude, two wave numbers and phase; even ones bend u, odd ones v."""
 
     def _bend(self, p: Array, q: Array, parity: int) -> Array:
-        total: Array = np.zeros_like(p + q)
-        for amplitude, along, across, phase in self.waves[parity::2]:
-            near, far = (q, p) if parity == 0 else (p, q)
-            total = total + amplitude * np.sin(along * near + across * far + phase)
-        return total
+        near, far = (q, p) if parity == 0 else (p, q)
+        waves = [
+            a * np.sin(along * near + across * far + phase)
+            for a, along, across, phase in self.waves[parity::2]
+        ]
+        bend: Array = sum(waves[1:], waves[0])
+        return bend
 
     def forward(self, x: Array, y: Array) -> tuple[Array, Array]:
         """(u, v) of places; broadcasts, keeps the dtype."""
@@ -47,10 +53,12 @@ class Warp:
     def inverse(self, u: Array, v: Array) -> tuple[Array, Array]:
         """Places of (u, v): a fixed point, since the waves are gentle enough to contract."""
         p, q = np.array(u, dtype=float), np.array(v, dtype=float)
-        for _ in range(60):
+        for _ in range(ROUNDS):
             p, q = u - self._bend(p, q, 0), v - self._bend(p, q, 1)
         c, s = math.cos(self.angle), math.sin(self.angle)
-        return self.x + p * c - q * s, self.y + p * s + q * c
+        x: Array = self.x + p * c - q * s
+        y: Array = self.y + p * s + q * c
+        return x, y
 
     def place(self, u: float, v: float) -> tuple[float, float]:
         """The place of one (u, v)."""
@@ -69,7 +77,8 @@ class Creek:
     def distance(self, u: Array, v: Array) -> Array:
         """Metres from the bank, negative in the water."""
         middle = 7 * np.sin(v / 17 + self.phase) + 4 * np.sin(v / 7.3 + 2 * self.phase)
-        return np.abs(u - self.at - middle) - self.half * (1 + 0.35 * np.sin(v / 4.1 + self.phase))
+        bank: Array = np.abs(u - self.at - middle) - self.half * (1 + 0.35 * np.sin(v / 4.1 + self.phase))
+        return bank
 
 
 @dataclass(slots=True)
@@ -81,7 +90,8 @@ class Town:
     creeks: list[Creek]
     ponds: list[tuple[float, float, float, float]]
     """x, y, radius in metres and phase."""
-    sidewalks: bool
+    kerb: float
+    """How clear the concrete of kerb and gutter is, 0 (asphalt that frays into soil) to 1."""
 
     def street_distance(self, u: Array, v: Array) -> Array:
         """Metres from the kerb at places of the plan, negative on the street."""
@@ -94,7 +104,8 @@ class Town:
                 ends = np.maximum(street.start - u, u - street.stop)
                 cross = np.minimum(cross, np.maximum(np.abs(v - street.at) - street.half, ends))
         round_off = np.maximum(FILLET - np.abs(long - cross), 0)
-        return np.minimum(long, cross) - round_off * round_off / (4 * FILLET)
+        distance: Array = np.minimum(long, cross) - round_off * round_off / (4 * FILLET)
+        return distance
 
     def clearance(self, x: Array, y: Array) -> Array:
         """Metres from the nearest street or water, at places."""
@@ -126,15 +137,22 @@ def _warp(rng: np.random.Generator, width: float, height: float) -> Warp:
     return Warp(width / 2, height / 2, rng.uniform(0, math.pi), tuple(waves))
 
 
-def _rows(rng: np.random.Generator, reach: float) -> tuple[list[Street], list[tuple[Street, Street, str]]]:
-    """The long streets and the rows of blocks between them."""
+def _walks(rng: np.random.Generator, sidewalks: float) -> tuple[bool, bool]:
+    return chance(rng, sidewalks), chance(rng, sidewalks)
+
+
+def _rows(
+    rng: np.random.Generator, reach: float, sidewalks: float
+) -> tuple[list[Street], list[tuple[Street, Street, str]]]:
+    """The long streets and the rows of blocks between them, each ``homes`` or ``creek``."""
     streets: list[Street] = []
     rows: list[tuple[Street, Street, str]] = []
-    at = -reach - rng.uniform(0, 70)
+    at, kind = -reach - rng.uniform(0, 70), "homes"
     while True:
         main = chance(rng, 0.2)
-        half = rng.uniform(5.6, 7.0) if main else rng.uniform(3.6, 4.8)
-        street = Street(True, at, -math.inf, math.inf, half, main, rng.uniform(0.10, 0.24))
+        half = rng.uniform(5.6, 7.0) if main else rng.uniform(3.4, 4.8)
+        walks = (True, True) if main else _walks(rng, sidewalks)
+        street = Street(True, at, -math.inf, math.inf, half, main, rng.uniform(0.10, 0.24), walks)
         if streets:
             rows.append((streets[-1], street, kind))
         streets.append(street)
@@ -144,7 +162,8 @@ def _rows(rng: np.random.Generator, reach: float) -> tuple[list[Street], list[tu
         at += rng.uniform(108, 125) if kind == "creek" else rng.uniform(72, 92)
 
 
-def _lot(town: Town, near: float, far: float, span: tuple[float, float], kind: str, lawn: float) -> Lot:
+def _lot(town: Town, ends: tuple[float, float], span: tuple[float, float], kind: str, lawn: float) -> Lot:
+    near, far = ends
     v = (span[0] + span[1]) / 2
     front, back = town.warp.place(near, v), town.warp.place(far, v)
     depth = math.dist(front, back)
@@ -174,19 +193,19 @@ def _fill(rng: np.random.Generator, town: Town, block: _Block, lot_width: float)
         part = min(stop - start, rng.uniform(60, 90))
         cut = start + part if chance(rng, 0.5) else stop - part
         own = (start, cut) if cut - start == part else (cut, stop)
-        town.plan.lots.append(_lot(town, block.low, block.high, own, block.kind, lawn))
+        town.plan.lots.append(_lot(town, (block.low, block.high), own, block.kind, lawn))
         start, stop = (cut, stop) if own[0] == start else (start, cut)
     for near, far in sides:
         span = start
         while stop - span > 0.7 * lot_width:
-            if chance(rng, 0.06) and stop - span > 2.2 * lot_width:
+            if chance(rng, 0.035) and stop - span > 2.2 * lot_width:
                 kind, width = "row", rng.uniform(28, 44)
             else:
                 kind, width = ("wood" if chance(rng, 0.06) else "home"), rng.uniform(0.8, 1.25) * lot_width
             end = min(span + width, stop)
             end = stop if stop - end < 0.7 * lot_width else end
             own_lawn = float(np.clip(lawn + rng.normal(0, 0.25), 0, 1))
-            town.plan.lots.append(_lot(town, near, far, (span, end), kind, own_lawn))
+            town.plan.lots.append(_lot(town, (near, far), (span, end), kind, own_lawn))
             span = end
 
 
@@ -203,38 +222,45 @@ def plan_town(rng: np.random.Generator, width: float, height: float, lot_width: 
         The town with streets and lots, and nothing built yet.
     """
     reach = math.hypot(width, height) / 2
-    town = Town(_warp(rng, width, height), Plan(), [], [], chance(rng, 0.55))
-    streets, rows = _rows(rng, reach)
+    kerb = float(np.clip(rng.normal(0.6, 0.35), 0, 1))
+    sidewalks = float(rng.choice([0.0, 0.35, 0.8, 1.0], p=[0.25, 0.35, 0.2, 0.2]))
+    town = Town(_warp(rng, width, height), Plan(), [], [], kerb)
+    streets, rows = _rows(rng, reach, sidewalks)
     town.plan.streets += streets
     crossings: list[float] = []
     for low, high, kind in rows:
         if kind == "creek":
             town.creeks.append(Creek((low.at + high.at) / 2, rng.uniform(1.2, 2.6), rng.uniform(0, 6)))
-        through = crossings
-        crossings = []
-        at = -reach - rng.uniform(100, 220)
-        while at < reach + 200:
-            near = [other for other in through if abs(other - at) < 30]  # noqa: PLR2004 (metres; crossings that nearly meet, meet)
-            at = near[0] if near and chance(rng, 0.7) else at
-            crossings.append(at)
-            at += rng.uniform(110, 230)
+        crossings = _crossings(rng, reach, crossings)
         halves = []
         for at in crossings:
-            halves.append(rng.uniform(3.4, 4.4))
-            street = Street(False, at, low.at, high.at, halves[-1], False, rng.uniform(0.10, 0.24))
-            town.plan.streets.append(street)
+            halves.append(rng.uniform(3.3, 4.4))
+            walks = _walks(rng, sidewalks)
+            tone = rng.uniform(0.10, 0.24)
+            town.plan.streets.append(Street(False, at, low.at, high.at, halves[-1], False, tone, walks))
         inner, outer = low.at + low.half + RIGHT_OF_WAY, high.at - high.half - RIGHT_OF_WAY
         for index in range(len(crossings) - 1):
             start = crossings[index] + halves[index] + RIGHT_OF_WAY
             stop = crossings[index + 1] - halves[index + 1] - RIGHT_OF_WAY
             use = (
-                str(rng.choice(["homes", "civic", "meadow"], p=[0.66, 0.22, 0.12]))
+                str(rng.choice(["homes", "civic", "meadow"], p=[0.68, 0.20, 0.12]))
                 if kind == "homes"
                 else kind
             )
             _fill(rng, town, _Block(inner, outer, start, stop, use), lot_width)
     _ponds(rng, town)
     return town
+
+
+def _crossings(rng: np.random.Generator, reach: float, through: list[float]) -> list[float]:
+    """Where cross streets run in one row; some carry on from the row before."""
+    crossings = []
+    at = -reach - rng.uniform(100, 220)
+    while at < reach + 200:
+        near = [other for other in through if abs(other - at) < MEET]
+        crossings.append(near[0] if near and chance(rng, 0.7) else at)
+        at = crossings[-1] + rng.uniform(110, 230)
+    return crossings
 
 
 def _ponds(rng: np.random.Generator, town: Town) -> None:

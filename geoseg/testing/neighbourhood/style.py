@@ -9,7 +9,10 @@ import numpy as np
 __all__ = ["ROOF_PALETTES", "Style", "random_style"]
 
 ROOF_PALETTES: dict[str, dict[str, float]] = {
-    "austin": {"white": 0.22, "galvanised": 0.12, "grey": 0.24, "charcoal": 0.12, "brown": 0.15, "tan": 0.10, "red": 0.05},
+    "austin": {
+        "white": 0.20, "galvanised": 0.12, "grey": 0.24, "charcoal": 0.12, "brown": 0.16, "tan": 0.10,
+        "red": 0.05, "rust": 0.01,
+    },
     "shingle": {"grey": 0.40, "charcoal": 0.25, "brown": 0.25, "tan": 0.10},
     "metal": {"white": 0.35, "galvanised": 0.35, "rust": 0.15, "red": 0.05, "green": 0.05, "blue": 0.05},
     "tile": {"red": 0.55, "tan": 0.20, "brown": 0.15, "grey": 0.10},
@@ -35,7 +38,7 @@ class Style:
     """Share of the trees that are evergreen, 0..1."""
     trees: float = 1.0
     """Density of trees; 1 is a well-grown suburb, 0 is none."""
-    greenness: float = 0.5
+    greenness: float = 0.45
     """Lawns from straw (0) to lush (1)."""
     bare: float = 0.35
     """How readily soil shows, 0..1."""
@@ -51,12 +54,14 @@ class Style:
     """Colourfulness; 0 is grey."""
     cast: tuple[float, float, float] = (0.99, 1.01, 0.98)
     """Gain of red, green and blue."""
-    haze: float = 0.02
+    haze: float = 0.015
     """Veil of scattered light, share of full scale."""
     ambient: float = 0.2
     """Light of the sky as a share of all light on flat ground: how deep shadows are."""
     blur: float = 0.5
     """Standard deviation of the point spread, pixels."""
+    chroma: float = 0.6
+    """Standard deviation of the blur of colour alone, pixels: what demosaicing and JPEG leave."""
     sharpen: float = 0.5
     """Strength of the unsharp mask that providers apply."""
     noise: float = 2.2
@@ -91,6 +96,7 @@ def random_style(rng: np.random.Generator) -> Style:
         haze=float(rng.beta(1.2, 10)),
         ambient=float(rng.uniform(0.14, 0.4)),
         blur=float(rng.uniform(0.35, 1.0)),
+        chroma=float(rng.uniform(0.0, 1.6)),
         sharpen=float(rng.uniform(0.0, 0.8)),
         noise=float(rng.uniform(0.8, 5.0)),
     )
