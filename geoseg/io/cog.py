@@ -290,7 +290,7 @@ def _check_header(source: Any, path: Path, geobox: GeoBox, bands: Sequence[str])
     needed = (geobox.height, geobox.width, len(bands), "uint8")
     if found != needed:
         raise OutputError(f"{path} reads back as {found}, needed {needed}; run again")
-    if not same_crs(source.crs, geobox):
+    if not same_crs(source.crs.to_wkt() if source.crs else None, geobox):
         raise OutputError(
             f"{path} reads back with the CRS {str(source.crs)[:60]!r}: a GeoTIFF cannot hold "
             f"{geobox.crs[:60]!r}; give the scene another CRS"

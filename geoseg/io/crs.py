@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
 
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
@@ -12,7 +11,7 @@ from pyproj.exceptions import CRSError
 from geoseg.errors import OutputError
 from geoseg.grid.geobox import GeoBox
 
-__all__ = ["same_crs", "written_crs"]
+__all__ = ["is_code", "same_crs", "written_crs"]
 
 _NAMELESS = {"", "unknown", "unnamed", "undefined", "unspecified"}
 
@@ -35,7 +34,7 @@ def written_crs(crs: str) -> str:
         parsed = CRS.from_user_input(crs)
     except CRSError as error:
         raise OutputError(f"the CRS {crs[:60]!r} cannot be written: {error}") from error
-    if _is_code(crs):
+    if is_code(crs):
         return crs
     if parsed.name.strip().lower() not in _NAMELESS:
         return parsed.to_wkt()
@@ -45,16 +44,17 @@ def written_crs(crs: str) -> str:
     return CRS.from_json_dict(described).to_wkt()
 
 
-def _is_code(crs: str) -> bool:
+def is_code(crs: str) -> bool:
+    """Whether the text of a CRS is an authority's code, such as ``EPSG:26914``."""
     authority, _, code = crs.partition(":")
     return bool(code) and authority.isalnum() and " " not in code
 
 
-def same_crs(found: Any, geobox: GeoBox) -> bool:
+def same_crs(found: str | None, geobox: GeoBox) -> bool:
     """Whether the CRS read back from a file is a grid's own.
 
     Args:
-        found: what a library reports: anything with ``to_wkt``, or None.
+        found: the CRS a library reports, as text; None: the file has none.
         geobox: the grid that was written.
 
     Returns:
@@ -64,10 +64,10 @@ def same_crs(found: Any, geobox: GeoBox) -> bool:
     """
     if found is None:
         return False
-    expected, read = CRS.from_user_input(written_crs(geobox.crs)), CRS.from_wkt(found.to_wkt())
+    expected, read = CRS.from_user_input(written_crs(geobox.crs)), CRS.from_user_input(found)
     if expected.equals(read, ignore_axis_order=True):
         return True
-    if _is_code(geobox.crs):
+    if is_code(geobox.crs):
         return False
     between = Transformer.from_crs(read, expected, always_xy=True)
     moved = [~geobox.transform @ between.transform(x, y) for x, y in geobox.corners]
