@@ -98,7 +98,7 @@ def read_weights(path: Path, sha256: str) -> dict[str, npt.NDArray[Any]]:
         raise BundleError(f"{path} is no safetensors file ({error}); fetch the bundle again") from error
     for name, array in arrays.items():
         if array.dtype not in _DTYPES:
-            raise BundleError(f"{path}: tensor {name!r} is {array.dtype}; not float32; save it anew")
+            raise BundleError(f"{path}: tensor {name!r} is {array.dtype}, not float32; save it anew")
         if not np.isfinite(array).all():
             raise BundleError(f"{path}: tensor {name!r} holds NaN or infinity; train or save it anew")
     return arrays

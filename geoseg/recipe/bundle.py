@@ -197,7 +197,7 @@ class BundleSpec(_Value):
     @classmethod
     def _contiguous(cls, classes: tuple[ClassSpec, ...]) -> tuple[ClassSpec, ...]:
         if [c.id for c in classes] != list(range(len(classes))):
-            raise ValueError(f"ids must be 0, 1, 2 … in order, got {[c.id for c in classes]}")
+            raise ValueError(f"ids must be 0, 1, 2 … in order, got {[c.id for c in classes][:12]}")
         if len({c.name for c in classes}) != len(classes):
             raise ValueError("names a class twice")
         if all(c.background for c in classes):
@@ -209,7 +209,8 @@ class BundleSpec(_Value):
         sizes = {"bands": len(self.bands), "classes": len(self.classes)}
         for key, size in sizes.items():
             if self.arguments.get(key) != size:
-                raise ValueError(f"arguments.{key} is {self.arguments.get(key)!r} but there are {size} {key}")
+                given = f"{self.arguments.get(key)!r:.40}"
+                raise ValueError(f"arguments.{key} is {given} but there are {size} {key}")
         if not len(self.scaling.mean) == len(self.scaling.std) == len(self.bands):
             raise ValueError(f"scaling needs a mean and a std for each of the {len(self.bands)} bands")
         if self.halo % self.alignment:

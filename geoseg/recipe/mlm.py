@@ -147,7 +147,7 @@ def from_item(item: Mapping[str, Any], source: str = "item.json") -> BundleSpec:
             raise BundleError(f"{source}: unknown key {key!r}{did_you_mean(key, known)}")
     try:
         fields = {field: properties[key] for field, key in _PROPERTIES.items() if key in properties}
-        fields |= _translated(item, properties)
+        fields |= _translated(item, properties, source)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         missing = error.args[0] if isinstance(error, KeyError) else "mlm:input, mlm:output or assets"
         raise BundleError(
@@ -159,17 +159,23 @@ def from_item(item: Mapping[str, Any], source: str = "item.json") -> BundleSpec:
         raise BundleError(f"{source}: {_first_mistake(error)}") from error
 
 
-def _translated(item: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
+def _translated(item: Mapping[str, Any], properties: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Fields that are not one property of the item."""
     given, result, asset = properties["mlm:input"][0], properties["mlm:output"][0], item["assets"]["weights"]
     for scale in given["value_scaling"]:
         if scale["type"] != "z-score":
-            raise BundleError(f"mlm:input: value scaling {scale['type']!r} is unknown; geoseg reads z-score")
+            raise BundleError(
+                f"{source}: mlm:input: value scaling {scale['type']!r:.40} is unknown; geoseg reads z-score"
+            )
     if asset["href"] not in (f"./{WEIGHTS_NAME}", WEIGHTS_NAME):
-        raise BundleError(f"assets.weights: href must be ./{WEIGHTS_NAME}, got {asset['href']!r:.100}")
+        raise BundleError(
+            f"{source}: assets.weights: href must be ./{WEIGHTS_NAME}, got {asset['href']!r:.80}"
+        )
     checksum = asset["file:checksum"]
     if not re.fullmatch(_SHA256_MULTIHASH + "[0-9a-f]{64}", checksum):
-        raise BundleError(f"assets.weights: file:checksum must be a sha2-256 multihash, got {checksum!r:.80}")
+        raise BundleError(
+            f"{source}: assets.weights: file:checksum must be a sha2-256 multihash, got {checksum!r:.80}"
+        )
     return {
         "bands": given["bands"],
         "scaling": {
