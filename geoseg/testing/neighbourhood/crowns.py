@@ -37,7 +37,7 @@ def paint_crowns(rng: np.random.Generator, canvas: Canvas, trees: Sequence[Tree]
         if tree.species == "bare":
             continue
         lobes = _lobes(rng, tree)
-        warm = rng.normal(0, 0.08)
+        warm = float(np.clip(rng.normal(0.02, 0.12), -0.2, 0.2))
         tint = np.asarray(LEAVES[tree.species]) * tree.tone * (1 + np.array((warm, 0.3 * warm, -0.5 * warm)))
         color = tint.astype(np.float32)
         for lobe in lobes:

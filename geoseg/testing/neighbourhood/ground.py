@@ -17,7 +17,7 @@ from geoseg.testing.neighbourhood.style import Style
 
 __all__ = ["paint_ground", "paint_slabs", "paint_streets"]
 
-LUSH, GREEN, STRAW = (0.050, 0.098, 0.036), (0.085, 0.108, 0.058), (0.165, 0.145, 0.105)
+LUSH, GREEN, STRAW = (0.054, 0.088, 0.040), (0.086, 0.099, 0.061), (0.150, 0.130, 0.098)
 SOIL, LITTER, MUD = (0.250, 0.195, 0.140), (0.105, 0.085, 0.065), (0.140, 0.120, 0.090)
 STREAM, LAKE, BASIN = (0.030, 0.040, 0.028), (0.035, 0.055, 0.050), (0.10, 0.36, 0.42)
 CONCRETE = (1.0, 0.98, 0.92)

@@ -152,7 +152,7 @@ def _rows(
         main = chance(rng, 0.2)
         half = rng.uniform(5.6, 7.0) if main else rng.uniform(3.4, 4.8)
         walks = (True, True) if main else _walks(rng, sidewalks)
-        street = Street(True, at, -math.inf, math.inf, half, main, rng.uniform(0.10, 0.24), walks)
+        street = Street(True, at, -math.inf, math.inf, half, main, rng.uniform(0.07, 0.21), walks)
         if streets:
             rows.append((streets[-1], street, kind))
         streets.append(street)
@@ -236,7 +236,7 @@ def plan_town(rng: np.random.Generator, width: float, height: float, lot_width: 
         for at in crossings:
             halves.append(rng.uniform(3.3, 4.4))
             walks = _walks(rng, sidewalks)
-            tone = rng.uniform(0.10, 0.24)
+            tone = rng.uniform(0.07, 0.21)
             town.plan.streets.append(Street(False, at, low.at, high.at, halves[-1], False, tone, walks))
         inner, outer = low.at + low.half + RIGHT_OF_WAY, high.at - high.half - RIGHT_OF_WAY
         for index in range(len(crossings) - 1):

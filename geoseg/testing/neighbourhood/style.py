@@ -38,7 +38,7 @@ class Style:
     """Share of the trees that are evergreen, 0..1."""
     trees: float = 1.0
     """Density of trees; 1 is a well-grown suburb, 0 is none."""
-    greenness: float = 0.45
+    greenness: float = 0.42
     """Lawns from straw (0) to lush (1)."""
     bare: float = 0.35
     """How readily soil shows, 0..1."""
@@ -56,7 +56,7 @@ class Style:
     """Gain of red, green and blue."""
     haze: float = 0.015
     """Veil of scattered light, share of full scale."""
-    ambient: float = 0.2
+    ambient: float = 0.17
     """Light of the sky as a share of all light on flat ground: how deep shadows are."""
     blur: float = 0.5
     """Standard deviation of the point spread, pixels."""
