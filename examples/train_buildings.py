@@ -15,12 +15,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from training_data import (
     ARCHITECTURE,
     GENERATED,
+    HALO_WINDOW,
     MEAN,
     RESOLUTION,
     STD,
@@ -33,6 +35,7 @@ from training_data import (
 )
 
 from geoseg.errors import GeosegError
+from geoseg.grid.ground import model_grid
 from geoseg.grid.window import Window
 from geoseg.io.labels import read_labels
 from geoseg.io.raster import SceneReader, describe
@@ -42,13 +45,18 @@ from geoseg.recipe.bundle import ClassSpec, DataSource, Metric
 from geoseg.recipe.scene import LabelRef, SceneRef
 from geoseg.score.bootstrap import bootstrap
 from geoseg.score.cells import CellCounter, widest_cells
+from geoseg.testing.neighbourhood import generate
 from geoseg.train.chips import ChipSampler, ChipSettings
 from geoseg.train.load import load_scene
 from geoseg.train.loop import Trainer, TrainSettings
 from geoseg.train.scenes import LabelledScene, Split
 from geoseg.train.validate import Validation
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 SEED = 2
+HALO_SEED = 3000
 SETTINGS = TrainSettings(steps=3600)
 CHIPS = ChipSettings(size=256, resolution=RESOLUTION)
 AUSTIN_COLUMNS = 500
@@ -127,6 +135,16 @@ def real_scenes(data: Path) -> list[LabelledScene]:
     return scenes
 
 
+def halo_windows(data: Path) -> list[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """Two windows of Banepa, the only real scene that is large enough, and a generated one."""
+    scene = describe(SceneRef("banepa", (), href=str(data / "buildings" / "banepa" / "banepa.tif")))
+    side = HALO_WINDOW
+    with SceneReader(scene, model_grid(scene.geobox, RESOLUTION)) as reader:
+        rasters = [reader.read(Window(row, 1024, side, side)) for row in (0, side)]
+    place = generate((side, side), RESOLUTION, HALO_SEED).image.astype(np.float32)
+    return [*((r.pixels, r.valid) for r in rasters), (place, np.ones((side, side), bool))]
+
+
 def austin_test(data: Path, predictor: Predictor) -> list[Metric]:
     """Score Austin's right half, once the weights are chosen; the network sees all of the scene."""
     folder = data / "buildings" / "austin_inria"
@@ -196,7 +214,7 @@ def main() -> None:
         test = austin_test(arguments.data, predictor) if finished else []
         return test + place_metrics(result, CARD.classes, unchosen=["austin"])
 
-    write_bundle(arguments.out / CARD.name, CARD, result, scenes, metrics)
+    write_bundle(arguments.out / CARD.name, CARD, result, halo_windows(arguments.data), metrics)
 
 
 if __name__ == "__main__":

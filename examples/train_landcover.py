@@ -12,12 +12,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from training_data import (
     ARCHITECTURE,
     GENERATED,
+    HALO_WINDOW,
     MEAN,
     RESOLUTION,
     SCENES,
@@ -41,7 +43,11 @@ from geoseg.train.loop import Trainer, TrainSettings
 from geoseg.train.scenes import LabelledScene
 from geoseg.train.validate import Validation
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 SEED = 3
+HALO_SEEDS = (3001, 3002)
 SETTINGS = TrainSettings(steps=1500, average=0.995)
 CHIPS = ChipSettings(size=256, resolution=RESOLUTION)
 TEST_SEEDS = range(2000, 2004)
@@ -112,9 +118,15 @@ def main() -> None:
         arguments.out / CARD.name,
         CARD,
         result,
-        tests,
+        [_window(seed) for seed in HALO_SEEDS],
         lambda predictor: test(predictor, tests) + place_metrics(result, CARD.classes),
     )
+
+
+def _window(seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    style = random_style(np.random.default_rng(seed))
+    place = generate((HALO_WINDOW, HALO_WINDOW), RESOLUTION, seed, style)
+    return place.image.astype(np.float32), np.ones((HALO_WINDOW, HALO_WINDOW), bool)
 
 
 def _test_scene(seed: int) -> LabelledScene:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from rasterio.features import rasterize
 
+from geoseg.errors import BundleError
 from geoseg.models.bundle import Bundle, save_bundle
 from geoseg.models.halo import measure_halo
 from geoseg.models.infer import Predictor
@@ -14,7 +15,6 @@ from geoseg.models.registry import build, traits
 from geoseg.recipe.bundle import BundleSpec, ClassSpec, DataSource, Metric, Scaling, Training
 from geoseg.testing.neighbourhood import Style, generate, random_style
 from geoseg.train.scenes import LabelledScene, Split
-from geoseg.train.validate import resampled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Window = tuple[NDArray[np.float32], NDArray[np.bool_]]
+    """Pixels (C, H, W) and validity (H, W)."""
+
     from geoseg.train.chips import ChipSettings
     from geoseg.train.loop import TrainResult, TrainSettings
 
 __all__ = [
     "ARCHITECTURE",
     "GENERATED",
+    "HALO_WINDOW",
     "MEAN",
     "RESOLUTION",
     "SCENES",
@@ -43,6 +47,8 @@ __all__ = [
 ARCHITECTURE = "mininet-2"
 RESOLUTION = 0.3
 """Metres on the ground per pixel."""
+HALO_WINDOW = 1792
+"""Side of the windows that the halo is measured on: it can be found up to 384 px."""
 SCENES = 48
 """Generated scenes; every fourth has the default style, the others random ones."""
 MEAN, STD = (115.0, 114.0, 99.0), (50.0, 44.0, 43.0)
@@ -56,8 +62,8 @@ GENERATED = DataSource(
 _FIRST_SEED = 1000
 """Seeds count from here: the demonstration scene's is another."""
 _SIZE = (512, 512)
-_HALO_WINDOW = 1024
-"""Side of the windows that the halo is measured on."""
+_AGREEMENTS = (0.9999, 0.999, 0.998, 0.995, 0.99, 0.98, 0.95)
+"""Asked of a halo, the best first."""
 
 
 def generated_scenes(*, landcover: bool, weight: float, every: int) -> Iterator[LabelledScene]:
@@ -140,16 +146,16 @@ def write_bundle(
     folder: Path,
     card: Card,
     result: TrainResult,
-    scenes: Sequence[LabelledScene],
+    windows: Sequence[Window],
     metrics: Callable[[Predictor], list[Metric]],
 ) -> Bundle:
-    """Measure the halo on the largest of the scenes and write the bundle.
+    """Measure the halo and write the bundle.
 
     Args:
         folder: Of the bundle.
         card: What it says.
         result: The chosen weights.
-        scenes: Those that the network was trained on, or others of their kind.
+        windows: Images to measure the halo on, of :data:`HALO_WINDOW` pixels at the network's resolution.
         metrics: Gives the figures, tests of the chosen network among them.
     """
     network = build(ARCHITECTURE, bands=3, classes=len(card.classes), auxiliary=True)
@@ -176,7 +182,7 @@ def write_bundle(
         training=Training(data=card.data, seed=card.seed, procedure=card.procedure),
     )
     predictor = Predictor.of(network, spec)
-    halo, agreement = measure_halo(predictor, _halo_windows(scenes))
+    halo, agreement = _halo(predictor, windows)
     print(f"halo {halo} px: {agreement:.4%} of the classes as with all surroundings")
     figures = metrics(predictor)
     for figure in figures:
@@ -186,13 +192,11 @@ def write_bundle(
     return save_bundle(folder, spec, network)
 
 
-def _halo_windows(scenes: Sequence[LabelledScene]) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-    """Up to two windows of each scene that is large enough, at the network's resolution."""
-    for scene in scenes:
-        pixels, valid, _ = resampled(scene, RESOLUTION)
-        rows, cols = (length - _HALO_WINDOW for length in valid.shape)
-        if rows < 0 or cols < 0:
-            continue
-        for row, col in {(rows // 4, cols // 4), (rows * 3 // 4, cols * 3 // 4)}:
-            cut = (slice(row, row + _HALO_WINDOW), slice(col, col + _HALO_WINDOW))
-            yield pixels[(slice(None), *cut)].astype(np.float32), valid[cut]
+def _halo(predictor: Predictor, windows: Sequence[Window]) -> tuple[int, float]:
+    """Halo and agreement: one in ten thousand classes may differ, or as few as windows of this size allow."""
+    for agreement in _AGREEMENTS[:-1]:
+        try:
+            return measure_halo(predictor, windows, agreement=agreement)
+        except BundleError as error:
+            print(error)
+    return measure_halo(predictor, windows, agreement=_AGREEMENTS[-1])
