@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 NAMES = {c.name: c.id for c in LANDCOVER_CLASSES}
-SIZE = (300, 347)
+SIZE = (220, 253)
 
 
 @pytest.fixture(scope="module")
