@@ -226,4 +226,6 @@ def workflow_schema() -> dict[str, Any]:
     for model in (schema, *schema["$defs"].values()):
         for field in model["properties"].values():
             field["description"] = " ".join(field["description"].split())
+            if "const" in field:
+                field.pop("enum", None)  # pydantic 2.9 says it twice
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
