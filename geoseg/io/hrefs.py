@@ -17,6 +17,7 @@ from geoseg.errors import CatalogError
 __all__ = ["UnsetVariableError", "local_path"]
 
 _VARIABLE = re.compile(r"\$(?:(?P<plain>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)\})(?=/|$)", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two letters or more: `C:` is a drive
 
 
@@ -44,7 +45,7 @@ def local_path(href: str, folder: Path, environment: Mapping[str, str]) -> Path:
         CatalogError: a URL, a GDAL prefix or virtual file, or a control character.
     """
     text = href
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):  # noqa: PLR2004 ASCII's controls
+    if _CONTROL.search(text):
         raise CatalogError(f"{href!r} holds a control character, so it is no path")
     base = folder
     found = _VARIABLE.match(text)

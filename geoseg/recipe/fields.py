@@ -72,7 +72,7 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 def _path(given: str) -> str:
     if not given.strip():
         raise ValueError("is empty; give a path")
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in given):  # noqa: PLR2004 ASCII's controls
+    if re.search(r"[\x00-\x1f\x7f]", given):
         raise ValueError(f"{given!r} holds a control character, so it is no path")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", given):
         raise ValueError(f"{given!r} is a URL; download it and give its local path")
