@@ -13,6 +13,9 @@ from geoseg.grid.geobox import GeoBox
 
 __all__ = ["is_code", "same_crs", "written_crs"]
 
+_TWINS = {("OGC", "CRS84"): "EPSG:4326", ("OGC", "CRS83"): "EPSG:4269", ("OGC", "CRS27"): "EPSG:4267"}
+"""EPSG's name of what differs from it by the order of axes only, which raster and vector files do not keep."""
+
 _NAMELESS = {"", "unknown", "unnamed", "undefined", "unspecified"}
 
 
@@ -25,7 +28,8 @@ def written_crs(crs: str) -> str:
 
     Returns:
         ``AUTHORITY:code`` where that is what came, else WKT2. A CRS without a name (PROJ text, and GeoTIFF
-        files made from it) is named by its method, since clients list a CRS by its name.
+        files made from it) is looked up, and named by its method where nobody has a code for it: clients list
+        a CRS by its name.
 
     Raises:
         OutputError: PROJ does not know the CRS.
@@ -34,14 +38,29 @@ def written_crs(crs: str) -> str:
         parsed = CRS.from_user_input(crs)
     except CRSError as error:
         raise OutputError(f"the CRS {crs[:60]!r} cannot be written: {error}") from error
-    if is_code(crs):
-        return crs
-    if parsed.name.strip().lower() not in _NAMELESS:
-        return parsed.to_wkt()
+    if is_code(crs) or not _is_nameless(parsed):
+        return crs if is_code(crs) else parsed.to_wkt()
+    known = _known(parsed)
+    if known is not None:
+        return known
     described = parsed.to_json_dict()
     method = parsed.coordinate_operation.method_name if parsed.coordinate_operation else "geographic"
     described["name"] = f"custom {method}"
+    base = parsed.source_crs or (parsed.geodetic_crs if "base_crs" in described else None)
+    if base is not None and _is_nameless(base) and _known(base) is not None:
+        # QGIS compares texts: without a name and code the base comes back differently from each format.
+        described["base_crs"] = CRS.from_user_input(_known(base)).to_json_dict()
     return CRS.from_json_dict(described).to_wkt()
+
+
+def _is_nameless(crs: CRS) -> bool:
+    return crs.name.strip().lower() in _NAMELESS
+
+
+def _known(crs: CRS) -> str | None:
+    """The code of a CRS that PROJ text describes without naming it; latitude and longitude as EPSG's."""
+    found = crs.to_authority()
+    return None if found is None else _TWINS.get(found, ":".join(found))
 
 
 def is_code(crs: str) -> bool:

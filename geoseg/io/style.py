@@ -72,7 +72,7 @@ def polygons_qml(classes: Sequence[ClassStyle], attribute: str = "class_id") -> 
     if len(classes) == 1:
         (style,) = classes
         casing = _fill("0,0,0,0", _CASING, 0.9)
-        symbols = _symbol(0, casing, _fill(_rgba(style, 70), _rgba(style, 255), 0.4))
+        symbols = _symbol(0, casing, _fill(_rgba(style, 50), _rgba(style, 255), 0.4))
         renderer = f'type="singleSymbol" {_RENDERER}>'
     else:
         symbols = "".join(

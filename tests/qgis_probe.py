@@ -1,0 +1,143 @@
+"""What the real QGIS makes of a run's outputs; run by QGIS's own Python, never imported.
+
+usage: /usr/bin/python3 qgis_probe.py JOB.json
+
+``JOB.json`` holds a list of ``{"name", "folder", "layer", "rasters", "scene", "png"}``; for each one JSON object is
+printed: validity, CRS, extent, renderer, colours and geometry errors of the layer and the rasters, and how many
+colours each rendered picture has. Pictures are written to ``png``, a folder.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp()
+
+from qgis.core import (
+    Qgis,
+    QgsApplication,
+    QgsMapRendererParallelJob,
+    QgsMapSettings,
+    QgsRasterLayer,
+    QgsVectorLayer,
+    QgsWkbTypes,
+)
+from qgis.PyQt.QtCore import QSize
+from qgis.PyQt.QtGui import QColor
+
+
+def crs_of(layer):
+    crs = layer.crs()
+    return {"valid": crs.isValid(), "id": crs.authid(), "name": crs.description(), "proj": crs.toProj()}
+
+
+def extent_of(layer):
+    box = layer.extent()
+    return [box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()]
+
+
+def color_of(symbol):
+    return symbol.symbolLayer(symbol.symbolLayerCount() - 1).fillColor().name(QColor.HexRgb)
+
+
+def vector_facts(layer):
+    renderer = layer.renderer()
+    facts = {
+        "valid": layer.isValid(),
+        "crs": crs_of(layer),
+        "extent": extent_of(layer),
+        "count": layer.featureCount(),
+        "type": QgsWkbTypes.displayString(layer.wkbType()),
+        "fields": [field.name() for field in layer.fields()],
+        "renderer": renderer.type(),
+        "geos_invalid": 0,
+        "qgis_errors": 0,
+    }
+    if renderer.type() == "categorizedSymbol":
+        facts["attribute"] = renderer.classAttribute()
+        facts["classes"] = [[c.value(), c.label(), color_of(c.symbol())] for c in renderer.categories()]
+    else:
+        facts["classes"] = [[None, "", color_of(renderer.symbol())]]
+    for feature in layer.getFeatures():
+        geometry = feature.geometry()
+        facts["geos_invalid"] += not geometry.isGeosValid()
+        facts["qgis_errors"] += len(geometry.validateGeometry(Qgis.GeometryValidationEngine.QgisInternal))
+    return facts
+
+
+def raster_facts(layer):
+    renderer = layer.renderer()
+    facts = {
+        "valid": layer.isValid(),
+        "crs": crs_of(layer),
+        "extent": extent_of(layer),
+        "bands": [layer.bandName(n + 1) for n in range(layer.bandCount())],
+        "renderer": renderer.type(),
+    }
+    if renderer.type() == "paletted":
+        facts["classes"] = [[c.value, c.label, c.color.name(QColor.HexRgb)] for c in renderer.classes()]
+    if renderer.type() == "singlebandpseudocolor":
+        facts["range"] = [renderer.classificationMin(), renderer.classificationMax()]
+        values = layer.dataProvider().block(1, layer.extent(), layer.width(), layer.height())
+        data = [
+            values.value(r, c)
+            for r in range(layer.height())
+            for c in range(layer.width())
+            if not values.isNoData(r, c)
+        ]
+        facts["values"] = [min(data), max(data)]
+    return facts
+
+
+def picture(layers, base, path):
+    settings = QgsMapSettings()
+    settings.setLayers(layers)
+    settings.setDestinationCrs(base.crs())
+    settings.setExtent(base.extent())
+    settings.setOutputSize(QSize(900, 900))
+    settings.setBackgroundColor(QColor("white"))
+    job = QgsMapRendererParallelJob(settings)
+    job.start()
+    job.waitForFinished()
+    image = job.renderedImage()
+    image.save(path)
+    colors = {image.pixel(x, y) for x in range(0, 900, 3) for y in range(0, 900, 3)}
+    return {"colors": len(colors), "errors": [error.message for error in job.errors()]}
+
+
+def probe(job):
+    folder, png = Path(job["folder"]), Path(job["png"])
+    source = f"{folder / job['layer']}.gpkg|layername={job['layer']}"
+    vector = QgsVectorLayer(source, job["layer"], "ogr")
+    rasters = {name: QgsRasterLayer(str(folder / f"{name}.tif"), name) for name in job["rasters"]}
+    scene = QgsRasterLayer(job["scene"], "scene")
+    return {
+        "name": job["name"],
+        "layer": vector_facts(vector),
+        "rasters": {name: raster_facts(raster) for name, raster in rasters.items()},
+        "scene_proj": scene.crs().toProj(),
+        "same_crs": {name: raster.crs() == vector.crs() for name, raster in rasters.items()},
+        "pictures": {
+            "polygons": picture([vector], scene, str(png / f"{job['name']}_polygons.png")),
+            "overlay": picture([vector, scene], scene, str(png / f"{job['name']}_overlay.png")),
+            **{
+                name: picture([raster], scene, str(png / f"{job['name']}_{name}.png"))
+                for name, raster in rasters.items()
+            },
+        },
+    }
+
+
+def main():
+    application = QgsApplication([], False, tempfile.mkdtemp())
+    application.initQgis()
+    results = [probe(job) for job in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))]
+    print(json.dumps({"version": Qgis.QGIS_VERSION, "results": results}))
+    sys.stdout.flush()
+    os._exit(0)  # layers outlive QGIS otherwise, and it crashes after its work is done
+
+
+main()
