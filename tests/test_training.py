@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import geopandas
 import numpy as np
 import pytest
+import rasterio
+import shapely
 import torch
+from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.errors import LabelError, RunError
+from geoseg.grid.ground import model_grid
+from geoseg.grid.window import Window
+from geoseg.io.raster import SceneReader, describe
 from geoseg.models.infer import scaled
 from geoseg.models.registry import build
+from geoseg.recipe.scene import LabelRef, SceneRef
 from geoseg.train.augment import ColourSettings, Geometry, cut_holes, jitter, warp
 from geoseg.train.chips import ChipSampler, ChipSettings
+from geoseg.train.load import load_scene
 from geoseg.train.loop import Trainer, TrainSettings
 from geoseg.train.losses import IGNORE, OverlapLoss, SegmentationLoss, overlap_loss
 from geoseg.train.scenes import LabelledScene, Split, scaling
@@ -300,6 +310,87 @@ def test_a_sampler_refuses_scenes_that_do_not_fit_together() -> None:
         Split(every=2)
     with pytest.raises(LabelError, match="no scene has a held-out block"):
         Validation([checker(split=Split(every=0))], resolution=0.3, classes=2, scored=[1])
+
+
+# --- scenes from files ---------------------
+
+
+def write_scene(path: Path, pixels: np.ndarray, transform: Affine, crs: str = "EPSG:32614") -> Path:
+    count, height, width = pixels.shape
+    profile = {"count": count, "height": height, "width": width, "dtype": pixels.dtype, "crs": crs}
+    with rasterio.open(path, "w", driver="GTiff", transform=transform, **profile) as file:
+        file.write(pixels)
+    return path
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[SceneRef, LabelRef]:
+    """A scene of 0.15 m with polygons in a labelled area."""
+    rng = np.random.default_rng(6)
+    x, y = 620_000.0, 3_340_000.0
+    transform = Affine(0.15, 0, x, 0, -0.15, y)
+    image = write_scene(tmp_path / "scene.tif", rng.integers(0, 256, (3, 400, 600), np.uint8), transform)
+    layers = {
+        "buildings": shapely.box(x + 15, y - 35, x + 25, y - 15),
+        "labelled_area": shapely.box(x + 10, y - 40, x + 40, y - 10),
+    }
+    labels = tmp_path / "labels.gpkg"
+    for layer, geometry in layers.items():
+        frame = geopandas.GeoDataFrame({"id": [1]}, geometry=[geometry], crs="EPSG:32614")
+        frame.to_file(labels, layer=layer, engine="pyogrio")
+    label = LabelRef(str(labels), layer="buildings", area_href=str(labels), area_layer="labelled_area")
+    return SceneRef("here", (), href=str(image)), label
+
+
+def test_a_scene_is_read_as_a_map_would_read_it(files: tuple[SceneRef, LabelRef]) -> None:
+    ref, label = files
+    scene = load_scene(ref, label, resolution=0.3, split=Split(every=0))
+    assert scene.resolution == pytest.approx(0.3, rel=0.01)
+    assert scene.pixels.dtype == np.uint8
+    # The labelled area is 100 px wide; 64 px of surroundings are kept where the scene has them.
+    assert scene.shape == pytest.approx((33 + 100 + 64, 33 + 100 + 64), abs=1)
+    assert (scene.labels != IGNORE).sum() == pytest.approx(100 * 100, rel=0.03)
+    assert (scene.labels == 1).sum() == pytest.approx(10 * 20 / 0.09, rel=0.05)
+    grid = model_grid(describe(ref).geobox, 0.3)
+    with SceneReader(describe(ref), grid) as reader:
+        whole = reader.read(grid.window).pixels
+    found = np.lib.stride_tricks.sliding_window_view(whole[0].round(), scene.shape)
+    assert (found == scene.pixels[0]).all((2, 3)).sum() == 1
+
+
+def test_a_scene_coarser_than_asked_keeps_its_pixels(files: tuple[SceneRef, LabelRef]) -> None:
+    scene = load_scene(*files, resolution=0.05, split=Split(every=0))
+    assert scene.resolution == pytest.approx(0.15, rel=0.01)
+
+
+def test_a_limit_cannot_go_with_resampling_and_must_hold_labels(files: tuple[SceneRef, LabelRef]) -> None:
+    with pytest.raises(LabelError, match=r"cannot be resampled to 0\.3 m"):
+        load_scene(*files, resolution=0.3, limit=Window(0, 0, 400, 300))
+    with pytest.raises(LabelError, match="outside the scene of 400×600"):
+        load_scene(*files, resolution=0.15, limit=Window(500, 0, 100, 100))
+    with pytest.raises(LabelError, match="nothing is labelled"):
+        load_scene(*files, resolution=0.15, limit=Window(0, 500, 400, 100))
+
+
+@pytest.mark.data
+def test_training_reads_nothing_of_austins_right_half(
+    shared_data: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(root / "examples"))
+    script = importlib.import_module("train_buildings")
+    folder = tmp_path / "buildings" / "austin_inria"
+    folder.mkdir(parents=True)
+    for name in ("austin_sample.tif", "austin_sample_mask.tif"):
+        with rasterio.open(shared_data / "buildings" / "austin_inria" / name) as source:
+            pixels, transform = source.read(), source.transform
+        # Another picture from column 500 on, with other labels.
+        pixels[..., 500:] = 255 - pixels[..., 500:]
+        write_scene(folder / name, pixels, transform, "EPSG:26914")
+    real, poisoned = script.austin_scene(shared_data), script.austin_scene(tmp_path)
+    assert real.shape == (1000, 500)
+    assert not real.chooses
+    for part in ("pixels", "valid", "labels"):
+        assert np.array_equal(getattr(real, part), getattr(poisoned, part))
 
 
 # --- validation and the loop ---------------------
