@@ -41,7 +41,7 @@ def main() -> None:
         image = raster.read([1, 2, 3], window=raster.window(*bounds)).transpose(1, 2, 0)
     palette[int(nodata), 3] = 0
     (layer,) = arguments.map.glob("*.gpkg")
-    polygons = gpd.read_file(layer, bbox=bounds)
+    polygons = gpd.read_file(layer, layer=layer.stem, bbox=bounds)
 
     figure, axes = plt.subplots(1, 3, figsize=(15, 5 * height / width + 0.3), layout="constrained")
     extent = (0, width, height, 0)

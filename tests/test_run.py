@@ -85,7 +85,7 @@ def pixels_and_polygons(folder: Path) -> tuple[list[np.ndarray], list[bytes], li
     for name in ("classes.tif", "probability.tif"):
         with rasterio.open(folder / name) as raster:
             rasters.append(raster.read())
-    table = pyogrio.read_dataframe(folder / "buildings.gpkg")
+    table = pyogrio.read_dataframe(folder / "buildings.gpkg", layer="buildings")
     rows = table.drop(columns="geometry").to_csv().split("\n")
     return rasters, list(table.geometry.normalize().to_wkb()), rows
 
@@ -138,7 +138,7 @@ def test_the_map_is_whole_and_its_polygons_are_its_pixels(
         assert raster.scales == (1 / 200,)
     assert ((classes == 255) == ~valid).all()
     assert ((probability >= 100) == (classes == 1))[valid].all()
-    table = pyogrio.read_dataframe(folder / "buildings.gpkg")
+    table = pyogrio.read_dataframe(folder / "buildings.gpkg", layer="buildings")
     assert table.crs == crs
     assert (table.geometry.geom_type == "Polygon").all()
     assert table.geometry.is_valid.all()

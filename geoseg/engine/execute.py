@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -113,6 +115,19 @@ class _Dask:
 
 
 @contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Children started here ignore Ctrl-C, which a terminal sends to them too: the driver ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set signals, and only it gets Ctrl-C
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def open_executor(
     kind: ExecutorKind, workers: int, *, scheduler: str | None = None, name: str = "run"
 ) -> Iterator[Executor]:
@@ -142,16 +157,17 @@ def open_executor(
                 ) from error
         else:
             processes = kind == "processes"
-            cluster = stack.enter_context(
-                LocalCluster(
+            with _interrupts_ignored():
+                cluster = LocalCluster(
                     n_workers=workers if processes else 1,
                     threads_per_worker=1 if processes else workers,
                     processes=processes,
-                    host="127.0.0.1" if processes else None,  # threads talk in process, no port at all
+                    protocol="tcp",  # in-process links would open a status page on every interface
+                    host="127.0.0.1",
                     dashboard_address=None,
                     silence_logs=logging.CRITICAL,
                 )
-            )
+            stack.enter_context(cluster)
             client = stack.enter_context(Client(cluster))
         if not client.nthreads():
             raise RunError(f"the dask scheduler at {scheduler} has no workers; start some with `dask worker`")
