@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -180,11 +180,18 @@ def _value(text: str) -> tuple[float, int]:
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Catalog to write.")
-def catalog(folder: Path, *, output: Path) -> None:
+@click.option(
+    "--trust",
+    type=click.Choice(["catalog", "local"]),
+    default="catalog",
+    show_default=True,
+    help="local: everything that GDAL reads from your own disk, not plain GeoTIFFs only.",
+)
+def catalog(folder: Path, *, output: Path, trust: Literal["catalog", "local"]) -> None:
     """Make a STAC catalog from a FOLDER of GeoTIFFs."""
     from geoseg.io.stac import make_catalog
 
-    made = make_catalog(folder, output)
+    made = make_catalog(folder, output, trust)
     for refusal in made.refusals:
         click.echo(f"refused  {refusal.reason}", err=True)
     click.echo(f"{output}: {len(made.scenes)} scenes, {len(made.refusals)} files refused")

@@ -183,13 +183,11 @@ def evaluate_workflow(
     """
     loaded = load_workflow(path, overrides or {})
     workflow = loaded.workflow
-    scenes = load_catalog(loaded.catalog, workflow.scenes.trust).scenes
-    wanted = workflow.scenes.ids
-    chosen = [ref for ref in scenes if wanted is None or ref.id in wanted]
+    scenes = load_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids).scenes
     if asset is None and workflow.evaluate is not None:
         asset = workflow.evaluate.asset
     classes = load_bundle(loaded.model).spec.classes
-    return evaluate_run(loaded.output, chosen, classes, asset=asset, reference=reference)
+    return evaluate_run(loaded.output, scenes, classes, asset=asset, reference=reference)
 
 
 def evaluate_plans(plans: Sequence[Plan], asset: str, output: Path) -> ScoreReport:

@@ -13,7 +13,6 @@ from geoseg.io.stac import load_catalog
 from geoseg.io.text import LoadedWorkflow, load_workflow
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.runtime import Runtime
-from geoseg.recipe.words import did_you_mean
 
 __all__ = ["Prepared", "Refusal", "prepare"]
 
@@ -64,21 +63,11 @@ def prepare(path: Path, overrides: Mapping[str, str] | None = None) -> Prepared:
     runtime = Runtime.resolve(
         device=workflow.compute.device, precision=workflow.compute.precision, threads=workflow.compute.threads
     )
-    catalog = load_catalog(loaded.catalog, workflow.scenes.trust)
-    wanted = workflow.scenes.ids
-    known = {ref.id for ref in catalog.scenes} | {refusal.id for refusal in catalog.refusals}
-    for scene_id in wanted or ():
-        if scene_id not in known:
-            raise CatalogError(
-                f"{loaded.catalog}: no scene {scene_id!r}, which scenes.ids names"
-                f"{did_you_mean(scene_id, sorted(known))}"
-            )
+    catalog = load_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids)
     plans: list[Plan] = []
-    refused = [Refusal(r.id, r.reason) for r in catalog.refusals if wanted is None or r.id in wanted]
+    refused = [Refusal(r.id, r.reason) for r in catalog.refusals]
     bands = workflow.scenes.bands or bundle.spec.bands
     for ref in catalog.scenes:
-        if wanted is not None and ref.id not in wanted:
-            continue
         if workflow.scenes.nodata is not None:
             ref = replace(ref, nodata=workflow.scenes.nodata)  # noqa: PLW2901 - the same scene, as the workflow reads it
         try:

@@ -14,7 +14,7 @@ from geoseg.grid.geobox import GeoBox
 __all__ = ["is_code", "same_crs", "written_crs"]
 
 _TWINS = {("OGC", "CRS84"): "EPSG:4326", ("OGC", "CRS83"): "EPSG:4269", ("OGC", "CRS27"): "EPSG:4267"}
-"""EPSG's name of what differs from it by the order of axes only, which raster and vector files do not keep."""
+"""EPSG's twin of what differs by the order of axes only, which raster and vector files do not keep."""
 
 _NAMELESS = {"", "unknown", "unnamed", "undefined", "unspecified"}
 
@@ -28,8 +28,8 @@ def written_crs(crs: str) -> str:
 
     Returns:
         ``AUTHORITY:code`` where that is what came, else WKT2. A CRS without a name (PROJ text, and GeoTIFF
-        files made from it) is looked up, and named by its method where nobody has a code for it: clients list
-        a CRS by its name.
+        files made from it) is looked up, and named by its method where nobody has a code for it: clients
+        list a CRS by its name.
 
     Raises:
         OutputError: PROJ does not know the CRS.

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from geoseg.polygons.area import AreaMeter
 from geoseg.polygons.exact import Regions
 
-__all__ = ["FIELDS", "SCORE_SCALE", "Provenance", "object_attributes"]
+__all__ = ["FIELDS", "SCORE_STEPS", "Provenance", "object_attributes"]
 
-SCORE_SCALE: Final = 1 / 200
-"""Probability of one step of the stored score."""
+SCORE_STEPS: Final = 200
+"""Stored score of probability 1."""
 
 FIELDS: Final[Mapping[str, str]] = {
     "id": "text",
@@ -88,7 +88,7 @@ def object_attributes(
         "class_id": found.class_id.astype(np.int32),
         "class_name": _text([names[class_id] for class_id in found.class_id.tolist()]),
         "area_m2": meter.measure(polygons),
-        "confidence": found.score / found.pixels * SCORE_SCALE,
+        "confidence": found.score / (found.pixels * SCORE_STEPS),
         "pixels": found.pixels,
         "touches_edge": found.touches_edge,
         "scene": _text([provenance.scene] * len(regions)),
