@@ -160,7 +160,8 @@ def _find(ref: SceneRef, wanted: str | int, available: tuple[BandRef, ...]) -> B
         return found[0]
     how = f"has band {wanted!r} {len(found)} times" if found else f"has no band {wanted!r}"
     raise SceneError(
-        f"scene {ref.id} {how}; it has {_listing(available)}: name bands that are there, or their numbers, in scenes.bands"
+        f"scene {ref.id} {how}; it has {_listing(available)}: name bands that are there, or their "
+        "numbers, in scenes.bands"
     )
 
 
