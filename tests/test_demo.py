@@ -1,4 +1,4 @@
-"""The README's promise: the shipped workflows map the demonstration scene, and real clients open the result."""
+"""The README's promise: shipped workflows map the demonstration scene, and real clients open the result."""
 
 from __future__ import annotations
 
