@@ -54,8 +54,8 @@ class Corners:
     def __len__(self) -> int:
         return self.region.size
 
-    def choose(self, chosen: NDArray[np.bool_]) -> Self:
-        """The corners where a mask of shape (n,) is true."""
+    def choose(self, chosen: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Self:
+        """The corners of a mask, of indices or of a slice."""
         return type(self)(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     def renumber(self, number: NDArray[np.int64]) -> Self:
@@ -115,7 +115,7 @@ def trace(corners: Corners) -> NDArray[np.object_]:
     """The polygons of complete regions.
 
     Args:
-        corners: all corners of regions numbered 0 to n - 1, in any order; every region has some.
+        corners: all corners of n regions with consecutive numbers, in any order.
 
     Returns:
         n shapely Polygons in pixel coordinates (x: column, y: row), in order of region. Each is valid, has
@@ -146,7 +146,7 @@ def trace(corners: Corners) -> NDArray[np.object_]:
     coordinates = np.stack([corners.col[closed], corners.row[closed]], axis=1).astype(np.float64)
     ring_offsets = np.concatenate([[0], np.cumsum(2 * ring_edges + 1)])
     region = corners.region[ends[starts]]
-    polygon_offsets = np.searchsorted(region, np.arange(int(region[-1]) + 2))
+    polygon_offsets = np.searchsorted(region, np.arange(int(region[0]), int(region[-1]) + 2))
     polygons: NDArray[np.object_] = shapely.from_ragged_array(
         shapely.GeometryType.POLYGON, coordinates, (ring_offsets, polygon_offsets)
     )

@@ -7,9 +7,9 @@ component that does not reach the strip's last row is complete: its outline is t
 Laws (held by tests): rasterizing the polygons gives the pixels back; the areas are the pixel counts; polygons
 and statistics do not depend on how the scene is cut into strips.
 
-Memory: about 30 bytes per pixel of the strip (up to 400 where every pixel differs from its neighbours), and
-27 bytes per corner plus 60 per component of what reaches the strip's last row. The scene's size does not
-matter.
+Memory: about 15 bytes per pixel of the strip (up to 470 where every pixel differs from its neighbours), 27
+bytes per corner plus 60 per component of what reaches the strip's last row, and about 200 per corner of the
+polygons being traced. The scene's size does not matter.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ __all__ = ["NODATA", "Components", "Regions", "exact_polygons", "to_ground"]
 
 NODATA = 255
 """Value of a pixel without data, in classes and in scores."""
+
+
+_BATCH = 1 << 16
+"""Most components traced at a time: polygons take far more memory than what they are made of."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,8 +134,8 @@ def exact_polygons(
         classes: ids to make polygons of, 0 to 254; pixels of other ids are left out.
 
     Yields:
-        The components that became complete, at most once per strip and once at the end. Through all of them
-        the order is that of (last row, first pixel), whatever the strips.
+        The components as they become complete, up to 65,536 at a time. Through all of them the order is that
+        of (last row, first pixel), whatever the strips.
 
     Raises:
         GridError: strips of another shape or type, a class id out of range, or a class pixel whose score is
@@ -155,13 +159,11 @@ def exact_polygons(
                 )
         state, done = _advance(state, strip, scores, row, is_class)
         row += strip.shape[0]
-        if len(done):
-            yield done
+        yield from done
     # A row without data below the scene completes what is left.
     blank = np.full((1, width), NODATA, np.uint8)
     _, done = _advance(state, blank, blank, row, is_class)
-    if len(done):
-        yield done
+    yield from done
 
 
 def _advance(
@@ -170,7 +172,7 @@ def _advance(
     scores: NDArray[np.uint8],
     row: int,
     is_class: NDArray[np.bool_],
-) -> tuple[_Open, Regions]:
+) -> tuple[_Open, Iterator[Regions]]:
     """Take one strip in, whose first row is the scene's row ``row``; give out what is complete."""
     height, width = strip.shape
     padded = np.full((height + 1, width + 2), NODATA, np.uint8)
@@ -257,12 +259,18 @@ def _statistics(
     return Components(first + row * width, runs.value[chosen], length, total, at_edge[chosen], rows - 1 + row)
 
 
-def _complete(components: Components, corners: Corners, chosen: NDArray[np.bool_]) -> Regions:
+def _complete(components: Components, corners: Corners, chosen: NDArray[np.bool_]) -> Iterator[Regions]:
+    """The chosen components with their polygons, in order, some at a time."""
     done = np.flatnonzero(chosen)
     done = done[np.lexsort((components.first[done], components.last_row[done]))]
     position = np.full(len(components), -1, np.int64)
     position[done] = np.arange(done.size)
-    return Regions(trace(corners.choose(chosen[corners.region]).renumber(position)), components.choose(done))
+    corners = corners.choose(chosen[corners.region]).renumber(position)
+    corners = corners.choose(np.argsort(corners.region, kind="stable"))
+    for start in range(0, done.size, _BATCH):
+        batch = done[start : start + _BATCH]
+        span = slice(*np.searchsorted(corners.region, (start, start + batch.size)))
+        yield Regions(trace(corners.choose(span)), components.choose(batch))
 
 
 def to_ground(polygons: NDArray[np.object_], transform: Affine) -> NDArray[np.object_]:
