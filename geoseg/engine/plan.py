@@ -23,7 +23,7 @@ from geoseg.grid.ground import model_grid
 from geoseg.grid.tiling import Band, TileGrid, tile_grid
 from geoseg.io.raster import Scene
 from geoseg.models.bundle import Bundle
-from geoseg.models.memory import network_bytes
+from geoseg.models.memory import bytes_per_pixel
 from geoseg.models.runtime import Runtime
 from geoseg.recipe.slug import scene_slug
 from geoseg.recipe.units import Pixels
@@ -210,7 +210,7 @@ def resolve_tiles(shape: tuple[int, int], bundle: Bundle, tiling: Tiling, memory
     halo, exact = _halo(tiling, bundle)
     halo = -(-halo // spec.alignment) * spec.alignment
     blend: Blend = ("crop" if exact else "hann") if tiling.blend == "auto" else tiling.blend
-    per_pixel = network_bytes(spec.architecture, spec.arguments) / 256**2
+    per_pixel = bytes_per_pixel(spec.architecture, spec.arguments)
     # Six halos leave room for blending however the scene's length divides; see grid.tiling.
     least = 6 * halo if blend != "crop" else 3 * halo
     budget = max(0, memory - _PROCESS_BYTES)
