@@ -2,16 +2,19 @@
 
 usage: /usr/bin/python3 qgis_probe.py JOB.json
 
-``JOB.json`` holds a list of ``{"name", "folder", "layer", "rasters", "scene", "png"}``; for each one JSON object is
-printed: validity, CRS, extent, renderer, colours and geometry errors of the layer and the rasters, and how many
-colours each rendered picture has. Pictures are written to ``png``, a folder.
+``JOB.json`` holds a list of ``{"name", "folder", "layer", "rasters", "scene", "png"}``. One JSON object is
+printed: for each job the validity, CRS, extent, renderer, colours and geometry errors of the layer and the
+rasters, and how many colours each rendered picture has. Pictures are written to ``png``, a folder.
 """
+
+from __future__ import annotations
 
 import json
 import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp()
@@ -29,21 +32,21 @@ from qgis.PyQt.QtCore import QSize
 from qgis.PyQt.QtGui import QColor
 
 
-def crs_of(layer):
+def crs_of(layer: Any) -> dict[str, Any]:
     crs = layer.crs()
     return {"valid": crs.isValid(), "id": crs.authid(), "name": crs.description(), "proj": crs.toProj()}
 
 
-def extent_of(layer):
+def extent_of(layer: Any) -> list[float]:
     box = layer.extent()
     return [box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()]
 
 
-def color_of(symbol):
+def color_of(symbol: Any) -> str:
     return symbol.symbolLayer(symbol.symbolLayerCount() - 1).fillColor().name(QColor.HexRgb)
 
 
-def vector_facts(layer):
+def vector_facts(layer: Any) -> dict[str, Any]:
     renderer = layer.renderer()
     facts = {
         "valid": layer.isValid(),
@@ -68,7 +71,7 @@ def vector_facts(layer):
     return facts
 
 
-def raster_facts(layer):
+def raster_facts(layer: Any) -> dict[str, Any]:
     renderer = layer.renderer()
     facts = {
         "valid": layer.isValid(),
@@ -92,7 +95,7 @@ def raster_facts(layer):
     return facts
 
 
-def picture(layers, base, path):
+def picture(layers: list[Any], base: Any, path: Path) -> dict[str, Any]:
     settings = QgsMapSettings()
     settings.setLayers(layers)
     settings.setDestinationCrs(base.crs())
@@ -103,12 +106,12 @@ def picture(layers, base, path):
     job.start()
     job.waitForFinished()
     image = job.renderedImage()
-    image.save(path)
+    image.save(str(path))
     colors = {image.pixel(x, y) for x in range(0, 900, 3) for y in range(0, 900, 3)}
     return {"colors": len(colors), "errors": [error.message for error in job.errors()]}
 
 
-def probe(job):
+def probe(job: dict[str, Any]) -> dict[str, Any]:
     folder, png = Path(job["folder"]), Path(job["png"])
     source = f"{folder / job['layer']}.gpkg|layername={job['layer']}"
     vector = QgsVectorLayer(source, job["layer"], "ogr")
@@ -121,21 +124,21 @@ def probe(job):
         "scene_proj": scene.crs().toProj(),
         "same_crs": {name: raster.crs() == vector.crs() for name, raster in rasters.items()},
         "pictures": {
-            "polygons": picture([vector], scene, str(png / f"{job['name']}_polygons.png")),
-            "overlay": picture([vector, scene], scene, str(png / f"{job['name']}_overlay.png")),
+            "polygons": picture([vector], scene, png / f"{job['name']}_polygons.png"),
+            "overlay": picture([vector, scene], scene, png / f"{job['name']}_overlay.png"),
             **{
-                name: picture([raster], scene, str(png / f"{job['name']}_{name}.png"))
+                name: picture([raster], scene, png / f"{job['name']}_{name}.png")
                 for name, raster in rasters.items()
             },
         },
     }
 
 
-def main():
+def main() -> None:
     application = QgsApplication([], False, tempfile.mkdtemp())
     application.initQgis()
     results = [probe(job) for job in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))]
-    print(json.dumps({"version": Qgis.QGIS_VERSION, "results": results}))
+    sys.stdout.write(json.dumps({"version": Qgis.QGIS_VERSION, "results": results}) + "\n")
     sys.stdout.flush()
     os._exit(0)  # layers outlive QGIS otherwise, and it crashes after its work is done
 

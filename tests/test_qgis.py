@@ -75,7 +75,7 @@ def neighbourhood(seed: int = 3) -> NDArray[np.uint8]:
     rows, cols = np.mgrid[:SIDE, :SIDE].astype(float)
     ids = np.where(np.sin(rows / 37) + np.cos(cols / 23) > 0.2, 4, 0).astype(np.uint8)
     for _ in range(150):
-        row, col, radius = random.uniform(0, SIDE, 2).tolist() + [random.uniform(4, 16)]
+        row, col, radius = *random.uniform(0, SIDE, 2), random.uniform(4, 16)
         ids[(rows - row) ** 2 + (cols - col) ** 2 < radius**2] = 3
     for _ in range(45):
         row, col, angle = *random.uniform(0, SIDE, 2), random.uniform(0, math.pi)

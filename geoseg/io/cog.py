@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +16,13 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import CRSError
 from rasterio.windows import Window as RasterWindow
 
 from geoseg.errors import GridError, OutputError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
+from geoseg.io._gdal import CACHE_BYTES, GDAL_ERRORS
 from geoseg.io.crs import same_crs, written_crs
 from geoseg.io.files import output_error, staged
 
@@ -30,27 +31,23 @@ __all__ = ["read_strips", "strip_rows", "write_cog"]
 BLOCK = 512
 """Side of a tile, in pixels."""
 
-_CACHE = 64 * 2**20
-"""GDAL's block cache while a file is written or read back, in bytes (as a number rasterio takes it so)."""
-
 _SETTINGS = {
-    "GDAL_CACHEMAX": _CACHE,
+    **({} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": CACHE_BYTES}),
     "GDAL_PAM_ENABLED": False,  # nothing beside the file
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     # Deflate with threads hides a full disk: the file comes out short and no error comes back.
     "GDAL_NUM_THREADS": 1,
 }
 
+_OVERHEAD = 1 << 20
+"""Bytes of a file that are not pixels, and what GDAL holds back, generously."""
+
 _STRIP_PIXELS = 1 << 22
 """Pixels of a strip of :func:`read_strips` (4 million), where the scene is not wider than that."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """What went into a file: windows and the checksum of each one's pixels, all bands."""
-
-    windows: list[Window]
-    checksums: list[int]
+_Written = list[tuple[Window, int]]
+"""What went into a file: each window and the checksum of its pixels, all bands."""
 
 
 def write_cog(
@@ -69,7 +66,7 @@ def write_cog(
 
     The file is read back and compared with what was put in before it gets its name. The same pixels give the
     same bytes with the same GDAL, in whatever blocks and order they came. Memory: one block, one block row
-    of tiles, 64 MB. Disk while writing: about twice the result.
+    of tiles, GDAL's cache (128 MB). Disk while writing: about twice the result.
 
     Args:
         path: final name.
@@ -107,6 +104,7 @@ def write_cog(
         "bigtiff": "if_safer",
         "photometric": "palette" if colormap else "minisblack",
     }
+    needed = _OVERHEAD + 3 * len(bands) * geobox.height * geobox.width  # if nothing compresses
     creation = {
         "driver": "COG",
         "BLOCKSIZE": str(BLOCK),
@@ -118,15 +116,17 @@ def write_cog(
         "OVERVIEW_RESAMPLING": overviews.upper(),
         "BIGTIFF": "IF_SAFER",
     }
-    written = _Written([], [])
+    written: _Written = []
     if _is_lost(geobox.transform):
-        raise OutputError(f"{path}: a GeoTIFF cannot hold the identity transform; georeference the scene")
+        raise OutputError(
+            f"{path}: a GeoTIFF cannot hold a transform that counts pixels; georeference the scene"
+        )
     with staged(path, verify=lambda temporary: _verify(temporary, path, geobox, bands, written)) as temporary:
         scratch = temporary.with_name(f"{temporary.stem}.scratch.tif")
-        with _gdal(path):
+        with _gdal(path, needed):
             target = rasterio.open(scratch, "w", **profile)
-        with closing(target):
-            with _gdal(path):
+        try:
+            with _gdal(path, needed):
                 target.descriptions = tuple(bands)
                 if colormap:
                     target.write_colormap(1, {value: (*rgb, 255) for value, rgb in colormap.items()})
@@ -137,14 +137,14 @@ def write_cog(
                 target.update_tags(**(tags or {}))
             for window, pixels in blocks:
                 _check_block(geobox, len(bands), window, pixels)
-                with _gdal(path):
+                with _gdal(path, needed):
                     target.write(pixels, window=_raster_window(window))
-                written.windows.append(window)
-                written.checksums.append(_checksum(pixels))
-            with _gdal(path):
+                written.append((window, _checksum(pixels)))
+        finally:
+            with _gdal(path, needed):
                 target.close()
-        _check_cover(geobox, written.windows)
-        with _gdal(path):
+        _check_cover(geobox, [window for window, _ in written])
+        with _gdal(path, needed):
             rasterio.shutil.copy(scratch, temporary, **creation)
         scratch.unlink()
 
@@ -188,13 +188,13 @@ def read_strips(path: Path, bands: Sequence[int], rows: int | None = None) -> It
 # GDAL's settings belong to the thread, not to the block of code: they are set around each call, never while
 # a caller's generator runs, whose own settings would be undone in the wrong order.
 @contextmanager
-def _gdal(path: Path) -> Iterator[None]:
+def _gdal(path: Path, needed: int) -> Iterator[None]:
     """GDAL set up for writing; its errors become ours, while the disk still shows why."""
     with rasterio.Env(**_SETTINGS):
         try:
             yield
-        except RasterioError as error:
-            raise output_error(path, error) from error
+        except GDAL_ERRORS as error:
+            raise output_error(path, error, needed) from error
 
 
 @contextmanager
@@ -203,7 +203,7 @@ def _reading(path: Path, shown: Path) -> Iterator[None]:
     with rasterio.Env(**_SETTINGS):
         try:
             yield
-        except RasterioError as error:
+        except GDAL_ERRORS as error:
             reason = str(error).replace(str(path), shown.name)
             raise OutputError(f"{shown} cannot be read back ({reason}); make the scene anew") from error
 
@@ -227,8 +227,8 @@ def _same_transform(found: Affine, geobox: GeoBox) -> bool:
 
 
 def _is_lost(transform: Affine) -> bool:
-    """Whether a transform is what GDAL reports where a file has none (it does not store this one)."""
-    return tuple(transform[:6]) == tuple(Affine.identity()[:6])
+    """Whether a transform is what GDAL takes for none and does not store: pixels, rows up or down."""
+    return tuple(transform[:6]) in {(1, 0, 0, 0, 1, 0), (1, 0, 0, 0, -1, 0)}
 
 
 def _raster_window(window: Window) -> RasterWindow:
@@ -272,7 +272,7 @@ def _verify(temporary: Path, path: Path, geobox: GeoBox, bands: Sequence[str], w
     with _reading(temporary, path):
         with rasterio.open(temporary, driver="GTiff") as source:
             _check_header(source, path, geobox, bands)
-            for window, checksum in zip(written.windows, written.checksums, strict=True):
+            for window, checksum in written:
                 if _checksum(source.read(window=_raster_window(window))) != checksum:
                     raise OutputError(
                         f"{path} reads back with other pixels in {window}; check the disk and run again"

@@ -67,7 +67,7 @@ _SAID_BY_LIBRARIES = {
     "permission denied": errno.EACCES,
 }
 _FULL_BYTES = 128 * 1024
-"""With less than this free, a failure that names no cause is put down to the full disk."""
+"""What a file may take at least: buffers that a library could not flush."""
 
 
 def free_bytes(path: Path) -> int:
@@ -80,26 +80,31 @@ def free_bytes(path: Path) -> int:
         OutputError: the file system cannot be asked.
     """
     place = path.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    try:
-        return shutil.disk_usage(place).free
-    except OSError as error:
-        raise output_error(path, error) from error
+    while True:
+        try:
+            return shutil.disk_usage(place).free
+        except OSError as error:
+            if place == place.parent:
+                raise OutputError(
+                    f"{path}: the file system cannot be asked for free space: {error}"
+                ) from error
+            place = place.parent
 
 
-def output_error(path: Path, error: BaseException) -> OutputError:
+def output_error(path: Path, error: BaseException, needed: int = _FULL_BYTES) -> OutputError:
     """The error to raise for a failed write: names the file, says what happened and what to do.
 
     Args:
         path: the file under its final name.
         error: what Python, GDAL or SQLite raised. Libraries that hide the system's error code are searched
-            for its words, and a disk with nothing left explains a failure without any.
+            for its words.
+        needed: bytes that the file may take. With less than that free, a failure that names no cause is put
+            down to the full disk.
     """
     if isinstance(error, OutputError):
         return error
     code = _error_code(error)
-    if code is None and _nearly_full(path):
+    if code is None and _has_less_than(path, needed):
         code = errno.ENOSPC
     if code in _REMEDIES:
         return OutputError(f"{path} cannot be written: {_REMEDIES[code].format(free=_free_text(path))}")
@@ -121,9 +126,9 @@ def _error_code(error: BaseException | None) -> int | None:
     return None
 
 
-def _nearly_full(path: Path) -> bool:
+def _has_less_than(path: Path, needed: int) -> bool:
     try:
-        return free_bytes(path) < _FULL_BYTES
+        return free_bytes(path) < needed
     except OutputError:
         return False
 
