@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 SEED = 2
 HALO_SEED = 3000
-SETTINGS = TrainSettings(steps=3600)
+SETTINGS = TrainSettings(steps=3000)
 CHIPS = ChipSettings(size=256, resolution=RESOLUTION)
 AUSTIN_COLUMNS = 500
 """First column of Austin's test half."""
