@@ -13,7 +13,7 @@ from geoseg.grid.window import Window
 from geoseg.io.cog import read_strips
 from geoseg.io.files import write_json
 from geoseg.io.labels import LabelReader, counts_scene_pixels
-from geoseg.io.raster import describe
+from geoseg.io.raster import describe, grid_of
 from geoseg.io.stac import load_catalog
 from geoseg.io.text import load_workflow
 from geoseg.models.bundle import load_bundle
@@ -73,7 +73,7 @@ def evaluate_scene(pair: Pair, classes: int) -> SceneTally:
     """
     if not pair.classes_tif.is_file():
         raise OutputError(f"scene {pair.scene}: there is no map {pair.classes_tif}; run the workflow first")
-    grid = describe(SceneRef(pair.scene, bands=(), href=str(pair.classes_tif))).geobox
+    grid = grid_of(pair.classes_tif)
     counter = CellCounter(classes)
     try:
         own = pair.own if counts_scene_pixels(pair.label) else grid

@@ -23,9 +23,9 @@ from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window, reflected
 from geoseg.io._gdal import environment
 from geoseg.io._source import MaskSource, Source, Stored
-from geoseg.io.scene import Scene, describe
+from geoseg.io.scene import Scene, describe, grid_of
 
-__all__ = ["Raster", "Scene", "SceneReader", "describe"]
+__all__ = ["Raster", "Scene", "SceneReader", "describe", "grid_of"]
 
 _HALF = 0.5 - 1e-9
 """Share of valid source pixels from which a resampled pixel is valid; sums of weights round."""

@@ -20,7 +20,7 @@ from geoseg.io._header import Header, read_header
 from geoseg.io.files import sha256_of
 from geoseg.recipe.scene import BandRef, SceneRef
 
-__all__ = ["Scene", "describe", "mask_alpha", "verify_checksums"]
+__all__ = ["Scene", "describe", "grid_of", "mask_alpha", "verify_checksums"]
 
 _SHA256 = "1220"
 """Prefix of a multihash that is a SHA-256 of 32 bytes."""
@@ -107,6 +107,15 @@ def describe(ref: SceneRef, bands: Sequence[str | int] | None = None) -> Scene:
         identity=_identity(ref, selected, headers),
         files=tuple(dict.fromkeys(file for header in headers.seen.values() for file in header.files)),
     )
+
+
+def grid_of(path: Path) -> GeoBox:
+    """The grid of a GeoTIFF of any kind, a class raster included.
+
+    Raises:
+        SceneError: the file cannot be opened or has no georeference.
+    """
+    return read_header(path.stem, str(path), "catalog").geobox
 
 
 def mask_alpha(scene: Scene, href: str, alpha: Iterable[int]) -> int | None:
