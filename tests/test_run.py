@@ -102,7 +102,13 @@ def run_to(workflow: Path, output: Path, **overrides: str) -> RunSummary:
     return run(workflow, {"output": str(output), **settings})
 
 
-@pytest.mark.parametrize("which", ["plain", "turned"])
+@pytest.fixture(scope="session")
+def austin_synthetic(root: Path) -> Path:
+    """The demonstration."""
+    return root / "workflows" / "austin_buildings.yaml"
+
+
+@pytest.mark.parametrize("which", ["austin_synthetic", "turned"])
 def test_serial_threads_and_processes_agree_bit_for_bit(
     which: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
