@@ -44,8 +44,8 @@ def written_crs(crs: str) -> str:
     if known is not None:
         return known
     described = parsed.to_json_dict()
-    method = parsed.coordinate_operation.method_name if parsed.coordinate_operation else "geographic"
-    described["name"] = f"custom {method}"
+    operation = parsed.coordinate_operation
+    described["name"] = f"custom {operation.method_name if operation else parsed.type_name}"
     base = parsed.source_crs or (parsed.geodetic_crs if "base_crs" in described else None)
     if base is not None and _is_nameless(base) and _known(base) is not None:
         # QGIS compares texts: without a name and code the base comes back differently from each format.

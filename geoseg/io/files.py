@@ -210,6 +210,8 @@ def staged(path: Path, verify: Callable[[Path], None] | None = None) -> Iterator
     _live.add(token)
     try:
         _make_folder(path.parent)
+        temporary.touch(exist_ok=False)  # libraries do not say why they cannot make a file; this does
+        temporary.unlink()
         yield temporary
         _fsync(temporary)
         if verify is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,7 @@ def exact_regions(
 
 
 def exact_features(
-    regions: Iterator[Regions],
+    regions: Iterable[Regions],
     geobox: GeoBox,
     names: Mapping[int, str],
     provenance: Provenance,

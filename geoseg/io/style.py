@@ -17,6 +17,7 @@ from geoseg.errors import OutputError
 __all__ = ["ClassStyle", "classes_qml", "palette", "polygons_qml", "probability_qml"]
 
 _HEX: Final = re.compile(r"#[0-9a-fA-F]{6}")
+_NOT_XML: Final = re.compile("[^\\t\\n\\r -\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 _CASING: Final = "255,255,255,200"
 _RAMP: Final = (
     (0.0, "#ffffcc", 0),
@@ -34,7 +35,7 @@ class ClassStyle:
     """How a class is shown.
 
     Raises:
-        OutputError: the colour is not ``#rrggbb``.
+        OutputError: the colour is not ``#rrggbb``, or the title holds what XML cannot.
     """
 
     id: int
@@ -49,6 +50,10 @@ class ClassStyle:
     def __post_init__(self) -> None:
         if not _HEX.fullmatch(self.color):
             raise OutputError(f"class {self.title!r} has the colour {self.color!r}, needed one like #d62728")
+        if _NOT_XML.search(self.title):
+            raise OutputError(
+                f"class {self.id} has control characters in its title {self.title!r}; remove them"
+            )
 
     @property
     def rgb(self) -> tuple[int, int, int]:

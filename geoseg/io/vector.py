@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,14 @@ _DTYPES: Final[Mapping[str, Any]] = {
     "boolean": np.bool_,
 }
 _GEOMETRY = "geom"
+_APPENDED = 1 << 14
+"""Features of one append, at least."""
+_SQLITE = b"SQLite format 3\0"
+"""How every database begins."""
+_USER_VERSION = 10_200
+"""GeoPackage 1.2, as the database's header says it, at byte 60."""
+_OVERHEAD = 1 << 20
+"""Bytes of a database without features, and what SQLite holds back, generously."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _RESERVED = re.compile(
     r"(gpkg|sqlite|rtree)_.*|layer_styles|qgis_projects|fid|ogc_fid|rowid|oid|geom", re.IGNORECASE
@@ -120,16 +128,12 @@ def write_features(
 
     with staged(path, verify) as temporary:
         writer = _Writer(temporary, path, layer, geobox, schema)
-        try:
-            writer.create(description)
-            for batch in batches:
-                if batch.geometry.size:
-                    writer.append(batch)
-                    count += batch.geometry.size
-            if style is not None:
-                writer.add_style(style)
-        except (DataSourceError, DataLayerError, sqlite3.Error) as error:
-            raise output_error(path, error) from error
+        writer.create(description)
+        for batch in _grouped(batches):
+            writer.append(batch)
+            count += batch.geometry.size
+        if style is not None:
+            writer.add_style(style)
     return count
 
 
@@ -152,6 +156,12 @@ class _Writer:
             layer_options={"GEOMETRY_NAME": _GEOMETRY, "DESCRIPTION": description},
         )
 
+        # On a full disk GDAL may report success and leave half a database, whose opening would fail oddly.
+        with self.temporary.open("rb") as file:
+            header = file.read(100)
+        if not header.startswith(_SQLITE) or int.from_bytes(header[60:64], "big") != _USER_VERSION:
+            raise output_error(self.path, OSError("GDAL left half a database"), _OVERHEAD)
+
     def append(self, batch: Features) -> None:
         wrong = set(self.schema) ^ set(batch.attributes)
         if wrong:
@@ -161,26 +171,36 @@ class _Writer:
         self._write(batch, append=True)
 
     def _write(self, batch: Features, **options: Any) -> None:
-        pyogrio.raw.write(
-            self.temporary,
-            geometry=shapely.to_wkb(batch.geometry),
-            field_data=[
-                np.asarray(batch.attributes[field], _DTYPES[kind]) for field, kind in self.schema.items()
-            ],
-            fields=list(self.schema),
-            layer=self.layer,
-            driver="GPKG",
-            geometry_type="Polygon",
-            crs=written_crs(self.geobox.crs),
-            promote_to_multi=False,
-            **options,
-        )
+        geometry = shapely.to_wkb(batch.geometry)
+        try:
+            pyogrio.raw.write(
+                self.temporary,
+                geometry=geometry,
+                field_data=[
+                    np.asarray(batch.attributes[field], _DTYPES[kind]) for field, kind in self.schema.items()
+                ],
+                fields=list(self.schema),
+                layer=self.layer,
+                driver="GPKG",
+                geometry_type="Polygon",
+                crs=written_crs(self.geobox.crs),
+                promote_to_multi=False,
+                **options,
+            )
+        except (DataSourceError, DataLayerError) as error:
+            # The pages, the journal that undoes them, the index: SQLite has given them back by now.
+            needed = _OVERHEAD + 3 * sum(map(len, geometry)) + 1000 * len(geometry)
+            raise output_error(self.path, error, needed) from error
 
     def add_style(self, style: LayerStyle) -> None:
-        with closing(sqlite3.connect(self.temporary)) as database, database:
-            database.execute(_STYLES_TABLE)
-            database.execute(_REGISTER_STYLES)
-            database.execute(_ADD_STYLE, (self.layer, _GEOMETRY, style.name, style.qml, style.description))
+        row = (self.layer, _GEOMETRY, style.name, style.qml, style.description)
+        try:
+            with closing(sqlite3.connect(self.temporary)) as database, database:
+                database.execute(_STYLES_TABLE)
+                database.execute(_REGISTER_STYLES)
+                database.execute(_ADD_STYLE, row)
+        except sqlite3.Error as error:
+            raise output_error(self.path, error, _OVERHEAD) from error
 
     def verify(self, count: int, *, styled: bool) -> None:
         """Every page of the database, the counts and the CRS."""
@@ -194,7 +214,7 @@ class _Writer:
                     for table in (self.layer, f"rtree_{self.layer}_{_GEOMETRY}", *["layer_styles"] * styled)
                 ]
         except (DataSourceError, DataLayerError, sqlite3.Error) as error:
-            raise output_error(self.path, error) from error
+            raise output_error(self.path, error, _OVERHEAD) from error
         if healthy != "ok":
             raise OutputError(f"{self.path} reads back damaged ({healthy}); check the disk and run again")
         if [info["features"], *counts] != [count] * 3 + [1] * styled:
@@ -206,6 +226,33 @@ class _Writer:
                 f"{self.path} reads back with the CRS {str(info['crs'])[:60]!r}: a GeoPackage cannot hold "
                 f"{self.geobox.crs[:60]!r}; give the scene another CRS"
             )
+
+
+def _grouped(batches: Iterable[Features]) -> Iterator[Features]:
+    """The same features in batches of some thousands: each append opens the file anew."""
+    held: list[Features] = []
+    count = 0
+    for batch in batches:
+        if batch.geometry.size:
+            held.append(batch)
+            count += batch.geometry.size
+        if count >= _APPENDED:
+            yield _joined(held)
+            held, count = [], 0
+    if held:
+        yield _joined(held)
+
+
+def _joined(batches: list[Features]) -> Features:
+    if len({tuple(batch.attributes) for batch in batches}) > 1:
+        raise OutputError("the batches of a layer differ in their fields")
+    return Features(
+        np.concatenate([batch.geometry for batch in batches]),
+        {
+            name: np.concatenate([batch.attributes[name] for batch in batches])
+            for name in batches[0].attributes
+        },
+    )
 
 
 def _check_names(path: Path, layer: str, schema: Mapping[str, str]) -> None:
