@@ -223,7 +223,7 @@ def _same_transform(found: Affine, geobox: GeoBox) -> bool:
     back = ~geobox.transform @ found
     ends = ((0, 0), (geobox.width, 0), (geobox.width, geobox.height), (0, geobox.height))
     moves = [abs(a - b) for end in ends for a, b in zip(back @ end, end, strict=True)]
-    return not _is_lost(found) and max(moves) < 1e-6  # noqa: PLR2004
+    return not _is_lost(found) and max(moves) < 1e-6  # noqa: PLR2004 - a millionth of a pixel
 
 
 def _is_lost(transform: Affine) -> bool:

@@ -91,4 +91,4 @@ def same_crs(found: str | None, geobox: GeoBox) -> bool:
     between = Transformer.from_crs(read, expected, always_xy=True)
     moved = [~geobox.transform @ between.transform(x, y) for x, y in geobox.corners]
     ends = ((0, 0), (geobox.width, 0), (geobox.width, geobox.height), (0, geobox.height))
-    return all(math.dist(a, b) < 1e-3 for a, b in zip(moved, ends, strict=True))  # noqa: PLR2004
+    return all(math.dist(a, b) < 1e-3 for a, b in zip(moved, ends, strict=True))  # noqa: PLR2004 - a thousandth of a pixel

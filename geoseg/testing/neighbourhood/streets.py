@@ -62,7 +62,7 @@ class Warp:
 
     def place(self, u: float, v: float) -> tuple[float, float]:
         """The place of one (u, v)."""
-        x, y = self.inverse(np.float64(u), np.float64(v))  # type: ignore[arg-type]
+        x, y = self.inverse(np.float64(u), np.float64(v))  # type: ignore[arg-type]  # arrays of no dimension
         return float(x), float(y)
 
 
