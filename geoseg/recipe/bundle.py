@@ -171,6 +171,9 @@ class BundleSpec(_Value):
     """Recommended halo in pixels, measured: the smallest with the agreement below."""
     halo_agreement: Annotated[float, Field(ge=0, le=1)]
     """Share of pixels whose class that halo leaves as a far larger one does."""
+    window: Annotated[int, Field(ge=1)] | None = None
+    """Side of the windows that the weights were trained and chosen on, in pixels, where their receptive field
+    is larger: they know the padding of such windows, and others make them drift. None: any size will do."""
     training: Training
     """Data, seed, procedure."""
     metrics: tuple[Metric, ...] = ()
@@ -213,6 +216,11 @@ class BundleSpec(_Value):
                 raise ValueError(f"arguments.{key} is {given} but there are {size} {key}")
         if not len(self.scaling.mean) == len(self.scaling.std) == len(self.bands):
             raise ValueError(f"scaling needs a mean and a std for each of the {len(self.bands)} bands")
+        if self.window is not None and (self.window % self.alignment or self.window < 6 * self.halo):
+            raise ValueError(
+                f"window {self.window} must be a multiple of the alignment {self.alignment} and at least six "
+                f"halos of {self.halo} px"
+            )
         if self.halo % self.alignment:
             raise ValueError(f"halo {self.halo} is no multiple of the alignment {self.alignment}")
         return self

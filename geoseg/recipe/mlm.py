@@ -37,7 +37,7 @@ _PROPERTIES = {
     field: f"geoseg:{field}"
     for field in (
         "version", "arguments", "value_dtype", "fill", "resolution", "resolution_tolerance", "alignment",
-        "radius", "halo", "halo_agreement", "training", "metrics",
+        "radius", "halo", "halo_agreement", "window", "training", "metrics",
     )
 }  # fmt: skip
 _SOFTWARE = "geoseg:software"
