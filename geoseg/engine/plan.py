@@ -224,7 +224,8 @@ def resolve_tiles(shape: tuple[int, int], bundle: Bundle, tiling: Tiling, memory
             )
     else:
         fits = int(math.sqrt(budget / (1.25 * per_pixel)))
-        window = max(min(_LARGEST_WINDOW, fits), least, 2 * spec.alignment)
+        wanted = _LARGEST_WINDOW if exact or spec.window is None else spec.window
+        window = max(min(wanted, fits), least, 2 * spec.alignment)
         if window > fits:
             raise GridError(
                 f"compute.memory: the model {spec.name} needs windows of at least {window} px, about "
