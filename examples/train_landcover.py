@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
 SEED = 3
 HALO_SEEDS = (3001, 3002)
-SETTINGS = TrainSettings(steps=900, average=0.995)
-CHIPS = ChipSettings(size=256, resolution=RESOLUTION)
+SETTINGS = TrainSettings(steps=1000, batch=2, average=0.995, validate_every=200, checkpoint_every=100)
+CHIPS = ChipSettings(size=512, resolution=RESOLUTION)
 TEST_SEEDS = range(2000, 2004)
 """Scenes of 1024×1024 pixels that only the final figures are measured on."""
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Score", "Validation", "resampled"]
 
+_ALIGNMENT = 64
+"""Windows are padded to multiples of this: the coarsest of the networks' alignments."""
+
 
 class _Window(NamedTuple):
     group: str
@@ -45,14 +48,16 @@ class Score:
 
 
 class Validation:
-    """Windows around the held-out blocks, each seen with its surroundings and scored inside the block only.
+    """Windows of the size that maps are made in, scored inside the held-out blocks only.
 
     Args:
         scenes: Labelled scenes; those without held-out pixels are left out.
         resolution: Metres on the ground per pixel that the network is made for: scenes are resampled to it.
         classes: Number of classes.
         scored: Classes whose IoU counts in the choice (the others are reported).
-        context: Pixels around a block that the network sees.
+        window: Side of the largest window, in pixels. Nothing else shows how a network does in windows larger
+            than its chips: with dilated convolutions it may fail there.
+        context: Pixels at a window's inner edges that the network sees but is not scored on.
 
     Raises:
         LabelError: no scene that takes part in the choice has a held-out pixel.
@@ -65,13 +70,14 @@ class Validation:
         resolution: float,
         classes: int,
         scored: Sequence[int],
-        context: int = 48,
+        window: int = 1024,
+        context: int = 96,
     ) -> None:
         self.classes, self.scored = classes, tuple(scored)
         self._windows: list[_Window] = []
         self._choosing: set[str] = set()
         for scene in scenes:
-            found = list(_windows(scene, resolution, context))
+            found = _windows(scene, resolution, window, context)
             self._windows += found
             if found and scene.chooses:
                 self._choosing.add(scene.group)
@@ -102,36 +108,43 @@ class Validation:
         return fmean(found) if found else 0.0
 
 
-def _windows(scene: LabelledScene, resolution: float, context: int) -> list[_Window]:
-    """Windows of one size over the scene's held-out blocks, at the network's resolution."""
+def _windows(scene: LabelledScene, resolution: float, size: int, context: int) -> list[_Window]:
+    """Windows that together cover the scene's held-out blocks once, at the network's resolution."""
     pixels, valid, labels = resampled(scene, resolution)
-    shape = valid.shape
-    labels = np.where(valid & scene.split.held_out(shape, resolution), labels, np.uint8(IGNORE))
-    side = scene.split.block / resolution
-    size = 16 * -(-(round(side) + 2 * context) // 16)
+    height, width = valid.shape
+    held = scene.split.held_out((height, width), resolution)
+    labels = np.where(valid & held, labels, np.uint8(IGNORE))
     windows = []
-    for row in range(int(np.ceil(shape[0] / side))):
-        for col in range(int(np.ceil(shape[1] / side))):
-            inside = np.zeros(shape, bool)
-            inside[
-                round(row * side) : round((row + 1) * side), round(col * side) : round((col + 1) * side)
-            ] = True
-            ids = np.where(inside, labels, np.uint8(IGNORE))
-            if not (ids != IGNORE).any():
+    for rows, inner_rows in _spans(height, size, context):
+        for cols, inner_cols in _spans(width, size, context):
+            ids: NDArray[np.uint8] = np.full(labels.shape, IGNORE, np.uint8)
+            ids[inner_rows, inner_cols] = labels[inner_rows, inner_cols]
+            seen: NDArray[np.uint8] = ids[rows, cols]
+            if not (seen != IGNORE).any():
                 continue
-            top, left = max(round(row * side) - context, 0), max(round(col * side) - context, 0)
-            cut = (slice(top, top + size), slice(left, left + size))
             # Below and to the right of the scene there is no data, as in a padded window of a map.
-            lack = [(0, size - n) for n in valid[cut].shape]
+            lack = [(0, -length % _ALIGNMENT) for length in seen.shape]
             windows.append(
                 _Window(
                     scene.group,
-                    np.pad(pixels[(slice(None), *cut)], [(0, 0), *lack]),
-                    np.pad(valid[cut], lack),
-                    np.pad(ids[cut], lack, constant_values=IGNORE),
+                    np.pad(pixels[:, rows, cols], [(0, 0), *lack]),
+                    np.pad(valid[rows, cols], lack),
+                    np.pad(seen, lack, constant_values=IGNORE),
                 )
             )
     return windows
+
+
+def _spans(length: int, size: int, context: int) -> list[tuple[slice, slice]]:
+    """Windows along one axis, each with the part that it is scored in; the parts cover the axis once."""
+    if length <= size:
+        return [(slice(0, length), slice(0, length))]
+    step = size - 2 * context
+    spans = []
+    for start in range(0, length, step):
+        first = min(max(start - context, 0), length - size)
+        spans.append((slice(first, first + size), slice(start, min(start + step, length))))
+    return spans
 
 
 def resampled(
