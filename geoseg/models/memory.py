@@ -74,7 +74,8 @@ def _count(architecture: str, arguments: str) -> float:
     image = torch.zeros(1, thawed["bands"], _SIDE, _SIDE).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode(), _LiveBytes() as counter:
         network(image)
-    return _SCRATCH * counter.peak / _SIDE**2
+    peak: int = counter.peak
+    return _SCRATCH * peak / _SIDE**2
 
 
 def bytes_per_pixel(architecture: str, arguments: Mapping[str, Any]) -> float:
