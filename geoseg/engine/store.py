@@ -63,7 +63,10 @@ class StoreLayout:
         # Any finite value will do for the empty pixels: the last line marks them.
         shifted = np.where(empty, np.float32(0), logits - logits.max(axis=0))
         raised = np.exp(shifted)
-        probability = raised[list(self.bands)] / raised.sum(axis=0)
+        total = raised[0].copy()
+        for plane in raised[1:]:
+            total += plane  # one after another: numpy's own sum takes another order where there is one pixel
+        probability = raised[list(self.bands)] / total
         stored: UInt8 = np.rint(probability * np.float32(SCALE)).astype(np.uint8)
         stored[:, empty] = NODATA
         return stored
