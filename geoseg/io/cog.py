@@ -109,7 +109,7 @@ def write_cog(
         "driver": "COG",
         "BLOCKSIZE": str(BLOCK),
         "COMPRESS": "DEFLATE",
-        "LEVEL": "9",
+        "LEVEL": "6",  # 9 takes five to twelve times as long for 0 to 5 % less
         # Neighbouring probabilities differ little; neighbouring classes are equal or unrelated.
         "PREDICTOR": "NO" if colormap else "STANDARD",
         "OVERVIEWS": "IGNORE_EXISTING",
