@@ -141,6 +141,13 @@ def test_the_same_pixels_are_the_same_bytes_in_any_blocks(
     assert sha256_of(folder / "a.tif") == sha256_of(folder / "b.tif")
 
 
+def test_the_same_pixels_are_the_same_bytes_over_many_tiles(tmp_path: Path) -> None:
+    pixels, geobox = picture(2, 1100, 1300), GeoBox(1100, 1300, UTM, "EPSG:26914")
+    for name, side, seed in (("a", 512, None), ("b", 333, 4), ("c", 2000, None)):
+        write_cog(tmp_path / f"{name}.tif", geobox, ["a", "b"], cut(pixels, side, seed), overviews="average")
+    assert len({sha256_of(path) for path in tmp_path.iterdir()}) == 1
+
+
 @given(st.integers(1, 30), st.integers(1, 30), st.one_of(st.none(), st.integers(1, 40)))
 def test_strips_are_the_rows_from_the_top(
     tmp_path_factory: pytest.TempPathFactory, height: int, width: int, rows: int | None
