@@ -20,10 +20,11 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 from geoseg.io.cog import write_cog
 from geoseg.io.files import write_text
-from geoseg.io.polygonize import exact_features, exact_regions
+from geoseg.io.polygonize import exact_features
 from geoseg.io.style import ClassStyle, classes_qml, palette, polygons_qml, probability_qml
 from geoseg.io.vector import LayerStyle, write_features
 from geoseg.polygons.attributes import FIELDS, Provenance
+from geoseg.polygons.exact import exact_polygons
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 SIDE = 600
@@ -123,8 +124,8 @@ def write_outputs(folder: Path, case: Case) -> GeoBox:
     write_text(folder / "classes.qml", classes_qml(case.classes))
     write_text(folder / "probability.qml", probability_qml())
     shown = [one for one in case.classes if not one.background]
-    bands = {one.id: 1 if count == 2 else one.id + 1 for one in shown}
-    regions = exact_regions(folder / "classes.tif", folder / "probability.tif", geobox, bands)
+    own = store[0] if count == 2 else np.take_along_axis(store, np.minimum(ids, count - 1)[None], axis=0)[0]
+    regions = exact_polygons([(ids, own)], SIDE, [one.id for one in shown])
     provenance = Provenance("scene 1", "scene_1", "test 1", "0" * 64, "run", "2024-05-31")
     write_features(
         folder / f"{case.layer}.gpkg",

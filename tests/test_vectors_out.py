@@ -29,14 +29,15 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from geoseg.errors import OutputError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
-from geoseg.io.cog import write_cog
+from geoseg.io.cog import read_strips, write_cog
 from geoseg.io.crs import same_crs, written_crs
 from geoseg.io.files import sha256_of, write_json, write_text
 from geoseg.io.item import scene_item
-from geoseg.io.polygonize import exact_features, exact_regions
+from geoseg.io.polygonize import exact_features
 from geoseg.io.style import ClassStyle, classes_qml, palette, polygons_qml, probability_qml
 from geoseg.io.vector import Features, LayerStyle, write_features
 from geoseg.polygons.attributes import FIELDS, Provenance
+from geoseg.polygons.exact import exact_polygons
 from geoseg.recipe.bundle import BundleSpec, ClassSpec, DataSource, Scaling, Training, WeightsFile
 
 UTM = Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000)
@@ -339,7 +340,13 @@ def test_rasters_become_the_same_features_in_any_strips(tmp_path: Path, ids: NDA
     provenance = Provenance("Scene 1", "scene-1", "cover-test 1.2", "ab" * 32, "run-1", "2024-05-31")
     digests = []
     for rows in (None, 1, 7, 60):
-        regions = exact_regions(classes, probability, BOX, {1: 2, 2: 3}, rows)
+        strips = (
+            (found, np.where(found == 2, scores[1], scores[0]))
+            for (found,), scores in zip(
+                read_strips(classes, [1], rows), read_strips(probability, [2, 3], rows), strict=True
+            )
+        )
+        regions = exact_polygons(strips, BOX.width, [1, 2])
         features = exact_features(regions, BOX, {1: "building", 2: "road"}, provenance)
         write_features(tmp_path / "x.gpkg", "cover", features, geobox=BOX, schema=FIELDS)
         _, geometry, fields = read(tmp_path / "x.gpkg", "cover")
@@ -352,38 +359,6 @@ def test_rasters_become_the_same_features_in_any_strips(tmp_path: Path, ids: NDA
     assert found["area_m2"] == pytest.approx(np.array(found["pixels"]) * 0.09, rel=1e-3)
     assert (set(found["class_id"]), set(found["class_name"])) == ({1, 2}, {"building", "road"})
     assert set(found["scene"] + found["acquired"]) == {"Scene 1", "2024-05-31"}
-
-
-def test_confidence_is_the_mean_of_the_class_s_own_band(tmp_path: Path) -> None:
-    ids = np.array([[1, 1, 2]], np.uint8)
-    store = np.array([[[10, 20, 30]], [[100, 200, 0]], [[5, 5, 60]]], np.uint8)
-    box = GeoBox(1, 3, UTM, "EPSG:26914")
-    write_cog(tmp_path / "c.tif", box, ["class"], [(box.window, ids[None])], colormap=palette(STYLES))
-    write_cog(tmp_path / "p.tif", box, list("abc"), [(box.window, store)])
-    for bands, expected in (({1: 2, 2: 3}, {1: 150, 2: 60}), ({1: 1, 2: 1}, {1: 15, 2: 30})):
-        (found,) = exact_regions(tmp_path / "c.tif", tmp_path / "p.tif", box, bands)
-        means = found.components.score / found.components.pixels
-        assert dict(zip(found.components.class_id.tolist(), means.tolist(), strict=True)) == expected
-
-
-def test_rasters_that_do_not_belong_together_are_refused(tmp_path: Path, ids: NDArray[np.uint8]) -> None:
-    classes, probability = write_rasters(tmp_path, ids, BOX)
-    other = tmp_path / "other"
-    other.mkdir()
-    _, narrow = write_rasters(other, ids[:, :70], GeoBox(60, 70, UTM, "EPSG:26914"))
-    for pair, box, bands, message in [
-        ((classes, narrow), BOX, {1: 1}, "80 and 70 columns"),
-        ((classes, probability), GeoBox(61, 80, UTM, "EPSG:26914"), {1: 1}, "60 rows, needed 61"),
-        ((classes, probability), BOX, {1: 4}, "has 3 bands .* needed bands"),
-        ((tmp_path / "none.tif", probability), BOX, {1: 1}, "none.tif cannot be read back"),
-    ]:
-        with pytest.raises(OutputError, match=message):
-            list(exact_regions(*pair, box, bands))
-    ids = ids.copy()
-    ids[:] = 1
-    whole, _ = write_rasters(other, ids, BOX)
-    with pytest.raises(OutputError, match="a class but no score"):
-        list(exact_regions(whole, probability, BOX, {1: 1}))
 
 
 # --- styles ---------------------------------------------------------------------------------------------
