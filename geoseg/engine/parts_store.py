@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.engine.plan import Plan
-from geoseg.engine.store import NODATA, SCALE
+from geoseg.engine.store import resampled
 from geoseg.errors import OutputError
 from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
@@ -18,8 +18,6 @@ from geoseg.io.parts import PartReceipt, open_part
 __all__ = ["PartsStore"]
 
 UInt8 = npt.NDArray[np.uint8]
-_VALID_SHARE = 0.5
-"""Share of a pixel that has to have data for the pixel to have data, as on reading."""
 
 
 class PartsStore:
@@ -89,7 +87,4 @@ class PartsStore:
             window = Window(first, 0, min(rows, scene.height - first), scene.width)
             source = resampler.source_window(window)
             stored = self.rows(source.row, source.row_stop)[:, :, source.col : source.col_stop]
-            values, share = resampler.values(list(stored), stored[0] != NODATA, window)
-            out = np.rint(np.clip(values, 0, SCALE)).astype(np.uint8)
-            out[:, share < _VALID_SHARE] = NODATA
-            yield window, out
+            yield window, resampled(stored, resampler, window)

@@ -274,13 +274,12 @@ def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime
     except GridError as error:
         raise SceneError(f"scene {scene.ref.id}: {error}") from error
     tiles = resolve_tiles(grid.shape, bundle, workflow.tiling, workflow.compute.memory.bytes, runtime.device)
-    background = next((c.id for c in spec.classes if c.background), None)
     threshold = 0.5 if workflow.vectorize is None else workflow.vectorize.threshold
     plan = Plan(
         scene=scene,
         grid=grid,
         tiles=tiles,
-        layout=StoreLayout(len(spec.classes), background, threshold),
+        layout=StoreLayout.of(spec, threshold),
         bundle=bundle,
         runtime=runtime,
         stretch=stretch,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.engine.plan import BandTask, Plan
-from geoseg.engine.stitch import Prediction, Seams
-from geoseg.engine.store import NODATA
+from geoseg.engine.plan import BandTask
+from geoseg.engine.stitch import Prediction, Seams, Stitcher
+from geoseg.engine.store import NODATA, StoreLayout
 from geoseg.grid.tiling import Band
 from geoseg.grid.window import Window
 from geoseg.io.parts import PartReceipt, find_part, write_part
@@ -66,25 +66,29 @@ class WindowPredictor:
         return clipped
 
 
-def predict_band(plan: Plan, band: Band, predict: WindowPredictor) -> tuple[UInt8, Seams]:
+def predict_band(
+    stitcher: Stitcher, layout: StoreLayout, batch: int, band: Band, predict: WindowPredictor
+) -> tuple[UInt8, Seams]:
     """Predict and stitch one band.
 
     Args:
-        plan: the scene's plan.
+        stitcher: windows of the model's grid.
+        layout: how logits are stored.
+        batch: windows per forward pass.
         band: rows of windows.
-        predict: reads and predicts windows of the model's grid.
+        predict: reads and predicts windows.
 
     Returns:
         The quantised store of the rows that the band finishes, uint8 (bands, rows, scene width), and its
         seams.
     """
-    first, stop = plan.stitcher.finished_rows(band)
-    store = np.empty((len(plan.layout.bands), max(0, stop - first), plan.grid.width), np.uint8)
+    first, stop = stitcher.finished_rows(band)
+    store = np.empty((len(layout.bands), max(0, stop - first), stitcher.tiles.cols.length), np.uint8)
 
     def emit(window: Window, logits: Float32) -> None:
-        store[:, *window.shift(-first, 0).slices] = plan.layout.quantise(logits)
+        store[:, *window.shift(-first, 0).slices] = layout.quantise(logits)
 
-    return store, plan.stitcher.stitch(band, predict, plan.tiles.batch, emit)
+    return store, stitcher.stitch(band, predict, batch, emit)
 
 
 def run_band(task: BandTask) -> PartReceipt:
@@ -115,7 +119,7 @@ def run_band(task: BandTask) -> PartReceipt:
             return raster.pixels, raster.valid
 
         windows = WindowPredictor(read, predictor, plan.stretch)
-        store, seams = predict_band(plan, task.band, windows)
+        store, seams = predict_band(plan.stitcher, plan.layout, plan.tiles.batch, task.band, windows)
     arrays = {"store": store, "top": seams.top, "bottom": seams.bottom}
     receipt = PartReceipt(
         name=task.name,

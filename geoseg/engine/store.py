@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NODATA", "SCALE", "StoreLayout"]
+from geoseg.grid.resample import HALF, Resampler
+from geoseg.grid.window import Window
+from geoseg.recipe.bundle import BundleSpec
+
+__all__ = ["NODATA", "SCALE", "StoreLayout", "resampled"]
 
 NODATA = 255
 """Value of a pixel without data, in the store and in the class raster."""
@@ -38,6 +43,12 @@ class StoreLayout:
     """Id of the background class, or None."""
     threshold: float = 0.5
     """Probability from which a pixel is foreground (two classes with a background only)."""
+
+    @classmethod
+    def of(cls, spec: BundleSpec, threshold: float) -> Self:
+        """The layout of a model's store."""
+        background = next((c.id for c in spec.classes if c.background), None)
+        return cls(len(spec.classes), background, threshold)
 
     @property
     def binary(self) -> bool:
@@ -108,3 +119,20 @@ class StoreLayout:
     def band_names(self, names: Sequence[str]) -> tuple[str, ...]:
         """Class name of each band."""
         return tuple(names[i] for i in self.bands)
+
+
+def resampled(stored: UInt8, resampler: Resampler, window: Window) -> UInt8:
+    """Stored values on another grid.
+
+    Args:
+        stored: uint8 (bands, h, w), the pixels of ``resampler.source_window(window)``.
+        resampler: from the store's grid to the other.
+        window: pixels of the other grid.
+
+    Returns:
+        uint8 (bands, height, width) of the window; 255 where less than half of a pixel has data.
+    """
+    values, share = resampler.values(list(stored), stored[0] != NODATA, window)
+    out = np.rint(np.clip(values, 0, SCALE)).astype(np.uint8)
+    out[:, share < HALF] = NODATA
+    return out

@@ -25,7 +25,10 @@ from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 
-__all__ = ["Axis", "Resampler", "Taps"]
+__all__ = ["HALF", "Axis", "Resampler", "Taps"]
+
+HALF = 0.5 - 1e-9
+"""Share of valid source pixels from which a resampled pixel is valid: half, as sums of weights round."""
 
 _SNAP = 1e-3
 """Pixels of drift over a whole scene that are rounding in a file's transform, not a shift on the ground."""

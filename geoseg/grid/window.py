@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import GridError
 
-__all__ = ["Window", "reflected"]
+__all__ = ["Window", "mirrored", "reflected"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -103,3 +103,27 @@ def reflected(start: int, stop: int, size: int) -> NDArray[np.intp]:
     period = max(1, 2 * (size - 1))
     index = np.arange(start, stop) % period
     return np.minimum(index, period - index) if size > 1 else index
+
+
+def mirrored(
+    window: Window, shape: tuple[int, int]
+) -> tuple[Window, tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """What a window shows of an image that is mirrored at its edges without end.
+
+    Args:
+        window: any rectangle, inside the image or not.
+        shape: ``(height, width)`` of the image in pixels.
+
+    Returns:
+        The smallest window inside the image that holds all of it, and the row (height, 1) and column
+        (1, width) in that window of each pixel: ``inside_pixels[place]`` is what the window shows.
+
+    >>> inside, place = mirrored(Window(-1, 2, 2, 3), (5, 4))
+    >>> inside, np.arange(20).reshape(5, 4)[inside.slices][place].tolist()
+    (Window(row=0, col=2, height=2, width=2), [[6, 7, 6], [2, 3, 2]])
+    """
+    rows = reflected(window.row, window.row_stop, shape[0])
+    cols = reflected(window.col, window.col_stop, shape[1])
+    row, col = int(rows.min()), int(cols.min())
+    inside = Window(row, col, int(rows.max()) + 1 - row, int(cols.max()) + 1 - col)
+    return inside, ((rows - row)[:, None], (cols - col)[None, :])

@@ -19,16 +19,13 @@ from numpy.typing import NDArray
 
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
-from geoseg.grid.resample import Resampler
-from geoseg.grid.window import Window, reflected
+from geoseg.grid.resample import HALF, Resampler
+from geoseg.grid.window import Window, mirrored
 from geoseg.io._gdal import environment
 from geoseg.io._source import MaskSource, Source, Stored
 from geoseg.io.scene import Scene, describe, grid_of
 
 __all__ = ["Raster", "Scene", "SceneReader", "describe", "grid_of"]
-
-_HALF = 0.5 - 1e-9
-"""Share of valid source pixels from which a resampled pixel is valid; sums of weights round."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,10 +114,7 @@ class SceneReader:
         Raises:
             SceneError: a file went away, changed since it was described, or cannot be decoded here.
         """
-        rows = reflected(window.row, window.row_stop, self.grid.height)
-        cols = reflected(window.col, window.col_stop, self.grid.width)
-        row, col = int(rows.min()), int(cols.min())
-        inside = Window(row, col, int(rows.max()) + 1 - row, int(cols.max()) + 1 - col)
+        inside, (rows, cols) = mirrored(window, self.grid.shape)
         with self._lock, environment(self.scene.ref.trust):
             try:
                 pixels, valid = self._read(inside)
@@ -129,8 +123,7 @@ class SceneReader:
                 self._close()
                 raise
         if inside != window:
-            place = np.ix_(rows - row, cols - col)
-            pixels, valid = pixels[:, place[0], place[1]], valid[place]
+            pixels, valid = pixels[:, rows, cols], valid[rows, cols]
         return Raster(pixels, valid, self.grid[window])
 
     def _read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -192,7 +185,7 @@ def _read_alone(group: _Group, window: Window) -> tuple[NDArray[np.float32], NDA
     valid = stored.sound & ~stored.blank
     ordered = [band for _, band in sorted(zip(group.positions, stored.bands, strict=True), key=itemgetter(0))]
     pixels, share = group.resampler.values(ordered, valid, window)
-    return pixels, share >= _HALF
+    return pixels, share >= HALF
 
 
 def _read_together(
@@ -210,8 +203,8 @@ def _read_together(
         resampler = group.resampler
         stored = _stored(group, resampler.source_window(window))
         values, share = resampler.values(stored.bands, stored.sound & ~stored.blank, window)
-        data = share >= _HALF
+        data = share >= HALF
         pixels[list(group.positions)] = np.where(data, values, group.nodata[..., None])
-        sound &= resampler.share(stored.sound, window) >= _HALF
+        sound &= resampler.share(stored.sound, window) >= HALF
         any_data |= data
     return pixels, sound & any_data

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from geoseg.errors import LabelError
+from geoseg.grid.window import reflected
 from geoseg.train.augment import ColourSettings, Geometry, cut_holes, jitter, warp
 from geoseg.train.losses import IGNORE
 
@@ -128,7 +129,7 @@ class ChipSampler:
         # Moved inside where it fits: reflected margins teach little.
         top = min(max(top, 0), height - side) if side <= height else (height - side) // 2
         left = min(max(left, 0), width - side) if side <= width else (width - side) // 2
-        rows, cols = _reflected(top, side, height), _reflected(left, side, width)
+        rows, cols = reflected(top, top + side, height), reflected(left, left + side, width)
         box = np.ix_(rows, cols)
         pixels = scene.pixels[:, rows[:, None], cols[None, :]].astype(np.float32)
         labels = self._labels[which][box].astype(np.int64)
@@ -145,10 +146,3 @@ def _positions(labels: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
     groups = [np.flatnonzero(flat != IGNORE)]
     groups += [np.flatnonzero(flat == c) for c in np.unique(flat) if c != IGNORE]
     return [g[:: max(len(g) // 200_000, 1)] for g in groups]
-
-
-def _reflected(start: int, count: int, size: int) -> NDArray[np.int64]:
-    """Indices of NumPy's 'reflect' padding, repeated as often as needed."""
-    period = max(2 * (size - 1), 1)
-    index = np.abs(np.arange(start, start + count)) % period
-    return np.where(index >= size, period - index, index)
