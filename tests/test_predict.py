@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import numpy as np
 import pytest
+import rasterio
 import rioxarray  # noqa: F401 - registers the .rio accessor
 import xarray as xr
 from affine import Affine
 
 from geoseg.engine.plan import resolve_tiles
 from geoseg.engine.store import StoreLayout
-from geoseg.errors import GridError, SceneError
+from geoseg.errors import GridError, RecipeError, SceneError
 from geoseg.flow.predict import predict
 from geoseg.grid.window import reflected
 from geoseg.models.bundle import Bundle
@@ -100,6 +103,117 @@ def test_what_does_not_fit_the_model_is_said_plainly(mininet: Bundle) -> None:
     bare = xr.DataArray(array.values, dims=("band", "y", "x"))
     with pytest.raises(SceneError, match="no CRS"):
         predict(bare, mininet)
+    with pytest.raises(SceneError, match="complex64"):
+        predict(array.astype("complex64"), mininet, stretch=(0, 255))
+    with pytest.raises(TypeError, match="DataArray"):
+        predict(array.values, mininet)
+
+
+def on_coordinates(height: int, width: int, *, south_up: bool = False) -> xr.DataArray:
+    """The same image, placed by the coordinates of its pixels' centres alone."""
+    array = image(height, width).drop_vars("spatial_ref")
+    y = 3349000 - 0.3 * (np.arange(height) + 0.5)
+    x = 621000 + 0.3 * (np.arange(width) + 0.5)
+    return array.assign_coords(x=x, y=y[::-1] if south_up else y).rio.write_crs("EPSG:26914")
+
+
+@pytest.mark.parametrize("south_up", [False, True])
+def test_coordinates_alone_place_an_array(mininet: Bundle, *, south_up: bool) -> None:
+    array = on_coordinates(60, 70, south_up=south_up)
+    out = predict(array, mininet)
+    step = 0.3 if south_up else -0.3
+    top = 3349000 - 60 * 0.3 if south_up else 3349000
+    assert out.rio.transform().almost_equals(Affine(0.3, 0, 621000, 0, step, top), precision=1e-6)
+    assert np.array_equal(out.x, array.x)
+    assert np.array_equal(out.y, array.y)
+    placed = image(60, 70)
+    assert np.array_equal(out.classes, predict(placed, mininet).classes)
+    part = predict(array[:, 10:50, 20:], mininet)
+    assert part.rio.transform().almost_equals(
+        out.rio.transform() @ Affine.translation(20, 10), precision=1e-6
+    )
+
+
+def test_coordinates_count_where_the_transform_is_of_other_pixels(mininet: Bundle) -> None:
+    whole = on_coordinates(60, 70).rio.write_transform()
+    thinned = whole[:, ::2, ::2]  # its transform is still that of all pixels
+    out = predict(thinned, mininet)
+    assert out.rio.transform().almost_equals(Affine(0.6, 0, 620999.85, 0, -0.6, 3349000.15), precision=1e-6)
+
+
+def test_an_array_without_a_regular_grid_is_refused(mininet: Bundle) -> None:
+    array = on_coordinates(60, 70)
+    torn = array.assign_coords(x=np.r_[array.x.values[:-1], array.x.values[-1] + 9])
+    with pytest.raises(SceneError, match=r"'x' .* not evenly spaced"):
+        predict(torn, mininet)
+    for unplaced in (array[:, :1], array.drop_vars(["x", "y"])):
+        with pytest.raises(SceneError, match=r"no transform.*write_transform"):
+            predict(unplaced, mininet)
+    with pytest.raises(SceneError, match=r"dimensions \('y', 'x', 'band'\).*transpose"):
+        predict(array.transpose("y", "x", "band"), mininet)
+    with pytest.raises(SceneError, match="set_spatial_dims"):
+        predict(array.rename(y="lat", x="lon"), mininet)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"halo": "64"}, "halo: 64 needs a unit"),
+        ({"blend": "hahn"}, "blend: .* did you mean 'hann'"),
+        ({"memory": "4"}, "memory: 4 needs a unit"),
+        ({"threshold": 7}, "threshold: must be less than or equal to 1"),
+        ({"stretch": (9, 5)}, "stretch: must be .* low below high"),
+        ({"device": "tpu"}, "device: must be"),
+    ],
+)
+def test_an_option_means_what_it_means_in_a_workflow(
+    mininet: Bundle, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(RecipeError, match=words):
+        predict(image(64, 64), mininet, **options)
+
+
+def test_nodata_that_no_pixel_can_hold_means_nothing(mininet: Bundle) -> None:
+    array = image(64, 64)
+    plain = predict(array, mininet)
+    for impossible in (-9999, 0.5):
+        assert predict(array.assign_attrs(_FillValue=impossible), mininet).identical(plain)
+
+
+def test_what_comes_out_is_written_with_its_nodata(mininet: Bundle, tmp_path: Path) -> None:
+    array = image(80, 90).rio.write_nodata(0)
+    array[:, :9, :9] = 0
+    out = predict(array, mininet)
+    out.classes.rio.to_raster(tmp_path / "classes.tif")
+    out.probability.rio.to_raster(tmp_path / "probability.tif")
+    with rasterio.open(tmp_path / "classes.tif") as raster:
+        assert raster.nodata == 255
+        assert (raster.read(1)[:9, :9] == 255).all()
+    with rasterio.open(tmp_path / "probability.tif") as raster:
+        assert math.isnan(raster.nodata)
+        assert (raster.dataset_mask() == 0).sum() == 81
+
+
+def test_nothing_is_computed_before_it_is_asked_for(mininet: Bundle) -> None:
+    def refuse(block: np.ndarray) -> np.ndarray:
+        raise AssertionError(block.shape)
+
+    array = image(300, 90)
+    pixels = da.from_array(array.values, chunks=(2, 77, 31)).map_blocks(
+        refuse, dtype="uint8", meta=np.empty((0, 0, 0), "uint8")
+    )
+    out = predict(array.copy(data=pixels), mininet)
+    assert out.classes.shape == (300, 90)
+    with pytest.raises(AssertionError):
+        out.classes[:5].compute()
+
+
+def test_floats_with_nan_are_the_bytes_that_they_hold(mininet: Bundle) -> None:
+    array = image(90, 80).rio.write_nodata(0)
+    array[:, 20:40] = 0
+    masked = array.astype("float32").where((array != 0).any("band"))
+    masked = masked.rio.write_nodata(np.nan, encoded=False)
+    xr.testing.assert_identical(predict(masked, mininet, stretch=(0, 255)), predict(array, mininet))
 
 
 def test_bits_do_not_depend_on_the_batch(micronet: Bundle) -> None:

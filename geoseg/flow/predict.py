@@ -10,34 +10,32 @@ import dask
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
-import rioxarray  # noqa: F401 - registers the .rio accessor
 import xarray as xr
 from affine import Affine
-from pyproj import CRS
+from pydantic import ValidationError
 
 from geoseg.engine.plan import Tiles, resolve_tiles
-from geoseg.engine.predict import WindowPredictor
+from geoseg.engine.predict import WindowPredictor, predict_band
 from geoseg.engine.stitch import Seams, Stitcher
-from geoseg.engine.store import NODATA, SCALE, StoreLayout
-from geoseg.errors import GridError, SceneError
+from geoseg.engine.store import NODATA, SCALE, StoreLayout, resampled
+from geoseg.errors import RecipeError, SceneError
+from geoseg.flow.array import geobox_of, nodata_of
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import model_grid
-from geoseg.grid.resample import Resampler
+from geoseg.grid.resample import HALF, Resampler
 from geoseg.grid.tiling import Band
-from geoseg.grid.window import Window, reflected
+from geoseg.grid.window import Window, mirrored
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.infer import Predictor
 from geoseg.models.runtime import Runtime
-from geoseg.recipe.units import Size
-from geoseg.recipe.workflow import Tiling
+from geoseg.recipe.mistakes import mistakes
+from geoseg.recipe.workflow import Workflow
 
 __all__ = ["predict"]
 
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
-_VALID_SHARE = 0.5 - 1e-9
-_BANDS_ROWS_COLUMNS = 3
 
 
 def predict(
@@ -71,49 +69,48 @@ def predict(
         NaN: no data; steps of 1/200). Dask-backed, and nothing computed, where the input is dask-backed.
 
     Raises:
+        RecipeError: an option is not what a workflow would take.
         SceneError: the array has no CRS, no regular grid or other bands than the model needs.
         BundleError: there is no such model.
         GridError: halo, blend and memory do not fit together.
     """
+    if not isinstance(array, xr.DataArray):
+        raise TypeError(f"predict takes an xarray.DataArray with a CRS, got {type(array).__name__}")
+    options = _options(
+        scenes={"stretch": stretch},
+        tiling={"halo": halo, "blend": blend},
+        compute={"memory": memory, "device": device, "precision": precision},
+        vectorize={"threshold": threshold},
+    )
     model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     spec = model.spec
-    box = _geobox(array)
-    if array.sizes[array.dims[0]] != len(spec.bands):
+    box = geobox_of(array)
+    if array.shape[0] != len(spec.bands):
         raise SceneError(
             f"the array has {array.shape[0]} bands but the model {spec.name} needs {len(spec.bands)} "
             f"({', '.join(spec.bands)}), in this order; select them with array.sel(band=[…])"
         )
-    if str(array.dtype) != spec.value_dtype and stretch is None:
+    if array.dtype.kind not in "buif" or (array.dtype.name != spec.value_dtype and stretch is None):
         raise SceneError(
             f"the array holds {array.dtype} but the model {spec.name} was trained on {spec.value_dtype}; "
-            "give stretch=(low, high), the values that mean black and white"
+            "give real numbers and stretch=(low, high), the values that mean black and white"
         )
     grid = model_grid(box, spec.resolution, spec.resolution_tolerance)
-    tiling = Tiling.model_validate({"halo": halo, "blend": blend})
     runtime = Runtime.resolve(device=device, precision=precision, threads=1)
-    tiles = resolve_tiles(grid.shape, model, tiling, Size.parse(memory).bytes, runtime.device)
-    background = next((c.id for c in spec.classes if c.background), None)
-    layout = StoreLayout(len(spec.classes), background, threshold)
-    job = _Job(box, grid, tiles, layout, model, runtime, stretch, array.rio.nodata)
+    tiles = resolve_tiles(grid.shape, model, options.tiling, options.compute.memory.bytes, runtime.device)
+    layout = StoreLayout.of(spec, threshold)
+    job = _Job(box, grid, tiles, layout, model, runtime, stretch, nodata_of(array))
     stored = job.lazy(array.data) if isinstance(array.data, da.Array) else job.eager(np.asarray(array.data))
-    names = layout.band_names([c.name for c in spec.classes])
-    return _dataset(array, stored, layout, names)
+    return _dataset(array, box.transform, stored, layout, layout.band_names([c.name for c in spec.classes]))
 
 
-def _geobox(array: xr.DataArray) -> GeoBox:
-    if array.ndim != _BANDS_ROWS_COLUMNS:
-        raise SceneError(f"the array has dimensions {array.dims}; it needs (band, y, x)")
-    if array.rio.crs is None:
-        raise SceneError("the array has no CRS; set it with array.rio.write_crs(…)")
-    transform: Affine = array.rio.transform()
-    crs = CRS.from_user_input(array.rio.crs)
-    authority = crs.to_authority(min_confidence=100)
+def _options(**sections: dict[str, Any]) -> Workflow:
+    """Options as a workflow says them, with the same checks and the same words."""
     try:
-        return GeoBox(
-            array.shape[1], array.shape[2], transform, ":".join(authority) if authority else crs.to_wkt()
-        )
-    except GridError as error:
-        raise SceneError(f"the array has no grid: {error}") from error
+        return Workflow.model_validate({"catalog": "none", "model": "given", **sections})
+    except ValidationError as error:
+        told = [f"{key[-1]}: {why}" for key, why in mistakes(error, Workflow)]
+        raise RecipeError("; ".join(told)) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,8 +149,8 @@ class _Job:
     def _slab(self, band: Band) -> Window:
         """Source rows that a band reads, over the full width."""
         rows = self.tiles.grid.rows
-        span = reflected(rows.start(band.first), rows.start(band.stop - 1) + rows.window, rows.length)
-        inside = Window(int(span.min()), 0, int(span.max()) + 1 - int(span.min()), self.grid.width)
+        first, last = rows.start(band.first), rows.start(band.stop - 1)
+        inside, _ = mirrored(Window(first, 0, last + rows.window - first, self.grid.width), self.grid.shape)
         source = self.resampler.source_window(inside)
         return Window(source.row, 0, source.height, self.box.width)
 
@@ -161,20 +158,15 @@ class _Job:
         """Store rows and seams of a band, from its slab (bands, rows, width) of source pixels."""
         slab = self._slab(band)
         valid = np.isfinite(pixels).all(axis=0)
-        if self.nodata is not None and np.isfinite(self.nodata):
+        if self.nodata is not None:
             valid &= ~(pixels == self.nodata).all(axis=0)
 
         def read(window: Window) -> tuple[Float32, Bool]:
-            rows = reflected(window.row, window.row_stop, self.grid.height)
-            cols = reflected(window.col, window.col_stop, self.grid.width)
-            row, col = int(rows.min()), int(cols.min())
-            inside = Window(row, col, int(rows.max()) + 1 - row, int(cols.max()) + 1 - col)
+            inside, (rows, cols) = mirrored(window, self.grid.shape)
             part = self.resampler.source_window(inside).relative_to(Window(slab.row, 0, *slab.shape)).slices
             values, share = self.resampler.values(list(pixels[:, *part]), valid[part], inside)
-            ok = share >= _VALID_SHARE
-            values = np.where(ok, values, np.float32(0))
-            place = np.ix_(rows - row, cols - col)
-            return values[:, place[0], place[1]], ok[place]
+            ok = share >= HALF
+            return np.where(ok, values, np.float32(0))[:, rows, cols], ok[rows, cols]
 
         predictor = Predictor(
             self.bundle,
@@ -182,14 +174,8 @@ class _Job:
             precision=self.runtime.precision,
             threads=self.runtime.threads,
         )
-        predict_windows = WindowPredictor(read, predictor, self.stretch)
-        first, stop = self.stitcher.finished_rows(band)
-        store = np.empty((len(self.layout.bands), max(0, stop - first), self.grid.width), np.uint8)
-
-        def emit(window: Window, logits: Float32) -> None:
-            store[:, *window.shift(-first, 0).slices] = self.layout.quantise(logits)
-
-        return store, self.stitcher.stitch(band, predict_windows, self.tiles.batch, emit)
+        windows = WindowPredictor(read, predictor, self.stretch)
+        return predict_band(self.stitcher, self.layout, self.tiles.batch, band, windows)
 
     def join(self, above: tuple[UInt8, Seams] | None, own: tuple[UInt8, Seams]) -> UInt8:
         """The rows that a band finishes, with the seam to the band above."""
@@ -203,12 +189,7 @@ class _Job:
     def to_source(self, stored: UInt8, first: int, window: Window) -> UInt8:
         """Stored values on the array's own grid, from rows of the model's grid that start at ``first``."""
         source = self.back.source_window(window).shift(-first, 0)
-        values, share = self.back.values(
-            list(stored[:, *source.slices]), (stored[0] != NODATA)[source.slices], window
-        )
-        out = np.rint(np.clip(values, 0, SCALE)).astype(np.uint8)
-        out[:, share < _VALID_SHARE] = NODATA
-        return out
+        return resampled(stored[:, *source.slices], self.back, window)
 
     def eager(self, pixels: npt.NDArray[Any]) -> UInt8:
         pieces: list[UInt8] = []
@@ -226,12 +207,11 @@ class _Job:
         above: Any = None
         for band in self.tiles.bands:
             slab = self._slab(band)
-            lower, upper = self.stitcher.finished_rows(band)
-            lower = self.stitcher.seam_above(band.first)[0]
+            first, stop = self.stitcher.seam_above(band.first)[0], self.stitcher.finished_rows(band)[1]
             own = dask.delayed(self.band, pure=False)(pixels[:, slab.row : slab.row_stop], band)
             joined = dask.delayed(self.join, pure=False)(above, own)
-            shape = (len(self.layout.bands), upper - lower, self.grid.width)
-            if shape[1]:
+            if stop > first:
+                shape = (len(self.layout.bands), stop - first, self.grid.width)
                 rows.append(da.from_delayed(joined, shape, np.uint8))
             above = own
         stored = da.concatenate(rows, axis=1)
@@ -249,22 +229,24 @@ class _Job:
         return da.concatenate(blocks, axis=1)
 
 
-def _dataset(array: xr.DataArray, stored: Any, layout: StoreLayout, names: tuple[str, ...]) -> xr.Dataset:
-    y, x = array.dims[1], array.dims[2]
+def _dataset(
+    array: xr.DataArray, transform: Affine, stored: Any, layout: StoreLayout, names: tuple[str, ...]
+) -> xr.Dataset:
+    y, x = array.dims[1:]
     coords = {name: c for name, c in array.coords.items() if set(c.dims) <= {y, x}}
     if isinstance(stored, da.Array):
-        classes = stored.rechunk({0: -1}).map_blocks(layout.decide, drop_axis=0, dtype=np.uint8)
-        probability = stored.map_blocks(_probability, dtype=np.float32)
+        classes = stored.map_blocks(layout.decide, drop_axis=0, meta=np.empty((0, 0), np.uint8))
+        probability = stored.map_blocks(_probability, meta=np.empty((0, 0, 0), np.float32))
     else:
         classes, probability = layout.decide(stored), _probability(stored)
     out = xr.Dataset(
         {
             "classes": ((y, x), classes, {"_FillValue": NODATA}),
-            "probability": (("class", y, x), probability),
+            "probability": (("class", y, x), probability, {"_FillValue": np.nan}),
         },
         coords={**coords, "class": list(names)},
     )
-    placed: xr.Dataset = out.rio.write_crs(array.rio.crs).rio.write_transform(array.rio.transform())
+    placed: xr.Dataset = out.rio.write_crs(array.rio.crs).rio.write_transform(transform)
     return placed
 
 
