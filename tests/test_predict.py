@@ -231,3 +231,13 @@ def test_memory_that_cannot_hold_a_window_is_refused(tmp_path: Path) -> None:
     bundle = random_bundle(tmp_path, "micronet")
     with pytest.raises(GridError, match=r"compute\.memory"):
         resolve_tiles((5000, 5000), bundle, Tiling(), 800_000_000, "cpu")
+
+
+def test_values_beyond_all_numbers_are_refused_and_not_called_nodata(tmp_path: Path) -> None:
+    floats = random_bundle(tmp_path, "mininet-1", value_dtype="float32", halo=32)
+    array = image(90, 80).astype("float32")
+    array[:, 40:50, 40:50] = -3.4e38  # what many a tool writes where there is no data
+    with pytest.raises(SceneError, match=r"no finite .* nodata"):
+        predict(array, floats)
+    declared = predict(array.rio.write_nodata(-3.4e38), floats)
+    assert (declared.classes == 255).sum() == 100

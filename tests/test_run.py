@@ -14,9 +14,11 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
+import rioxarray
 from rasterio.features import rasterize
 
 from geoseg.flow.events import BandFinished, Event
+from geoseg.flow.predict import predict
 from geoseg.flow.prepare import prepare
 from geoseg.flow.run import RunSummary, run
 from geoseg.io.files import sha256_of
@@ -270,6 +272,23 @@ def test_the_scene_grid_can_be_asked_for(plain: Path, tmp_path: Path) -> None:
     run_to(plain, tmp_path / "scene", write__grid="scene", write__probability="top")
     with rasterio.open(tmp_path / "scene" / "plain" / "classes.tif") as raster:
         assert raster.shape == (373, 401)
+
+
+@pytest.mark.parametrize("which", ["plain", "turned"])
+def test_python_gives_the_map_of_the_command(
+    which: str, tmp_path: Path, request: pytest.FixtureRequest, scenes: Path
+) -> None:
+    settings = {"output": str(tmp_path), "compute.executor": "serial", "tiling.halo": "32 px"}
+    run(request.getfixturevalue(which), settings)
+    array = rioxarray.open_rasterio(scenes / which / "scene.tif")
+    stretch = (200, 10400) if which == "turned" else None
+    out = predict(array, "buildings-mininet2", halo="32 px", stretch=stretch)
+    with rasterio.open(tmp_path / which / "classes.tif") as raster:
+        assert np.array_equal(raster.read(1), out.classes)
+    with rasterio.open(tmp_path / which / "probability.tif") as raster:
+        stored = raster.read()
+    assert np.array_equal(np.isnan(out.probability), stored == 255)
+    assert np.array_equal(np.rint(out.probability.fillna(1.275) * 200), stored)
 
 
 def test_a_task_is_small_and_a_receipt_too(plain: Path, tmp_path: Path) -> None:

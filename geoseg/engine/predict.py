@@ -11,6 +11,7 @@ import numpy.typing as npt
 from geoseg.engine.plan import BandTask
 from geoseg.engine.stitch import Prediction, Seams, Stitcher
 from geoseg.engine.store import NODATA, StoreLayout
+from geoseg.errors import SceneError
 from geoseg.grid.tiling import Band
 from geoseg.grid.window import Window
 from geoseg.io.parts import PartReceipt, find_part, write_part
@@ -27,6 +28,7 @@ class WindowPredictor:
     """Reads windows and predicts them: what every part of a map is made with.
 
     Args:
+        name: what the windows are of, for errors.
         read: pixels (bands, height, width) float32 and validity (height, width) of a window.
         predictor: the network.
         stretch: stored values that become 0 and 255, or None.
@@ -34,10 +36,12 @@ class WindowPredictor:
 
     def __init__(
         self,
+        name: str,
         read: Callable[[Window], tuple[Float32, npt.NDArray[np.bool_]]],
         predictor: Predictor,
         stretch: tuple[float, float] | None,
     ) -> None:
+        self._name = name
         self._read = read
         self._predictor = predictor
         self._stretch = stretch
@@ -45,7 +49,11 @@ class WindowPredictor:
         self.skipped = 0
 
     def __call__(self, windows: Sequence[Window]) -> list[Prediction]:
-        """Predictions of some windows, in order; a window without data is not computed."""
+        """Predictions of some windows, in order; a window without data is not computed.
+
+        Raises:
+            SceneError: the network's answer is no number, which would pass for nodata.
+        """
         read = [self._read(window) for window in windows]
         full = [index for index, (_, valid) in enumerate(read) if valid.any()]
         self.windows += len(full)
@@ -55,6 +63,13 @@ class WindowPredictor:
             pixels = np.stack([self._stretched(read[index][0]) for index in full])
             valid = np.stack([read[index][1] for index in full])
             logits = dict(zip(full, self._predictor.logits(pixels, valid), strict=True))
+        for index, answer in logits.items():
+            if not np.isfinite(answer).all():
+                raise SceneError(
+                    f"{self._name}: the model gives no finite number in {windows[index]}: its pixels hold values "
+                    "beyond all measure, such as -3.4e38 for no data; declare them as nodata (scenes.nodata, or "
+                    "in the file)"
+                )
         return [Prediction(logits.get(index), valid) for index, (_, valid) in enumerate(read)]
 
     def _stretched(self, pixels: Float32) -> Float32:
@@ -118,7 +133,7 @@ def run_band(task: BandTask) -> PartReceipt:
             raster = reader.read(window)
             return raster.pixels, raster.valid
 
-        windows = WindowPredictor(read, predictor, plan.stretch)
+        windows = WindowPredictor(f"scene {plan.scene.ref.id}", read, predictor, plan.stretch)
         store, seams = predict_band(plan.stitcher, plan.layout, plan.tiles.batch, task.band, windows)
     arrays = {"store": store, "top": seams.top, "bottom": seams.bottom}
     receipt = PartReceipt(

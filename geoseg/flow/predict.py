@@ -174,7 +174,7 @@ class _Job:
             precision=self.runtime.precision,
             threads=self.runtime.threads,
         )
-        windows = WindowPredictor(read, predictor, self.stretch)
+        windows = WindowPredictor("the array", read, predictor, self.stretch)
         return predict_band(self.stitcher, self.layout, self.tiles.batch, band, windows)
 
     def join(self, above: tuple[UInt8, Seams] | None, own: tuple[UInt8, Seams]) -> UInt8:
