@@ -4,7 +4,9 @@ Run it with the folder of the real sets (its README says what they are and who h
 
     python examples/train_buildings.py --data ../shared/data --out runs/train-buildings
 
-It takes about an hour on one core, goes on where it was stopped, and leaves a bundle in its output.
+It takes about an hour on one core, goes on where it was stopped, and leaves a bundle in its output. The
+shipped weights come from these settings, but not to the bit: while they were trained, the generator of scenes
+was still refined (from step 1000) and the second part was shortened from 1600 to 1200 steps (at its step 400).
 
 The right half of the Austin scene (columns from 500) is the published test: nothing is trained or chosen on
 it. Weights are chosen by the held-out blocks of the other places; the test comes last.
@@ -21,11 +23,13 @@ import numpy as np
 import torch
 from training_data import (
     ARCHITECTURE,
+    CONTEXT,
     GENERATED,
     HALO_WINDOW,
     MEAN,
     RESOLUTION,
     STD,
+    WINDOW,
     Card,
     generated_scenes,
     map_scene,
@@ -56,10 +60,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SEED = 12
-HALO_SEED = 3000
-CHIPS = ChipSettings(size=512, resolution=RESOLUTION)
+HALO_SEEDS = (3001, 3002)
+CHIPS = ChipSettings(size=WINDOW, resolution=RESOLUTION)
 SETTINGS = TrainSettings(
-    steps=1600, batch=3, rate=1.5e-3, warmup=50, validate_every=200, checkpoint_every=100
+    steps=1200, batch=3, rate=1.5e-3, warmup=50, validate_every=200, checkpoint_every=100
 )
 """The training proper: chips large enough for the deepest layers, whose convolutions reach 128 px each."""
 FIRST_SEED = 2
@@ -149,23 +153,30 @@ def real_scenes(data: Path) -> list[LabelledScene]:
 
 
 def halo_windows(data: Path) -> list[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-    """Two windows of Banepa, the only real scene that is large enough, and a generated one."""
-    scene = describe(SceneRef("banepa", (), href=str(data / "buildings" / "banepa" / "banepa.tif")))
-    side = HALO_WINDOW
-    with SceneReader(scene, model_grid(scene.geobox, RESOLUTION)) as reader:
-        rasters = [reader.read(Window(row, 1024, side, side)) for row in (0, side)]
-    place = generate((side, side), RESOLUTION, HALO_SEED).image.astype(np.float32)
-    return [*((r.pixels, r.valid) for r in rasters), (place, np.ones((side, side), bool))]
+    """Windows of Banepa and Zanzibar, and two generated ones."""
+    windows = []
+    for name, corners in (
+        ("banepa", [(row, col) for row in (400, 1400, 2400) for col in (1200, 2000)]),
+        ("zanzibar_a", [(200, 200), (200, 1200)]),
+    ):
+        scene = describe(SceneRef(name, (), href=str(data / "buildings" / name / f"{name}.tif")))
+        with SceneReader(scene, model_grid(scene.geobox, RESOLUTION)) as reader:
+            rasters = [reader.read(Window(row, col, HALO_WINDOW, HALO_WINDOW)) for row, col in corners]
+        windows += [(raster.pixels, raster.valid) for raster in rasters]
+    for seed in HALO_SEEDS:
+        image = generate((HALO_WINDOW, HALO_WINDOW), RESOLUTION, seed).image
+        windows.append((image.astype(np.float32), np.ones((HALO_WINDOW, HALO_WINDOW), bool)))
+    return windows
 
 
 def austin_test(data: Path, predictor: Predictor) -> list[Metric]:
-    """Score Austin's right half, once the weights are chosen; the network sees all of the scene."""
+    """Score Austin's right half, once the weights are chosen; windows see what is left of it."""
     folder = data / "buildings" / "austin_inria"
     scene = describe(SceneRef("austin", (), href=str(folder / "austin_sample.tif")))
     label = LabelRef(str(folder / "austin_sample_mask.tif"), classes=((0.0, 0), (255.0, 1)))
     with SceneReader(scene) as reader:
-        raster = reader.read(scene.geobox.window)
-    mapped = map_scene(predictor, raster.pixels, raster.valid)
+        # Edges reflected, windows of the trained size: as a map is made, but for its blending.
+        mapped = map_scene(predictor, reader)
     truth = read_labels(label, scene.geobox).classes
     counter = CellCounter(len(CARD.classes))
     counter.add(0, AUSTIN_COLUMNS, truth[:, AUSTIN_COLUMNS:], mapped[:, AUSTIN_COLUMNS:])
@@ -207,7 +218,14 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     scenes = [*real_scenes(arguments.data), *generated_scenes(landcover=False, weight=0.30, every=9)]
-    validation = Validation(scenes, resolution=RESOLUTION, classes=len(CARD.classes), scored=[1])
+    validation = Validation(
+        scenes,
+        resolution=RESOLUTION,
+        classes=len(CARD.classes),
+        scored=[1],
+        window=WINDOW,
+        context=CONTEXT,
+    )
     torch.manual_seed(FIRST_SEED)
     network = build(ARCHITECTURE, bands=3, classes=len(CARD.classes), auxiliary=True)
     first = Trainer(
