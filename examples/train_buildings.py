@@ -5,8 +5,9 @@ Run it with the folder of the real sets (its README says what they are and who h
     python examples/train_buildings.py --data ../shared/data --out runs/train-buildings
 
 It takes about an hour on one core, goes on where it was stopped, and leaves a bundle in its output. The
-shipped weights come from these settings, but not to the bit: while they were trained, the generator of scenes
-was still refined (from step 1000) and the second part was shortened from 1600 to 1200 steps (at its step 400).
+shipped weights come from these settings, but not to the bit: while they were trained, the generator of
+scenes was still refined (after the first part) and the second part was shortened from 1600 to 1200 steps (at
+its step 400).
 
 The right half of the Austin scene (columns from 500) is the published test: nothing is trained or chosen on
 it. Weights are chosen by the held-out blocks of the other places; the test comes last.

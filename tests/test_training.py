@@ -414,6 +414,24 @@ def test_validation_scores_exactly_the_held_out_blocks() -> None:
     assert half.iou["checker"][1] == pytest.approx((truth == 1).sum() / count)
 
 
+@pytest.mark.parametrize("window", [32, 48, 1024])
+def test_validation_windows_of_any_size_score_the_same_pixels_once(window: int) -> None:
+    scene = checker(137)
+    validation = Validation(
+        [scene], resolution=0.21, classes=2, scored=[1], window=window, context=8 if window < 100 else 0
+    )
+    shape = (round(137 * 0.3 / 0.21),) * 2
+    held = scene.split.held_out(shape, 0.21)
+
+    def bright(pixels: torch.Tensor, _valid: torch.Tensor) -> torch.Tensor:
+        assert max(pixels.shape[2:]) <= -(-min(window, shape[0]) // 64) * 64
+        return torch.cat([120 - pixels[:, :1], pixels[:, :1] - 120], 1)
+
+    score = validation.score(bright)
+    assert score.pixels == {"checker": int(held.sum())}
+    assert score.chosen > 0.95
+
+
 def trainer(folder: Path, steps: int = 24, **changes: object) -> Trainer:
     """A toy training: Micro-Net of a few channels on a scene whose class is its colour."""
     torch.manual_seed(4)
