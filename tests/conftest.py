@@ -20,6 +20,7 @@ settings.register_profile(
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 ROOT = Path(__file__).resolve().parent.parent
+collect_ignore = ["qgis_probe.py"]  # run by QGIS's own Python, not importable here
 
 
 @pytest.fixture(scope="session")
