@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.engine.plan import Plan
-from geoseg.engine.store import resampled
+from geoseg.engine.store import resampled, row_pieces
 from geoseg.errors import OutputError
 from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
@@ -64,12 +64,14 @@ class PartsStore:
             a, b = max(lo, first), min(hi, stop)
             if a >= b:
                 continue
-            inside = slice(a - lo, b - lo)
+            inside, target = slice(a - lo, b - lo), out[:, a - first : b - first]
             if seam:
-                sums = self._part(index - 1, "bottom")[:, inside] + self._part(index, "top")[:, inside]
-                out[:, a - first : b - first] = self._plan.layout.quantise(np.ascontiguousarray(sums))
+                upper = self._part(index - 1, "bottom")[:, inside]
+                lower = self._part(index, "top")[:, inside]
+                for some in row_pieces(target.shape[1:]):
+                    target[:, some] = self._plan.layout.quantise(upper[:, some] + lower[:, some])
             else:
-                out[:, a - first : b - first] = self._part(index, "store")[:, inside]
+                target[...] = self._part(index, "store")[:, inside]
         return out
 
     def strips(self, rows: int) -> Iterator[tuple[Window, UInt8]]:
