@@ -17,6 +17,7 @@ import rasterio
 import rioxarray
 from rasterio.features import rasterize
 
+from geoseg.engine.plan import Plan
 from geoseg.flow.events import BandFinished, Event
 from geoseg.flow.predict import predict
 from geoseg.flow.prepare import prepare
@@ -179,16 +180,24 @@ class StopError(Exception):
     """Ends a run from within, as a crash would."""
 
 
-def test_a_killed_run_goes_on_from_its_parts(plain: Path, tmp_path: Path) -> None:
-    settings = {"output": str(tmp_path / "out"), "compute.executor": "serial", **SMALL_WINDOWS}
+def stopped_run(workflow: Path, settings: dict[str, str]) -> Plan:
+    """The plan of a run that ended, as a crash would, after its first band."""
 
-    def stop_after_the_first_band(event: Event) -> None:
+    def stop(event: Event) -> None:
         if isinstance(event, BandFinished):
             raise StopError
 
     with pytest.raises(StopError):
-        run(plain, settings, watch=stop_after_the_first_band)
-    (plan,) = prepare(plain, settings).plans
+        run(workflow, settings, watch=stop)
+    (plan,) = prepare(workflow, settings).plans
+    assert plan.parts_folder.is_dir()
+    return plan
+
+
+def test_a_killed_run_goes_on_from_its_parts(plain: Path, tmp_path: Path) -> None:
+    settings = {"output": str(tmp_path / "out"), "compute.executor": "serial", **SMALL_WINDOWS}
+
+    plan = stopped_run(plain, settings)
     assert len(plan.tiles.bands) > 1
     parts = {p.name: p.stat().st_mtime_ns for p in plan.parts_folder.iterdir()}
     assert len([name for name in parts if name.endswith(".json")]) == 1
@@ -199,16 +208,43 @@ def test_a_killed_run_goes_on_from_its_parts(plain: Path, tmp_path: Path) -> Non
     assert not plan.parts_folder.exists()
 
 
+def test_parts_of_another_recipe_go_when_the_scene_is_done(plain: Path, tmp_path: Path) -> None:
+    settings = {"output": str(tmp_path), "compute.executor": "serial", **SMALL_WINDOWS}
+    stopped_run(plain, settings | {"tiling.halo": "16 px"})
+    assert run(plain, settings).count("done") == 1
+    assert not list(tmp_path.rglob(".parts-*"))
+
+
+def test_parts_left_beside_a_finished_map_go(plain: Path, tmp_path: Path) -> None:
+    settings = {"output": str(tmp_path), "compute.executor": "serial", **SMALL_WINDOWS}
+    run(plain, settings)
+    (plan,) = prepare(plain, settings).plans
+    plan.parts_folder.mkdir()  # the run was killed between the receipt and its last step
+    (plan.parts_folder / "rows-00000-00001.store.npy").touch()
+    assert run(plain, settings).count("skipped") == 1
+    assert not plan.parts_folder.exists()
+
+
+def test_overwriting_leaves_nothing_of_the_map_before(plain: Path, tmp_path: Path) -> None:
+    settings = {"output": str(tmp_path), "compute.executor": "serial", **SMALL_WINDOWS}
+    run(plain, settings)
+    (tmp_path / "plain" / "notes.txt").write_text("the user's own", encoding="utf-8")
+    assert run(plain, settings | {"vectorize": "null"}, overwrite=True).count("done") == 1
+    left = sorted(p.name for p in (tmp_path / "plain").iterdir())
+    assert left == [
+        "classes.qml",
+        "classes.tif",
+        "item.json",
+        "notes.txt",
+        "probability.qml",
+        "probability.tif",
+    ]
+
+
 def test_a_damaged_part_is_made_again(plain: Path, tmp_path: Path) -> None:
     settings = {"output": str(tmp_path / "out"), "compute.executor": "serial", **SMALL_WINDOWS}
 
-    def stop(event: Event) -> None:
-        if isinstance(event, BandFinished):
-            raise StopError
-
-    with pytest.raises(StopError):
-        run(plain, settings, watch=stop)
-    (plan,) = prepare(plain, settings).plans
+    plan = stopped_run(plain, settings)
     damaged = next(plan.parts_folder.glob("*.store.npy"))
     damaged.write_bytes(damaged.read_bytes()[:-7] + b"garbage")
     run(plain, settings)
@@ -259,7 +295,9 @@ def test_two_runs_do_not_share_a_folder(plain: Path, tmp_path: Path) -> None:
 def test_a_running_scheduler_can_be_used(plain: Path, tmp_path: Path) -> None:
     from distributed import LocalCluster  # noqa: PLC0415 - only here
 
-    with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    ) as cluster:
         summary = run_to(plain, tmp_path / "remote", compute__scheduler=cluster.scheduler_address)
     assert summary.count("done") == 1
     run_to(plain, tmp_path / "serial")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import dask
-from distributed import Client, LocalCluster, as_completed
+from distributed import Client, KilledWorker, LocalCluster, as_completed
 
 from geoseg.errors import RunError
 
@@ -26,7 +26,7 @@ __all__ = ["Executor", "ExecutorKind", "Finished", "open_executor"]
 
 ExecutorKind = Literal["serial", "threads", "processes"]
 
-# Each setting and its reason: the defaults hang, blame neighbours or pause for ever (see CONTRIBUTING.md).
+# Each setting and its reason: the defaults hang, blame neighbours or pause for ever.
 _DASK_SETTINGS: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": 1,  # a task that kills its worker twice is the culprit
     "distributed.scheduler.no-workers-timeout": "10 minutes",  # the default waits for ever
@@ -64,7 +64,11 @@ class Executor(Protocol):
         """Hand a task over; the key comes back with its outcome."""
 
     def wait(self) -> Finished:
-        """The next outcome; blocks until there is one."""
+        """The next outcome; blocks until there is one.
+
+        Raises:
+            RunError: whatever ran the tasks is gone.
+        """
 
 
 class _Serial:
@@ -109,7 +113,14 @@ class _Dask:
     def wait(self) -> Finished:
         future = next(self._completed)
         key = self._keys.pop(future.key)
+        if future.cancelled():
+            raise RunError("the dask scheduler is gone; finished parts are kept: start it and run again")
         error = future.exception()
+        if isinstance(error, KilledWorker):
+            error = RunError(
+                "the worker died of it, and so did the next one, most likely for want of memory; use fewer "
+                "workers, or a smaller compute.memory or tiling.window, and run again"
+            )
         # The future is dropped here: results that are held are recomputed when a worker dies.
         return Finished(key, error=error) if error is not None else Finished(key, future.result())
 
@@ -140,7 +151,7 @@ def open_executor(
         name: prefix of the task keys.
 
     Raises:
-        RunError: no scheduler answers, or it has no workers.
+        RunError: no scheduler answers, it has no workers, or workers do not start.
     """
     if scheduler is None and kind == "serial":
         yield _Serial()
@@ -157,16 +168,22 @@ def open_executor(
                 ) from error
         else:
             processes = kind == "processes"
-            with _interrupts_ignored():
-                cluster = LocalCluster(
-                    n_workers=workers if processes else 1,
-                    threads_per_worker=1 if processes else workers,
-                    processes=processes,
-                    protocol="tcp",  # in-process links would open a status page on every interface
-                    host="127.0.0.1",
-                    dashboard_address=None,
-                    silence_logs=logging.CRITICAL,
-                )
+            try:
+                with _interrupts_ignored():
+                    cluster = LocalCluster(
+                        n_workers=workers if processes else 1,
+                        threads_per_worker=1 if processes else workers,
+                        processes=processes,
+                        protocol="tcp",  # in-process links would open a status page on every interface
+                        host="127.0.0.1",
+                        dashboard_address="127.0.0.1:0",  # any free port: two runs on one machine must not meet
+                        silence_logs=logging.CRITICAL,
+                    )
+            except RuntimeError as error:
+                raise RunError(
+                    "the local workers do not start; a script that runs workflows has to do so under "
+                    '`if __name__ == "__main__":`, as each worker imports it, or with compute.executor: threads'
+                ) from error
             stack.enter_context(cluster)
             client = stack.enter_context(Client(cluster))
         if not client.nthreads():
