@@ -47,10 +47,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SEED = 3
-HALO_SEEDS = range(3000, 3006)
-SETTINGS = TrainSettings(steps=600, batch=2, average=0.995, validate_every=200, checkpoint_every=100)
+HALO_SEEDS = range(3000, 3003)
+SETTINGS = TrainSettings(steps=600, batch=2, average=0.995, validate_every=100, checkpoint_every=100)
 CHIPS = ChipSettings(size=WINDOW, resolution=RESOLUTION)
-TEST_SEEDS = range(2000, 2004)
+TEST_SEEDS = range(2000, 2003)
 """Scenes of 1024×1024 pixels that only the final figures are measured on."""
 
 CARD = Card(
