@@ -32,6 +32,8 @@ __all__ = ["ITEM_NAME", "AssembleTask", "SceneReceipt", "assemble", "finished_fi
 UInt8 = npt.NDArray[np.uint8]
 ITEM_NAME = "item.json"
 """The receipt of a finished scene: a STAC item."""
+_POLYGON_STRIP = 1 << 20
+"""Pixels that are traced at a time: where every pixel differs from its neighbours, each takes 400 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ def _polygons(plan: Plan, store: PartsStore) -> tuple[int, Path]:
     path = plan.folder / f"{options.layer}.gpkg"
 
     def strips() -> Iterator[tuple[UInt8, UInt8]]:
-        for _, stored in store.strips(strip_rows(plan.grid.width)):
+        for _, stored in store.strips(max(1, _POLYGON_STRIP // plan.grid.width)):
             classes = plan.layout.decide(stored)
             yield classes, plan.layout.confidence(stored, classes)
 

@@ -157,6 +157,7 @@ def resampled(stored: UInt8, resampler: Resampler, window: Window) -> UInt8:
         uint8 (bands, height, width) of the window; 255 where less than half of a pixel has data.
     """
     values, share = resampler.values(list(stored), stored[0] != NODATA, window)
-    out = np.rint(np.clip(values, 0, SCALE)).astype(np.uint8)
+    np.clip(values, 0, SCALE, out=values)
+    out = np.rint(values, out=values).astype(np.uint8)
     out[:, share < HALF] = NODATA
     return out
