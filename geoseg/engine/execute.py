@@ -36,8 +36,8 @@ _DASK_SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,  # a pause over memory that dask cannot free never ends
     "distributed.worker.memory.terminate": 0.95,
-    "distributed.comm.retry.count": 3,
-    "distributed.comm.timeouts.connect": "60 s",
+    "distributed.comm.retry.count": 0,  # a retry waits a minute for a worker that is gone: measured
+    "distributed.comm.timeouts.connect": "60 s",  # on a busy machine a worker that lives may take long
     "distributed.worker.daemon": True,
 }
 

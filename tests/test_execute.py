@@ -1,0 +1,59 @@
+"""Executors: what happens to a task whose worker dies, and to a run whose cluster goes away."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from distributed import LocalCluster
+
+from geoseg.engine.execute import open_executor
+from geoseg.errors import RunError
+
+
+def test_the_task_that_kills_its_workers_is_the_one_to_blame() -> None:
+    start = time.perf_counter()
+    with open_executor("processes", 2) as executor:
+        executor.submit("killer", signal.raise_signal, signal.SIGKILL)
+        for number in range(4):
+            executor.submit(number, time.sleep, 0.5)
+        outcomes = {outcome.key: outcome for outcome in (executor.wait() for _ in range(5))}
+    assert all(outcomes[number].error is None for number in range(4))
+    error = outcomes["killer"].error
+    assert isinstance(error, RunError)
+    assert "memory" in str(error)
+    assert "\n" not in str(error)
+    assert time.perf_counter() - start < 40, "nobody waits for a worker that is gone"
+
+
+def test_a_cluster_that_goes_away_ends_the_run_in_one_sentence() -> None:
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
+        open_executor("serial", 1, scheduler=cluster.scheduler_address) as executor,
+    ):
+        executor.submit("long", time.sleep, 2)
+        cluster.close()
+        with pytest.raises(RunError, match=r"scheduler .* gone.*run again"):
+            executor.wait()
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import geoseg\n"
+        "from geoseg.errors import RunError\n"
+        "from geoseg.engine.execute import open_executor\n"
+        "try:\n"
+        "    with open_executor('processes', 1) as executor:\n"
+        "        pass\n"
+        "except RunError as error:\n"
+        "    print(error)\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert '__name__ == "__main__"' in done.stdout
+    assert len(done.stdout.strip().splitlines()) == 1
