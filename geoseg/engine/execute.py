@@ -138,6 +138,25 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+def _local_cluster(workers: int, *, processes: bool) -> LocalCluster:
+    try:
+        with _interrupts_ignored():
+            return LocalCluster(
+                n_workers=workers if processes else 1,
+                threads_per_worker=1 if processes else workers,
+                processes=processes,
+                protocol="tcp",  # in-process links would open a status page on every interface
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",  # any free port: two runs on one machine must not meet
+                silence_logs=logging.CRITICAL,
+            )
+    except RuntimeError as error:
+        raise RunError(
+            "the local workers do not start; a script that runs workflows has to do so under "
+            '`if __name__ == "__main__":`, as each worker imports it, or with compute.executor: threads'
+        ) from error
+
+
 @contextmanager
 def open_executor(
     kind: ExecutorKind, workers: int, *, scheduler: str | None = None, name: str = "run"
@@ -167,24 +186,7 @@ def open_executor(
                     "or leave --scheduler out"
                 ) from error
         else:
-            processes = kind == "processes"
-            try:
-                with _interrupts_ignored():
-                    cluster = LocalCluster(
-                        n_workers=workers if processes else 1,
-                        threads_per_worker=1 if processes else workers,
-                        processes=processes,
-                        protocol="tcp",  # in-process links would open a status page on every interface
-                        host="127.0.0.1",
-                        dashboard_address="127.0.0.1:0",  # any free port: two runs on one machine must not meet
-                        silence_logs=logging.CRITICAL,
-                    )
-            except RuntimeError as error:
-                raise RunError(
-                    "the local workers do not start; a script that runs workflows has to do so under "
-                    '`if __name__ == "__main__":`, as each worker imports it, or with compute.executor: threads'
-                ) from error
-            stack.enter_context(cluster)
+            cluster = stack.enter_context(_local_cluster(workers, processes=kind == "processes"))
             client = stack.enter_context(Client(cluster))
         if not client.nthreads():
             raise RunError(f"the dask scheduler at {scheduler} has no workers; start some with `dask worker`")

@@ -66,9 +66,9 @@ class WindowPredictor:
         for index, answer in logits.items():
             if not np.isfinite(answer).all():
                 raise SceneError(
-                    f"{self._name}: the model gives no finite number in {windows[index]}: its pixels hold values "
-                    "beyond all measure, such as -3.4e38 for no data; declare them as nodata (scenes.nodata, or "
-                    "in the file)"
+                    f"{self._name}: the model gives no finite number in {windows[index]}: pixels hold values "
+                    "beyond all measure, such as -3.4e38 for no data; declare them as nodata (scenes.nodata, "
+                    "or in the file)"
                 )
         return [Prediction(logits.get(index), valid) for index, (_, valid) in enumerate(read)]
 
