@@ -6,8 +6,8 @@ Run it with the folder of the real sets (its README says what they are and who h
 
 It takes about an hour on one core, goes on where it was stopped, and leaves a bundle in its output. The
 shipped weights come from these settings, but not to the bit: while they were trained, the generator of
-scenes was still refined (after the first part) and the second part was shortened from 1600 to 1200 steps (at
-its step 400).
+scenes was still refined (after the first part) and the second part was shortened from 1600 to 1000 steps (on
+the way, at steps 400 and 800).
 
 The right half of the Austin scene (columns from 500) is the published test: nothing is trained or chosen on
 it. Weights are chosen by the held-out blocks of the other places; the test comes last.
@@ -64,7 +64,7 @@ SEED = 12
 HALO_SEEDS = (3001, 3002)
 CHIPS = ChipSettings(size=WINDOW, resolution=RESOLUTION)
 SETTINGS = TrainSettings(
-    steps=1200, batch=3, rate=1.5e-3, warmup=50, validate_every=200, checkpoint_every=100
+    steps=1000, batch=3, rate=1.5e-3, warmup=50, validate_every=200, checkpoint_every=100
 )
 """The training proper: chips large enough for the deepest layers, whose convolutions reach 128 px each."""
 FIRST_SEED = 2
