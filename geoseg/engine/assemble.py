@@ -15,7 +15,7 @@ from geoseg.engine.plan import Plan
 from geoseg.engine.store import SCALE
 from geoseg.grid.window import Window
 from geoseg.io.cog import strip_rows, write_cog
-from geoseg.io.files import sweep_temporaries, write_json, write_text
+from geoseg.io.files import output_error, sweep_temporaries, write_json, write_text
 from geoseg.io.item import scene_item
 from geoseg.io.parts import PartReceipt, discard_parts
 from geoseg.io.polygonize import exact_features
@@ -52,8 +52,6 @@ class SceneReceipt:
 
     polygons: int | None
     """Polygons written; None: none were asked for."""
-    valid_pixels: int
-    """Pixels of the model's grid with data."""
 
 
 def finished_fingerprint(folder: Path) -> str | None:
@@ -61,21 +59,39 @@ def finished_fingerprint(folder: Path) -> str | None:
 
     A file counts by its size: what was verified when it was written is not read again.
     """
+    found = _read_receipt(folder)
+    if found is None:
+        return None
+    fingerprint, sizes = found
+    whole = all(path.is_file() and path.stat().st_size == size for path, size in sizes.items())
+    return fingerprint if whole else None
+
+
+def _read_receipt(folder: Path) -> tuple[str, dict[Path, int]] | None:
+    """Fingerprint, and the size of each file; None: no receipt, or one that nobody can read."""
     try:
         item = json.loads((folder / ITEM_NAME).read_text(encoding="utf-8"))
-        found = str(item["properties"]["geoseg:fingerprint"])
-        sizes = {asset["href"]: asset["file:size"] for asset in item["assets"].values()}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # no receipt, or one that nobody can read: the scene is made again
-    for href, size in sizes.items():
-        path = folder / href
-        if not path.is_file() or path.stat().st_size != size:
-            return None
-    return found
+        files = {folder / Path(a["href"]).name: int(a["file:size"]) for a in item["assets"].values()}
+        return str(item["properties"]["geoseg:fingerprint"]), files
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _clear(folder: Path) -> None:
+    """Remove the map that is to be made again, its receipt last, and what a crash left of others."""
+    sweep_temporaries(folder)
+    found = _read_receipt(folder)
+    for path in (*(found[1] if found else ()), folder / ITEM_NAME):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise output_error(path, error) from error
 
 
 def assemble(task: AssembleTask) -> SceneReceipt:
-    """Join a scene's parts into its outputs; ``item.json`` is written last, then the parts are removed.
+    """Join a scene's parts into its outputs; ``item.json`` is written last, then all parts are removed.
+
+    A map of another recipe goes first, whole: two recipes need not write files of the same names.
 
     Raises:
         SceneError: a file of the scene is not the one that its catalog describes.
@@ -84,14 +100,12 @@ def assemble(task: AssembleTask) -> SceneReceipt:
     plan = task.plan
     verify_checksums(plan.scene)
     store = PartsStore(plan, task.parts)
-    sweep_temporaries(plan.folder)
-    (plan.folder / ITEM_NAME).unlink(missing_ok=True)  # until all is there again, nothing is finished
+    _clear(plan.folder)
     outputs = [*_rasters(plan, store)]
     polygons = None
     if plan.vectorize is not None:
         polygons, output = _polygons(plan, store)
         outputs.append(output)
-    valid = sum(part.valid_pixels for part in task.parts)
     item = scene_item(
         scene=plan.scene.ref.id,
         geobox=plan.grid,
@@ -107,8 +121,8 @@ def assemble(task: AssembleTask) -> SceneReceipt:
         },
     )
     write_json(plan.folder / ITEM_NAME, item)
-    discard_parts(plan.parts_folder)
-    return SceneReceipt(polygons, valid)
+    discard_parts(plan.folder)
+    return SceneReceipt(polygons)
 
 
 def _styles(plan: Plan) -> list[ClassStyle]:

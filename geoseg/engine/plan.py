@@ -21,6 +21,7 @@ from geoseg.grid.blend import Blend, axis_weights
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import model_grid
 from geoseg.grid.tiling import Band, TileGrid, tile_grid
+from geoseg.io.parts import parts_folder
 from geoseg.io.raster import Scene
 from geoseg.models.bundle import Bundle
 from geoseg.models.memory import bytes_per_pixel
@@ -109,7 +110,7 @@ class Plan:
     @property
     def parts_folder(self) -> Path:
         """Where the bands leave their parts until the scene is assembled."""
-        return self.folder / f".parts-{self.fingerprint[:16]}"
+        return parts_folder(self.folder, self.fingerprint)
 
     @property
     def stitcher(self) -> Stitcher:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from geoseg.engine.plan import BandTask
 from geoseg.engine.stitch import Prediction, Seams, Stitcher
-from geoseg.engine.store import NODATA, StoreLayout
+from geoseg.engine.store import StoreLayout
 from geoseg.errors import SceneError
 from geoseg.grid.tiling import Band
 from geoseg.grid.window import Window
@@ -142,7 +142,6 @@ def run_band(task: BandTask) -> PartReceipt:
         files={},
         windows=windows.windows,
         skipped=windows.skipped,
-        valid_pixels=int((store[0] != NODATA).sum()),
         seconds=time.perf_counter() - start,
     )
     return write_part(plan.parts_folder, {k: v for k, v in arrays.items() if v is not None}, receipt)

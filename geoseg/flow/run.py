@@ -193,7 +193,7 @@ class _Run:
         scene = task.plan.scene.ref.id
         current = self.open.get(scene)
         if current is None:
-            discard_parts(task.plan.parts_folder)  # a band of a scene that was refused meanwhile
+            discard_parts(task.plan.folder)  # a band of a scene that was refused meanwhile
             return None
         if finished.error is not None:
             self._give_up(current, finished.error)
@@ -217,7 +217,7 @@ class _Run:
     def _give_up(self, current: _Open, error: BaseException) -> None:
         scene = current.plan.scene.ref.id
         del self.open[scene]
-        discard_parts(current.plan.parts_folder)
+        discard_parts(current.plan.folder)
         if isinstance(error, GeosegError):
             self._end(scene, "refused", str(error))
             return
@@ -232,6 +232,7 @@ class _Run:
         if found is None or (found != plan.fingerprint and self.overwrite):
             return True
         if found == plan.fingerprint:
+            discard_parts(plan.folder)  # a run may have been killed between the receipt and this
             self._end(scene, "skipped", "already mapped by this recipe", folder=plan.folder)
         else:
             self._end(

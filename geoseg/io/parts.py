@@ -21,7 +21,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from geoseg.errors import OutputError
 from geoseg.io.files import sha256_of, staged, write_text
 
-__all__ = ["PartReceipt", "discard_parts", "find_part", "open_part", "write_part"]
+__all__ = ["PartReceipt", "discard_parts", "find_part", "open_part", "parts_folder", "write_part"]
+
+_PREFIX = ".parts-"
 
 Array = npt.NDArray[Any]
 
@@ -41,8 +43,6 @@ class PartReceipt(BaseModel):
     """Windows predicted."""
     skipped: int
     """Windows without data, not predicted."""
-    valid_pixels: int
-    """Pixels with data among those finished in this part."""
     seconds: float
     """Wall time of the task."""
 
@@ -110,8 +110,14 @@ def open_part(folder: Path, receipt: PartReceipt, array: str) -> Array | None:
     return mapped
 
 
-def discard_parts(folder: Path) -> None:
-    """Remove a scene's parts, and the scene's folder where nothing else is in it."""
-    shutil.rmtree(folder, ignore_errors=True)  # what cannot be removed now is swept by the next run
-    with suppress(OSError):  # the folder holds a map
-        folder.parent.rmdir()
+def parts_folder(scene: Path, fingerprint: str) -> Path:
+    """Where the bands of a scene's plan leave their parts: a hidden folder in the scene's own."""
+    return scene / f"{_PREFIX}{fingerprint[:16]}"
+
+
+def discard_parts(scene: Path) -> None:
+    """Remove all parts in a scene's folder, other plans' too, and the folder where nothing else is in it."""
+    for folder in scene.glob(f"{_PREFIX}*"):
+        shutil.rmtree(folder, ignore_errors=True)  # what cannot be removed now goes with the next run
+    with suppress(OSError):  # the folder holds a map, or is not there
+        scene.rmdir()
