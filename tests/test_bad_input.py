@@ -221,6 +221,30 @@ def test_a_full_disk_leaves_nothing_partial(tmp_path: Path, mount: Path, good: P
     assert again.returncode == 0
 
 
+def test_a_scene_too_large_for_the_disk_does_not_stop_the_others(
+    tmp_path: Path, mount: Path, good: Path
+) -> None:
+    write_tif(tmp_path / "large.tif", np.zeros((3, 700, 800), np.uint8), compress="deflate")
+    workflow = make_workflow(tmp_path, {"large": str(tmp_path / "large.tif"), "good": str(good)})
+    done = geoseg("run", workflow, "--set", f"output={mount / 'out'}", "--set", "vectorize=null")
+    assert done.returncode == 2
+    assert "1 done, 0 skipped, 1 refused, 0 failed" in done.stdout
+    assert "0.6 MB of disk" in done.stdout
+
+
+def test_bands_of_a_refused_scene_that_end_late_leave_nothing(tmp_path: Path, good: Path) -> None:
+    whole = good.read_bytes()
+    (tmp_path / "cut.tif").write_bytes(whole[: len(whole) * 2 // 3])
+    workflow = make_workflow(tmp_path, {"cut": str(tmp_path / "cut.tif")})
+    tiling = {"window": "96 px", "halo": "16 px", "block": "32 px"}
+    settings = [item for key, value in tiling.items() for item in ("--set", f"tiling.{key}={value}")]
+    settings += ["--set", "compute.executor=threads", "--workers", "3"]
+    done = geoseg("run", workflow, *settings)
+    assert done.returncode == 2
+    assert_one_line_each(done.stderr)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == [".geoseg.lock"]
+
+
 def test_a_read_only_output_is_refused(tmp_path: Path, mount: Path, good: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(mount)], check=True)
     done = geoseg("run", make_workflow(tmp_path, {"good": str(good)}), "--set", f"output={mount / 'out'}")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ import rasterio
 import rioxarray
 from rasterio.features import rasterize
 
+from geoseg.engine.assemble import AssembleTask, SceneReceipt
 from geoseg.engine.plan import Plan
 from geoseg.flow.events import BandFinished, Event
 from geoseg.flow.predict import predict
@@ -206,6 +209,53 @@ def test_a_killed_run_goes_on_from_its_parts(plain: Path, tmp_path: Path) -> Non
     run_to(plain, tmp_path / "undisturbed")
     assert same(tmp_path / "out" / "plain", tmp_path / "undisturbed" / "plain")
     assert not plan.parts_folder.exists()
+
+
+def test_a_failed_scene_keeps_its_parts(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_luck(task: AssembleTask) -> SceneReceipt:
+        raise RuntimeError(f"no luck\nwith {task.plan.scene.ref.id}")
+
+    settings = {"output": str(tmp_path), "compute.executor": "serial", **SMALL_WINDOWS}
+    with monkeypatch.context() as broken:
+        broken.setattr("geoseg.flow.run.assemble", out_of_luck)
+        summary = run(plain, settings)
+    assert summary.exit_code == 1
+    (outcome,) = summary.scenes
+    assert outcome.status == "failed"
+    assert "no luck with plain" in outcome.reason
+    assert "geoseg --debug run" in outcome.reason
+    (plan,) = prepare(plain, settings).plans
+    before = {p.name: p.stat().st_mtime_ns for p in plan.parts_folder.iterdir()}
+    assert len(before) > 1
+    with monkeypatch.context() as broken:
+        broken.setattr("geoseg.flow.run.assemble", out_of_luck)
+        run(plain, settings)
+    assert before == {p.name: p.stat().st_mtime_ns for p in plan.parts_folder.iterdir()}
+    assert run(plain, settings).count("done") == 1
+
+
+def test_a_worker_of_another_kind_is_the_run_s_fault_and_not_the_scene_s(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"output": str(tmp_path), "compute.executor": "serial", **SMALL_WINDOWS}
+    monkeypatch.setattr("geoseg.models.runtime.platform.node", lambda: "elsewhere")
+    prepared = prepare(plain, settings)
+    other = replace(prepared.plans[0], runtime=replace(prepared.runtime, torch="1.0"))
+    monkeypatch.setattr("geoseg.flow.run.prepare", lambda *_: replace(prepared, plans=(other,)))
+    (outcome,) = run(plain, settings).scenes
+    assert outcome.status == "failed"
+    assert "elsewhere" in outcome.reason
+
+
+def test_a_score_that_cannot_be_written_leaves_the_maps(scenes: Path, tmp_path: Path) -> None:
+    shutil.copytree(scenes / "plain", tmp_path / "score.json")
+    workflow = workflow_for(catalog_of(tmp_path, "score.json"))  # its folder has the name of the report
+    workflow.write_text(workflow.read_text() + "evaluate: {asset: buildings}\n", encoding="utf-8")
+    summary = run_to(workflow, tmp_path / "out")
+    assert summary.count("done") == 1
+    assert summary.score is None
+    assert "score.json" in summary.unscored
+    assert summary.exit_code == 2
 
 
 def test_parts_of_another_recipe_go_when_the_scene_is_done(plain: Path, tmp_path: Path) -> None:

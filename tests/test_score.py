@@ -21,7 +21,7 @@ from geoseg.flow.evaluate import Pair, evaluate_pairs, evaluate_run, evaluate_sc
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.cog import write_cog
 from geoseg.recipe.bundle import ClassSpec
-from geoseg.recipe.scene import LabelRef, SceneRef
+from geoseg.recipe.scene import BandRef, LabelRef, SceneRef
 from geoseg.score.bootstrap import Bootstrap, Interval, bootstrap
 from geoseg.score.cells import CellCounter, SceneTally, widest_cells
 from geoseg.score.confusion import DEFINITIONS, Confusion, mean_iou
@@ -360,7 +360,7 @@ class TestEvaluate:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         path = write_map(tmp_path / "classes.tif", guess, GRID)
-        pair = Pair("here", path, LabelRef(str(mask), classes=((255, 1),)), GRID)
+        pair = Pair("here", path, LabelRef(str(mask), classes=((255, 1),)), lambda: GRID)
         expected = Confusion.of(truth, guess, 2)
         whole = evaluate_scene(pair, 2)
         monkeypatch.setattr("geoseg.io.cog._STRIP_PIXELS", 37 * GRID.width)
@@ -387,7 +387,9 @@ class TestEvaluate:
             geometry_type="Unknown",
             crs=GRID.crs,
         )
-        report = evaluate_pairs([Pair("here", path, LabelRef(str(layer), area_window=window), GRID)], CLASSES)
+        report = evaluate_pairs(
+            [Pair("here", path, LabelRef(str(layer), area_window=window), lambda: GRID)], CLASSES
+        )
         inside = (slice(100, 400), slice(200, 600))
         assert report.confusion == tuple(
             map(tuple, Confusion.of(truth[inside], guess[inside], 2).counts.tolist())
@@ -421,6 +423,21 @@ class TestEvaluate:
         assert [scene.scene for scene in both.scenes] == ["here", "there", "bare"]
         assert both.labelled_pixels == 3 * truth.size
 
+    def test_a_labelled_area_counts_in_the_pixels_of_the_bands_that_were_mapped(
+        self, tmp_path: Path, mask: Path, truth: NDArray[np.uint8], guess: NDArray[np.uint8]
+    ) -> None:
+        write_map(tmp_path / "run" / "here" / "classes.tif", guess, GRID)
+        fine = GRID.zoom(2 * GRID.height, 2 * GRID.width)
+        for name, grid in (("mapped", GRID), ("finer", fine)):
+            write_map(tmp_path / f"{name}.tif", np.zeros(grid.shape, np.uint8), grid)
+        files = tuple(BandRef(str(tmp_path / f"{name}.tif"), 1, name) for name in ("mapped", "finer"))
+        label = LabelRef(str(mask), classes=((255, 1),), area_window=(100, 200, 300, 400))
+        scene = SceneRef("here", files, labels=(("buildings", label),))
+        report = evaluate_run(tmp_path / "run", [scene], CLASSES, bands=["mapped"])
+        inside = (slice(100, 400), slice(200, 600))
+        expected = Confusion.of(truth[inside], guess[inside], 2)
+        assert report.confusion == tuple(map(tuple, expected.counts.tolist()))
+
     def test_mistakes_are_told(self, tmp_path: Path, mask: Path, guess: NDArray[np.uint8]) -> None:
         label = LabelRef(str(mask), classes=((255, 1),))
         write_map(tmp_path / "here" / "classes.tif", guess, GRID)
@@ -434,7 +451,7 @@ class TestEvaluate:
         far = LabelRef(str(mask), classes=((255, 1),), area_window=(5000, 0, 9, 9))
         with pytest.raises(LabelError, match=r"scene here: labels .*outside the scene.* \(1 more cannot"):
             evaluate_pairs(
-                [Pair("here", tmp_path / "here" / "classes.tif", far, GRID)],
+                [Pair("here", tmp_path / "here" / "classes.tif", far, lambda: GRID)],
                 CLASSES,
                 without=[Unscored(scene="x", reason="scene x: none")],
             )

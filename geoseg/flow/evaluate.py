@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,6 @@ from geoseg.score.cells import CellCounter, SceneTally
 from geoseg.score.report import ScoreReport, Unscored, score_report
 
 if TYPE_CHECKING:
-    from geoseg.engine.plan import Plan
     from geoseg.recipe.bundle import ClassSpec
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "SCORE_NAME",
     "Pair",
     "evaluate_pairs",
-    "evaluate_plans",
     "evaluate_run",
     "evaluate_scene",
     "evaluate_workflow",
@@ -55,8 +54,8 @@ class Pair:
     """The map: class ids, 255 = nodata."""
     label: LabelRef
     """The reference."""
-    own: GeoBox | SceneRef
-    """The scene's own pixels, or the scene: it is opened only where the reference counts in them."""
+    own: Callable[[], GeoBox]
+    """Gives the scene's own pixels; called only where the reference counts in them."""
 
 
 def evaluate_scene(pair: Pair, classes: int) -> SceneTally:
@@ -76,8 +75,7 @@ def evaluate_scene(pair: Pair, classes: int) -> SceneTally:
     grid = grid_of(pair.classes_tif)
     counter = CellCounter(classes)
     try:
-        own = pair.own if counts_scene_pixels(pair.label) else grid
-        reader = LabelReader(pair.label, grid, own if isinstance(own, GeoBox) else describe(own).geobox)
+        reader = LabelReader(pair.label, grid, pair.own() if counts_scene_pixels(pair.label) else grid)
         row = 0
         for strip in read_strips(pair.classes_tif, [1]):
             window = Window(row, 0, *strip.shape[1:])
@@ -125,6 +123,7 @@ def evaluate_run(
     scenes: Sequence[SceneRef],
     classes: Sequence[ClassSpec],
     *,
+    bands: Sequence[str | int] | None = None,
     asset: str | None = None,
     reference: LabelRef | None = None,
     how: Bootstrap | None = None,
@@ -135,6 +134,7 @@ def evaluate_run(
         run: folder of the run.
         scenes: the catalog's scenes; those without a map in the folder are named in the report.
         classes: of the model that made the maps.
+        bands: those that the maps were made from, which decide what a scene's own pixels are; None: all.
         asset: key of the label asset of each scene, where several.
         reference: one reference for all scenes, in place of the catalog's.
         how: of the intervals.
@@ -155,7 +155,7 @@ def evaluate_run(
         elif label is None:
             without.append(Unscored(scene=ref.id, reason=_no_label(scenes, ref, asset)))
         else:
-            pairs.append(Pair(ref.id, path, label, ref))
+            pairs.append(Pair(ref.id, path, label, partial(_own_pixels, ref, bands)))
     report = evaluate_pairs(pairs, classes, without=without, how=how)
     write_json(run / SCORE_NAME, report.to_dict())
     return report
@@ -186,37 +186,13 @@ def evaluate_workflow(
     scenes = load_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids).scenes
     if asset is None and workflow.evaluate is not None:
         asset = workflow.evaluate.asset
-    classes = load_bundle(loaded.model).spec.classes
-    return evaluate_run(loaded.output, scenes, classes, asset=asset, reference=reference)
+    spec = load_bundle(loaded.model).spec
+    bands = workflow.scenes.bands or spec.bands
+    return evaluate_run(loaded.output, scenes, spec.classes, bands=bands, asset=asset, reference=reference)
 
 
-def evaluate_plans(plans: Sequence[Plan], asset: str, output: Path) -> ScoreReport:
-    """Score the maps that a run has just made or found, and write ``<output>/score.json``.
-
-    Args:
-        plans: scenes whose maps are finished; of one model.
-        asset: key of the label asset in the catalog.
-        output: folder of the run.
-
-    Raises:
-        LabelError: no scene could be scored.
-        OutputError: the report cannot be written.
-    """
-    if not plans:
-        raise LabelError("no scene to score: none was mapped")
-    scenes = [plan.scene.ref for plan in plans]
-    pairs: list[Pair] = []
-    without: list[Unscored] = []
-    for plan in plans:
-        ref = plan.scene.ref
-        label = _label_of(ref, asset)
-        if label is None:
-            without.append(Unscored(scene=ref.id, reason=_no_label(scenes, ref, asset)))
-        else:
-            pairs.append(Pair(ref.id, plan.folder / MAP_NAME, label, plan.scene.geobox))
-    report = evaluate_pairs(pairs, plans[0].bundle.spec.classes, without=without)
-    write_json(output / SCORE_NAME, report.to_dict())
-    return report
+def _own_pixels(ref: SceneRef, bands: Sequence[str | int] | None) -> GeoBox:
+    return describe(ref, bands).geobox
 
 
 def _label_of(ref: SceneRef, asset: str | None) -> LabelRef | None:

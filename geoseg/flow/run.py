@@ -13,8 +13,8 @@ from geoseg.engine.assemble import AssembleTask, SceneReceipt, assemble, finishe
 from geoseg.engine.execute import Executor, ExecutorKind, Finished, open_executor
 from geoseg.engine.plan import BandTask, Plan
 from geoseg.engine.predict import run_band
-from geoseg.errors import GeosegError, LabelError, RunError
-from geoseg.flow.evaluate import evaluate_plans
+from geoseg.errors import GeosegError, RunError
+from geoseg.flow.evaluate import evaluate_run
 from geoseg.flow.events import BandFinished, Event, RunStarted, SceneFinished, Status, Watch
 from geoseg.flow.prepare import Prepared, prepare
 from geoseg.io.files import free_bytes
@@ -77,6 +77,9 @@ def run(
 ) -> RunSummary:
     """Map every scene of a workflow.
 
+    A script calls it under ``if __name__ == "__main__":`` (worker processes import the script that starts
+    them), or with ``compute.executor`` as ``serial`` or ``threads``.
+
     Args:
         path: workflow file.
         overrides: ``--set`` values by dotted key, such as ``{"compute.workers": "2"}``.
@@ -97,15 +100,7 @@ def run(
     with locked(output):
         state = _Run(prepared, watch or (lambda _: None), overwrite=overwrite)
         state.execute()
-    evaluation = prepared.loaded.workflow.evaluate
-    mapped = {o.scene for o in state.outcomes.values() if o.status in ("done", "skipped")}
-    plans = [plan for plan in prepared.plans if plan.scene.ref.id in mapped]
-    score = unscored = None
-    if evaluation is not None and plans:
-        try:
-            score = evaluate_plans(plans, evaluation.asset, output)
-        except LabelError as error:
-            unscored = str(error)  # the maps are there all the same: the summary says what is missing
+        score, unscored = _score(prepared, state.outcomes)
     return RunSummary(
         output=output,
         scenes=tuple(state.outcomes.values()),
@@ -114,6 +109,26 @@ def run(
         unscored=unscored,
         errors=tuple(state.errors),
     )
+
+
+def _score(prepared: Prepared, outcomes: Mapping[str, SceneOutcome]) -> tuple[ScoreReport | None, str | None]:
+    """The score of the maps that are there, or why there is none; neither where none is asked for."""
+    workflow, spec = prepared.loaded.workflow, prepared.bundle.spec
+    mapped = {o.scene for o in outcomes.values() if o.status in ("done", "skipped")}
+    scenes = [plan.scene.ref for plan in prepared.plans if plan.scene.ref.id in mapped]
+    if workflow.evaluate is None or not scenes:
+        return None, None
+    try:
+        report = evaluate_run(
+            prepared.loaded.output,
+            scenes,
+            spec.classes,
+            bands=workflow.scenes.bands or spec.bands,
+            asset=workflow.evaluate.asset,
+        )
+    except GeosegError as error:
+        return None, str(error)  # the maps are there all the same: the summary says what is missing
+    return report, None
 
 
 @dataclass(slots=True)
@@ -145,7 +160,6 @@ class _Run:
         tasks = deque(BandTask(plan, band) for plan in plans for band in plan.tiles.bands)
         kind, workers = self._executor(len(tasks))
         compute = self.prepared.loaded.workflow.compute
-        self._check_disk(plans)
         self.open = {
             plan.scene.ref.id: _Open(plan, {BandTask(plan, band).name for band in plan.tiles.bands})
             for plan in plans
@@ -153,13 +167,9 @@ class _Run:
         with open_executor(
             kind, workers, scheduler=compute.scheduler, name=self.prepared.loaded.workflow.name
         ) as executor:
-            where = (
-                f"dask at {compute.scheduler}, {executor.slots} slots"
-                if compute.scheduler
-                else kind
-                if kind == "serial"
-                else f"{workers} {kind}"
-            )
+            where = "one process" if kind == "serial" else f"{workers} {kind}"
+            if compute.scheduler is not None:
+                where = f"{executor.slots} threads of {compute.scheduler}"
             pixels = sum(plan.grid.window.pixels for plan in plans)
             self.watch(RunStarted(len(plans), len(tasks), pixels, where))
             self._drive(executor, tasks)
@@ -192,8 +202,9 @@ class _Run:
         task: BandTask | AssembleTask = finished.key
         scene = task.plan.scene.ref.id
         current = self.open.get(scene)
-        if current is None:
-            discard_parts(task.plan.folder)  # a band of a scene that was refused meanwhile
+        if current is None:  # a band of a scene that has ended meanwhile
+            if self.outcomes[scene].status == "refused":
+                discard_parts(task.plan.folder)
             return None
         if finished.error is not None:
             self._give_up(current, finished.error)
@@ -217,12 +228,15 @@ class _Run:
     def _give_up(self, current: _Open, error: BaseException) -> None:
         scene = current.plan.scene.ref.id
         del self.open[scene]
-        discard_parts(current.plan.folder)
-        if isinstance(error, GeosegError):
+        if isinstance(error, GeosegError) and not isinstance(error, RunError):
+            discard_parts(current.plan.folder)
             self._end(scene, "refused", str(error))
             return
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
-        self._end(scene, "failed", f"scene {scene}: {told}; --debug shows the traceback")
+        # The scene is sound: its parts stay, so that the next run goes on from them.
+        told = str(error)
+        if not isinstance(error, RunError):
+            told = f"{type(error).__name__}: {error}; `geoseg --debug run` shows the traceback"
+        self._end(scene, "failed", " ".join(told.split()))
         self.errors.append(error)
 
     def _is_due(self, plan: Plan) -> bool:
@@ -230,7 +244,7 @@ class _Run:
         scene = plan.scene.ref.id
         found = finished_fingerprint(plan.folder)
         if found is None or (found != plan.fingerprint and self.overwrite):
-            return True
+            return self._fits_the_disk(plan)
         if found == plan.fingerprint:
             discard_parts(plan.folder)  # a run may have been killed between the receipt and this
             self._end(scene, "skipped", "already mapped by this recipe", folder=plan.folder)
@@ -251,17 +265,19 @@ class _Run:
             return compute.executor, workers
         return ("serial", 1) if workers == 1 else ("processes", workers)
 
-    def _check_disk(self, plans: list[Plan]) -> None:
-        """Refuse at once what certainly cannot end well: not even one scene's parts would fit."""
-        free = free_bytes(self.prepared.loaded.output)
-        largest = max(plans, key=lambda plan: plan.disk_bytes)
-        need = largest.grid.window.pixels * len(largest.layout.bands)
-        if need > free:
-            raise RunError(
-                f"{self.prepared.loaded.output}: scene {largest.scene.ref.id} needs at least "
-                f"{need / 1e6:.1f} MB of disk but {free / 1e6:.1f} MB are free; free space or choose another "
-                "output"
-            )
+    def _fits_the_disk(self, plan: Plan) -> bool:
+        """Refuse at once what certainly cannot end well: not even the scene's parts would fit."""
+        free = free_bytes(plan.folder)
+        need = plan.grid.window.pixels * len(plan.layout.bands)
+        if need <= free or plan.parts_folder.exists():
+            return True
+        self._end(
+            plan.scene.ref.id,
+            "refused",
+            f"{plan.folder}: needs at least {need / 1e6:.1f} MB of disk but {free / 1e6:.1f} MB are free; "
+            "free space or choose another output",
+        )
+        return False
 
     def _end(
         self,
