@@ -9,10 +9,19 @@ import time
 from pathlib import Path
 
 import pytest
+from dask.system import CPU_COUNT
 from distributed import LocalCluster
+from distributed.system import MEMORY_LIMIT
 
-from geoseg.engine.execute import open_executor
+from geoseg.engine.execute import auto_workers, open_executor
 from geoseg.errors import RunError
+
+
+def test_workers_are_as_many_as_cores_tasks_and_memory_allow() -> None:
+    assert auto_workers(tasks=10**6, worker_bytes=1) == CPU_COUNT
+    assert auto_workers(tasks=1, worker_bytes=1) == 1
+    assert auto_workers(tasks=10**6, worker_bytes=MEMORY_LIMIT // 2 + 1) == 1
+    assert auto_workers(tasks=10**6, worker_bytes=10 * MEMORY_LIMIT) == 1
 
 
 def test_the_task_that_kills_its_workers_is_the_one_to_blame() -> None:

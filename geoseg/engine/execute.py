@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import dask
+from dask.system import CPU_COUNT
 from distributed import Client, KilledWorker, LocalCluster, as_completed
+from distributed.system import MEMORY_LIMIT
 
 from geoseg.errors import RunError
 
-__all__ = ["Executor", "ExecutorKind", "Finished", "open_executor"]
+__all__ = ["Executor", "ExecutorKind", "Finished", "auto_workers", "open_executor"]
 
 ExecutorKind = Literal["serial", "threads", "processes"]
 
@@ -123,6 +125,16 @@ class _Dask:
             )
         # The future is dropped here: results that are held are recomputed when a worker dies.
         return Finished(key, error=error) if error is not None else Finished(key, future.result())
+
+
+def auto_workers(tasks: int, worker_bytes: int) -> int:
+    """Workers for this machine: as many as cores and memory allow (a container's limits count), at least 1.
+
+    Args:
+        tasks: more workers than tasks would wait for nothing.
+        worker_bytes: memory of one worker.
+    """
+    return max(1, min(int(CPU_COUNT), tasks, int(MEMORY_LIMIT) // worker_bytes))
 
 
 @contextmanager

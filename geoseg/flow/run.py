@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from geoseg.engine.assemble import AssembleTask, SceneReceipt, assemble, finished_fingerprint
-from geoseg.engine.execute import Executor, ExecutorKind, Finished, open_executor
+from geoseg.engine.execute import Executor, ExecutorKind, Finished, auto_workers, open_executor
 from geoseg.engine.plan import BandTask, Plan
 from geoseg.engine.predict import run_band
 from geoseg.errors import GeosegError, RunError
@@ -158,7 +157,7 @@ class _Run:
         if not plans:
             return
         tasks = deque(BandTask(plan, band) for plan in plans for band in plan.tiles.bands)
-        kind, workers = self._executor(len(tasks))
+        kind, workers = self._executor(len(tasks), max(plan.worker_bytes for plan in plans))
         compute = self.prepared.loaded.workflow.compute
         self.open = {
             plan.scene.ref.id: _Open(plan, {BandTask(plan, band).name for band in plan.tiles.bands})
@@ -257,10 +256,12 @@ class _Run:
             )
         return False
 
-    def _executor(self, tasks: int) -> tuple[ExecutorKind, int]:
+    def _executor(self, tasks: int, worker_bytes: int) -> tuple[ExecutorKind, int]:
         compute = self.prepared.loaded.workflow.compute
-        workers = len(os.sched_getaffinity(0)) if compute.workers == "auto" else compute.workers
-        workers = max(1, min(workers, tasks))
+        if compute.workers == "auto":
+            workers = auto_workers(tasks, worker_bytes)
+        else:
+            workers = min(compute.workers, tasks)
         if compute.executor != "auto":
             return compute.executor, workers
         return ("serial", 1) if workers == 1 else ("processes", workers)
