@@ -171,10 +171,12 @@ def check_contract(scene: Scene, bundle: Bundle, stretch: tuple[float, float] | 
             f"{spec.name} needs {len(spec.bands)} ({', '.join(spec.bands)}); name them in scenes.bands"
         )
     scaled = any(band.scale != 1 or band.offset != 0 for band in scene.bands)
-    if scene.dtype != spec.value_dtype and stretch is None and not scaled:
+    seen = "float32" if scaled else scene.dtype
+    if seen != spec.value_dtype and stretch is None:
+        what, such_as = ("values of a raster:scale", "[0, 0.4]") if scaled else ("pixels", "[0, 10000]")
         raise SceneError(
-            f"{name}: {scene.dtype} pixels but the model {spec.name} was trained on {spec.value_dtype}; set "
-            "scenes.stretch to the stored values that mean black and white, such as [0, 10000]"
+            f"{name}: {seen} {what} but the model {spec.name} was trained on {spec.value_dtype}; set "
+            f"scenes.stretch to the values that mean black and white, such as {such_as}"
         )
 
 

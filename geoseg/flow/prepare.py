@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from geoseg.engine.plan import Plan, check_classes, make_plan
+from geoseg.engine.plan import Plan, check_classes, make_plan, resolve_tiles
 from geoseg.errors import CatalogError, GeosegError
 from geoseg.io.raster import describe
 from geoseg.io.stac import load_catalog
@@ -53,16 +53,20 @@ def prepare(path: Path, overrides: Mapping[str, str] | None = None) -> Prepared:
     Raises:
         RecipeError: the workflow has mistakes; all are listed.
         CatalogError: the catalog cannot be read, or has no such scene.
-        BundleError: there is no such model.
+        BundleError: there is no such model, or its weights are not those of its contract.
+        GridError: windows, halo and memory do not fit together.
         RunError: the device or precision asked for is not to be had here.
     """
     loaded = load_workflow(path, overrides or {})
     workflow = loaded.workflow
     bundle = load_bundle(loaded.model)
+    bundle.network()  # altered weights are one mistake, not one for each scene
     check_classes(workflow, bundle)
     runtime = Runtime.resolve(
         device=workflow.compute.device, precision=workflow.compute.precision, threads=workflow.compute.threads
     )
+    # What no scene of any size could be cut by is one mistake, too.
+    resolve_tiles((1, 1), bundle, workflow.tiling, workflow.compute.memory.bytes, runtime.device)
     catalog = load_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids)
     plans: list[Plan] = []
     refused = [Refusal(r.id, r.reason) for r in catalog.refusals]

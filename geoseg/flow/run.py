@@ -89,7 +89,7 @@ def run(
         How each scene ended, and the score where the workflow asks for one.
 
     Raises:
-        RecipeError, CatalogError, BundleError: nothing can be run.
+        RecipeError, CatalogError, BundleError, GridError: nothing can be run.
         OutputError: the output folder cannot be written.
         RunError: another run holds the output folder, or the cluster is gone.
     """
