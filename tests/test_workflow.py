@@ -438,6 +438,8 @@ START = "catalog: c.json\nmodel: m\n"
         ("vectorize: {threshold: no}", "flow.yaml:3: vectorize.threshold: must be a number, got 'no'"),
         ("vectorize: {layer: 'a;drop'}", "cannot name a layer"),
         ("vectorize: {layer: RTree_x}", "cannot name a layer"),
+        ("vectorize: {layer: Classes}", "'Classes' is the name of one of the map's rasters"),
+        ("compute: {executor: serial, workers: 2}", "flow.yaml:3: compute: workers is 2 but executor serial"),
         ("evaluate: {}", "flow.yaml:3: evaluate.asset: is missing"),
         ("evaluate: {asset: ''}", "flow.yaml:3: evaluate.asset"),
         ("output: https://x.org/y", "flow.yaml:3: output: 'https://x.org/y' is a URL"),

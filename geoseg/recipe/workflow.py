@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +14,7 @@ from pydantic import (
     StrictInt,
     StrictStr,
     field_validator,
+    model_validator,
 )
 from pydantic.json_schema import GenerateJsonSchema
 
@@ -36,6 +37,9 @@ __all__ = [
 
 LAYER_NAME = re.compile(r"(?!(?i:gpkg|sqlite|rtree)_)[A-Za-z][A-Za-z0-9_]{0,62}")
 """Layer names that every GeoPackage reader takes: no SQL, no path, no system table."""
+
+_RASTERS = ("classes", "probability")
+"""A layer of this name would share its style file and its asset key with the raster."""
 
 NAME_LENGTH = 200
 """Longest name of a workflow, in characters."""
@@ -129,6 +133,14 @@ class Compute(_Section):
             raise ValueError(f"{scheduler!r} is no address of a scheduler, such as tcp://10.0.0.1:8786")
         return scheduler
 
+    @model_validator(mode="after")
+    def _serial_works_alone(self) -> Self:
+        if self.executor == "serial" and self.workers not in ("auto", 1):
+            raise ValueError(
+                f"workers is {self.workers} but executor serial works alone; use processes or threads"
+            )
+        return self
+
 
 class Vectorize(_Section):
     """How classes become polygons."""
@@ -161,6 +173,8 @@ class Vectorize(_Section):
                 f"{layer!r} cannot name a layer: a letter, then up to 62 letters, digits or _, "
                 "and not gpkg_…, sqlite_… or rtree_…"
             )
+        if layer.lower() in _RASTERS:
+            raise ValueError(f"{layer!r} is the name of one of the map's rasters; choose another")
         return layer
 
 
