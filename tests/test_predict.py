@@ -14,8 +14,8 @@ import rioxarray  # noqa: F401 - registers the .rio accessor
 import xarray as xr
 from affine import Affine
 
-from geoseg.engine.plan import resolve_tiles
 from geoseg.engine.store import StoreLayout
+from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import GridError, RecipeError, SceneError
 from geoseg.flow.predict import predict
 from geoseg.grid.window import reflected

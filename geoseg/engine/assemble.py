@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.engine.bounds import POLYGON_STRIP
 from geoseg.engine.parts_store import PartsStore
 from geoseg.engine.plan import Plan
 from geoseg.engine.store import SCALE
@@ -32,8 +33,6 @@ __all__ = ["ITEM_NAME", "AssembleTask", "SceneReceipt", "assemble", "finished_fi
 UInt8 = npt.NDArray[np.uint8]
 ITEM_NAME = "item.json"
 """The receipt of a finished scene: a STAC item."""
-_POLYGON_STRIP = 1 << 20
-"""Pixels that are traced at a time: where every pixel differs from its neighbours, each takes 400 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +176,7 @@ def _polygons(plan: Plan, store: PartsStore) -> tuple[int, Path]:
     path = plan.folder / f"{options.layer}.gpkg"
 
     def strips() -> Iterator[tuple[UInt8, UInt8]]:
-        for _, stored in store.strips(max(1, _POLYGON_STRIP // plan.grid.width)):
+        for _, stored in store.strips(max(1, POLYGON_STRIP // plan.grid.width)):
             classes = plan.layout.decide(stored)
             yield classes, plan.layout.confidence(stored, classes)
 

@@ -8,57 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from geoseg import __version__
+from geoseg.engine.bounds import PROCESS_BYTES, assembly_bytes, cache_bytes, disk_bytes
 from geoseg.engine.stitch import Stitcher
 from geoseg.engine.store import StoreLayout
+from geoseg.engine.tiles import Tiles, resolve_tiles
 from geoseg.errors import GridError, RecipeError, SceneError
-from geoseg.grid.blend import Blend, axis_weights
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import model_grid
-from geoseg.grid.tiling import Band, TileGrid, tile_grid
+from geoseg.grid.tiling import Band
 from geoseg.io.parts import parts_folder
 from geoseg.io.raster import Scene
 from geoseg.models.bundle import Bundle
-from geoseg.models.memory import bytes_per_pixel
 from geoseg.models.runtime import Runtime
 from geoseg.recipe.slug import scene_slug
-from geoseg.recipe.units import Pixels
 from geoseg.recipe.words import did_you_mean
-from geoseg.recipe.workflow import Tiling, Vectorize, Workflow, Write
+from geoseg.recipe.workflow import Vectorize, Workflow, Write
 
-__all__ = ["BandTask", "Plan", "Tiles", "check_classes", "check_contract", "make_plan", "resolve_tiles"]
-
-_LARGEST_WINDOW = 1024
-"""Larger windows save little context and cost memory (see CONTRIBUTING.md)."""
-_EXACT_RADIUS = 100
-"""Largest receptive-field radius, in pixels, for which an exact halo is the default."""
-_BAND_PIXELS = 4_000_000
-"""Pixels of a band: enough work to outweigh a task, few enough that a lost one costs little."""
-_PROCESS_BYTES = 700_000_000
-"""A worker before any window: Python, torch and GDAL."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tiles:
-    """How a scene is cut, with every ``auto`` resolved."""
-
-    grid: TileGrid
-    """Windows on the model's grid."""
-    blend: Blend
-    """Weights of overlapping windows."""
-    exact: bool
-    """Whether the halo covers the network's receptive field: the map does not depend on the windows."""
-    batch: int
-    """Windows per forward pass."""
-    bands: tuple[Band, ...]
-    """Rows of windows per task."""
-    window_bytes: int
-    """Memory of one forward pass, in bytes."""
+__all__ = ["BandTask", "Plan", "check_classes", "check_contract", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,27 +92,41 @@ class Plan:
 
     @property
     def worker_bytes(self) -> int:
-        """Bound on the memory of a worker, in bytes: it grows with the scene's width, not with its height."""
-        classes, width = len(self.bundle.spec.classes), self.grid.width
-        rows = max(b - a for a, b in map(self.stitcher.finished_rows, self.tiles.bands))
-        axis = self.tiles.grid.rows
-        seams = 0 if self.tiles.blend == "crop" else 4 * classes * 2 * axis.halo * width * 4
-        sums = 4 * classes * axis.window * (self.tiles.batch + 1) * self.tiles.grid.cols.window * 4
-        read = 8 * len(self.scene.bands) * axis.window * self.tiles.grid.cols.window * self.tiles.batch
-        store = len(self.layout.bands) * rows * width
-        return _PROCESS_BYTES + self.tiles.batch * self.tiles.window_bytes + seams + sums + read + store
+        """Bound on the memory of a worker, in bytes: it grows with the scene's width, not with its height.
+
+        See :mod:`geoseg.engine.bounds` for what it cannot know.
+        """
+        making = cache_bytes(_raster_bytes(self.scene)) + self.tiles.task_bytes
+        rasters, resampled = self._rasters
+        bands = 1 if self.write.probability == "top" else len(self.layout.bands)
+        assembling = cache_bytes(rasters.window.pixels * bands) + assembly_bytes(
+            rasters.width, len(self.layout.bands), resampled=resampled, polygons=self.vectorize is not None
+        )
+        return PROCESS_BYTES + max(making, assembling)
 
     @property
     def disk_bytes(self) -> int:
-        """Bound on the disk that the scene takes while it is made, in bytes: parts, temporary, outputs."""
-        pixels = self.grid.height * self.grid.width
-        bands = len(self.layout.bands)
-        seams = 0
-        if self.tiles.blend != "crop":
-            rows = 2 * self.tiles.grid.rows.halo * 2 * (len(self.tiles.bands) - 1)
-            seams = 4 * len(self.bundle.spec.classes) * rows * self.grid.width
-        # Parts once, each raster once plain and once as COG with overviews (4/3), polygons at most as much.
-        return pixels * bands + seams + int(pixels * (bands + 1) * (1 + 4 / 3)) + pixels
+        """Bound on the disk that the scene takes while it is made, in bytes: parts, temporary files, outputs.
+
+        Polygons count as much as a byte of each pixel, which is more than they take where objects have some
+        hundred pixels each.
+        """
+        stored = len(self.layout.bands)
+        return self.grid.window.pixels + disk_bytes(
+            self.tiles.grid,
+            0 if self.tiles.blend == "crop" else len(self.tiles.bands) - 1,
+            self._rasters[0].window.pixels,
+            classes=self.layout.classes,
+            stored=stored,
+            bands=1 if self.write.probability == "top" else stored,
+        )
+
+    @property
+    def _rasters(self) -> tuple[GeoBox, bool]:
+        """The grid that rasters are written on, and whether it is another one than the model's."""
+        if self.write.grid == "model":
+            return self.grid, False
+        return self.scene.geobox, self.scene.geobox != self.grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,81 +167,6 @@ def check_contract(scene: Scene, bundle: Bundle, stretch: tuple[float, float] | 
         )
 
 
-def _halo(tiling: Tiling, bundle: Bundle) -> tuple[int, bool]:
-    """Halo in pixels, and whether it covers the receptive field."""
-    spec = bundle.spec
-    radius = spec.radius
-    if isinstance(tiling.halo, Pixels):
-        return tiling.halo.count, radius is not None and tiling.halo.count >= radius
-    if tiling.halo == "exact" and radius is None:
-        raise GridError(
-            f"tiling.halo: exact is impossible with the model {spec.name}, every output of which sees the "
-            "whole window; use auto or a number of pixels"
-        )
-    if radius is not None and (tiling.halo == "exact" or radius <= _EXACT_RADIUS):
-        return radius, True
-    return spec.halo, False
-
-
-def resolve_tiles(shape: tuple[int, int], bundle: Bundle, tiling: Tiling, memory: int, device: str) -> Tiles:
-    """Resolve every ``auto`` of the tiling for one grid.
-
-    Args:
-        shape: ``(height, width)`` of the model's grid.
-        bundle: the model.
-        tiling: the workflow's choices.
-        memory: bytes that one worker may use.
-        device: ``cpu`` or ``cuda``.
-
-    Raises:
-        GridError: the choices do not fit together, or not into the memory.
-    """
-    spec = bundle.spec
-    halo, exact = _halo(tiling, bundle)
-    halo = -(-halo // spec.alignment) * spec.alignment
-    blend: Blend = ("crop" if exact else "hann") if tiling.blend == "auto" else tiling.blend
-    per_pixel = bytes_per_pixel(spec.architecture, spec.arguments)
-    # Six halos leave room for blending however the scene's length divides; see grid.tiling.
-    least = 6 * halo if blend != "crop" else 3 * halo
-    budget = max(0, memory - _PROCESS_BYTES)
-    if isinstance(tiling.window, Pixels):
-        window = tiling.window.count
-        if window**2 * per_pixel > budget:
-            raise GridError(
-                f"tiling.window: {window} px needs about {window**2 * per_pixel / 1e9:.1f} GB for the model "
-                f"{spec.name} but compute.memory leaves {budget / 1e9:.1f} GB; use a smaller window or give "
-                "more memory"
-            )
-    else:
-        fits = int(math.sqrt(budget / (1.25 * per_pixel)))
-        wanted = _LARGEST_WINDOW if exact or spec.window is None else spec.window
-        window = max(min(wanted, fits), least, 2 * spec.alignment)
-        if window > fits:
-            raise GridError(
-                f"compute.memory: the model {spec.name} needs windows of at least {window} px, about "
-                f"{window**2 * per_pixel / 1e9 + _PROCESS_BYTES / 1e9:.1f} GB; give more memory or a smaller "
-                "tiling.halo"
-            )
-    grid = tile_grid(shape, window, halo, spec.alignment)
-    for axis in (grid.rows, grid.cols):
-        axis_weights(axis, blend)  # refuses what cannot be blended, before any work
-    window_bytes = int(grid.rows.window * grid.cols.window * per_pixel)
-    if tiling.batch != "auto":
-        batch = tiling.batch
-    elif device == "cuda":
-        batch = max(1, min(16, budget // max(1, window_bytes)))
-    else:
-        batch = 1  # on a CPU batching buys nothing and costs memory (see CONTRIBUTING.md)
-    stride = grid.rows.stride
-    if isinstance(tiling.block, Pixels):
-        rows = max(1, tiling.block.count // stride)
-    else:
-        rows = max(1, _BAND_PIXELS // (stride * shape[1]))
-        if len(grid.rows) // rows < 8:  # noqa: PLR2004 - a small scene still feeds several workers
-            rows = max(1, len(grid.rows) // 8)
-    return Tiles(grid, blend, exact, batch, grid.bands(rows), window_bytes)
-
-
 def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime, output: Path) -> Plan:
     """Plan one scene.
 
@@ -276,9 +188,16 @@ def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime
         grid = model_grid(scene.geobox, spec.resolution, spec.resolution_tolerance)
     except GridError as error:
         raise SceneError(f"scene {scene.ref.id}: {error}") from error
-    tiles = resolve_tiles(grid.shape, bundle, workflow.tiling, workflow.compute.memory.bytes, runtime.device)
+    tiles = resolve_tiles(
+        grid.shape,
+        bundle,
+        workflow.tiling,
+        workflow.compute.memory.bytes,
+        runtime.device,
+        raster=_raster_bytes(scene),
+    )
     threshold = 0.5 if workflow.vectorize is None else workflow.vectorize.threshold
-    plan = Plan(
+    return Plan(
         scene=scene,
         grid=grid,
         tiles=tiles,
@@ -290,9 +209,11 @@ def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime
         write=workflow.write,
         folder=output / scene_slug(scene.ref.id),
     )
-    if workflow.tiling.batch == "auto" and plan.worker_bytes > workflow.compute.memory.bytes:
-        plan = replace(plan, tiles=replace(tiles, batch=1))
-    return plan
+
+
+def _raster_bytes(scene: Scene) -> int:
+    """Bytes of a scene's pixels as GDAL decodes them."""
+    return scene.geobox.window.pixels * len(scene.bands) * np.dtype(scene.dtype).itemsize
 
 
 def check_classes(workflow: Workflow, bundle: Bundle) -> None:

@@ -14,10 +14,10 @@ import xarray as xr
 from affine import Affine
 from pydantic import ValidationError
 
-from geoseg.engine.plan import Tiles, resolve_tiles
 from geoseg.engine.predict import WindowPredictor, predict_band
 from geoseg.engine.stitch import Seams, Stitcher
 from geoseg.engine.store import NODATA, SCALE, StoreLayout, resampled
+from geoseg.engine.tiles import Tiles, resolve_tiles
 from geoseg.errors import RecipeError, SceneError
 from geoseg.flow.array import geobox_of, nodata_of
 from geoseg.grid.geobox import GeoBox

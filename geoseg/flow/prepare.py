@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from geoseg.engine.plan import Plan, check_classes, make_plan, resolve_tiles
+from geoseg.engine.plan import Plan, check_classes, make_plan
+from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import CatalogError, GeosegError
 from geoseg.io.raster import describe
 from geoseg.io.stac import load_catalog

@@ -21,11 +21,11 @@ from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.resample import HALF, Resampler
 from geoseg.grid.window import Window, mirrored
-from geoseg.io._gdal import environment
+from geoseg.io._gdal import CACHE_BYTES, environment
 from geoseg.io._source import MaskSource, Source, Stored
 from geoseg.io.scene import Scene, describe, grid_of
 
-__all__ = ["Raster", "Scene", "SceneReader", "describe", "grid_of"]
+__all__ = ["CACHE_BYTES", "Raster", "Scene", "SceneReader", "describe", "grid_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

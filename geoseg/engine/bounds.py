@@ -1,0 +1,112 @@
+"""Bounds on the memory and disk of a scene; ``tests/test_memory.py`` holds them against real processes.
+
+A worker's memory grows with a scene's width and with its windows, not with its height. Two things that no
+plan can know are set to what is beyond any usual map: how ragged the classes are, and how many corners the
+largest object has.
+"""
+
+from __future__ import annotations
+
+from geoseg.grid.tiling import TileGrid
+from geoseg.io.cog import strip_rows
+from geoseg.io.raster import CACHE_BYTES
+
+__all__ = ["POLYGON_STRIP", "PROCESS_BYTES", "assembly_bytes", "band_bytes", "cache_bytes", "disk_bytes"]
+
+PROCESS_BYTES = 750_000_000
+"""A worker before any window: Python, torch, two GDALs, dask."""
+
+POLYGON_STRIP = 1 << 20
+"""Pixels that are traced at a time."""
+
+_POLYGON_BYTES = 400_000_000
+"""A strip in which every pixel differs from its neighbours, traced and written (of real imagery: a tenth), or
+an object of two million corners."""
+
+_HEAP = 1.3
+"""What glibc's heap takes for what is asked of it, once windows have come and gone: measured."""
+
+_COPIES = 5
+"""Copies of a window's pixels from reading to the network (read, stacked, shifted, scaled, reordered),
+and of its logits from there to the store (of the network, of the batch, weighted, summed, finished)."""
+
+_FLOAT = 4
+"""Bytes of a float32."""
+
+_SMALL_FILES = 1_000_000
+"""Styles, the item, an empty GeoPackage with its style, headers."""
+
+
+def cache_bytes(raster: int) -> int:
+    """GDAL's cache while it reads or writes a raster of so many bytes, uncompressed.
+
+    It is larger where the variable ``GDAL_CACHEMAX`` says so.
+    """
+    return min(CACHE_BYTES, raster)
+
+
+def band_bytes(
+    grid: TileGrid,
+    *,
+    rows: int,
+    seams: bool,
+    batch: int,
+    at_once: int,
+    channels: int,
+    classes: int,
+    stored: int,
+    network: float,
+) -> int:
+    """What a task adds to its worker while it makes a band.
+
+    Args:
+        grid: the scene's windows.
+        rows: window rows of the band.
+        seams: whether neighbouring windows overlap, so that rows wait for those below.
+        batch: windows that are read and stitched at a time.
+        at_once: windows in one forward pass.
+        channels: bands of the scene.
+        classes: channels of the logits.
+        stored: bands of the store.
+        network: memory of a forward pass per pixel of its window, in bytes.
+    """
+    window = grid.rows.window * grid.cols.window
+    copies = _COPIES * _FLOAT * (channels + classes)
+    width = grid.cols.length
+    # A band's uppermost overlap is kept to its end; the last row's and this one's are there at once.
+    overlap = 3 * _FLOAT * classes * 2 * grid.rows.halo * width if seams else 0
+    store = stored * min(rows * grid.rows.stride + 2 * grid.rows.halo, grid.rows.length) * width
+    return int(_HEAP * window * (at_once * network + batch * copies)) + overlap + store
+
+
+def assembly_bytes(width: int, bands: int, *, resampled: bool, polygons: bool) -> int:
+    """What a task adds to its worker while it assembles a scene.
+
+    Args:
+        width: columns of the rasters.
+        bands: of the store.
+        resampled: whether the rasters are on another grid than the store.
+        polygons: whether there are polygons.
+    """
+    strip = strip_rows(width) * width
+    # As read, as decided, as compared, and GDAL's rows of tiles and of overviews; in float while resampled.
+    rasters = strip * (bands * (8 + (_FLOAT if resampled else 0)) + (16 if resampled else 4))
+    return max(rasters, _POLYGON_BYTES if polygons else 0)
+
+
+def disk_bytes(grid: TileGrid, seams: int, pixels: int, *, classes: int, stored: int, bands: int) -> int:
+    """What a scene takes on disk at its fullest, polygons aside.
+
+    Args:
+        grid: the scene's windows.
+        seams: places where two bands share rows.
+        pixels: of the rasters.
+        classes: channels of the logits.
+        stored: bands of the store.
+        bands: of the probability raster.
+    """
+    overlaps = 2 * 2 * grid.rows.halo * seams
+    parts = grid.cols.length * (stored * grid.rows.length + _FLOAT * classes * overlaps)
+    # Of each raster the finished one with its overviews (4/3); of the larger one also the plain one that it
+    # is made from, and GDAL's own overviews beside it. As if nothing could be compressed.
+    return parts + int(pixels * (4 / 3 * (1 + bands) + 4 / 3 * bands)) + _SMALL_FILES

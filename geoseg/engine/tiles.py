@@ -1,0 +1,145 @@
+"""How a scene is cut: every ``auto`` of the tiling resolved, within the memory that a worker may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from geoseg.engine.bounds import PROCESS_BYTES, band_bytes, cache_bytes
+from geoseg.engine.store import StoreLayout
+from geoseg.errors import GridError
+from geoseg.grid.blend import Blend, axis_weights
+from geoseg.grid.tiling import Band, TileGrid, tile_grid
+from geoseg.models.bundle import Bundle
+from geoseg.models.memory import bytes_per_pixel
+from geoseg.recipe.units import Pixels
+from geoseg.recipe.workflow import Tiling
+
+__all__ = ["Tiles", "resolve_tiles"]
+
+_LARGEST_WINDOW = 1024
+"""Larger windows save little context and cost memory (see CONTRIBUTING.md)."""
+_EXACT_RADIUS = 100
+"""Largest receptive-field radius, in pixels, for which an exact halo is the default."""
+_BAND_PIXELS = 4_000_000
+"""Pixels of a band: enough work to outweigh a task, few enough that a lost one costs little."""
+_LEAST_BANDS = 8
+"""Bands of a small scene, where it has so many rows of windows: it still feeds several workers."""
+_LARGEST_BATCH = 16
+"""Windows at once on a GPU, at most."""
+_STEP = 32
+"""Pixels by which windows are made smaller until they fit the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """How a scene is cut, with every ``auto`` resolved."""
+
+    grid: TileGrid
+    """Windows on the model's grid."""
+    blend: Blend
+    """Weights of overlapping windows."""
+    exact: bool
+    """Whether the halo covers the network's receptive field: the map does not depend on the windows."""
+    batch: int
+    """Windows per forward pass."""
+    bands: tuple[Band, ...]
+    """Rows of windows per task."""
+    task_bytes: int
+    """Bound on what the making of a band adds to its worker's memory, in bytes, GDAL's cache aside."""
+
+
+def _halo(tiling: Tiling, bundle: Bundle) -> tuple[int, bool]:
+    """Halo in pixels, and whether it covers the receptive field."""
+    spec = bundle.spec
+    radius = spec.radius
+    if isinstance(tiling.halo, Pixels):
+        return tiling.halo.count, radius is not None and tiling.halo.count >= radius
+    if tiling.halo == "exact" and radius is None:
+        raise GridError(
+            f"tiling.halo: exact is impossible with the model {spec.name}, every output of which sees the "
+            "whole window; use auto or a number of pixels"
+        )
+    if radius is not None and (tiling.halo == "exact" or radius <= _EXACT_RADIUS):
+        return radius, True
+    return spec.halo, False
+
+
+def resolve_tiles(
+    shape: tuple[int, int], bundle: Bundle, tiling: Tiling, memory: int, device: str, *, raster: int = 0
+) -> Tiles:
+    """Resolve every ``auto`` of the tiling for one grid: the largest windows, up to those that pay, that fit.
+
+    Args:
+        shape: ``(height, width)`` of the model's grid.
+        bundle: the model.
+        tiling: the workflow's choices.
+        memory: bytes that one worker may use.
+        device: ``cpu`` or ``cuda``.
+        raster: bytes of the scene's pixels, uncompressed, of which GDAL caches some; 0: no file is read.
+
+    Raises:
+        GridError: the choices do not fit together, or not into the memory.
+    """
+    spec = bundle.spec
+    halo, exact = _halo(tiling, bundle)
+    halo = -(-halo // spec.alignment) * spec.alignment
+    blend: Blend = ("crop" if exact else "hann") if tiling.blend == "auto" else tiling.blend
+    # Six halos leave room for blending however the scene's length divides; see grid.tiling.
+    least = max((6 if blend != "crop" else 3) * halo, 2 * spec.alignment)
+    per_pixel = bytes_per_pixel(spec.architecture, spec.arguments)
+    aside = PROCESS_BYTES + cache_bytes(raster)
+    if isinstance(tiling.window, Pixels):
+        least = largest = tiling.window.count
+    else:
+        wanted = _LARGEST_WINDOW if exact or spec.window is None else spec.window
+        largest = max(wanted, least)
+    for window in _from_to(largest, least):
+        grid = tile_grid(shape, window, halo, spec.alignment)
+        for axis in (grid.rows, grid.cols):
+            axis_weights(axis, blend)  # refuses what cannot be blended, before any work
+        for batch in _batches(tiling, device):
+            rows = _rows_per_band(grid, tiling)
+            needed = band_bytes(
+                grid,
+                rows=rows,
+                seams=blend != "crop",
+                batch=batch,
+                at_once=batch if device == "cuda" else 1,  # a CPU computes them one by one; see models.infer
+                channels=len(spec.bands),
+                classes=len(spec.classes),
+                stored=len(StoreLayout.of(spec, 0.5).bands),
+                network=per_pixel,
+            )
+            if aside + needed <= memory:
+                return Tiles(grid, blend, exact, batch, grid.bands(rows), needed)
+    raise GridError(
+        f"compute.memory: windows of {window} px{f', {batch} at a time,' if batch > 1 else ''} take up to "
+        f"{(aside + needed) / 1e9:.2f} GB with the model {spec.name}, and a worker may use "
+        f"{memory / 1e9:.2f} GB; give more memory, or a smaller "
+        f"{'tiling.batch' if batch > 1 else 'tiling.window' if tiling.window != 'auto' else 'tiling.halo'}"
+    )
+
+
+def _from_to(largest: int, least: int) -> Iterator[int]:
+    yield from range(largest, least, -_STEP)
+    yield least
+
+
+def _batches(tiling: Tiling, device: str) -> tuple[int, ...]:
+    """Numbers of windows at a time to try, the best first."""
+    if tiling.batch != "auto":
+        return (tiling.batch,)
+    if device == "cuda":
+        return tuple(_LARGEST_BATCH >> k for k in range(_LARGEST_BATCH.bit_length()))
+    return (1,)  # on a CPU batching buys nothing and costs memory (see CONTRIBUTING.md)
+
+
+def _rows_per_band(grid: TileGrid, tiling: Tiling) -> int:
+    stride, width = grid.rows.stride, grid.cols.length
+    if isinstance(tiling.block, Pixels):
+        return max(1, tiling.block.count // stride)
+    rows = max(1, _BAND_PIXELS // (stride * width))
+    if len(grid.rows) // rows < _LEAST_BANDS:
+        rows = max(1, len(grid.rows) // _LEAST_BANDS)
+    return rows
