@@ -1,6 +1,7 @@
 """The command line: argv → recipe → run; exit codes.
 
-0: all is well. 1: geoseg's own fault. 2: the user's mistake or bad input, in one line. 130: interrupted.
+0: all is well. 1: scenes failed without being at fault (workers, memory, geoseg itself). 2: a mistake or bad
+input, in one line each. 130: interrupted.
 Commands import what they need when they run, so that ``geoseg --help`` answers at once.
 """
 
@@ -51,7 +52,9 @@ def cli(context: click.Context, *, debug: bool) -> None:
 
 @cli.command()
 @_workflow_command
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes (default: one per core).")
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Workers (default: as many as cores and memory allow)."
+)
 @click.option("--scheduler", metavar="ADDRESS", help="Use a running dask scheduler, such as tcp://host:8786.")
 @click.option("--overwrite", is_flag=True, help="Make scenes anew that another recipe made here.")
 @click.option(
@@ -102,7 +105,7 @@ def check(workflow: Path, *, overrides: dict[str, str]) -> None:
 @_workflow_command
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(workflow: Path, *, overrides: dict[str, str], as_json: bool) -> None:
-    """Show scenes, windows, work, memory and disk of a WORKFLOW; run nothing."""
+    """Show what running a WORKFLOW would take; run nothing."""
     from geoseg.cli.report import print_plan
     from geoseg.flow.prepare import prepare
 
@@ -146,7 +149,7 @@ def evaluate(
     window: tuple[int, int, int, int] | None,
     as_json: bool,
 ) -> None:
-    """Score the maps of a WORKFLOW against reference polygons or rasters."""
+    """Score the maps of a WORKFLOW against a reference."""
     import json
 
     from geoseg.flow.evaluate import evaluate_workflow
@@ -189,12 +192,15 @@ def _value(text: str) -> tuple[float, int]:
 )
 def catalog(folder: Path, *, output: Path, trust: Literal["catalog", "local"]) -> None:
     """Make a STAC catalog from a FOLDER of GeoTIFFs."""
+    from geoseg.cli.report import counted
     from geoseg.io.stac import make_catalog
 
     made = make_catalog(folder, output, trust)
     for refusal in made.refusals:
         click.echo(f"refused  {refusal.reason}", err=True)
-    click.echo(f"{output}: {len(made.scenes)} scenes, {len(made.refusals)} files refused")
+    click.echo(
+        f"{output}: {counted(len(made.scenes), 'scene')}, {counted(len(made.refusals), 'file')} refused"
+    )
     sys.exit(2 if made.refusals else 0)
 
 
@@ -211,7 +217,10 @@ def schema() -> None:
 @cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the completion script of a SHELL: `eval "$(geoseg completion bash)"`."""
+    """Print the completion script of a SHELL.
+
+    Such as: eval "$(geoseg completion bash)"
+    """
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
@@ -227,7 +236,8 @@ def main() -> None:
     except GeosegError as error:
         if debug:
             raise
-        click.echo(f"geoseg: {error}", err=True)
+        for line in str(error).splitlines():  # a workflow's mistakes, each with its place
+            click.echo(f"geoseg: {line}", err=True)
         sys.exit(2)
     except click.ClickException as error:
         error.show()

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from geoseg.cli.report import counted, scene_line
 from geoseg.flow.events import BandFinished, Event, RunStarted, SceneFinished
 from geoseg.flow.run import RunSummary
 
@@ -23,7 +24,7 @@ _PLAIN_SECONDS = 10.0
 
 
 class Watcher:
-    """Counts the events of a run; prints nothing itself except what every kind prints at the end."""
+    """Counts the events of a run; says what went wrong, and at the end what became of it."""
 
     def __init__(self) -> None:
         self.start = time.perf_counter()
@@ -46,6 +47,13 @@ class Watcher:
             self.start, self.total = time.perf_counter(), event.pixels
         elif isinstance(event, BandFinished):
             self.pixels += event.pixels
+        else:
+            self.end(event)
+
+    def end(self, event: SceneFinished) -> None:
+        """Say how a scene ended, if it needs saying."""
+        if event.status in ("refused", "failed"):
+            click.echo(_line(event), err=True)
 
     def finish(self, summary: RunSummary) -> None:
         """Say how the run ended."""
@@ -62,8 +70,8 @@ class Watcher:
 
 
 def _line(event: SceneFinished) -> str:
-    told = "" if event.polygons is None else f"{event.polygons} polygons"
-    return f"{event.status:8} {event.scene}  {event.reason or told}".rstrip()
+    told = "" if event.polygons is None else counted(event.polygons, "polygon")
+    return scene_line(event.status, event.scene, event.reason or told)
 
 
 class _Plain(Watcher):
@@ -74,14 +82,15 @@ class _Plain(Watcher):
     def watch(self, event: Event) -> None:
         super().watch(event)
         if isinstance(event, RunStarted):
-            click.echo(f"{event.scenes} scenes, {event.pixels / 1e6:.1f} Mpx on {event.where}")
-        elif isinstance(event, SceneFinished):
-            click.echo(_line(event))
-        elif time.perf_counter() - self._last > _PLAIN_SECONDS:
+            click.echo(f"{counted(event.scenes, 'scene')}, {event.pixels / 1e6:.1f} Mpx on {event.where}")
+        elif isinstance(event, BandFinished) and time.perf_counter() - self._last > _PLAIN_SECONDS:
             self._last = time.perf_counter()
             left = self.seconds_left
             told = "" if left is None else f", {left:.0f} s left"
             click.echo(f"{100 * self.pixels / self.total:5.1f} %  {self.rate:.2f} Mpx/s{told}")
+
+    def end(self, event: SceneFinished) -> None:
+        click.echo(_line(event))
 
 
 class _Json(Watcher):
@@ -90,6 +99,9 @@ class _Json(Watcher):
         name = {RunStarted: "start", BandFinished: "band", SceneFinished: "scene"}[type(event)]
         click.echo(json.dumps({"event": name, **asdict(event)}))
 
+    def end(self, event: SceneFinished) -> None:
+        """It is an event like any other."""
+
     def finish(self, summary: RunSummary) -> None:
         end = {
             "event": "end",
@@ -97,6 +109,7 @@ class _Json(Watcher):
             "seconds": round(summary.seconds, 3),
             **{status: summary.count(status) for status in ("done", "skipped", "refused", "failed")},
             "score": None if summary.score is None else summary.score.to_dict(),
+            "unscored": summary.unscored,
         }
         click.echo(json.dumps(end))
 
@@ -114,8 +127,9 @@ class _Bar(Watcher):
         elif isinstance(event, BandFinished):
             assert self._task is not None
             self._progress.update(self._task, advance=event.pixels, rate=self.rate)
-        else:
-            self._progress.console.print(_line(event), markup=False, highlight=False, soft_wrap=True)
+
+    def end(self, event: SceneFinished) -> None:
+        self._progress.console.print(_line(event), markup=False, highlight=False, soft_wrap=True)
 
     def finish(self, summary: RunSummary) -> None:
         self._progress.stop()

@@ -1,31 +1,53 @@
-"""What ``check`` and ``plan`` print."""
+"""What ``check`` and ``plan`` print, and how every command names a scene."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import click
 
 from geoseg.engine.plan import Plan
 from geoseg.flow.prepare import Prepared
 
-__all__ = ["print_check", "print_plan"]
+__all__ = ["counted", "print_check", "print_plan", "scene_line"]
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun.
+
+    >>> counted(1, "scene"), counted(2, "scene")
+    ('1 scene', '2 scenes')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def scene_line(status: str, scene: str, told: str) -> str:
+    """The line about a scene: how it ended, its id, and the rest, which need not name it again."""
+    return f"{status:8} {scene}  {told.removeprefix(f'scene {scene}: ')}".rstrip()
 
 
 def print_check(prepared: Prepared) -> int:
     """One line per scene; returns the exit code."""
     for plan in prepared.plans:
         scene = plan.scene
-        click.echo(
-            f"ok       {scene.ref.id}  {scene.geobox.width}×{scene.geobox.height} px, "
-            f"{len(scene.bands)} bands {scene.dtype}, {scene.geobox.crs[:40]}, {scene.resolution.mean:.3g} m"
+        told = (
+            f"{scene.geobox.width}×{scene.geobox.height} px, {counted(len(scene.bands), 'band')} "
+            f"{scene.dtype}, {scene.geobox.crs[:40]}, {scene.resolution.mean:.3g} m"
         )
-    for refusal in prepared.refused:
-        click.echo(f"refused  {refusal.reason}", err=True)
+        click.echo(scene_line("ok", scene.ref.id, told))
+    code = _print_refused(prepared)
+    count = len(prepared.plans)
     click.echo(
-        f"{prepared.loaded.source}: {len(prepared.plans)} scenes fit the model {prepared.bundle.spec.name}, "
-        f"{len(prepared.refused)} refused"
+        f"{prepared.loaded.source}: {counted(count, 'scene')} fit{'s' if count == 1 else ''} the model "
+        f"{prepared.bundle.spec.name}, {len(prepared.refused)} refused"
     )
+    return code
+
+
+def _print_refused(prepared: Prepared) -> int:
+    for refusal in prepared.refused:
+        click.echo(scene_line("refused", refusal.scene, refusal.reason), err=True)
     return 2 if prepared.refused else 0
 
 
@@ -50,34 +72,56 @@ def _row(plan: Plan) -> dict[str, object]:
     }
 
 
+_HEAD = ("scene", "px", "network px", "windows", "window", "halo", "blend", "tasks", "Mpx", "memory", "disk")
+
+
+def _cells(plan: Plan) -> tuple[str, ...]:
+    """A plan's line of the table; Mpx: what the network computes, overlaps included."""
+    row, scene, grid, tiles = _row(plan), plan.scene.geobox, plan.grid, plan.tiles
+    return (
+        plan.scene.ref.id,
+        f"{scene.width}×{scene.height}",
+        f"{grid.width}×{grid.height}",
+        f"{row['windows']}",
+        f"{tiles.grid.cols.window}×{tiles.grid.rows.window}",
+        f"{row['halo']}{' exact' if tiles.exact else ''}",
+        tiles.blend,
+        f"{row['tasks']}",
+        f"{row['network_mpx']}",
+        f"{row['worker_mb']} MB",
+        f"{row['disk_mb']} MB",
+    )
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as they have to be: names to the left, values to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *values in rows:
+        cells = (value.rjust(width) for value, width in zip(values, widths[1:], strict=True))
+        click.echo("  ".join((name.ljust(widths[0]), *cells)))
+
+
 def print_plan(prepared: Prepared, *, as_json: bool) -> int:
     """The plans as a table or as JSON; returns the exit code."""
-    rows = [_row(plan) for plan in prepared.plans]
     if as_json:
         refused = [{"scene": r.scene, "reason": r.reason} for r in prepared.refused]
-        click.echo(json.dumps({"scenes": rows, "refused": refused}, indent=2))
+        click.echo(
+            json.dumps({"scenes": [_row(plan) for plan in prepared.plans], "refused": refused}, indent=2)
+        )
         return 2 if refused else 0
+    runtime, spec = prepared.runtime, prepared.bundle.spec
     click.echo(
-        f"model    {prepared.bundle.spec.name} {prepared.bundle.spec.sha256[:8]}, {prepared.runtime}\n"
+        f"model    {spec.name} {spec.version} ({spec.sha256[:8]}), {runtime.precision} on {runtime.device} "
+        f"{runtime.processor}, {counted(runtime.threads, 'thread')} a worker, torch {runtime.torch}\n"
         f"output   {prepared.loaded.output}"
     )
-    head = f"{'scene':24} {'scene px':>13} {'network px':>13} {'windows':>15} {'halo':>10} {'blend':>9}"
-    click.echo(f"{head} {'tasks':>6} {'Mpx':>8} {'memory':>9} {'disk':>10}")
-    for plan, row in zip(prepared.plans, rows, strict=True):
-        grid, tiles = plan.grid, plan.tiles
-        windows = f"{len(tiles.grid)} × {tiles.grid.rows.window}×{tiles.grid.cols.window}"
-        halo = f"{tiles.grid.rows.halo}{' exact' if tiles.exact else ''}"
-        click.echo(
-            f"{plan.scene.ref.id[:24]:24} {plan.scene.geobox.width:>6}×{plan.scene.geobox.height:<6} "
-            f"{grid.width:>6}×{grid.height:<6} {windows:>15} {halo:>10} {tiles.blend:>9} "
-            f"{len(tiles.bands):>6} {row['network_mpx']:>8} {row['worker_mb']:>6} MB {row['disk_mb']:>7} MB"
-        )
-    for refusal in prepared.refused:
-        click.echo(f"refused  {refusal.reason}", err=True)
-    total = sum(len(plan.tiles.grid) for plan in prepared.plans)
+    if prepared.plans:
+        _print_table([_HEAD, *map(_cells, prepared.plans)])
+    code = _print_refused(prepared)
+    windows = sum(len(plan.tiles.grid) for plan in prepared.plans)
     disk = sum(plan.disk_bytes for plan in prepared.plans)
     click.echo(
-        f"{len(prepared.plans)} scenes, {total} windows, at most {disk / 1e6:.1f} MB of disk while running, "
-        f"{len(prepared.refused)} refused"
+        f"{counted(len(prepared.plans), 'scene')}, {counted(windows, 'window')}, at most {disk / 1e6:.1f} MB "
+        f"of disk while running, {len(prepared.refused)} refused"
     )
-    return 2 if prepared.refused else 0
+    return code
