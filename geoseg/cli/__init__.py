@@ -243,7 +243,7 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("geoseg: interrupted; finished parts are kept, run again to go on", err=True)
+        click.echo("geoseg: interrupted; run again to go on from what is finished", err=True)
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)

@@ -9,7 +9,8 @@ from typing import Literal
 __all__ = ["BandFinished", "Event", "RunStarted", "SceneFinished", "Status", "Watch"]
 
 Status = Literal["done", "skipped", "refused", "failed"]
-"""done: mapped now; skipped: was mapped before; refused: bad input; failed: the run's own fault."""
+"""done: mapped now; skipped: was mapped before; refused: bad input, or no place for the map, nothing of it is
+left; failed: the run's own fault, its parts stay for the next one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.engine.assemble import AssembleTask, SceneReceipt, assemble, finished_fingerprint
@@ -130,15 +130,6 @@ def _score(prepared: Prepared, outcomes: Mapping[str, SceneOutcome]) -> tuple[Sc
     return report, None
 
 
-@dataclass(slots=True)
-class _Open:
-    """A scene on its way."""
-
-    plan: Plan
-    waiting: set[str]
-    receipts: dict[str, PartReceipt] = field(default_factory=dict)
-
-
 class _Run:
     """The driver's state; everything durable is in the parts and receipts on disk."""
 
@@ -147,7 +138,8 @@ class _Run:
         self.watch = watch
         self.overwrite = overwrite
         self.outcomes: dict[str, SceneOutcome] = {}
-        self.open: dict[str, _Open] = {}
+        self.open: dict[str, dict[str, PartReceipt]] = {}
+        """Scenes on their way: the parts that are there, by name."""
         self.errors: list[BaseException] = []
 
     def execute(self) -> None:
@@ -159,10 +151,7 @@ class _Run:
         tasks = deque(BandTask(plan, band) for plan in plans for band in plan.tiles.bands)
         kind, workers = self._executor(len(tasks), max(plan.worker_bytes for plan in plans))
         compute = self.prepared.loaded.workflow.compute
-        self.open = {
-            plan.scene.ref.id: _Open(plan, {BandTask(plan, band).name for band in plan.tiles.bands})
-            for plan in plans
-        }
+        self.open = {plan.scene.ref.id: {} for plan in plans}
         with open_executor(
             kind, workers, scheduler=compute.scheduler, name=self.prepared.loaded.workflow.name
         ) as executor:
@@ -200,13 +189,13 @@ class _Run:
         """Account for one outcome; returns the assembly that it makes possible."""
         task: BandTask | AssembleTask = finished.key
         scene = task.plan.scene.ref.id
-        current = self.open.get(scene)
-        if current is None:  # a band of a scene that has ended meanwhile
+        parts = self.open.get(scene)
+        if parts is None:  # a band of a scene that has ended meanwhile
             if self.outcomes[scene].status == "refused":
                 discard_parts(task.plan.folder)
             return None
         if finished.error is not None:
-            self._give_up(current, finished.error)
+            self._give_up(task.plan, finished.error)
             return None
         if isinstance(task, AssembleTask):
             receipt: SceneReceipt = finished.value
@@ -214,21 +203,22 @@ class _Run:
             self._end(scene, "done", folder=task.plan.folder, polygons=receipt.polygons)
             return None
         part: PartReceipt = finished.value
-        current.receipts[part.name] = part
-        current.waiting.discard(part.name)
+        parts[part.name] = part
         rows = task.band.stop - task.band.first
         share = rows / len(task.plan.tiles.grid.rows)
         self.watch(BandFinished(scene, round(share * task.plan.grid.window.pixels), part.seconds))
-        if current.waiting:
-            return None
-        parts = tuple(current.receipts[BandTask(task.plan, band).name] for band in task.plan.tiles.bands)
-        return AssembleTask(task.plan, parts)
+        names = [BandTask(task.plan, band).name for band in task.plan.tiles.bands]
+        return (
+            AssembleTask(task.plan, tuple(parts[name] for name in names))
+            if len(parts) == len(names)
+            else None
+        )
 
-    def _give_up(self, current: _Open, error: BaseException) -> None:
-        scene = current.plan.scene.ref.id
+    def _give_up(self, plan: Plan, error: BaseException) -> None:
+        scene = plan.scene.ref.id
         del self.open[scene]
         if isinstance(error, GeosegError) and not isinstance(error, RunError):
-            discard_parts(current.plan.folder)
+            discard_parts(plan.folder)
             self._end(scene, "refused", str(error))
             return
         # The scene is sound: its parts stay, so that the next run goes on from them.

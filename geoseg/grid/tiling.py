@@ -14,7 +14,6 @@ they share. The last window reaches past the scene's edge rather than being push
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from geoseg.errors import GridError
@@ -103,11 +102,6 @@ class TileGrid:
     def window(self, row: int, col: int) -> Window:
         """The window of a row and a column of windows, in scene pixels; may reach past the edges."""
         return Window(self.rows.start(row), self.cols.start(col), self.rows.window, self.cols.window)
-
-    @property
-    def windows(self) -> Iterator[Window]:
-        """All windows in row-major order."""
-        return (self.window(row, col) for row in range(len(self.rows)) for col in range(len(self.cols)))
 
     @property
     def overhead(self) -> float:

@@ -35,6 +35,8 @@ def locked(folder: Path) -> Iterator[None]:
             raise RunError(
                 f"{folder}: another run is writing here; wait for it to end or choose another output"
             ) from error
+        except OSError as error:  # a file system without locks
+            raise output_error(path, error) from error
         yield
     finally:
         os.close(handle)
