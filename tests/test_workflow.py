@@ -288,7 +288,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("workflows")
 
 
-def _load(folder: Path, text: str, overrides: dict[str, str] | None = None) -> LoadedWorkflow:
+def _load(folder: Path, text: str, overrides: dict[str, Any] | None = None) -> LoadedWorkflow:
     path = folder / "flow.yaml"
     path.write_text(text, encoding="utf-8", newline="")
     return load_workflow(path, overrides)
@@ -537,6 +537,26 @@ def test_set_replaces_adds_and_is_told_apart(folder: Path) -> None:
         "--set: tiling.window: {'x': 2} is no number with a unit, such as 256 px or 1024 px",
         "--set: tilling: unknown key; did you mean 'tiling'?",
     ]
+
+
+def test_overrides_from_python_are_values(folder: Path) -> None:
+    given = {
+        "compute.workers": 2,
+        "vectorize": None,
+        "scenes.stretch": (0, 10.5),
+        "output": folder / "maps",
+        "tiling": {"halo": "64 px"},
+    }
+    written = {
+        "compute.workers": "2",
+        "vectorize": "null",
+        "scenes.stretch": "[0, 10.5]",
+        "output": str(folder / "maps"),
+        "tiling": "{halo: 64 px}",
+    }
+    assert _load(folder, START, given).workflow == _load(folder, START, written).workflow
+    with pytest.raises(RecipeError, match=r"compute\.workers: .* set"):
+        _load(folder, START, {"compute.workers": {1, 2}})
 
 
 def test_overrides_are_split_at_the_first_equals_sign() -> None:

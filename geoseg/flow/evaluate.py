@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import GeosegError, LabelError, OutputError
 from geoseg.grid.geobox import GeoBox
@@ -163,7 +163,7 @@ def evaluate_run(
 
 def evaluate_workflow(
     path: Path,
-    overrides: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     *,
     asset: str | None = None,
     reference: LabelRef | None = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from geoseg.engine.plan import Plan, check_classes, make_plan
 from geoseg.engine.tiles import resolve_tiles
@@ -44,7 +45,7 @@ class Prepared:
     """Scenes that cannot, in the catalog's order."""
 
 
-def prepare(path: Path, overrides: Mapping[str, str] | None = None) -> Prepared:
+def prepare(path: Path, overrides: Mapping[str, Any] | None = None) -> Prepared:
     """Load a workflow, its model and its catalog; open the scenes' headers; plan each scene.
 
     Args:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from geoseg.engine.assemble import AssembleTask, SceneReceipt, assemble, finished_fingerprint
 from geoseg.engine.execute import Executor, ExecutorKind, Finished, auto_workers, open_executor
@@ -69,7 +70,7 @@ class RunSummary:
 
 def run(
     path: str | Path,
-    overrides: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     *,
     overwrite: bool = False,
     watch: Watch | None = None,
@@ -81,7 +82,7 @@ def run(
 
     Args:
         path: workflow file.
-        overrides: ``--set`` values by dotted key, such as ``{"compute.workers": "2"}``.
+        overrides: values by dotted key, such as ``{"compute.workers": 2}``; text is read as after ``--set``.
         overwrite: make scenes anew that another recipe made here.
         watch: called with each event of the run.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class LoadedWorkflow:
         return self.origins[""]
 
 
-def load_workflow(path: str | Path, overrides: Mapping[str, str] | None = None) -> LoadedWorkflow:
+def load_workflow(path: str | Path, overrides: Mapping[str, Any] | None = None) -> LoadedWorkflow:
     """Read a workflow file.
 
     Relative paths in the file are relative to the file, those of ``overrides`` to the working directory.
@@ -57,7 +58,7 @@ def load_workflow(path: str | Path, overrides: Mapping[str, str] | None = None) 
 
     Args:
         path: YAML file, UTF-8.
-        overrides: key (``tiling.halo``) → YAML scalar or flow text, as ``--set`` gives them.
+        overrides: key (``tiling.halo``) → YAML text, as ``--set`` gives it, or a value that is no text.
 
     Raises:
         RecipeError: every mistake of file and overrides, one line each:
@@ -79,7 +80,7 @@ def load_workflow(path: str | Path, overrides: Mapping[str, str] | None = None) 
     found = [(_origin(path, mistake), mistake.key, mistake.text) for mistake in document.mistakes]
     data = document.value
     for key, value in (overrides or {}).items():
-        found += _override(data, origins, key, value)
+        found += _override(data, origins, key, _as_text(key, value))
     data.setdefault("name", path.stem[:NAME_LENGTH])
     try:
         workflow = Workflow.model_validate(data)
@@ -141,6 +142,15 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise RecipeError(f"{path}:{line}: is no UTF-8 text; save the file as UTF-8") from error
+
+
+def _as_text(key: str, value: object) -> str:
+    if isinstance(value, str | Path):
+        return str(value)
+    try:
+        return json.dumps(value)  # JSON is YAML
+    except TypeError as error:
+        raise RecipeError(f"{key}: must be what a file can say, got {type(value).__name__}") from error
 
 
 def _override(
