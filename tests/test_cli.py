@@ -163,3 +163,23 @@ def test_a_closed_pipe_is_no_error() -> None:
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
     assert done.stdout == "{\n"
     assert done.stderr == ""
+
+
+def test_a_reference_is_described_as_what_it_is(geoseg: Command, workflow: Path, tmp_path: Path) -> None:
+    output = ("--set", f"output={tmp_path}")
+    assert geoseg("run", workflow, "--progress", "none", *output)[0] == 2
+    polygons, raster = workflow.with_name("buildings.gpkg"), workflow.with_name("landcover.tif")
+    code, out, _ = geoseg("evaluate", workflow, *output, "--reference", polygons, "--window", 0, 0, 99, 99)
+    assert code == 0
+    assert "9,801 px scored in 1 scene" in out
+    assert json.loads((tmp_path / "score.json").read_text())["labelled_pixels"] == 9801
+    for arguments, words in (
+        (("--reference", raster, "--attribute", "kind"), "are a raster"),
+        (("--reference", polygons, "--value", "1=1"), "are polygons"),
+        (("--reference", polygons, "--asset", "buildings"), "give one of them"),
+        (("--layer", "roofs"), "describe a --reference"),
+        (("--asset", "roofs"), "has no label asset 'roofs' in the catalog; it has buildings"),
+    ):
+        code, out, err = geoseg("evaluate", workflow, *output, *arguments)
+        assert (code, out) == (2, "")
+        assert words in err

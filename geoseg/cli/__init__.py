@@ -155,6 +155,8 @@ def evaluate(
     from geoseg.flow.evaluate import evaluate_workflow
     from geoseg.recipe.scene import LabelRef
 
+    if asset is not None and reference is not None:
+        raise click.UsageError("--asset and --reference both say what to score against; give one of them")
     label = None
     if reference is not None:
         label = LabelRef(

@@ -13,14 +13,14 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 from geoseg.io.cog import read_strips
 from geoseg.io.files import write_json
-from geoseg.io.labels import LabelReader, counts_scene_pixels
+from geoseg.io.labels import LabelReader, counts_scene_pixels, label_kind
 from geoseg.io.raster import describe, grid_of
 from geoseg.io.stac import load_catalog
 from geoseg.io.text import load_workflow
 from geoseg.models.bundle import load_bundle
 from geoseg.recipe.scene import LabelRef, SceneRef
 from geoseg.recipe.slug import scene_slug
-from geoseg.recipe.words import did_you_mean
+from geoseg.recipe.words import did_you_mean, listed
 from geoseg.score.bootstrap import Bootstrap
 from geoseg.score.cells import CellCounter, SceneTally
 from geoseg.score.report import ScoreReport, Unscored, score_report
@@ -181,6 +181,8 @@ def evaluate_workflow(
         LabelError: no scene could be scored.
         OutputError: the report cannot be written.
     """
+    if reference is not None:
+        _check_reference(reference)
     loaded = load_workflow(path, overrides or {})
     workflow = loaded.workflow
     scenes = load_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids).scenes
@@ -209,4 +211,14 @@ def _no_label(scenes: Iterable[SceneRef], ref: SceneRef, asset: str | None) -> s
     if asset is None:
         return f"scene {ref.id}: the catalog has no labels of it; give a reference file"
     known = sorted({key for scene in scenes for key, _ in scene.labels})
-    return f"scene {ref.id}: has no label asset {asset!r} in the catalog{did_you_mean(asset, known)}"
+    hint = did_you_mean(asset, known) or f"; it has {listed(known) or 'none'}"
+    return f"scene {ref.id}: has no label asset {asset!r} in the catalog{hint}"
+
+
+def _check_reference(label: LabelRef) -> None:
+    """Refuse a description of another kind of file, which would be ignored without a word."""
+    kind = label_kind(Path(label.href))
+    if kind == "raster" and (label.attribute or label.layer):
+        raise LabelError(f"labels {label.href}: are a raster, without layers and attributes; name its values")
+    if kind == "vector" and label.classes:
+        raise LabelError(f"labels {label.href}: are polygons, not a raster of values; name an attribute")
