@@ -241,3 +241,15 @@ def test_values_beyond_all_numbers_are_refused_and_not_called_nodata(tmp_path: P
         predict(array, floats)
     declared = predict(array.rio.write_nodata(-3.4e38), floats)
     assert (declared.classes == 255).sum() == 100
+
+
+def test_only_cropping_by_the_whole_radius_is_exact(micronet: Bundle) -> None:
+    for halo, blend, exact in (
+        ("exact", "auto", True),
+        ("auto", "auto", True),
+        ("96 px", "crop", True),
+        ("exact", "hann", False),
+        ("64 px", "crop", False),
+    ):
+        tiling = Tiling.model_validate({"halo": halo, "blend": blend})
+        assert resolve_tiles((999, 999), micronet, tiling, 10**10, "cpu").exact == exact, (halo, blend)

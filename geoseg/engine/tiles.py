@@ -85,6 +85,7 @@ def resolve_tiles(
     halo, exact = _halo(tiling, bundle)
     halo = -(-halo // spec.alignment) * spec.alignment
     blend: Blend = ("crop" if exact else "hann") if tiling.blend == "auto" else tiling.blend
+    exact = exact and blend == "crop"  # the others average what lies within the halo, too
     # Six halos leave room for blending however the scene's length divides; see grid.tiling.
     least = max((6 if blend != "crop" else 3) * halo, 2 * spec.alignment)
     per_pixel = bytes_per_pixel(spec.architecture, spec.arguments)
