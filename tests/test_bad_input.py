@@ -287,6 +287,24 @@ def test_a_read_only_output_is_refused(tmp_path: Path, mount: Path, good: Path) 
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("which", ["image", "labels"])
+def test_a_map_never_goes_where_its_scene_lies(tmp_path: Path, good: Path, which: str) -> None:
+    inside = tmp_path / "out" / "town"
+    inside.mkdir(parents=True)
+    labels = Path(shutil.copy(good.with_name("buildings.gpkg"), inside if which == "labels" else tmp_path))
+    image = Path(shutil.copy(good, inside if which == "image" else tmp_path))
+    workflow = make_workflow(tmp_path, {"town": str(image)})
+    catalog = json.loads((tmp_path / "catalog.json").read_text())
+    catalog["features"][0]["assets"]["buildings"] = {"href": str(labels), "roles": ["labels"]}
+    (tmp_path / "catalog.json").write_text(json.dumps(catalog), encoding="utf-8")
+    before = {path: path.read_bytes() for path in (image, labels)}
+    done = geoseg("run", workflow, "--set", "vectorize.layer=buildings")
+    assert done.returncode == 2
+    assert "choose another output" in done.stdout
+    assert {path: path.read_bytes() for path in (image, labels)} == before
+    assert len(list(inside.iterdir())) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -191,7 +191,7 @@ def open_executor(
         stack.enter_context(dask.config.set(_DASK_SETTINGS))
         if scheduler is not None:
             try:
-                client = stack.enter_context(Client(scheduler, timeout="20 s"))
+                client = stack.enter_context(Client(scheduler, timeout="10 s"))
             except (OSError, ValueError) as error:
                 raise RunError(
                     f"no dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler` "

@@ -9,7 +9,7 @@ from typing import Any
 
 from geoseg.engine.plan import Plan, check_classes, make_plan
 from geoseg.engine.tiles import resolve_tiles
-from geoseg.errors import CatalogError, GeosegError
+from geoseg.errors import CatalogError, GeosegError, SceneError
 from geoseg.io.raster import describe
 from geoseg.io.stac import load_catalog
 from geoseg.io.text import LoadedWorkflow, load_workflow
@@ -78,7 +78,9 @@ def prepare(path: Path, overrides: Mapping[str, Any] | None = None) -> Prepared:
             ref = replace(ref, nodata=workflow.scenes.nodata)  # noqa: PLW2901 - the same scene, as the workflow reads it
         try:
             scene = describe(ref, bands)
-            plans.append(make_plan(scene, bundle, workflow, runtime, loaded.output))
+            plan = make_plan(scene, bundle, workflow, runtime, loaded.output)
+            _check_apart(plan)
+            plans.append(plan)
         except GeosegError as error:
             refused.append(Refusal(ref.id, str(error)))
     if not plans and not refused:
@@ -86,3 +88,15 @@ def prepare(path: Path, overrides: Mapping[str, Any] | None = None) -> Prepared:
             f"{loaded.catalog}: no scenes; make a catalog with `geoseg catalog FOLDER -o FILE`"
         )
     return Prepared(loaded, bundle, runtime, tuple(plans), tuple(refused))
+
+
+def _check_apart(plan: Plan) -> None:
+    """Refuse to write a map into the folder of its scene: ``buildings.gpkg`` may be the reference there."""
+    ref = plan.scene.ref
+    labels = [href for _, label in ref.labels for href in (label.href, label.area_href) if href]
+    for href in (*plan.scene.files, *labels):
+        if Path(href).resolve().parent == plan.folder.resolve():
+            raise SceneError(
+                f"scene {ref.id}: its map would go to {plan.folder}, where its own {Path(href).name} lies; "
+                "choose another output"
+            )
