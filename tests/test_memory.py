@@ -1,0 +1,210 @@
+"""Memory and disk against the plan's bounds, measured on real processes, and flat in a scene's height."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.windows import Window as RasterWindow
+
+from geoseg.engine.assemble import AssembleTask, assemble
+from geoseg.engine.plan import BandTask, Plan, make_plan
+from geoseg.engine.predict import run_band
+from geoseg.engine.tiles import resolve_tiles
+from geoseg.errors import GridError
+from geoseg.io.parts import PartReceipt
+from geoseg.io.raster import describe
+from geoseg.models.runtime import Runtime
+from geoseg.recipe.scene import BandRef, SceneRef
+from geoseg.recipe.workflow import Tiling, Workflow
+from geoseg.testing.bundles import random_bundle
+
+RGB = ("red", "green", "blue")
+
+# A worker is a process of its own. Its peak is VmHWM, not ru_maxrss: that one is inherited from the parent.
+WORKER = """
+import pickle, sys
+import geoseg.flow.run
+from geoseg.engine.assemble import AssembleTask, assemble
+from geoseg.engine.plan import BandTask
+from geoseg.engine.predict import run_band
+
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+plan, parts = pickle.load(open(sys.argv[1], "rb"))
+if parts is None:
+    parts = tuple(run_band(BandTask(plan, band)) for band in plan.tiles.bands)
+else:
+    assemble(AssembleTask(plan, parts))
+pickle.dump((parts, peak()), open(sys.argv[1] + ".done", "wb"))
+"""
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process from /proc")
+
+
+def write_scene(path: Path, height: int, width: int) -> None:
+    """Blocks of colour with noise on them: one row of tiles, repeated down the scene."""
+    random = np.random.default_rng(0)
+    tile = np.kron(random.integers(0, 180, (3, 32, 32), np.uint8), np.ones((1, 16, 16), np.uint8))
+    tile += random.integers(0, 70, tile.shape, np.uint8)
+    row = np.tile(tile, -(-width // 512))[:, :, :width]
+    profile: dict[str, Any] = {
+        "driver": "GTiff", "height": height, "width": width, "count": 3, "dtype": "uint8", "tiled": True,
+        "blockxsize": 256, "blockysize": 256, "interleave": "pixel", "crs": "EPSG:26914",
+        "transform": Affine(0.3, 0, 621_000, 0, -0.3, 3_349_000),
+    }  # fmt: skip
+    with rasterio.open(path, "w", **profile) as target:
+        for top in range(0, height, 512):
+            rows = min(512, height - top)
+            target.write(row[:, :rows], window=RasterWindow(0, top, width, rows))
+
+
+def plan_of(
+    folder: Path,
+    height: int,
+    width: int,
+    architecture: str,
+    *,
+    classes: int = 2,
+    resolution: float = 0.3,
+    **workflow: Any,
+) -> Plan:
+    """The plan of a generated scene of 0.3 m pixels, for a network with random weights."""
+    folder.mkdir()
+    write_scene(folder / "scene.tif", height, width)
+    bundle = random_bundle(folder / "bundle", architecture, classes=classes, resolution=resolution)
+    bands = tuple(BandRef(str(folder / "scene.tif"), index, name) for index, name in enumerate(RGB, 1))
+    recipe = Workflow.model_validate({"catalog": "none", "model": "given", **workflow})
+    scene = describe(SceneRef("scene", bands), RGB)
+    return make_plan(scene, bundle, recipe, Runtime.resolve("cpu"), folder / "out")
+
+
+def in_worker(plan: Plan, parts: tuple[PartReceipt, ...] | None) -> tuple[tuple[PartReceipt, ...], int]:
+    """Make all bands (or, with parts, assemble them) in a new process: receipts, and its peak in bytes."""
+    task = plan.bundle.folder.parent / "task"
+    task.write_bytes(pickle.dumps((plan, parts)))
+    subprocess.run([sys.executable, "-c", WORKER, str(task)], check=True, timeout=200)
+    answer = task.with_name("task.done").read_bytes()
+    done: tuple[tuple[PartReceipt, ...], int] = pickle.loads(answer)  # noqa: S301 - our own worker's
+    return done
+
+
+def assert_bounded(what: str, peak: int, bound: int) -> None:
+    told = f"{what}: {peak / 1e6:.0f} MB, bound {bound / 1e6:.0f} MB"
+    assert peak <= bound, told
+    assert bound <= 2 * peak, f"{told}: too loose to plan with"
+
+
+@linux
+def test_a_blended_wide_scene_stays_under_the_bound_and_is_flat_in_its_height(tmp_path: Path) -> None:
+    low = plan_of(tmp_path / "low", 1600, 6000, "mininet-2")
+    high = plan_of(tmp_path / "high", 3200, 6000, "mininet-2")
+    assert low.tiles.blend == "hann"
+    assert low.tiles.grid.rows.window == high.tiles.grid.rows.window
+    assert 1 < len(low.tiles.bands) < len(high.tiles.bands)
+    _, peak_low = in_worker(low, None)
+    parts, peak_high = in_worker(high, None)
+    assert_bounded("a low scene", peak_low, low.worker_bytes)
+    assert_bounded("a high scene", peak_high, high.worker_bytes)
+    assert abs(peak_high - peak_low) < 0.05 * peak_low, (peak_low, peak_high)
+    _, peak_assembling = in_worker(high, parts)
+    assert_bounded("its assembly", peak_assembling, high.worker_bytes)
+
+
+@linux
+def test_micronet_at_its_exact_halo_stays_under_the_bound(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path / "scene", 400, 600, "micronet", tiling={"halo": "exact", "window": "448 px"})
+    assert plan.tiles.exact
+    assert plan.tiles.blend == "crop"
+    assert len(plan.tiles.grid) > 2
+    _, peak = in_worker(plan, None)
+    assert_bounded("Micro-Net", peak, plan.worker_bytes)
+
+
+@linux
+def test_assembling_many_classes_on_the_scenes_own_grid_stays_under_the_bound(tmp_path: Path) -> None:
+    workflow = {"write": {"grid": "scene"}, "vectorize": None}
+    plan = plan_of(tmp_path / "scene", 1000, 4200, "mininet-1", classes=5, resolution=0.4, **workflow)
+    assert plan.grid.shape != plan.scene.geobox.shape
+    parts = tuple(run_band(BandTask(plan, band)) for band in plan.tiles.bands)
+    _, peak = in_worker(plan, parts)
+    assert_bounded("assembly", peak, plan.worker_bytes)
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[list[int]]:
+    """Bytes of all files in a folder, looked up again and again."""
+    seen = [0]
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(0.002):
+            total = 0
+            for path in folder.rglob("*"):
+                try:
+                    total += path.stat().st_size
+                except FileNotFoundError:
+                    continue  # renamed meanwhile
+            seen.append(total)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("classes", "workflow"),
+    [
+        (2, {"tiling": {"window": "256 px", "halo": "32 px", "block": "64 px"}}),
+        (5, {"tiling": {"window": "256 px", "halo": "32 px"}, "write": {"probability": "top"}}),
+    ],
+)
+def test_disk_stays_under_the_bound(classes: int, workflow: dict[str, Any], tmp_path: Path) -> None:
+    plan = plan_of(tmp_path / "scene", 700, 900, "mininet-1", classes=classes, **workflow)
+    plan.folder.mkdir(parents=True)
+    with watched(plan.folder) as seen:
+        parts = tuple(run_band(BandTask(plan, band)) for band in plan.tiles.bands)
+        assert len(parts) > 1
+        held = sum(path.stat().st_size for path in plan.folder.rglob("*"))
+        assemble(AssembleTask(plan, parts))
+    assert held < max(seen) <= plan.disk_bytes
+    assert not plan.parts_folder.exists()
+
+
+def test_windows_shrink_to_the_memory_and_batches_count(tmp_path: Path) -> None:
+    bundle = random_bundle(tmp_path, "micronet")
+    shape = (3000, 5000)
+    sides, needs = [], []
+    for memory in (1_200_000_000, 2_000_000_000, 4_000_000_000, 16_000_000_000):
+        tiles = resolve_tiles(shape, bundle, Tiling(), memory, "cpu")
+        assert tiles.task_bytes < memory
+        sides.append(tiles.grid.rows.window)
+        needs.append(tiles.task_bytes)
+    assert sides == sorted(sides)
+    assert needs == sorted(needs)
+    assert sides[0] < sides[-1] <= 1024
+    batches = [
+        resolve_tiles(shape, bundle, Tiling(), gigabytes * 10**9, "cuda").batch for gigabytes in (4, 16, 96)
+    ]
+    assert batches == sorted(batches)
+    assert batches[0] < batches[-1] == 16
+    with pytest.raises(GridError, match=r"compute\.memory: .* at a time, .* smaller tiling\.batch"):
+        resolve_tiles(shape, bundle, Tiling(batch=999), 4 * 10**9, "cpu")
+    with pytest.raises(GridError, match=r"compute\.memory: .* smaller tiling\.window"):
+        resolve_tiles(shape, bundle, Tiling.model_validate({"window": "2000 px"}), 4 * 10**9, "cpu")
