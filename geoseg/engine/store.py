@@ -79,6 +79,9 @@ class StoreLayout:
 
     def _quantise(self, logits: Float32, stored: UInt8) -> None:
         empty = np.isnan(logits[0])
+        if empty.all():
+            stored[...] = NODATA
+            return
         raised = logits - logits.max(axis=0)
         raised[:, empty] = 0  # any finite value will do: the last line marks them
         np.exp(raised, out=raised)
