@@ -1,6 +1,6 @@
 """Draw a finished map: the scene, its classes and its polygons side by side.
 
-python examples/draw_map.py SCENE.tif RUN/SCENE_ID -o map.png [--window ROW COL HEIGHT WIDTH]
+python examples/draw_map.py SCENE.tif RUN/SCENE_ID -o map.jpg [--window ROW COL HEIGHT WIDTH]
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
     for axis, title in zip(axes, ("scene", "classes", f"{len(polygons)} polygons"), strict=True):
         axis.imshow(image, extent=extent)
         axis.set(title=title, xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
-    axes[1].imshow(palette[classes], extent=extent, alpha=0.85, interpolation="nearest")
+    axes[1].imshow(palette[classes], extent=extent, interpolation="nearest")
     axes[2].imshow(np.full((1, 1, 3), 255, np.uint8), extent=extent, alpha=0.35)
     inverse: Affine = ~transform
     to_pixels = [inverse.a, inverse.b, inverse.d, inverse.e, inverse.c, inverse.f]

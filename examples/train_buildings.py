@@ -91,7 +91,7 @@ CARD = Card(
         "it on other roofs, on high-rise and off-nadir images, and under dense trees."
     ),
     classes=(
-        ClassSpec(id=0, name="background", title="Other ground", color="#000000", background=True),
+        ClassSpec(id=0, name="background", title="Other ground", color="#e8e6e1", background=True),
         ClassSpec(id=1, name="building", title="Building", color="#d7301f"),
     ),
     data=(
