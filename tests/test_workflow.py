@@ -268,7 +268,7 @@ workflows = st.fixed_dictionaries(
             precision=_choice("auto", "fp32", "bf16"),
             threads=st.integers(1, 64),
             memory=_choice("2 GB", "512 MB", "4 GiB"),
-        ),
+        ).filter(lambda it: it.get("executor") != "serial" or it.get("workers", 1) in (1, "auto")),
         "vectorize": st.none()
         | _some(
             mode=st.just("exact"),
