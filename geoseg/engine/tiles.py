@@ -18,7 +18,7 @@ from geoseg.recipe.workflow import Tiling
 __all__ = ["Tiles", "resolve_tiles"]
 
 _LARGEST_WINDOW = 1024
-"""Larger windows save little context and cost memory (see CONTRIBUTING.md)."""
+"""Larger windows save little context and cost memory (see CONTRIBUTING.md, decisions)."""
 _EXACT_RADIUS = 100
 """Largest receptive-field radius, in pixels, for which an exact halo is the default."""
 _BAND_PIXELS = 4_000_000
