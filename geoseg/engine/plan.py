@@ -108,11 +108,12 @@ class Plan:
     def disk_bytes(self) -> int:
         """Bound on the disk that the scene takes while it is made, in bytes: parts, temporary files, outputs.
 
-        Polygons count as much as a byte of each pixel, which is more than they take where objects have some
-        hundred pixels each.
+        Polygons count a byte for each pixel and band of the store, about what ragged maps of real imagery
+        take; where most pixels differ from their neighbours, they may take more than the bound.
         """
         stored = len(self.layout.bands)
-        return self.grid.window.pixels + disk_bytes(
+        polygons = self.grid.window.pixels * stored if self.vectorize is not None else 0
+        return polygons + disk_bytes(
             self.tiles.grid,
             0 if self.tiles.blend == "crop" else len(self.tiles.bands) - 1,
             self._rasters[0].window.pixels,
