@@ -11,17 +11,29 @@ from geoseg.grid.tiling import TileGrid
 from geoseg.io.cog import strip_rows
 from geoseg.io.raster import CACHE_BYTES
 
-__all__ = ["POLYGON_STRIP", "PROCESS_BYTES", "assembly_bytes", "band_bytes", "cache_bytes", "disk_bytes"]
+__all__ = [
+    "LIBRARY_BYTES",
+    "POLYGON_STRIP",
+    "PROCESS_BYTES",
+    "assembly_bytes",
+    "band_bytes",
+    "cache_bytes",
+    "disk_bytes",
+]
 
-PROCESS_BYTES = 750_000_000
+LIBRARY_BYTES = 300_000_000
+"""Pages of torch's and GDAL's files that a worker maps, as far as it touches them. Workers share them and the
+kernel may drop them; where a file lies in its cache in large pages, it counts up to 200 MB more."""
+
+PROCESS_BYTES = 450_000_000 + LIBRARY_BYTES
 """A worker before any window: Python, torch, two GDALs, dask."""
 
-POLYGON_STRIP = 1 << 20
+POLYGON_STRIP = 1 << 19
 """Pixels that are traced at a time."""
 
 _POLYGON_BYTES = 400_000_000
 """A strip in which every pixel differs from its neighbours, traced and written (of real imagery: a tenth), or
-an object of two million corners."""
+an object of a million corners (the largest of a city, mapped raggedly, has forty thousand)."""
 
 _HEAP = 1.3
 """What glibc's heap takes for what is asked of it, once windows have come and gone: measured."""
