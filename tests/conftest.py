@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,25 @@ def shared_data() -> Path:
             pytest.fail(f"the real imagery is required here but {folder} is absent")
         pytest.skip(f"the real imagery is not at {folder}")
     return folder
+
+
+@pytest.fixture
+def tmpfs(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts small disks by tmpfs's options; skips where that is not permitted, but fails for CI's root."""
+    places: list[Path] = []
+
+    def mount(options: str) -> Path:
+        place = tmp_path / f"disk{len(places)}"
+        place.mkdir()
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], check=False, capture_output=True
+        )
+        if done.returncode:
+            told = f"mounting a small disk is not permitted here: {done.stderr.decode().strip()}"
+            (pytest.fail if os.environ.get("CI") and os.geteuid() == 0 else pytest.skip)(told)
+        places.append(place)
+        return place
+
+    yield mount
+    for place in places:
+        subprocess.run(["umount", str(place)], check=True)

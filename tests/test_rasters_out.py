@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -396,29 +396,8 @@ with staged(Path({str(tmp_path / "map.tif")!r})) as temporary:
 # --- disks that are full or closed ----------------------------------------------------------------------
 
 
-@pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[Any]:
-    """Mounts tmpfs of a size; skipped where mounting is not permitted."""
-    places: list[Path] = []
-
-    def mount(options: str) -> Path:
-        place = tmp_path / f"disk{len(places)}"
-        place.mkdir()
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], check=False, capture_output=True
-        )
-        if done.returncode:
-            pytest.skip(f"mounting a small disk is not permitted here: {done.stderr.decode().strip()}")
-        places.append(place)
-        return place
-
-    yield mount
-    for place in places:
-        subprocess.run(["umount", str(place)], check=True)
-
-
-def test_a_full_disk_leaves_nothing_readable_but_wrong(mounted: Any) -> None:
-    place = mounted("size=2m")
+def test_a_full_disk_leaves_nothing_readable_but_wrong(tmpfs: Callable[[str], Path]) -> None:
+    place = tmpfs("size=2m")
     geobox = GeoBox(700, 900, UTM, "EPSG:26914")
     pixels = picture(1, 700, 900)
     whole = None
@@ -442,15 +421,15 @@ def test_a_full_disk_leaves_nothing_readable_but_wrong(mounted: Any) -> None:
     assert all(re.search(r"map\.tif cannot be written: disk full: .* run again$", one) for one in refusals)
 
 
-def test_small_files_on_a_full_disk(mounted: Any) -> None:
-    place = mounted("size=64k")
+def test_small_files_on_a_full_disk(tmpfs: Callable[[str], Path]) -> None:
+    place = tmpfs("size=64k")
     with pytest.raises(OutputError, match="disk full"):
         write_text(place / "x.txt", "x" * 200_000)
     assert visible(place) == []
 
 
-def test_a_read_only_disk_is_refused(mounted: Any) -> None:
-    place = mounted("size=2m,ro")
+def test_a_read_only_disk_is_refused(tmpfs: Callable[[str], Path]) -> None:
+    place = tmpfs("size=2m,ro")
     for path in (place / "a.tif", place / "folder" / "a.tif"):
         with pytest.raises(OutputError, match=r"a\.tif cannot be written: the file system is read-only"):
             write_cog(path, GeoBox(9, 9, UTM, "EPSG:26914"), ["p"], cut(picture(1, 9, 9), 9))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -223,29 +222,8 @@ def test_ctrl_c_between_batches_keeps_the_older_layer(tmp_path: Path) -> None:
     assert sha256_of(path) == before
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mounts tmpfs of a size; skipped where mounting is not permitted."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = []
-
-    def mount(options: str) -> Path:
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], check=False, capture_output=True
-        )
-        if done.returncode:
-            pytest.skip(f"mounting a small disk is not permitted here: {done.stderr.decode().strip()}")
-        mounted.append(place)
-        return place
-
-    yield mount
-    for one in mounted:
-        subprocess.run(["umount", str(one)], check=True)
-
-
-def test_a_full_disk_leaves_no_layer_that_lacks_features(disk: Callable[[str], Path]) -> None:
-    place = disk("size=2m")
+def test_a_full_disk_leaves_no_layer_that_lacks_features(tmpfs: Callable[[str], Path]) -> None:
+    place = tmpfs("size=2m")
     refusals, whole = [], 0
     for free in (0, 8, 60, 100, 140, 200, 300, 400, 500, 600, 700, 2048):
         ballast = place / "ballast"
@@ -266,8 +244,8 @@ def test_a_full_disk_leaves_no_layer_that_lacks_features(disk: Callable[[str], P
     assert all(re.search(r"x\.gpkg cannot be written: disk full: .* run again$", one) for one in refusals)
 
 
-def test_a_read_only_disk_is_refused(disk: Callable[[str], Path]) -> None:
-    place = disk("size=2m,ro")
+def test_a_read_only_disk_is_refused(tmpfs: Callable[[str], Path]) -> None:
+    place = tmpfs("size=2m,ro")
     with pytest.raises(OutputError, match=r"x\.gpkg cannot be written: the file system is read-only"):
         write_features(place / "x.gpkg", "x", [], geobox=BOX, schema=SCHEMA)
     with pytest.raises(OutputError, match=r"x\.qml cannot be written: the file system is read-only"):
