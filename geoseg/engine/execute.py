@@ -106,9 +106,10 @@ class _Dask:
     def submit(self, key: Any, function: Callable[[Any], Any], argument: Any) -> None:
         # Tuple keys with one prefix form one task group, which is what makes the scheduler queue.
         self._count += 1
-        future = self._client.submit(
-            function, argument, key=(f"geoseg-{self._name}", self._count), pure=False, retries=0
-        )
+        with _interrupts_held():
+            future = self._client.submit(
+                function, argument, key=(f"geoseg-{self._name}", self._count), pure=False, retries=0
+            )
         self._keys[future.key] = key
         self._completed.add(future)
 
@@ -135,6 +136,22 @@ def auto_workers(tasks: int, worker_bytes: int) -> int:
         worker_bytes: memory of one worker.
     """
     return max(1, min(int(CPU_COUNT), tasks, int(MEMORY_LIMIT) // worker_bytes))
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C wait until the block ends: a future that dask has half made complains when it goes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        raise KeyboardInterrupt
 
 
 @contextmanager
