@@ -6,16 +6,19 @@ The text says squeeze ratio 0.125; Table 3 and every total need 0.25, which is t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
+from geoseg.models.architecture import Architecture, Bands, Classes, Dilations, EvenWidth
 from geoseg.models.network import Network, Span, init_he
 
-__all__ = ["Fire", "MicroNet"]
+__all__ = ["MICRONET", "Fire", "MicroNet"]
 
 
 class Fire(nn.Module):
@@ -117,3 +120,21 @@ class MicroNet(Network):
         while spans:
             needed = needed.halved().join(spans.pop()).widen(self._reach_down)
         return needed
+
+
+def _micronet(
+    *,
+    bands: Bands,
+    classes: Classes,
+    widths: Annotated[tuple[EvenWidth, ...], Field(min_length=1, max_length=6)] = (64, 128, 256),
+    encoder: Dilations = (1, 1, 2, 3),
+    decoder: Dilations = (3, 2, 1),
+    squeeze: Annotated[float, Field(gt=0, le=1)] = 0.25,
+) -> Network:
+    return MicroNet(bands, classes, widths=widths, encoder=encoder, decoder=decoder, squeeze=squeeze)
+
+
+MICRONET: Mapping[str, Architecture] = {
+    "micronet": Architecture(_micronet, "Chen, Chen, Jing, Micro-Net: Tables 1-3"),
+}
+"""The Micro-Net family."""

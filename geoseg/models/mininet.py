@@ -7,16 +7,18 @@ published parameter and operation counts (Tables 1, 2 and 4).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
+from geoseg.models.architecture import Architecture, Bands, Classes, Width
 from geoseg.models.network import Network, Span, init_he
 
-__all__ = ["Activation", "MiniNet"]
+__all__ = ["MININET", "Activation", "MiniNet"]
 
 Activation = Literal["prelu", "relu"]
 
@@ -255,3 +257,47 @@ class MiniNet(Network):
             if k:
                 needed = needed.join(spans.pop())
         return needed
+
+
+_Blocks = Annotated[int, Field(ge=0, le=64)]
+_FourWidths = tuple[Width, Width, Width, Width]
+_FourBlocks = tuple[_Blocks, _Blocks, _Blocks, _Blocks]
+
+
+def _mininet(four_widths: _FourWidths, four_blocks: _FourBlocks) -> Callable[..., Network]:
+    def factory(
+        *,
+        bands: Bands,
+        classes: Classes,
+        widths: _FourWidths = four_widths,
+        blocks: _FourBlocks = four_blocks,
+        activation: Activation = "prelu",
+        pool: bool = True,
+        short: bool = True,
+        long: bool = True,
+        auxiliary: bool = False,
+    ) -> Network:
+        return MiniNet(
+            bands,
+            classes,
+            widths=widths,
+            blocks=blocks,
+            activation=activation,
+            pool=pool,
+            short=short,
+            long=long,
+            auxiliary=auxiliary,
+        )
+
+    return factory
+
+
+MININET: Mapping[str, Architecture] = {
+    "mininet-1": Architecture(
+        _mininet((16, 32, 64, 64), (2, 2, 3, 4)), "Liu et al. 2022, MiniNet #1: Table 1"
+    ),
+    "mininet-2": Architecture(
+        _mininet((16, 32, 64, 96), (2, 2, 3, 10)), "Liu et al. 2022, MiniNet #2: Table 1"
+    ),
+}
+"""The MiniNet family."""

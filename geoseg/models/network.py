@@ -41,9 +41,11 @@ class Span(NamedTuple):
         """Through a transposed convolution of kernel 2 and stride 2."""
         return Span(self.lo // 2, self.hi // 2)
 
-    def bilinear(self) -> Span:
-        """Through bilinear upsampling by 2 between pixel areas (``align_corners=False``)."""
-        return Span((self.lo - 1) // 2, (self.hi + 1) // 2)
+    def bilinear(self, factor: int = 2) -> Span:
+        """Through bilinear upsampling by an even factor between pixel areas (``align_corners=False``)."""
+        return Span(
+            (2 * self.lo + 1 - factor) // (2 * factor), (2 * self.hi + 1 - factor) // (2 * factor) + 1
+        )
 
     def join(self, other: Span) -> Span:
         """The smallest range that holds both."""
