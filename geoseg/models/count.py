@@ -1,4 +1,4 @@
-"""Parameters and operations of a network, counted without memory for either."""
+"""Parameters, operations and activations of a network, counted without memory for any of them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from geoseg.models.architecture import Rule
 from geoseg.models.registry import build
 
-__all__ = ["Count", "count"]
+__all__ = ["Count", "count", "tally"]
+
+_ACTIVATIONS = (
+    nn.PReLU,
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Mish,
+    nn.Hardswish,
+    nn.Hardsigmoid,
+    nn.Sigmoid,
+)
+_CONTAINERS = (nn.Sequential, nn.ModuleList)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +36,43 @@ class Count:
     parameters: int
     """Trainable weights: batch normalisation's weight and bias among them, running statistics not."""
     multiply_adds: int
-    """Of all convolutions, plain and transposed; biases not counted."""
+    """Of all convolutions, plain and transposed, and linear layers; biases not counted."""
+    biased: int
+    """Output elements of convolutions that have a bias."""
     normalised: int
     """Output elements of batch normalisations."""
     activated: int
     """Output elements of activation modules."""
+    pooled: int
+    """Input elements of adaptive average pools."""
+    outputs: int
+    """Output elements of all modules below the root that return one tensor, composite modules among them,
+    ``nn.Sequential`` and ``nn.ModuleList`` not."""
+
+    def operations(self, rule: Rule) -> int:
+        """FLOPs as a paper counts them; neither paper states its rule, each gives all figures of its tables.
+
+        * ``mininet`` (Liu et al. 2022, Tables 1, 2, 4): multiply-adds, plus one per normalised and per
+          activated element; biases, pooling, upsampling and additions are free.
+        * ``thop`` (Xiao et al., Dual ASPP, Tables 1, 2, 4: what the thop profiler of 2020 did): multiply-adds,
+          plus one per output element of a convolution with a bias, two per normalised element, one per input
+          element of an adaptive average pool; activations, interpolation and additions are free.
+        """
+        if rule == "mininet":
+            return self.multiply_adds + self.normalised + self.activated
+        return self.multiply_adds + self.biased + 2 * self.normalised + self.pooled
 
     @property
-    def operations(self) -> int:
-        """FLOPs as the MiniNet paper counts them.
+    def pass_megabytes(self) -> float:
+        """torchsummary's "Forward/backward pass size", in MB of 2²⁰ bytes (Cai and Zhang, Tables 3 and 4).
 
-        Multiply-adds, plus one per normalised and per activated element; pooling, upsampling and additions
-        are free. The paper does not state its rule; this one gives every figure of its Tables 1, 2 and 4.
+        Eight bytes (a float32 and its gradient) per element of :attr:`outputs`. Only networks whose every
+        step is a module of its own are counted whole.
         """
-        return self.multiply_adds + self.normalised + self.activated
+        return 8 * self.outputs / 2**20
 
 
-def count(architecture: str, height: int, width: int, **arguments: Any) -> Count:
+def count(architecture: str, height: int, width: int, /, **arguments: Any) -> Count:
     """Count one forward pass over one image, in evaluation mode.
 
     Args:
@@ -48,23 +84,43 @@ def count(architecture: str, height: int, width: int, **arguments: Any) -> Count
     Raises:
         BundleError: as :func:`~geoseg.models.registry.build`.
     """
-    multiply_adds = normalised = activated = 0
+    with torch.device("meta"):
+        network = build(architecture, **arguments)
+    return tally(network, network.bands, height, width)
 
-    def seen(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal multiply_adds, normalised, activated
-        if isinstance(module, nn.ConvTranspose2d):
-            multiply_adds += inputs[0].numel() * module.weight[0].numel()
-        elif isinstance(module, nn.Conv2d):
-            multiply_adds += output.numel() * module.weight[0].numel()
-        elif isinstance(module, nn.BatchNorm2d):
+
+def tally(module: nn.Module, bands: int, height: int, width: int) -> Count:
+    """Count one forward pass of any module on the meta device over float (1, bands, height, width).
+
+    The module is put into evaluation mode.
+    """
+    multiply_adds = biased = normalised = activated = pooled = outputs = 0
+
+    def seen(part: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
+        nonlocal multiply_adds, biased, normalised, activated, pooled, outputs
+        if not isinstance(output, Tensor):
+            return
+        if part is not module and not isinstance(part, _CONTAINERS):
+            outputs += output.numel()
+        if isinstance(part, nn.ConvTranspose2d):
+            multiply_adds += inputs[0].numel() * part.weight[0].numel()
+        elif isinstance(part, nn.Conv2d):
+            multiply_adds += output.numel() * part.weight[0].numel()
+        elif isinstance(part, nn.Linear):
+            multiply_adds += output.numel() * part.in_features
+        elif isinstance(part, nn.BatchNorm2d):
             normalised += output.numel()
-        elif isinstance(module, nn.PReLU | nn.ReLU):
+        elif isinstance(part, _ACTIVATIONS):
             activated += output.numel()
+        elif isinstance(part, nn.AdaptiveAvgPool2d):
+            pooled += inputs[0].numel()
+        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d) and part.bias is not None:
+            biased += output.numel()
 
-    with torch.device("meta"), torch.inference_mode():
-        network = build(architecture, **arguments).eval()
-        for module in network.modules():
-            module.register_forward_hook(seen)
-        network(torch.empty(1, network.bands, height, width))
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Count(parameters, multiply_adds, normalised, activated)
+    hooks = [part.register_forward_hook(seen) for part in module.modules()]
+    with torch.inference_mode():
+        module.eval()(torch.empty(1, bands, height, width, device="meta"))
+    for hook in hooks:
+        hook.remove()
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return Count(parameters, multiply_adds, biased, normalised, activated, pooled, outputs)
