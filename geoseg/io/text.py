@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from geoseg.errors import RecipeError
-from geoseg.io.strict_yaml import MAX_BYTES, Document, Mistake, YamlError, dump_yaml, parse_yaml
-from geoseg.recipe.mistakes import KeyPath, key_text, mistakes
+from geoseg.io.recipe_file import FileKind, absolute, is_path, parse_overrides, read_file, where
+from geoseg.io.strict_yaml import dump_yaml
 from geoseg.recipe.slug import scene_slug
-from geoseg.recipe.words import did_you_mean
-from geoseg.recipe.workflow import NAME_LENGTH, Workflow
+from geoseg.recipe.workflow import Workflow
 
 __all__ = ["LoadedWorkflow", "dump_workflow", "load_workflow", "parse_overrides"]
 
-_OVERRIDE = "--set"
-_PATH_KEYS = ("catalog", "model", "output")
+_KIND = FileKind(
+    Workflow,
+    word="workflow",
+    needs="catalog and model",
+    example="model: buildings-mininet2",
+    paths=frozenset({"catalog", "model", "output"}),
+    names=frozenset({"model"}),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,7 @@ class LoadedWorkflow:
 
     def where(self, key: str) -> str:
         """Where a key, or else the section around it, was given; else the file."""
-        while key:
-            if key in self.origins:
-                return self.origins[key]
-            key = key.rpartition(".")[0]
-        return self.origins[""]
+        return where(self.origins, key)
 
 
 def load_workflow(path: str | Path, overrides: Mapping[str, Any] | None = None) -> LoadedWorkflow:
@@ -64,41 +60,17 @@ def load_workflow(path: str | Path, overrides: Mapping[str, Any] | None = None) 
         RecipeError: every mistake of file and overrides, one line each:
             ``austin.yaml:12: tiling.halo: 'exakt' is neither auto nor exact …; did you mean 'exact'?``
     """
-    path = Path(path)
-    text = _read(path)
-    try:
-        document = parse_yaml(text)
-    except YamlError as error:
-        raise RecipeError(_report(str(path), error.mistakes)) from error
-    if document.value is None:
-        raise RecipeError(f"{path}: is empty; a workflow needs at least catalog and model")
-    if not isinstance(document.value, dict):
-        raise RecipeError(f"{path}:1: a workflow is a list of keys, such as `model: buildings-mininet2`")
-
-    origins: dict[KeyPath, str] = {(): str(path)}
-    origins.update({key: f"{path}:{line}" for key, line in document.lines.items()})
-    found = [(_origin(path, mistake), mistake.key, mistake.text) for mistake in document.mistakes]
-    data = document.value
-    for key, value in (overrides or {}).items():
-        found += _override(data, origins, key, _as_text(key, value))
-    data.setdefault("name", path.stem[:NAME_LENGTH])
-    try:
-        workflow = Workflow.model_validate(data)
-    except ValidationError as error:
-        found += [(_nearest(origins, at), key_text(at), why) for at, why in mistakes(error, Workflow)]
-        raise RecipeError(_joined(found)) from error
-    if found:
-        raise RecipeError(_joined(found))
-    folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 resolve() would follow links away from the file
+    read = read_file(path, _KIND, overrides)
+    workflow, folder = read.content, read.source.parent
     model, output = workflow.model, workflow.output
     default_output = Path("runs", scene_slug(workflow.name))
     return LoadedWorkflow(
         workflow=workflow,
-        source=folder / path.name,
-        catalog=_absolute(workflow.catalog, folder),
-        model=str(_absolute(model, folder)) if _is_path(model) else model,
-        output=_absolute(default_output, Path.cwd()) if output is None else _absolute(output, folder),
-        origins={key_text(key): origin for key, origin in origins.items()},
+        source=read.source,
+        catalog=absolute(workflow.catalog, folder),
+        model=str(absolute(model, folder)) if is_path(model) else model,
+        output=absolute(default_output, Path.cwd()) if output is None else absolute(output, folder),
+        origins=read.origins,
     )
 
 
@@ -108,116 +80,3 @@ def dump_workflow(workflow: Workflow) -> str:
     return dump_yaml(
         {"name": workflow.name, **said}
     )  # always with its name, which a file's name would replace
-
-
-def parse_overrides(given: Iterable[str]) -> dict[str, str]:
-    """``key=value`` texts of ``--set`` by key; the last one of a key counts.
-
-    Raises:
-        RecipeError: a text without ``=``.
-
-    >>> parse_overrides(["catalog=x.json", "tiling.halo=64 px"])
-    {'catalog': 'x.json', 'tiling.halo': '64 px'}
-    """
-    pairs = [text.partition("=") for text in given]
-    wrong = [key for key, equals, _ in pairs if not equals or not key.strip()]
-    if wrong:
-        raise RecipeError(f"--set {wrong[0]!r}: needs key=value, such as --set tiling.halo='64 px'")
-    return {key.strip(): value for key, _, value in pairs}
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError as error:
-        beside = [other.name for other in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        raise RecipeError(f"{path}: no such file{did_you_mean(path.name, beside)}") from error
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot be read: {error.strerror}; give a workflow file (YAML)") from error
-    if len(data) > MAX_BYTES:
-        raise RecipeError(f"{path}: is longer than {MAX_BYTES} bytes, so it is no workflow")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise RecipeError(f"{path}:{line}: is no UTF-8 text; save the file as UTF-8") from error
-
-
-def _as_text(key: str, value: object) -> str:
-    if isinstance(value, str | Path):
-        return str(value)
-    try:
-        return json.dumps(value)  # JSON is YAML
-    except TypeError as error:
-        raise RecipeError(f"{key}: must be what a file can say, got {type(value).__name__}") from error
-
-
-def _override(
-    data: dict[str, Any], origins: dict[KeyPath, str], key: str, text: str
-) -> list[tuple[str, str, str]]:
-    """Put one ``--set`` into the file's values; returns what is wrong with it."""
-    parts = tuple(part.strip() for part in key.split("."))
-    try:
-        document = parse_yaml(text)
-    except YamlError as error:
-        return [(_OVERRIDE, key, f"{text!r}: {mistake.text}") for mistake in error.mistakes]
-    section = data
-    for i, part in enumerate(parts[:-1], 1):
-        below = section.get(part)
-        if not isinstance(below, dict):  # absent, null, or a value that the override replaces by a section
-            below = section[part] = {}
-            origins[parts[:i]] = _OVERRIDE
-        section = below
-    section[parts[-1]] = _from_here(document, parts)
-    for old in [old for old in origins if old[: len(parts)] == parts]:
-        del origins[old]
-    origins[parts] = _OVERRIDE
-    origins.update({(*parts, *below): _OVERRIDE for below in document.lines})
-    return [(_OVERRIDE, f"{key}.{mistake.key}", mistake.text) for mistake in document.mistakes]
-
-
-def _from_here(document: Document, parts: tuple[str, ...]) -> Any:
-    """The value of an override; a path in it is relative to the working directory."""
-    value = document.value
-    if not isinstance(value, str) or len(parts) != 1 or parts[0] not in _PATH_KEYS or not value.strip():
-        return value
-    if parts[0] == "model" and not _is_path(value):
-        return value
-    return str(_absolute(value, Path.cwd()))
-
-
-def _is_path(model: str) -> bool:
-    return "/" in model or os.sep in model
-
-
-def _absolute(path: str | Path, base: Path) -> Path:
-    text = str(path)
-    if text == "~" or text.startswith("~/"):
-        return Path(text).expanduser()
-    return Path(os.path.abspath(base / text))  # noqa: PTH100 a link stays the name that the user gave
-
-
-def _nearest(origins: Mapping[KeyPath, str], key: KeyPath) -> str:
-    while key not in origins:
-        key = key[:-1]
-    return origins[key]
-
-
-def _origin(path: Path | str, mistake: Mistake) -> str:
-    return str(path) if mistake.line is None else f"{path}:{mistake.line}"
-
-
-def _report(path: str, found: Iterable[Mistake]) -> str:
-    return _joined([(_origin(path, mistake), mistake.key, mistake.text) for mistake in found])
-
-
-def _joined(found: Iterable[tuple[str, str, str]]) -> str:
-    def order(entry: tuple[str, str, str]) -> tuple[bool, int]:
-        line = entry[0].rpartition(":")[2]
-        return entry[0] == _OVERRIDE, int(line) if line.isdigit() else 0
-
-    return "\n".join(
-        f"{where}: {key}: {text}" if key else f"{where}: {text}"
-        for where, key, text in sorted(found, key=order)
-    )

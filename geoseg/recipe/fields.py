@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StrictStr
 from geoseg.recipe.units import Quantity
 from geoseg.recipe.words import did_you_mean
 
-__all__ = ["Auto", "AutoOrCount", "Band", "PathText", "distinct", "word_or_quantity"]
+__all__ = ["Auto", "AutoOrCount", "Band", "PathText", "at_least", "distinct", "word_or_quantity"]
 
 Auto = Literal["auto"]
 """To be resolved once, on the driver, and then written into the plan."""
@@ -67,6 +67,17 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
             raise ValueError(f"names {value!r} twice")
         seen.add(value)
     return values
+
+
+def at_least(fewest: int, most: int) -> AfterValidator:
+    """Metadata of a list whose entries are sections: its length is looked at when the entries are right."""
+
+    def counted(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not fewest <= len(values) <= most:
+            raise ValueError(f"must have {fewest} to {most} entries, got {len(values)}")
+        return values
+
+    return AfterValidator(counted)
 
 
 def _path(given: str) -> str:

@@ -6,7 +6,7 @@ import re
 import types
 import typing
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -26,6 +26,7 @@ _PLAIN = {
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
     "tuple_type": "must be a list, such as [a, b]",
+    "dict_type": "must be a section of keys and values",
 }
 
 
@@ -39,34 +40,71 @@ def key_text(path: KeyPath) -> str:
     return text.removeprefix(".")
 
 
-def _section(annotation: Any) -> type[BaseModel] | None:
-    """The model behind ``Model`` or ``Model | None``."""
-    if isinstance(annotation, type):
-        return annotation if issubclass(annotation, BaseModel) else None
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return next(filter(None, map(_section, typing.get_args(annotation))), None)
-    return None
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models behind ``Model``, ``Model | None`` or a union of models that their kind tells apart."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
+        for part in typing.get_args(annotation):
+            yield from _sections(part)
 
 
-def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel]:
-    for part in path:
-        below = _section(model.model_fields[part].annotation) if isinstance(part, str) else None
-        assert below is not None, f"{key_text(path)} is no section"
-        model = below
-    return model
+def _entries(annotation: Any) -> Any:
+    """What a list or mapping holds; None for anything else."""
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return next(filter(None, map(_entries, parts)), None)
+    if origin is typing.Annotated:
+        return _entries(parts[0])
+    return {tuple: parts[:1], list: parts[:1], dict: parts[1:]}.get(origin, (None,))[0]
+
+
+def _kinds(section: type[BaseModel]) -> tuple[Any, ...]:
+    field = section.model_fields.get("kind")
+    return () if field is None else typing.get_args(field.annotation)
+
+
+class _Place(NamedTuple):
+    """Where in a file pydantic found a mistake."""
+
+    path: KeyPath
+    """Keys and positions as the file has them."""
+    holder: type[BaseModel]
+    """The section that the last key is in."""
+    annotation: Any
+    """What is declared there."""
+
+
+def _place(model: type[BaseModel], location: KeyPath) -> _Place:
+    """Pydantic's location without the kinds by which it names members of a union."""
+    path: KeyPath = ()
+    holder = model
+    annotation: Any = model
+    for part in location:
+        sections = list(_sections(annotation))
+        if len(sections) > 1:
+            annotation = next((one for one in sections if part in _kinds(one)), None)
+        elif sections:
+            path = (*path, part)
+            holder = sections[0]
+            field = holder.model_fields.get(str(part))
+            annotation = None if field is None else field.annotation
+        elif part != "[key]":
+            path = (*path, part)
+            annotation = _entries(annotation)
+    return _Place(path, holder, annotation)
 
 
 def _all_keys(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, str]]:
-    """(last name, full key) of every key of the model."""
+    """(last name, full key) of every key of the model, those within lists aside."""
     for name, field in model.model_fields.items():
         yield name, above + name
-        below = _section(field.annotation)
-        if below is not None:
+        for below in _sections(field.annotation):
             yield from _all_keys(below, f"{above}{name}.")
 
 
-def _unknown_key(model: type[BaseModel], path: KeyPath) -> str:
-    name, known = str(path[-1]), _model_at(model, path[:-1]).model_fields
+def _unknown_key(model: type[BaseModel], place: _Place) -> str:
+    name, known = str(place.path[-1]), place.holder.model_fields
     hint = did_you_mean(name, known)
     elsewhere = [full for last, full in _all_keys(model) if last == name]
     if elsewhere:
@@ -74,16 +112,26 @@ def _unknown_key(model: type[BaseModel], path: KeyPath) -> str:
     return f"unknown key{hint}" if hint else f"unknown key; keys here: {listed(known)}"
 
 
-def _missing(model: type[BaseModel], path: KeyPath) -> str:
-    field = _model_at(model, path[:-1]).model_fields[str(path[-1])]
+def _missing(place: _Place) -> str:
+    field = place.holder.model_fields[str(place.path[-1])]
     return f"is missing: {' '.join((field.description or '').split())}"
 
 
-def _no_section(model: type[BaseModel], path: KeyPath, given: object) -> str:
-    keys = listed(_model_at(model, path).model_fields)
+def _no_section(place: _Place, given: object) -> str:
+    sections = list(_sections(place.annotation))
+    keys = listed(dict.fromkeys(key for section in sections for key in section.model_fields))
     if given is None:
         return f"is empty; give it keys ({keys}) or leave it out"
     return f"must be a section with the keys {keys}; {_got(given)}"
+
+
+def _no_kind(place: _Place, given: object) -> str:
+    kinds = [kind for section in _sections(place.annotation) for kind in _kinds(section)]
+    found = given.get("kind") if isinstance(given, dict) else None
+    if found is None:
+        return f"needs a kind: {listed(kinds)}"
+    hint = did_you_mean(found, kinds) if isinstance(found, str) else ""
+    return f"there is no kind {found!r:.80}; kinds are {listed(kinds)}{hint}"
 
 
 def _no_choice(expected: str, given: object) -> str:
@@ -95,18 +143,20 @@ def _got(given: object) -> str:
     return "but it is empty" if given is None else f"got {given!r:.80}"
 
 
-def _sentence(model: type[BaseModel], path: KeyPath, error: ErrorDetails) -> str:
+def _sentence(model: type[BaseModel], place: _Place, error: ErrorDetails) -> str:
     given, context = error["input"], error.get("ctx", {})
     got = _got(given)
     match error["type"]:
         case "extra_forbidden":
-            text = _unknown_key(model, path)
+            text = _unknown_key(model, place)
         case "missing":
-            text = _missing(model, path)
+            text = _missing(place)
         case "value_error":
             text = str(context["error"])
-        case "model_type":
-            text = _no_section(model, path, given)
+        case "model_type" | "model_attributes_type":
+            text = _no_section(place, given)
+        case "union_tag_invalid" | "union_tag_not_found":
+            text = _no_kind(place, given)
         case "literal_error":
             text = _no_choice(context["expected"], given)
         case "string_type" if isinstance(given, bool | int | float):
@@ -127,6 +177,6 @@ def mistakes(error: ValidationError, model: type[BaseModel]) -> list[tuple[KeyPa
     """
     found = []
     for detail in error.errors(include_url=False):
-        path = detail["loc"]
-        found.append((path, _sentence(model, path, detail)))
+        place = _place(model, detail["loc"])
+        found.append((place.path, _sentence(model, place, detail)))
     return found

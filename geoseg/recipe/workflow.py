@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     StrictFloat,
@@ -16,11 +15,11 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.json_schema import GenerateJsonSchema
 
 from geoseg.recipe.fields import Auto, AutoOrCount, Band, PathText, distinct, word_or_quantity
 from geoseg.recipe.scene import Trust
-from geoseg.recipe.units import Area, Pixels, Quantity, Size
+from geoseg.recipe.section import Section, editor_schema
+from geoseg.recipe.units import Area, Pixels, Size
 
 __all__ = [
     "LAYER_NAME",
@@ -45,15 +44,7 @@ NAME_LENGTH = 200
 """Longest name of a workflow, in characters."""
 
 
-class _Section(BaseModel):
-    """What every part of a workflow shares: frozen, and a stranger's key is an error."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
-    )
-
-
-class Scenes(_Section):
+class Scenes(Section):
     """Which scenes of the catalog, and how their files are read."""
 
     ids: Annotated[tuple[StrictStr, ...], AfterValidator(distinct)] | None = None
@@ -85,7 +76,7 @@ class Scenes(_Section):
         return stretch
 
 
-class Tiling(_Section):
+class Tiling(Section):
     """How a scene is cut into windows and stitched again. Sizes are in the model's pixels."""
 
     window: Annotated[Auto | Pixels, *word_or_quantity(Pixels, "auto")] = "auto"
@@ -108,7 +99,7 @@ class Tiling(_Section):
         return size
 
 
-class Compute(_Section):
+class Compute(Section):
     """Where the work runs. Nothing here changes the map, except precision and device within rounding."""
 
     executor: Literal["auto", "serial", "threads", "processes"] = "auto"
@@ -142,7 +133,7 @@ class Compute(_Section):
         return self
 
 
-class Vectorize(_Section):
+class Vectorize(Section):
     """How classes become polygons."""
 
     mode: Literal["exact"] = "exact"
@@ -178,7 +169,7 @@ class Vectorize(_Section):
         return layer
 
 
-class Write(_Section):
+class Write(Section):
     """Which rasters are written."""
 
     probability: Literal["classes", "top"] = "classes"
@@ -187,14 +178,14 @@ class Write(_Section):
     """model: the pixels that the network saw. scene: the pixels of the scene."""
 
 
-class Evaluate(_Section):
+class Evaluate(Section):
     """What to score the map against."""
 
     asset: Annotated[StrictStr, Field(min_length=1)]
     """Key of the label asset in the catalog."""
 
 
-class Workflow(_Section):
+class Workflow(Section):
     """One map: scenes of a catalog, a model, and how the result is made and written."""
 
     model_config = ConfigDict(title="geoseg workflow")
@@ -223,23 +214,6 @@ class Workflow(_Section):
     """Score the map against labels of the catalog; null does not."""
 
 
-class _EditorSchema(GenerateJsonSchema):
-    """Pydantic's schema, with quantities as the text that a file holds and no titles made of key names."""
-
-    def encode_default(self, dft: object) -> object:
-        return str(dft) if isinstance(dft, Quantity) else super().encode_default(dft)
-
-    def field_title_should_be_set(self, schema: object) -> bool:
-        del schema
-        return False
-
-
 def workflow_schema() -> dict[str, Any]:
     """JSON schema (draft 2020-12) of a workflow file, for editors: every key with its description."""
-    schema = Workflow.model_json_schema(schema_generator=_EditorSchema)
-    for model in (schema, *schema["$defs"].values()):
-        for field in model["properties"].values():
-            field["description"] = " ".join(field["description"].split())
-            if "const" in field:
-                field.pop("enum", None)  # pydantic 2.9 says it twice
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return editor_schema(Workflow)
