@@ -49,7 +49,8 @@ from geoseg.models.registry import build
 from geoseg.recipe.bundle import ClassSpec, DataSource, Metric
 from geoseg.recipe.scene import LabelRef, SceneRef
 from geoseg.score.bootstrap import bootstrap
-from geoseg.score.cells import CellCounter, widest_cells
+from geoseg.score.cells import CellCounter
+from geoseg.score.tally import widest_cells
 from geoseg.testing.neighbourhood import generate
 from geoseg.train.chips import ChipSampler, ChipSettings
 from geoseg.train.load import load_scene

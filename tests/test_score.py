@@ -23,9 +23,10 @@ from geoseg.io.cog import write_cog
 from geoseg.recipe.bundle import ClassSpec
 from geoseg.recipe.scene import BandRef, LabelRef, SceneRef
 from geoseg.score.bootstrap import Bootstrap, Interval, bootstrap
-from geoseg.score.cells import CellCounter, SceneTally, widest_cells
+from geoseg.score.cells import CellCounter
 from geoseg.score.confusion import DEFINITIONS, Confusion, mean_iou
 from geoseg.score.report import Measure, ScoreReport, Unscored, score_report
+from geoseg.score.tally import SceneTally, widest_cells
 
 K = 4
 IDS = st.sampled_from([*range(K), 255])

@@ -22,8 +22,9 @@ from geoseg.recipe.scene import LabelRef, SceneRef
 from geoseg.recipe.slug import scene_slug
 from geoseg.recipe.words import did_you_mean, listed
 from geoseg.score.bootstrap import Bootstrap
-from geoseg.score.cells import CellCounter, SceneTally
+from geoseg.score.cells import CellCounter
 from geoseg.score.report import ScoreReport, Unscored, score_report
+from geoseg.score.tally import SceneTally
 
 if TYPE_CHECKING:
     from geoseg.recipe.bundle import ClassSpec

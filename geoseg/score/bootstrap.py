@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import GridError
-from geoseg.score.confusion import margins, measures
+from geoseg.score.sums import Sums
 
-__all__ = ["Bootstrap", "Interval", "Intervals", "bootstrap"]
+__all__ = ["Bootstrap", "Interval", "Intervals", "bootstrap", "differences", "drawn", "intervals_of"]
 
 _CHUNK = 1 << 20
 """Weights drawn at a time (8 MB)."""
@@ -70,56 +70,108 @@ class Intervals:
     mean_iou: Interval | None
     """By the definition ``dataset``."""
     accuracy: Interval | None
+    boundary_iou: tuple[Interval | None, ...] = ()
+    """Per class; empty: not counted."""
+    mean_boundary_iou: Interval | None = None
+    """Mean over the classes in the reference."""
+    class_calibration_error: tuple[Interval | None, ...] = ()
+    """Expected calibration error per class; empty: not counted."""
+    calibration_error: Interval | None = None
+    """Expected calibration error of the mapped class."""
+
+
+_Found = Interval | tuple[Interval | None, ...] | None
+"""One interval, or one of each class."""
 
 
 def bootstrap(cells: NDArray[np.int64], how: Bootstrap | None = None) -> Intervals:
-    """Percentile intervals of all measures.
-
-    A class's measure is drawn from where it can be taken: draws without the class are left out. It has none
-    where fewer than two cells hold the measure's denominator (of recall: true pixels of the class).
+    """Percentile intervals of the measures of confusion matrices; see :func:`intervals_of`.
 
     Args:
         cells: int64, shape (N, K, K), a confusion matrix per cell; cells without pixels are no ground
             that was scored, and are not drawn.
         how: number of draws, seed and level; default 1000 draws, seed 0, 95 %.
     """
+    return intervals_of(Sums.of(cells), how)
+
+
+def intervals_of(sums: Sums, how: Bootstrap | None = None) -> Intervals:
+    """Percentile intervals of all measures.
+
+    A class's measure is drawn from where it can be taken: draws without the class are left out. It has none
+    where fewer than two cells hold the measure's denominator (of recall: true pixels of the class).
+
+    Args:
+        sums: of each cell.
+        how: number of draws, seed and level; default 1000 draws, seed 0, 95 %.
+    """
     how = how or Bootstrap()
-    cells = cells[cells.any(axis=(1, 2))]
-    stats = np.stack(margins(cells), axis=1).astype(np.float64)  # (N, 3, K): whole numbers, exact below 2^53
-    count, classes = len(cells), int(cells.shape[-1])
+    sums = sums.chosen(sums.scored)
+    bearing, values = sums.bearing(), drawn(sums, how)
+    if not values:
+        values = {name: np.full((1, *count.shape), np.nan) for name, count in bearing.items()}
+    found = {name: _intervals(values[name], count, how) for name, count in bearing.items()}
+    return Intervals(**found)  # type: ignore[arg-type] # tuples where a measure has classes, else one
+
+
+def drawn(sums: Sums, how: Bootstrap) -> dict[str, NDArray[np.float64]]:
+    """Every measure of each draw, by the names of :meth:`Sums.measures`: (draws, K) or (draws,).
+
+    Draws depend on the seed and the number of cells alone: two maps of the same cells are drawn alike, which
+    is what makes :func:`differences` of them paired. Empty where there are fewer than two cells.
+    """
+    count = len(sums)
     draws: dict[str, list[NDArray[np.float64]]] = {}
     generator = np.random.default_rng(how.seed)
     step = max(1, _CHUNK // max(count, 1))
     for first in range(0, how.draws if count >= _FEWEST_CELLS else 0, step):
         weights = generator.multinomial(count, np.full(count, 1 / count), size=min(step, how.draws - first))
-        summed = (weights.astype(np.float64) @ stats.reshape(count, -1)).reshape(-1, 3, classes)
-        for name, values in measures(summed[:, 0], summed[:, 1], summed[:, 2]).items():
+        for name, values in sums.weighted(weights.astype(np.float64)).measures().items():
             draws.setdefault(name, []).append(values)
+    return {name: np.concatenate(values) for name, values in draws.items()}
 
-    def interval(values: NDArray[np.float64], bearing: int) -> Interval | None:
-        values = values[~np.isnan(values)]
-        if bearing < _FEWEST_CELLS or not values.size:
-            return None
-        tail = (1 - how.level) / 2
-        low, high = np.quantile(values, (tail, 1 - tail))
-        return Interval(float(low), float(high))
 
-    def per_class(name: str, denominator: NDArray[np.float64]) -> tuple[Interval | None, ...]:
-        if name not in draws:
-            return (None,) * classes
-        values = np.concatenate(draws[name])
-        bearing = (denominator > 0).sum(axis=0)
-        return tuple(interval(values[:, index], int(bearing[index])) for index in range(classes))
+def differences(sums: Sums, base: Sums, how: Bootstrap) -> dict[str, tuple[NDArray[np.float64], _Found]]:
+    """How much more each measure of a map is than that of another one, with the interval of the difference.
 
-    def overall(name: str) -> Interval | None:
-        return interval(np.concatenate(draws[name]), count) if name in draws else None
+    Paired: both maps are taken of the same cells in every draw, so what makes a cell hard for both cancels
+    (Efron & Tibshirani 1993, ch. 8).
 
-    hits, truth, mapped = stats[:, 0], stats[:, 1], stats[:, 2]
-    return Intervals(
-        iou=per_class("iou", truth + mapped - hits),
-        precision=per_class("precision", mapped),
-        recall=per_class("recall", truth),
-        f1=per_class("f1", truth + mapped),
-        mean_iou=overall("mean_iou"),
-        accuracy=overall("accuracy"),
-    )
+    Args:
+        sums: of each cell.
+        base: of the same cells in the same order, of the map to compare with.
+        how: number of draws, seed and level.
+
+    Returns:
+        By the names of :meth:`Sums.measures` that both have: the difference, (K,) or (), NaN where it is
+        undefined; its interval, one or one of each class.
+    """
+    kept = sums.scored | base.scored
+    one, other = sums.chosen(kept), base.chosen(kept)
+    first, second = drawn(one, how), drawn(other, how)
+    here, there = one.total().measures(), other.total().measures()
+    bearing, also = one.bearing(), other.bearing()
+    found: dict[str, tuple[NDArray[np.float64], _Found]] = {}
+    for name in (name for name in here if name in there):
+        away = here[name][0] - there[name][0]
+        draws = first[name] - second[name] if first else np.full((1, *away.shape), np.nan)
+        found[name] = away, _intervals(draws, np.minimum(bearing[name], also[name]), how)
+    return found
+
+
+def _intervals(values: NDArray[np.float64], bearing: NDArray[np.intp], how: Bootstrap) -> _Found:
+    """The interval of draws (M,), or those of each class of draws (M, K)."""
+    if values.ndim > 1:
+        return tuple(
+            _interval(values[:, index], int(count), how) for index, count in enumerate(bearing.tolist())
+        )
+    return _interval(values, int(bearing), how)
+
+
+def _interval(values: NDArray[np.float64], bearing: int, how: Bootstrap) -> Interval | None:
+    values = values[~np.isnan(values)]
+    if bearing < _FEWEST_CELLS or not values.size:
+        return None
+    tail = (1 - how.level) / 2
+    low, high = np.quantile(values, (tail, 1 - tail))
+    return Interval(float(low), float(high))

@@ -93,6 +93,34 @@ class Confusion:
         """Pixels counted: labelled and mapped."""
         return int(self.counts.sum())
 
+    def grouped(self, groups: Sequence[Sequence[int]]) -> Confusion:
+        """The matrix of categories of classes, such as Cityscapes' seven groups of its 19 classes.
+
+        A pixel whose true class is in no group is not counted; one whose mapped class is in none counts as
+        excluded.
+
+        Args:
+            groups: ids of the classes of each category, each class in one at most.
+
+        Raises:
+            LabelError: a class in two groups, or one that does not exist.
+
+        >>> Confusion(np.array([[3, 1, 0], [1, 4, 2], [0, 0, 5]])).grouped([[0], [1, 2]]).counts.tolist()
+        [[3, 1], [1, 11]]
+        """
+        given = [class_id for group in groups for class_id in group]
+        classes = len(self.counts)
+        if len(set(given)) != len(given) or not set(given) <= set(range(classes)):
+            raise LabelError(
+                f"the groups name the classes {given}; needed ids 0 to {classes - 1}, each once at most"
+            )
+        member = np.zeros((len(groups), classes), np.int64)
+        for index, group in enumerate(groups):
+            member[index, list(group)] = 1
+        counts = member @ self.counts @ member.T
+        labelled = int((member @ self.counts).sum())
+        return Confusion(counts, self.excluded + labelled - int(counts.sum()))
+
     @property
     def truth(self) -> NDArray[np.int64]:
         """int64, shape (K,): pixels of each true class."""
@@ -192,18 +220,27 @@ def defined(values: NDArray[np.float64]) -> tuple[float | None, ...]:
     return tuple(None if np.isnan(value) else float(value) for value in values)
 
 
-def mean_iou(scenes: Sequence[Confusion], definition: MeanIou = "dataset") -> float | None:
+def mean_iou(
+    scenes: Sequence[Confusion],
+    definition: MeanIou = "dataset",
+    *,
+    groups: Sequence[Sequence[int]] | None = None,
+) -> float | None:
     """Mean IoU by a named definition.
+
+    Micro-Net's authors print averages over batches of two images: give the sum of each two for ``per-image``.
 
     Args:
         scenes: the matrix of each scene (image); of the same classes.
         definition: one of :data:`DEFINITIONS`.
+        groups: class ids of each category, for a mean over categories rather than classes (MiniNet's and
+            Cityscapes' category mIoU: ``cityscapes`` with its 7 groups); see :meth:`Confusion.grouped`.
 
     Returns:
         The mean, or None where no class occurs.
 
     Raises:
-        LabelError: no such definition.
+        LabelError: no such definition, or groups that share a class.
     """
     if definition not in get_args(MeanIou):
         raise LabelError(
@@ -211,6 +248,8 @@ def mean_iou(scenes: Sequence[Confusion], definition: MeanIou = "dataset") -> fl
         )
     if not scenes:
         return None
+    if groups is not None:
+        scenes = [scene.grouped(groups) for scene in scenes]
     counts = np.stack([scene.counts for scene in scenes])
     if definition in ("dataset", "cityscapes"):
         name = "mean_iou" if definition == "dataset" else "mean_iou_cityscapes"

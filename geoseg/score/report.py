@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from geoseg.errors import LabelError
 from geoseg.score.bootstrap import Bootstrap, Interval, bootstrap
-from geoseg.score.cells import SceneTally, widest_cells
 from geoseg.score.confusion import DEFINITIONS, Confusion, mean_iou
+from geoseg.score.tally import SceneTally, widest_cells
 
 __all__ = ["ClassScore", "Measure", "SceneScore", "ScoreReport", "Unscored", "score_report"]
 
