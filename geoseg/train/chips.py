@@ -10,9 +10,11 @@ import numpy as np
 import torch
 
 from geoseg.errors import LabelError
-from geoseg.grid.window import reflected
+from geoseg.grid.window import Window, mirrored
 from geoseg.train.augment import ColourSettings, Geometry, cut_holes, jitter, warp
+from geoseg.train.index import index_scene
 from geoseg.train.losses import IGNORE
+from geoseg.train.scenes import training_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from geoseg.train.scenes import LabelledScene
+    from geoseg.train.index import SceneIndex
+    from geoseg.train.scenes import Scene
 
 __all__ = ["Chip", "ChipSampler", "ChipSettings"]
 
@@ -40,109 +43,174 @@ class Chip(NamedTuple):
 class ChipSettings:
     """Size, scales and colours of chips."""
 
-    size: int = 256
-    """Side in pixels."""
+    size: int | tuple[int, ...] = 256
+    """Side in pixels; of several, each batch has one, drawn evenly."""
     resolution: float = 0.3
     """Metres on the ground per chip pixel that the network is made for."""
     scales: tuple[float, float] = (0.7, 1.4)
     """Range of factors on that resolution, drawn evenly in the logarithm."""
     rotate: float = 0.3
     """Probability of a free rotation of up to 45° besides flips and quarter turns."""
+    flips: tuple[str, ...] = ("horizontal", "vertical", "turns")
+    """Mirrorings that are drawn, and whether quarter turns are."""
     focus: float = 0.5
     """Probability that a chip's centre is a pixel of a class drawn evenly, not any labelled pixel."""
     colour: ColourSettings = field(default_factory=ColourSettings)
     """Colour and sensor."""
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sides, as a tuple."""
+        return (self.size,) if isinstance(self.size, int) else self.size
+
+    @property
+    def finest(self) -> float:
+        """Finest ground resolution of a chip, in metres: scenes need not be read finer than this."""
+        return self.resolution * self.scales[0]
+
+    def reach(self, resolution: float) -> int:
+        """Side of the largest square that a chip is cut from, in pixels of a scene of this resolution."""
+        angle = 45.0 if self.rotate else 0.0
+        return Geometry(resolution / (self.resolution * self.scales[1]), angle, 0, flip=False).reach(
+            max(self.sizes)
+        )
+
 
 class ChipSampler:
     """Draws chips from labelled scenes.
 
-    Chip ``i`` depends on the seed and ``i`` alone, so a training resumes at any step with the chips it would
-    have seen, and batches may be cut in any order or process. Labels of held-out blocks, of their margins and
-    of pixels outside the labelled area are 255 in every chip.
+    Chip ``i`` depends on the seed and ``i`` alone (and its size on the seed and the batch), so a training
+    resumes at any step with the chips it would have seen, and batches may be cut in any order, thread or
+    process. Labels of held-out blocks, of their margins and of pixels outside the labelled area are 255 in
+    every chip.
+
+    A sampler of file scenes pickles to a few kilobytes a scene: its copy opens files of its own.
 
     Args:
         scenes: Where chips come from, in proportion to their weights.
         settings: Size, scales, colours.
         seed: Not negative.
+        indexes: Of the scenes, where they are known; else the scenes are read once for them.
 
     Raises:
-        LabelError: no scene, or scenes with different numbers of bands or data types.
+        LabelError: no scene, scenes with different numbers of bands or data types, or nothing to train on.
     """
 
-    def __init__(self, scenes: Sequence[LabelledScene], settings: ChipSettings, *, seed: int) -> None:
+    def __init__(
+        self,
+        scenes: Sequence[Scene],
+        settings: ChipSettings,
+        *,
+        seed: int,
+        indexes: Sequence[SceneIndex] | None = None,
+    ) -> None:
         if not scenes:
             raise LabelError("training needs at least one labelled scene")
-        kinds = {(s.pixels.shape[0], s.pixels.dtype) for s in scenes}
+        kinds = {(s.bands, s.dtype) for s in scenes}
         if len(kinds) > 1:
-            listed = ", ".join(f"{s.name} {s.pixels.shape[0]}×{s.pixels.dtype}" for s in scenes[:8])
+            listed = ", ".join(f"{s.name} {s.bands}×{s.dtype}" for s in scenes[:8])
             raise LabelError(f"scenes to train on must agree in bands and data type, got {listed}")
         self.scenes = tuple(scenes)
         self.settings = settings
         self.seed = seed
+        self.indexes = tuple(indexes or map(index_scene, scenes))
         weights = np.array([s.weight for s in scenes])
         self._shares = weights / weights.sum()
-        self._labels = [s.training_labels() for s in scenes]
-        # Per scene: flat positions of trainable pixels, by class; thinned, since a centre needs no more.
-        self._centres = [_positions(labels) for labels in self._labels]
-        dtype = scenes[0].pixels.dtype
-        self.top = (
-            float(np.iinfo(dtype).max) if dtype.kind in "ui" else max(float(s.pixels.max()) for s in scenes)
-        )
+        dtype = scenes[0].dtype
+        self.top = float(np.iinfo(dtype).max) if dtype.kind in "ui" else max(i.top for i in self.indexes)
 
-    def chip(self, index: int) -> Chip:
-        """Chip of this number."""
+    @property
+    def epoch(self) -> int:
+        """Chips (of the mean size) that together cover the labelled area once."""
+        ground = sum(i.pixels * s.resolution**2 for s, i in zip(self.scenes, self.indexes, strict=True))
+        sides = np.array(self.settings.sizes, float) * self.settings.resolution
+        return max(1, round(ground / float(np.mean(sides**2))))
+
+    def size_at(self, step: int) -> int:
+        """Side of the chips of a batch."""
+        sizes = self.settings.sizes
+        if len(sizes) == 1:
+            return sizes[0]
+        return sizes[int(np.random.default_rng((self.seed, step, 1)).integers(len(sizes)))]
+
+    def chip(self, index: int, size: int | None = None) -> Chip:
+        """Chip of this number.
+
+        Args:
+            index: Not negative.
+            size: Its side; None: the first of the settings.
+        """
         settings = self.settings
+        side_out = settings.sizes[0] if size is None else size
         rng = np.random.default_rng((self.seed, index))
         which = int(rng.choice(len(self.scenes), p=self._shares))
         scene = self.scenes[which]
-        low, high = (math.log(s) for s in settings.scales)
-        resolution = settings.resolution * math.exp(rng.uniform(low, high))
-        angle = float(rng.uniform(-45.0, 45.0)) if rng.uniform() < settings.rotate else 0.0
-        geometry = Geometry(scene.resolution / resolution, angle, int(rng.integers(4)), bool(rng.integers(2)))
+        geometry = self._geometry(scene.resolution, rng)
         row, col = self._centre(which, rng)
-        side = geometry.reach(settings.size)
+        side = geometry.reach(side_out)
         # Off the centre by up to a quarter, so that what was drawn for its class is not always in the middle.
         shift = rng.integers(-(side // 4), side // 4 + 1, 2)
         top, left = row + int(shift[0]) - side // 2, col + int(shift[1]) - side // 2
-        pixels, valid, labels = self._cut(which, top, left, side)
-        image, good, ids = warp(pixels, valid, labels, settings.size, geometry)
+        pixels, valid, labels = _cut(scene, top, left, side)
+        image, good, ids = warp(pixels, valid, labels, side_out, geometry)
         good, ids = cut_holes(good, ids, settings.colour, rng)
         return Chip(jitter(image, self.top, settings.colour, rng), good, ids)
 
-    def batch(self, step: int, size: int) -> Chip:
-        """Chips ``step × size`` … of a batch: float (N, C, S, S), bool (N, S, S), int64 (N, S, S)."""
-        chips = [self.chip(step * size + i) for i in range(size)]
+    def batch(self, step: int, size: int, *, part: tuple[int, int] = (0, 1)) -> Chip:
+        """Chips ``step × size`` … of a batch: float (N, C, S, S), bool (N, S, S), int64 (N, S, S).
+
+        Args:
+            step: Number of the batch.
+            size: Chips in it.
+            part: (i, n): only chips i, i + n, i + 2n … of it, for process i of n that share a batch.
+        """
+        first, stride = part
+        side = self.size_at(step)
+        chips = [self.chip(step * size + i, side) for i in range(first, size, stride)]
         return Chip(*(torch.stack(parts) for parts in zip(*chips, strict=True)))
 
+    def _geometry(self, resolution: float, rng: np.random.Generator) -> Geometry:
+        settings = self.settings
+        low, high = (math.log(s) for s in settings.scales)
+        drawn = settings.resolution * math.exp(rng.uniform(low, high))
+        angle = float(rng.uniform(-45.0, 45.0)) if rng.uniform() < settings.rotate else 0.0
+        turns, across, down = (int(n) for n in rng.integers((4, 2, 2)))
+        turns *= "turns" in settings.flips
+        across *= "horizontal" in settings.flips
+        down *= "vertical" in settings.flips
+        # Upside down is mirrored and turned by half.
+        return Geometry(resolution / drawn, angle, (turns + 2 * down) % 4, bool(across ^ down))
+
     def _centre(self, which: int, rng: np.random.Generator) -> tuple[int, int]:
-        by_class = self._centres[which]
+        scene, index = self.scenes[which], self.indexes[which]
         focused = rng.uniform() < self.settings.focus
-        positions = by_class[int(rng.integers(1, len(by_class))) if focused else 0]
-        flat = int(positions[int(rng.integers(len(positions)))])
-        return divmod(flat, self.scenes[which].shape[1])
-
-    def _cut(self, which: int, top: int, left: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
-        """A square of the scene; past its edges pixels are reflected, without labels."""
-        scene = self.scenes[which]
-        height, width = scene.shape
-        # Moved inside where it fits: reflected margins teach little.
-        top = min(max(top, 0), height - side) if side <= height else (height - side) // 2
-        left = min(max(left, 0), width - side) if side <= width else (width - side) // 2
-        rows, cols = reflected(top, top + side, height), reflected(left, left + side, width)
-        box = np.ix_(rows, cols)
-        pixels = scene.pixels[:, rows[:, None], cols[None, :]].astype(np.float32)
-        labels = self._labels[which][box].astype(np.int64)
-        outside_rows = (np.arange(top, top + side) < 0) | (np.arange(top, top + side) >= height)
-        outside_cols = (np.arange(left, left + side) < 0) | (np.arange(left, left + side) >= width)
-        labels[outside_rows] = IGNORE
-        labels[:, outside_cols] = IGNORE
-        return torch.from_numpy(pixels), torch.from_numpy(scene.valid[box]), torch.from_numpy(labels)
+        klass = int(rng.choice(index.classes))
+        total = int(index.counts[:, klass].sum()) if focused else index.pixels
+        window, number = index.locate(klass if focused else None, int(rng.integers(total)))
+        labels = training_labels(scene, window, scene.patch(window).labels)
+        flat = np.flatnonzero(labels == klass if focused else labels != IGNORE)[number]
+        row, col = divmod(int(flat), window.width)
+        return window.row + row, window.col + col
 
 
-def _positions(labels: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
-    """Flat positions of all labelled pixels, then of each class that occurs."""
-    flat = labels.ravel()
-    groups = [np.flatnonzero(flat != IGNORE)]
-    groups += [np.flatnonzero(flat == c) for c in np.unique(flat) if c != IGNORE]
-    return [g[:: max(len(g) // 200_000, 1)] for g in groups]
+def _cut(scene: Scene, top: int, left: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A square of a scene with its training labels; past its edges pixels are reflected, without labels."""
+    height, width = scene.shape
+    # Moved inside where it fits: reflected margins teach little.
+    top = min(max(top, 0), height - side) if side <= height else (height - side) // 2
+    left = min(max(left, 0), width - side) if side <= width else (width - side) // 2
+    wanted = Window(top, left, side, side)
+    inside, place = mirrored(wanted, scene.shape)
+    patch = scene.patch(inside)
+    pixels = patch.pixels[:, *place] if inside != wanted else patch.pixels
+    valid = patch.valid[place] if inside != wanted else patch.valid
+    labels: NDArray[np.int64] = np.full((side, side), IGNORE, np.int64)
+    known = wanted.intersect(Window(0, 0, height, width))
+    assert known is not None
+    seen = training_labels(scene, inside, patch.labels)
+    labels[known.relative_to(wanted).slices] = seen[known.relative_to(inside).slices]
+    return (
+        torch.from_numpy(pixels.astype(np.float32)),
+        torch.from_numpy(np.ascontiguousarray(valid)),
+        torch.from_numpy(labels),
+    )

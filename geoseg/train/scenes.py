@@ -1,20 +1,37 @@
-"""Labelled scenes in memory, and their split into training and validation by blocks on the ground."""
+"""Labelled scenes, and their split into training and validation by blocks on the ground."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
+from torch.nn import functional
 
 from geoseg.errors import LabelError
+from geoseg.grid.window import Window
 from geoseg.train.losses import IGNORE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-__all__ = ["LabelledScene", "Split", "scaling"]
+__all__ = [
+    "TILE",
+    "LabelledScene",
+    "Patch",
+    "Scene",
+    "Split",
+    "squares",
+    "training_labels",
+    "validation_labels",
+]
+
+TILE = 512
+"""Side of the squares that scenes are read in, in pixels of their grid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +58,130 @@ class Split:
                 f"got every={self.every}, block={self.block:g} m, margin={self.margin:g} m"
             )
 
-    def held_out(self, shape: tuple[int, int], resolution: float, *, grow: float = 0.0) -> NDArray[np.bool_]:
+    def held_out(
+        self,
+        shape: tuple[int, int],
+        resolution: float,
+        *,
+        grow: float = 0.0,
+        origin: tuple[int, int] = (0, 0),
+    ) -> NDArray[np.bool_]:
         """Pixels of the blocks held out, bool (H, W).
 
+        Blocks are counted from the scene's first pixel and reach over its edges without end, so a pixel's
+        answer depends on its own position alone, whatever window is asked about.
+
         Args:
-            shape: (H, W) of the scene in pixels.
+            shape: (H, W) in pixels.
             resolution: Metres on the ground per pixel.
             grow: Metres by which each block is enlarged on its four sides.
+            origin: Row and column in the scene of the first pixel asked about.
         """
+        mask = np.zeros(shape, bool)
         if not self.every:
-            return np.zeros(shape, bool)
-        side = self.block / resolution
-        rows, cols = math.ceil(shape[0] / side), math.ceil(shape[1] / side)
+            return mask
+        side, extra = self.block / resolution, grow / resolution
         # Coprime, or some columns of blocks would never be held out.
         step = next(s for s in range(2, self.every) if math.gcd(s, self.every) == 1)
-        mask = np.zeros(shape, bool)
-        extra = grow / resolution
-        for row in range(rows):
-            for col in range(cols):
+        rows, cols = (
+            range(math.floor((first - extra) / side) - 1, math.ceil((first + length + extra) / side) + 1)
+            for first, length in zip(origin, shape, strict=True)
+        )
+        for row in rows:
+            for col in cols:
                 if (step * row + col + self.phase) % self.every:
                     continue
-                top, left = row * side - extra, col * side - extra
-                bottom, right = (row + 1) * side + extra, (col + 1) * side + extra
-                mask[max(round(top), 0) : round(bottom), max(round(left), 0) : round(right)] = True
+                top, left = (round(n * side - extra) - o for n, o in zip((row, col), origin, strict=True))
+                bottom, right = (
+                    round((n + 1) * side + extra) - o for n, o in zip((row, col), origin, strict=True)
+                )
+                mask[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = True
         return mask
+
+
+class Patch(NamedTuple):
+    """What a window of a labelled scene holds."""
+
+    pixels: NDArray[Any]
+    """(C, H, W) in stored units, in the scene's type."""
+    valid: NDArray[np.bool_]
+    """(H, W): where the pixels are data."""
+    labels: NDArray[np.uint8]
+    """(H, W): class ids; 255 where nothing is labelled, and where the pixels are no data."""
+
+
+class Scene(Protocol):
+    """A scene with labels, on a grid of square pixels, that chips and validation windows are cut from.
+
+    Two kinds: :class:`LabelledScene` holds arrays, :class:`~geoseg.train.files.FileScene` reads windows.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name in logs and figures."""
+
+    @property
+    def group(self) -> str:
+        """The place it is scored with."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Row and column of the first pixel, counted as the split's blocks are."""
+
+    @property
+    def bands(self) -> int:
+        """Number of bands."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+
+    @property
+    def resolution(self) -> float:
+        """Metres on the ground per pixel."""
+
+    @property
+    def weight(self) -> float:
+        """Chips come from the scenes in proportion to this."""
+
+    @property
+    def split(self) -> Split:
+        """Which blocks validate."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the score on its held-out blocks takes part in choosing the weights."""
+
+    def patch(self, window: Window) -> Patch:
+        """What a window inside the scene holds; the same values in whatever window they are read."""
+
+    def tiles(self) -> Sequence[Window]:
+        """Windows that together hold every labelled pixel once, for passes over the whole scene."""
+
+    def at(self, resolution: float) -> Scene:
+        """The same ground and labels on the grid that a network of this resolution sees."""
+
+
+def training_labels(scene: Scene, window: Window, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Labels of a window with held-out blocks and their margins at 255."""
+    return _masked(scene, window, labels, scene.split.margin, held=False)
+
+
+def validation_labels(scene: Scene, window: Window, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Labels of a window with all but the held-out blocks at 255."""
+    return _masked(scene, window, labels, 0.0, held=True)
+
+
+def _masked(
+    scene: Scene, window: Window, labels: NDArray[np.uint8], grow: float, *, held: bool
+) -> NDArray[np.uint8]:
+    origin = (scene.origin[0] + window.row, scene.origin[1] + window.col)
+    mask = scene.split.held_out(window.shape, scene.resolution, grow=grow, origin=origin)
+    return np.where(mask == held, labels, np.uint8(IGNORE))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,8 +220,6 @@ class LabelledScene:
             )
         if not (self.resolution > 0 and self.weight > 0):
             raise LabelError(f"{self.name}: resolution and weight must be positive")
-        if not self.training.any():
-            raise LabelError(f"{self.name}: no pixel is labelled and left to train on")
 
     @property
     def group(self) -> str:
@@ -114,43 +229,75 @@ class LabelledScene:
     @property
     def shape(self) -> tuple[int, int]:
         """(H, W) in pixels."""
-        return self.labels.shape
+        height, width = self.labels.shape
+        return height, width
 
     @property
-    def training(self) -> NDArray[np.bool_]:
-        """Labelled, valid pixels outside the held-out blocks and their margin, bool (H, W)."""
-        held = self.split.held_out(self.shape, self.resolution, grow=self.split.margin)
-        return self._labelled & ~held
+    def origin(self) -> tuple[int, int]:
+        """Blocks are counted from the first pixel."""
+        return 0, 0
 
     @property
-    def validation(self) -> NDArray[np.bool_]:
-        """Labelled, valid pixels of the held-out blocks, bool (H, W)."""
-        return self._labelled & self.split.held_out(self.shape, self.resolution)
+    def bands(self) -> int:
+        """Number of bands."""
+        return len(self.pixels)
 
     @property
-    def _labelled(self) -> NDArray[np.bool_]:
-        labelled: NDArray[np.bool_] = self.labels != IGNORE
-        return labelled & self.valid
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+        return self.pixels.dtype
 
-    def training_labels(self) -> NDArray[np.uint8]:
-        """Labels with all that is not for training at 255, uint8 (H, W)."""
-        return np.where(self.training, self.labels, np.uint8(IGNORE))
+    def patch(self, window: Window) -> Patch:
+        """What a window holds."""
+        rows, cols = window.slices
+        valid = self.valid[rows, cols]
+        labels = np.where(valid, self.labels[rows, cols], np.uint8(IGNORE))
+        return Patch(self.pixels[:, rows, cols], valid, labels)
 
-    def validation_labels(self) -> NDArray[np.uint8]:
-        """Labels with all but the held-out blocks at 255, uint8 (H, W)."""
-        return np.where(self.validation, self.labels, np.uint8(IGNORE))
+    def tiles(self) -> Sequence[Window]:
+        """The whole scene in squares."""
+        return [part for _, part in squares(Window(0, 0, *self.shape))]
+
+    def at(self, resolution: float) -> LabelledScene:
+        """Resampled: pixels averaged or bilinear, validity and labels nearest.
+
+        The footprint becomes the nearest whole number of pixels; the scene itself where nothing changes.
+        """
+        factor = self.resolution / resolution
+        shape = (max(round(self.shape[0] * factor), 1), max(round(self.shape[1] * factor), 1))
+        if shape == self.shape:
+            return self
+        ids, good = (
+            functional.interpolate(torch.from_numpy(layer)[None, None], shape, mode="nearest-exact")[0, 0]
+            for layer in (self.labels, self.valid.astype(np.uint8))
+        )
+        image = functional.interpolate(
+            torch.from_numpy(self.pixels.astype(np.float32))[None],
+            shape,
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
+        )
+        return replace(
+            self,
+            pixels=image[0].numpy(),
+            valid=good.numpy().astype(bool),
+            labels=ids.numpy(),
+            resolution=resolution,
+        )
 
 
-def scaling(scenes: list[LabelledScene]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per band over the training pixels, each scene counting by its weight.
+def squares(window: Window, side: int = TILE) -> list[tuple[Window, Window]]:
+    """The squares of a lattice from pixel (0, 0) that touch a window, and what each has in common with it.
 
-    In stored units; what a bundle's scaling holds.
+    >>> squares(Window(3, 0, 4, 5), 5)[0]
+    (Window(row=0, col=0, height=5, width=5), Window(row=3, col=0, height=2, width=5))
     """
-    weights = np.array([s.weight for s in scenes])
-    first = np.stack([s.pixels[:, s.training].mean(1, dtype=np.float64) for s in scenes])
-    second = np.stack([np.square(s.pixels[:, s.training], dtype=np.float64).mean(1) for s in scenes])
-    mean = np.average(first, axis=0, weights=weights)
-    deviation = np.sqrt(np.maximum(np.average(second, axis=0, weights=weights) - mean**2, 0.0))
-    # A constant band says nothing; 1 keeps it finite.
-    deviation = np.where(deviation < 1e-3 * np.maximum(np.abs(mean), 1e-3), 1.0, deviation)
-    return tuple(float(f"{v:.6g}") for v in mean), tuple(float(f"{v:.6g}") for v in deviation)
+    found = []
+    for row in range(window.row // side * side, window.row_stop, side):
+        for col in range(window.col // side * side, window.col_stop, side):
+            square = Window(row, col, side, side)
+            common = square.intersect(window)
+            assert common is not None
+            found.append((square, common))
+    return found

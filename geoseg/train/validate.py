@@ -8,31 +8,49 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from geoseg.errors import LabelError
+from geoseg.grid.window import Window, mirrored
 from geoseg.score.confusion import Confusion
 from geoseg.train.losses import IGNORE
+from geoseg.train.scenes import validation_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from geoseg.train.scenes import LabelledScene
+    from geoseg.train.scenes import Scene
 
-__all__ = ["Score", "Validation", "resampled"]
+__all__ = ["Score", "Seen", "Validation"]
 
 _ALIGNMENT = 64
-"""Windows are padded to multiples of this: the coarsest of the networks' alignments."""
+"""Windows smaller than asked for are a multiple of this: the coarsest of the networks' alignments."""
 
 
-class _Window(NamedTuple):
-    group: str
-    pixels: NDArray[Any]
+class _Place(NamedTuple):
+    scene: int
+    """Which scene."""
+    window: Window
+    """What the network sees; it may reach past the scene's edges, where the scene is mirrored."""
+    inner: Window
+    """What of it is scored, inside the scene."""
+
+
+class Seen(NamedTuple):
+    """A window as the network sees it, and what is scored of it."""
+
+    scene: Scene
+    """The scene, at the network's resolution."""
+    window: Window
+    """Where it lies."""
+    pixels: NDArray[np.float32]
+    """(C, H, W), stored units."""
     valid: NDArray[np.bool_]
+    """(H, W)."""
     labels: NDArray[np.uint8]
+    """(H, W): class ids inside the held-out blocks that this window scores; 255 elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +63,23 @@ class Score:
     """IoU per place and class; None where a class neither occurs nor is predicted."""
     pixels: dict[str, int]
     """Labelled pixels per place."""
+    loss: float | None = None
+    """Mean loss over the labelled pixels of the places that choose; None: it was not asked for."""
 
 
 class Validation:
     """Windows of the size that maps are made in, scored inside the held-out blocks only.
 
+    Windows are read when they are scored, at the scenes' edges mirrored as a map's are.
+
     Args:
         scenes: Labelled scenes; those without held-out pixels are left out.
-        resolution: Metres on the ground per pixel that the network is made for: scenes are resampled to it.
+        resolution: Metres on the ground per pixel that the network is made for: scenes are read at it.
         classes: Number of classes.
         scored: Classes whose IoU counts in the choice (the others are reported).
-        window: Side of the largest window, in pixels. Nothing else shows how a network does in windows larger
+        window: Side of the windows, in pixels. Nothing else shows how a network does in windows larger
             than its chips: with dilated convolutions it may fail there.
-        context: Pixels at a window's inner edges that the network sees but is not scored on.
+        context: Pixels at a window's edges that the network sees but is not scored on.
 
     Raises:
         LabelError: no scene that takes part in the choice has a held-out pixel.
@@ -65,7 +87,7 @@ class Validation:
 
     def __init__(
         self,
-        scenes: Sequence[LabelledScene],
+        scenes: Sequence[Scene],
         *,
         resolution: float,
         classes: int,
@@ -73,99 +95,94 @@ class Validation:
         window: int = 1024,
         context: int = 96,
     ) -> None:
+        if 2 * context >= window:
+            raise LabelError(f"windows of {window} px have nothing inside a context of {context} px")
         self.classes, self.scored = classes, tuple(scored)
-        self._windows: list[_Window] = []
-        self._choosing: set[str] = set()
-        for scene in scenes:
-            found = _windows(scene, resolution, window, context)
-            self._windows += found
-            if found and scene.chooses:
-                self._choosing.add(scene.group)
-        if not self._choosing:
+        self.scenes = tuple(scene.at(resolution) for scene in scenes)
+        self._places = [
+            place
+            for number, scene in enumerate(self.scenes)
+            for place in _places(scene, number, window, context)
+            if (self._seen(place).labels != IGNORE).any()
+        ]
+        self.choosing = {
+            self.scenes[place.scene].group for place in self._places if self.scenes[place.scene].chooses
+        }
+        """Places that take part in the choice."""
+        if not self.choosing:
             raise LabelError(
                 "no scene has a held-out block to choose weights by: add scenes, or make blocks smaller"
             )
 
-    def score(self, logits: Callable[[Tensor, Tensor], Tensor]) -> Score:
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def windows(self) -> Iterator[Seen]:
+        """All windows, scene by scene; together they hold each held-out pixel once."""
+        return map(self._seen, self._places)
+
+    def score(
+        self,
+        logits: Callable[[Tensor, Tensor], Tensor],
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> Score:
         """Confusion over all windows.
 
         Args:
             logits: Takes stored pixels (1, C, H, W) and validity (1, H, W), gives logits (1, K, H, W).
+            loss: Takes logits (1, K, H, W) and ids (1, H, W), 255 ignored, gives a scalar.
         """
         tables: dict[str, Confusion] = {}
-        for window in self._windows:
-            pixels = torch.from_numpy(window.pixels.astype(np.float32))[None]
-            found = logits(pixels, torch.from_numpy(window.valid)[None])[0].argmax(0).numpy()
-            table = Confusion.of(window.labels, found, self.classes)
-            tables[window.group] = tables.get(window.group, Confusion.zeros(self.classes)) + table
+        losses: list[tuple[float, int]] = []
+        for seen in self.windows():
+            pixels, valid = torch.from_numpy(seen.pixels)[None], torch.from_numpy(seen.valid)[None]
+            found = logits(pixels, valid)
+            group = seen.scene.group
+            table = Confusion.of(seen.labels, found[0].argmax(0).cpu().numpy(), self.classes)
+            tables[group] = tables.get(group, Confusion.zeros(self.classes)) + table
+            if loss is not None and group in self.choosing:
+                ids = torch.from_numpy(seen.labels.astype(np.int64))[None].to(found.device)
+                losses.append((float(loss(found, ids)), table.pixels))
         iou = {group: table.iou for group, table in tables.items()}
-        chosen = fmean(self._mean(iou[group]) for group in sorted(self._choosing))
-        return Score(chosen, iou, {group: table.pixels for group, table in tables.items()})
+        chosen = fmean(self._mean(iou[group]) for group in sorted(self.choosing))
+        counted = sum(count for _, count in losses)
+        mean = sum(value * count for value, count in losses) / counted if counted else None
+        return Score(chosen, iou, {group: table.pixels for group, table in tables.items()}, mean)
 
     def _mean(self, iou: tuple[float | None, ...]) -> float:
         """Mean over the scored classes that are there; 0 where none is."""
         found = [value for c in self.scored if (value := iou[c]) is not None]
         return fmean(found) if found else 0.0
 
-
-def _windows(scene: LabelledScene, resolution: float, size: int, context: int) -> list[_Window]:
-    """Windows that together cover the scene's held-out blocks once, at the network's resolution."""
-    pixels, valid, labels = resampled(scene, resolution)
-    height, width = valid.shape
-    held = scene.split.held_out((height, width), resolution)
-    labels = np.where(valid & held, labels, np.uint8(IGNORE))
-    windows = []
-    for rows, inner_rows in _spans(height, size, context):
-        for cols, inner_cols in _spans(width, size, context):
-            ids: NDArray[np.uint8] = np.full(labels.shape, IGNORE, np.uint8)
-            ids[inner_rows, inner_cols] = labels[inner_rows, inner_cols]
-            seen: NDArray[np.uint8] = ids[rows, cols]
-            if not (seen != IGNORE).any():
-                continue
-            # Below and to the right of the scene there is no data, as in a padded window of a map.
-            lack = [(0, -length % _ALIGNMENT) for length in seen.shape]
-            windows.append(
-                _Window(
-                    scene.group,
-                    np.pad(pixels[:, rows, cols], [(0, 0), *lack]),
-                    np.pad(valid[rows, cols], lack),
-                    np.pad(seen, lack, constant_values=IGNORE),
-                )
-            )
-    return windows
+    def _seen(self, place: _Place) -> Seen:
+        scene = self.scenes[place.scene]
+        inside, at = mirrored(place.window, scene.shape)
+        patch = scene.patch(inside)
+        pixels: NDArray[Any] = patch.pixels if inside == place.window else patch.pixels[:, *at]
+        valid = patch.valid if inside == place.window else patch.valid[at]
+        labels = np.full(place.window.shape, IGNORE, np.uint8)
+        held = validation_labels(scene, inside, patch.labels)
+        labels[place.inner.relative_to(place.window).slices] = held[place.inner.relative_to(inside).slices]
+        return Seen(scene, place.window, pixels.astype(np.float32), np.ascontiguousarray(valid), labels)
 
 
-def _spans(length: int, size: int, context: int) -> list[tuple[slice, slice]]:
-    """Windows along one axis, each with the part that it is scored in; the parts cover the axis once."""
-    if length <= size:
-        return [(slice(0, length), slice(0, length))]
+def _places(scene: Scene, number: int, size: int, context: int) -> Iterator[_Place]:
+    """Windows that together cover the scene's held-out blocks once."""
+    tiles = scene.tiles()
+    rows, cols = (_spans(length, size, context) for length in scene.shape)
+    for top, height, row, tall in rows:
+        for left, width, col, wide in cols:
+            inner = Window(row, col, tall, wide)
+            origin = (scene.origin[0] + row, scene.origin[1] + col)
+            held = scene.split.held_out(inner.shape, scene.resolution, origin=origin)
+            if held.any() and any(inner.intersect(tile) is not None for tile in tiles):
+                yield _Place(number, Window(top, left, height, width), inner)
+
+
+def _spans(length: int, size: int, context: int) -> list[tuple[int, int, int, int]]:
+    """Windows along one axis: start and length of each, and of the part that it is scored in."""
+    if length <= size - 2 * context:
+        whole = min(size, -(-(length + 2 * context) // _ALIGNMENT) * _ALIGNMENT)
+        return [(-((whole - length) // 2), whole, 0, length)]
     step = size - 2 * context
-    spans = []
-    for start in range(0, length, step):
-        first = min(max(start - context, 0), length - size)
-        spans.append((slice(first, first + size), slice(start, min(start + step, length))))
-    return spans
-
-
-def resampled(
-    scene: LabelledScene, resolution: float
-) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint8]]:
-    """A scene at another ground resolution: pixels averaged or bilinear, validity and labels nearest.
-
-    Args:
-        scene: Labelled scene.
-        resolution: Metres on the ground per pixel; the footprint becomes the nearest whole number of them.
-
-    Returns:
-        Pixels (C, H, W), validity (H, W), labels (H, W); the scene's own arrays where nothing changes.
-    """
-    factor = scene.resolution / resolution
-    shape = (max(round(scene.shape[0] * factor), 1), max(round(scene.shape[1] * factor), 1))
-    if shape == scene.shape:
-        return scene.pixels, scene.valid, scene.labels
-    image = torch.from_numpy(scene.pixels.astype(np.float32))[None]
-    image = functional.interpolate(image, shape, mode="bilinear", align_corners=False, antialias=True)
-    ids = torch.from_numpy(np.where(scene.valid, scene.labels, np.uint8(IGNORE)))[None, None]
-    good = torch.from_numpy(scene.valid.astype(np.uint8))[None, None]
-    ids, good = (functional.interpolate(layer, shape, mode="nearest-exact")[0, 0] for layer in (ids, good))
-    return image[0].numpy(), good.numpy().astype(bool), ids.numpy()
+    return [(start - context, size, start, min(step, length - start)) for start in range(0, length, step)]

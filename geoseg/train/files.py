@@ -1,0 +1,293 @@
+"""Labelled scenes in files: windows of the pixels that maps are made from, and of the labels that score them.
+
+Chips and validation windows are cut from tiles, which are read on one grid per scene and kept as far as
+memory goes. That grid has the finest resolution that chips are drawn at: a finer scene is averaged down to
+it, as on the way to a map, a coarser one keeps its pixels. So a tile serves every chip, whatever its scale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geoseg.errors import LabelError
+from geoseg.grid.ground import ground_resolution, model_grid
+from geoseg.grid.resample import Resampler
+from geoseg.grid.window import Window
+from geoseg.io.labels import LabelReader
+from geoseg.io.raster import Scene as Pixels
+from geoseg.io.raster import SceneReader, describe
+from geoseg.train.losses import IGNORE
+from geoseg.train.scenes import TILE, Patch, Split, squares
+from geoseg.train.store import OpenScene, TileStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from geoseg.grid.geobox import GeoBox
+    from geoseg.recipe.scene import LabelRef, SceneRef
+
+__all__ = ["FileScene", "open_scene"]
+
+_SURROUNDINGS = 64
+"""Pixels kept around the labelled area."""
+_TOLERANCE = 0.02
+"""A scene that is this little finer than asked for keeps its own pixels."""
+_MAP_TOLERANCE = 0.1
+"""The same for the grid that maps are made on: the default of a bundle's contract."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileScene:
+    """A labelled scene whose windows are read when they are wanted; made by :func:`open_scene`.
+
+    Small and picklable: it holds no pixels and no open file, only the store where they are kept.
+    """
+
+    name: str
+    """The catalog's id."""
+    scene: Pixels
+    """Its files."""
+    label: LabelRef
+    """Its labels."""
+    grid: GeoBox
+    """The pixels that are read: the scene's own, or its footprint in fewer of them."""
+    extent: Window
+    """The labelled area and its surroundings in that grid; nothing outside is read."""
+    parts: tuple[Window, ...]
+    """Squares of the grid, cut to the extent, that hold a label."""
+    dtype: np.dtype[Any]
+    """Type of the pixels."""
+    store: TileStore
+    """Where tiles are kept."""
+    limit: Window | None = None
+    """Nothing outside this window of the scene's own pixels is read."""
+    weight: float = 1.0
+    """See :class:`~geoseg.train.scenes.LabelledScene`."""
+    place: str = ""
+    """See :class:`~geoseg.train.scenes.LabelledScene`."""
+    split: Split = field(default_factory=Split)
+    """Which blocks validate."""
+    chooses: bool = True
+    """See :class:`~geoseg.train.scenes.LabelledScene`."""
+    repaired: int = 0
+    """Polygons that were invalid and had to be repaired."""
+    key: str = ""
+    """Names scene, labels and grid in the store."""
+
+    @property
+    def group(self) -> str:
+        """The place it is scored with."""
+        return self.place or self.name
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the extent."""
+        return self.extent.shape
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Where the extent begins in the grid: blocks are counted from the scene's corner."""
+        return self.extent.row, self.extent.col
+
+    @property
+    def bands(self) -> int:
+        """Number of bands."""
+        return len(self.scene.bands)
+
+    @property
+    def resolution(self) -> float:
+        """Metres on the ground per pixel."""
+        return ground_resolution(self.grid).mean
+
+    @property
+    def reading_bytes(self) -> int:
+        """What cutting a chip takes beside the store and the chip itself, in bytes.
+
+        It is a tile that is being read, the pixels it is made of, and a copy in which the centre is sought.
+        """
+        rows, cols = (own / ours for own, ours in zip(self.scene.geobox.shape, self.grid.shape, strict=True))
+        source = rows * cols * (self.bands * np.dtype(self.scene.dtype).itemsize + 2)
+        return int(TILE**2 * (source + 9 * self.bands + 36))
+
+    def tiles(self) -> Sequence[Window]:
+        """Windows that together hold every labelled pixel once."""
+        return [part.relative_to(self.extent) for part in self.parts]
+
+    def patch(self, window: Window) -> Patch:
+        """What a window inside the extent holds.
+
+        Raises:
+            SceneError: a file went away, changed or cannot be decoded.
+            LabelError: labels that are no class ids.
+        """
+        wanted = window.shift(*self.origin)
+        assert self.extent.contains(wanted), "callers ask for windows inside"
+        pixels = np.empty((self.bands, *window.shape), self.dtype)
+        valid = np.empty(window.shape, np.bool_)
+        labels = np.empty(window.shape, np.uint8)
+        for square, part in squares(wanted):
+            cut = square.intersect(self.extent)
+            assert cut is not None
+            tile = self.store.tile((self.key, cut.row, cut.col), partial(self._read, cut))
+            source, target = part.relative_to(cut).slices, part.relative_to(wanted).slices
+            pixels[:, *target] = tile.pixels[:, *source]
+            valid[target] = tile.valid[source]
+            labels[target] = tile.labels[source]
+        return Patch(pixels, valid, labels)
+
+    def at(self, resolution: float) -> FileScene:
+        """The scene on the grid that maps at this resolution are made on.
+
+        Raises:
+            LabelError: nothing is labelled there.
+        """
+        grid = model_grid(self.scene.geobox, resolution, _MAP_TOLERANCE)
+        return self if grid == self.grid else _on(self, grid)
+
+    def _read(self, window: Window) -> Patch:
+        readers = self.store.scene(self.key, self._opened)
+        raster, labels = readers.pixels.read(window), readers.labels.read(window)
+        pixels: NDArray[Any] = raster.pixels
+        if self.dtype.kind in "ui":
+            # Resampling gives fractions; whole numbers are a quarter of the bytes.
+            limits = np.iinfo(self.dtype)
+            np.clip(np.rint(pixels, out=pixels), limits.min, limits.max, out=pixels)
+        labels[~raster.valid] = IGNORE
+        return Patch(pixels.astype(self.dtype), raster.valid, labels)
+
+    def _opened(self) -> OpenScene:
+        return OpenScene(SceneReader(self.scene, self.grid), _labels(self.scene, self.label, self.grid))
+
+
+def open_scene(
+    ref: SceneRef,
+    label: LabelRef,
+    *,
+    resolution: float,
+    store: TileStore,
+    bands: Sequence[str | int] | None = None,
+    limit: Window | None = None,
+    weight: float = 1.0,
+    place: str = "",
+    split: Split | None = None,
+    chooses: bool = True,
+) -> FileScene:
+    """Open a scene's headers and find where it is labelled; no pixel is read yet.
+
+    Args:
+        ref: The scene.
+        label: Its labels, in any CRS.
+        resolution: Finest ground resolution that chips are drawn at, in metres; a scene that is coarser keeps
+            its own pixels, but for one whose pixels are not square on the ground.
+        store: Where tiles are kept; shared by the scenes of a training.
+        bands: As in :func:`geoseg.io.raster.describe`.
+        limit: Nothing outside this window of the scene's own pixels is read.
+        weight: See :class:`~geoseg.train.scenes.LabelledScene`.
+        place: See :class:`~geoseg.train.scenes.LabelledScene`.
+        split: Which blocks validate.
+        chooses: See :class:`~geoseg.train.scenes.LabelledScene`.
+
+    Raises:
+        SceneError: the scene cannot be read.
+        LabelError: the labels cannot be read or do not overlap, nothing is labelled, the limit lies outside.
+    """
+    scene = describe(ref, bands)
+    own = ground_resolution(scene.geobox).mean
+    plain = all(band.scale == 1 and band.offset == 0 for band in scene.bands)
+    dtype = np.dtype(scene.dtype) if plain and scene.dtype in ("uint8", "int16", "uint16") else np.dtype("f4")
+    draft = FileScene(
+        name=ref.id,
+        scene=scene,
+        label=label,
+        grid=scene.geobox,
+        extent=scene.geobox.window,
+        parts=(),
+        dtype=dtype,
+        store=store,
+        limit=limit,
+        weight=weight,
+        place=place,
+        split=split or Split(),
+        chooses=chooses,
+    )
+    return _on(draft, model_grid(scene.geobox, max(own, resolution), _TOLERANCE))
+
+
+def _on(scene: FileScene, grid: GeoBox) -> FileScene:
+    """A scene on another grid, with the extent of its labels there."""
+    allowed = _allowed(scene, grid)
+    labels = _labels(scene.scene, scene.label, grid)
+    boxes: list[Window] = []
+    parts: list[Window] = []
+    for _, part in squares(allowed):
+        box = _box(labels.read(part) != IGNORE)
+        if box is not None:
+            boxes.append(box.shift(part.row, part.col))
+            parts.append(part)
+    if not boxes:
+        raise LabelError(
+            f"scene {scene.name}: nothing of it is labelled by {scene.label.href}; check the labelled area"
+        )
+    row, col = min(b.row for b in boxes), min(b.col for b in boxes)
+    area = Window(row, col, max(b.row_stop for b in boxes) - row, max(b.col_stop for b in boxes) - col)
+    extent = area.pad(_SURROUNDINGS).intersect(allowed)
+    assert extent is not None
+    content = (scene.scene, scene.label, grid, extent)
+    return replace(
+        scene,
+        grid=grid,
+        extent=extent,
+        parts=tuple(cut for part in parts if (cut := part.intersect(extent)) is not None),
+        repaired=labels.repaired,
+        key=hashlib.sha256(repr(content).encode()).hexdigest(),
+    )
+
+
+def _allowed(scene: FileScene, grid: GeoBox) -> Window:
+    """Pixels of a grid that are made of nothing outside the limit."""
+    if scene.limit is None:
+        return grid.window
+    limit = scene.limit.intersect(scene.scene.geobox.window)
+    if limit is None:
+        height, width = scene.scene.geobox.shape
+        raise LabelError(
+            f"scene {scene.name}: the window {scene.limit} lies outside its {height}×{width} pixels"
+        )
+    between = Resampler.between(scene.scene.geobox, grid)
+    spans = []
+    for axis, first, stop in (
+        (between.rows, limit.row, limit.row_stop),
+        (between.cols, limit.col, limit.col_stop),
+    ):
+        index = axis.taps(0, axis.target).index
+        inside = np.flatnonzero((index >= first).all(1) & (index < stop).all(1))
+        if not inside.size:
+            raise LabelError(
+                f"scene {scene.name}: the window {scene.limit} is smaller than a pixel of the training"
+            )
+        spans.append((int(inside[0]), int(inside[-1]) + 1))
+    (top, bottom), (left, right) = spans
+    return Window(top, left, bottom - top, right - left)
+
+
+def _labels(scene: Pixels, label: LabelRef, grid: GeoBox) -> LabelReader:
+    try:
+        return LabelReader(label, grid, scene.geobox)
+    except LabelError as error:
+        raise LabelError(f"scene {scene.ref.id}: {error}") from error
+
+
+def _box(mask: NDArray[np.bool_]) -> Window | None:
+    """The smallest window that holds all that is set; None where nothing is."""
+    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:
+        return None
+    row, col = int(rows[0]), int(cols[0])
+    return Window(row, col, int(rows[-1]) + 1 - row, int(cols[-1]) + 1 - col)
