@@ -13,6 +13,7 @@ from pydantic import ValidationError, validate_call
 
 from geoseg.errors import BundleError
 from geoseg.models.architecture import Architecture
+from geoseg.models.dualaspp import DUAL_ASPP
 from geoseg.models.micronet import MICRONET
 from geoseg.models.mininet import MININET
 from geoseg.models.network import Network
@@ -35,6 +36,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
         **MICRONET,
         **MININET,
+        **DUAL_ASPP,
     }
 )
 """Every network that a bundle can name: each family offers its own, this is all of them."""
