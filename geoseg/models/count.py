@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -27,6 +29,21 @@ _ACTIVATIONS = (
     nn.Sigmoid,
 )
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
+
+_WORK: list[tuple[type | tuple[type, ...], str, Callable[[Any, Tensor, Tensor], int]]] = [
+    (nn.ConvTranspose2d, "multiply_adds", lambda part, given, _: given.numel() * part.weight[0].numel()),
+    (nn.Conv2d, "multiply_adds", lambda part, _, made: made.numel() * part.weight[0].numel()),
+    (nn.Linear, "multiply_adds", lambda part, _, made: made.numel() * part.in_features),
+    (
+        (nn.Conv2d, nn.ConvTranspose2d),
+        "biased",
+        lambda part, _, made: 0 if part.bias is None else made.numel(),
+    ),
+    (nn.BatchNorm2d, "normalised", lambda _part, _, made: made.numel()),
+    (_ACTIVATIONS, "activated", lambda _part, _, made: made.numel()),
+    (nn.AdaptiveAvgPool2d, "pooled", lambda _part, given, _: given.numel()),
+]
+"""Modules, the figure of :class:`Count` that they add to, and how much, by module, input and output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +71,9 @@ class Count:
 
         * ``mininet`` (Liu et al. 2022, Tables 1, 2, 4): multiply-adds, plus one per normalised and per
           activated element; biases, pooling, upsampling and additions are free.
-        * ``thop`` (Xiao et al., Dual ASPP, Tables 1, 2, 4: what the thop profiler of 2020 did): multiply-adds,
-          plus one per output element of a convolution with a bias, two per normalised element, one per input
-          element of an adaptive average pool; activations, interpolation and additions are free.
+        * ``thop`` (Xiao et al., Dual ASPP, Tables 1, 2, 4: what the thop profiler of 2020 did):
+          multiply-adds, plus one per output element of a convolution with a bias, two per normalised element,
+          one per input element of an adaptive average pool; activations, interpolation, additions are free.
         """
         if rule == "mininet":
             return self.multiply_adds + self.normalised + self.activated
@@ -64,7 +81,7 @@ class Count:
 
     @property
     def pass_megabytes(self) -> float:
-        """torchsummary's "Forward/backward pass size", in MB of 2²⁰ bytes (Cai and Zhang, Tables 3 and 4).
+        """What torchsummary calls "Forward/backward pass size", in MB of 2²⁰ bytes (Cai, Zhang: Tables 3, 4).
 
         Eight bytes (a float32 and its gradient) per element of :attr:`outputs`. Only networks whose every
         step is a module of its own are counted whole.
@@ -94,28 +111,16 @@ def tally(module: nn.Module, bands: int, height: int, width: int) -> Count:
 
     The module is put into evaluation mode.
     """
-    multiply_adds = biased = normalised = activated = pooled = outputs = 0
+    counted: Counter[str] = Counter()
 
     def seen(part: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
-        nonlocal multiply_adds, biased, normalised, activated, pooled, outputs
         if not isinstance(output, Tensor):
             return
         if part is not module and not isinstance(part, _CONTAINERS):
-            outputs += output.numel()
-        if isinstance(part, nn.ConvTranspose2d):
-            multiply_adds += inputs[0].numel() * part.weight[0].numel()
-        elif isinstance(part, nn.Conv2d):
-            multiply_adds += output.numel() * part.weight[0].numel()
-        elif isinstance(part, nn.Linear):
-            multiply_adds += output.numel() * part.in_features
-        elif isinstance(part, nn.BatchNorm2d):
-            normalised += output.numel()
-        elif isinstance(part, _ACTIVATIONS):
-            activated += output.numel()
-        elif isinstance(part, nn.AdaptiveAvgPool2d):
-            pooled += inputs[0].numel()
-        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d) and part.bias is not None:
-            biased += output.numel()
+            counted["outputs"] += output.numel()
+        for kinds, what, amount in _WORK:
+            if isinstance(part, kinds):
+                counted[what] += amount(part, inputs[0], output)
 
     hooks = [part.register_forward_hook(seen) for part in module.modules()]
     with torch.inference_mode():
@@ -123,4 +128,5 @@ def tally(module: nn.Module, bands: int, height: int, width: int) -> Count:
     for hook in hooks:
         hook.remove()
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    return Count(parameters, multiply_adds, biased, normalised, activated, pooled, outputs)
+    names = (field.name for field in fields(Count) if field.name != "parameters")
+    return Count(parameters, **{name: counted[name] for name in names})

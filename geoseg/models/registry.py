@@ -14,6 +14,7 @@ from pydantic import ValidationError, validate_call
 from geoseg.errors import BundleError
 from geoseg.models.architecture import Architecture
 from geoseg.models.dualaspp import DUAL_ASPP
+from geoseg.models.fasterunet import FASTER_UNET
 from geoseg.models.micronet import MICRONET
 from geoseg.models.mininet import MININET
 from geoseg.models.network import Network
@@ -35,6 +36,7 @@ class Traits:
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
         **MICRONET,
+        **FASTER_UNET,
         **MININET,
         **DUAL_ASPP,
     }
@@ -63,11 +65,15 @@ def build(architecture: str, /, **arguments: Any) -> Network:
     except ValidationError as error:
         known = list(inspect.signature(found.factory).parameters)
         raise BundleError(f"{architecture}: {_mistake(error, known)}") from error
+    except BundleError as error:
+        raise BundleError(f"{architecture}: {error}") from error
 
 
 def _mistake(error: ValidationError, known: list[str]) -> str:
-    first = error.errors(include_url=False)[0]
-    name = ".".join(map(str, first["loc"]))
+    errors = error.errors(include_url=False)
+    # Of an argument that may have several forms, the form that fits furthest says what is wrong.
+    first = max((e for e in errors if e["loc"][0] == errors[0]["loc"][0]), key=lambda e: len(e["loc"]))
+    name = ".".join(str(part) for part in first["loc"] if not str(part).endswith("]"))
     if first["type"] == "unexpected_keyword_argument":
         return f"unknown argument {name!r}{did_you_mean(name, known) or f'; it takes {listed(known)}'}"
     if first["type"] == "missing_keyword_only_argument":
