@@ -17,7 +17,8 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from geoseg.errors import GridError, LabelError
-from geoseg.flow.evaluate import Pair, evaluate_pairs, evaluate_run, evaluate_scene
+from geoseg.flow.evaluate import evaluate_pairs, evaluate_run
+from geoseg.flow.evaluate_scene import Pair, evaluate_scene
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.cog import write_cog
 from geoseg.recipe.bundle import ClassSpec
@@ -291,7 +292,7 @@ class TestReport:
         assert lines[0].split() == ["class", "IoU", "F1", "precision", "recall", "reference", "map"]
         assert len({len(line) for line in lines[:4]}) == 1
         building = report.classes[1].iou
-        assert f"building    {building.value:.3f} [{building.low:.3f}, {building.high:.3f}]" in lines[2]
+        assert f"building     {building.value:.3f} [{building.low:.3f}, {building.high:.3f}]" in lines[2]
         assert lines[3].split() == ["water", "–", "–", "–", "–", "0.0%", "0.0%"]
         text = report.text()
         assert "120 labelled px without a map (nodata) left out" in text
@@ -363,9 +364,9 @@ class TestEvaluate:
         path = write_map(tmp_path / "classes.tif", guess, GRID)
         pair = Pair("here", path, LabelRef(str(mask), classes=((255, 1),)), lambda: GRID)
         expected = Confusion.of(truth, guess, 2)
-        whole = evaluate_scene(pair, 2)
+        whole = evaluate_scene(pair, CLASSES)
         monkeypatch.setattr("geoseg.io.cog._STRIP_PIXELS", 37 * GRID.width)
-        strips = evaluate_scene(pair, 2)
+        strips = evaluate_scene(pair, CLASSES)
         np.testing.assert_array_equal(whole.cells, strips.cells)
         np.testing.assert_array_equal(whole.confusion.counts, expected.counts)
         assert whole.excluded == strips.excluded == expected.excluded == 50 * 700
@@ -390,7 +391,7 @@ class TestEvaluate:
         )
         report = evaluate_pairs(
             [Pair("here", path, LabelRef(str(layer), area_window=window), lambda: GRID)], CLASSES
-        )
+        ).report
         inside = (slice(100, 400), slice(200, 600))
         assert report.confusion == tuple(
             map(tuple, Confusion.of(truth[inside], guess[inside], 2).counts.tolist())
@@ -412,7 +413,7 @@ class TestEvaluate:
             SceneRef("bare", ()),
             SceneRef("later", (), labels=(("buildings", label),)),
         ]
-        report = evaluate_run(run, scenes, CLASSES)
+        report = evaluate_run(run, scenes, CLASSES).report
         assert ScoreReport.model_validate_json((run / "score.json").read_text()) == report
         assert [scene.scene for scene in report.scenes] == ["here"]
         assert {scene.scene for scene in report.unscored} == {"there", "bare", "later"}
@@ -420,7 +421,7 @@ class TestEvaluate:
         expected = Confusion.of(truth, guess, 2)
         assert report.confusion == tuple(map(tuple, expected.counts.tolist()))
 
-        both = evaluate_run(run, scenes[:3], CLASSES, reference=label)
+        both = evaluate_run(run, scenes[:3], CLASSES, reference=label).report
         assert [scene.scene for scene in both.scenes] == ["here", "there", "bare"]
         assert both.labelled_pixels == 3 * truth.size
 
@@ -434,7 +435,7 @@ class TestEvaluate:
         files = tuple(BandRef(str(tmp_path / f"{name}.tif"), 1, name) for name in ("mapped", "finer"))
         label = LabelRef(str(mask), classes=((255, 1),), area_window=(100, 200, 300, 400))
         scene = SceneRef("here", files, labels=(("buildings", label),))
-        report = evaluate_run(tmp_path / "run", [scene], CLASSES, bands=["mapped"])
+        report = evaluate_run(tmp_path / "run", [scene], CLASSES, bands=["mapped"]).report
         inside = (slice(100, 400), slice(200, 600))
         expected = Confusion.of(truth[inside], guess[inside], 2)
         assert report.confusion == tuple(map(tuple, expected.counts.tolist()))

@@ -8,37 +8,17 @@ Commands import what they need when they run, so that ``geoseg --help`` answers 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
 from geoseg import __version__
+from geoseg.cli.evaluate import evaluate
+from geoseg.cli.options import workflow_command
 from geoseg.errors import GeosegError
 
 __all__ = ["main"]
-
-_EXISTING_FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
-
-
-def _overrides(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    from geoseg.io.text import parse_overrides
-
-    return dict(parse_overrides(values))
-
-
-def _workflow_command(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What every command on a workflow takes."""
-    set_option = click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        callback=_overrides,
-        help="Override a key of the workflow, such as tiling.halo=exact; may be repeated.",
-    )
-    return click.argument("workflow", type=_EXISTING_FILE)(set_option(function))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -51,7 +31,7 @@ def cli(context: click.Context, *, debug: bool) -> None:
 
 
 @cli.command()
-@_workflow_command
+@workflow_command
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Workers (default: as many as cores and memory allow)."
 )
@@ -92,7 +72,7 @@ def run(
 
 
 @cli.command()
-@_workflow_command
+@workflow_command
 def check(workflow: Path, *, overrides: dict[str, str]) -> None:
     """Find every mistake of a WORKFLOW and its scenes; run nothing."""
     from geoseg.cli.report import print_check
@@ -102,7 +82,7 @@ def check(workflow: Path, *, overrides: dict[str, str]) -> None:
 
 
 @cli.command()
-@_workflow_command
+@workflow_command
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(workflow: Path, *, overrides: dict[str, str], as_json: bool) -> None:
     """Show what running a WORKFLOW would take; run nothing."""
@@ -110,76 +90,6 @@ def plan(workflow: Path, *, overrides: dict[str, str], as_json: bool) -> None:
     from geoseg.flow.prepare import prepare
 
     sys.exit(print_plan(prepare(workflow, overrides), as_json=as_json))
-
-
-@cli.command()
-@_workflow_command
-@click.option("--asset", help="Label asset of the catalog (default: the workflow's evaluate.asset).")
-@click.option("--reference", type=click.Path(path_type=Path), help="Reference polygons or raster instead.")
-@click.option("--layer", help="Layer of the reference.")
-@click.option("--attribute", help="Attribute with the class id (default: every polygon is class 1).")
-@click.option(
-    "--value",
-    "values",
-    multiple=True,
-    metavar="VALUE=ID",
-    help="A raster reference's value and the class id that it stands for, such as 255=1.",
-)
-@click.option("--area", type=click.Path(path_type=Path), help="File with the labelled area.")
-@click.option("--area-layer", help="Layer of the labelled area.")
-@click.option(
-    "--window",
-    nargs=4,
-    type=int,
-    metavar="ROW COL HEIGHT WIDTH",
-    help="Labelled area in the scene's pixels.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(
-    workflow: Path,
-    *,
-    overrides: dict[str, str],
-    asset: str | None,
-    reference: Path | None,
-    layer: str | None,
-    attribute: str | None,
-    values: tuple[str, ...],
-    area: Path | None,
-    area_layer: str | None,
-    window: tuple[int, int, int, int] | None,
-    as_json: bool,
-) -> None:
-    """Score the maps of a WORKFLOW against a reference."""
-    import json
-
-    from geoseg.flow.evaluate import evaluate_workflow
-    from geoseg.recipe.scene import LabelRef
-
-    if asset is not None and reference is not None:
-        raise click.UsageError("--asset and --reference both say what to score against; give one of them")
-    label = None
-    if reference is not None:
-        label = LabelRef(
-            href=str(reference.absolute()),
-            layer=layer,
-            attribute=attribute,
-            classes=tuple(_value(text) for text in values),
-            area_href=None if area is None else str(area.absolute()),
-            area_layer=area_layer,
-            area_window=window,
-        )
-    elif layer or attribute or values or area or area_layer or window:
-        raise click.UsageError("--layer, --attribute, --value, --area and --window describe a --reference")
-    report = evaluate_workflow(workflow, overrides, asset=asset, reference=label)
-    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
-
-
-def _value(text: str) -> tuple[float, int]:
-    value, _, class_id = text.partition("=")
-    try:
-        return float(value), int(class_id)
-    except ValueError:
-        raise click.UsageError(f"--value {text}: needs VALUE=ID, such as 255=1") from None
 
 
 @cli.command()
@@ -228,6 +138,11 @@ def completion(shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None, f"click completes {shell}"
     click.echo(kind(cli, {}, "geoseg", "_GEOSEG_COMPLETE").source())
+
+
+
+
+cli.add_command(evaluate)
 
 
 def main() -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.errors import GeosegError, LabelError, OutputError
+from geoseg.errors import GeosegError, LabelError
+from geoseg.flow.evaluate_scene import MAP_NAME, Pair, evaluate_scene
 from geoseg.grid.geobox import GeoBox
-from geoseg.grid.window import Window
-from geoseg.io.cog import read_strips
 from geoseg.io.files import write_json
-from geoseg.io.labels import LabelReader, counts_scene_pixels, label_kind
-from geoseg.io.raster import describe, grid_of
+from geoseg.io.labels import label_kind
+from geoseg.io.raster import describe
 from geoseg.io.stac import load_catalog
 from geoseg.io.text import load_workflow
 from geoseg.models.bundle import load_bundle
@@ -22,7 +21,7 @@ from geoseg.recipe.scene import LabelRef, SceneRef
 from geoseg.recipe.slug import scene_slug
 from geoseg.recipe.words import did_you_mean, listed
 from geoseg.score.bootstrap import Bootstrap
-from geoseg.score.cells import CellCounter
+from geoseg.score.boundary import DEFAULT_WIDTH, BoundaryWidth
 from geoseg.score.report import ScoreReport, Unscored, score_report
 from geoseg.score.tally import SceneTally
 
@@ -30,61 +29,29 @@ if TYPE_CHECKING:
     from geoseg.recipe.bundle import ClassSpec
 
 __all__ = [
-    "MAP_NAME",
     "SCORE_NAME",
-    "Pair",
+    "Evaluated",
+    "check_reference",
     "evaluate_pairs",
     "evaluate_run",
-    "evaluate_scene",
     "evaluate_workflow",
+    "pairs_of",
 ]
 
-MAP_NAME = "classes.tif"
-"""The map in a scene's folder."""
 SCORE_NAME = "score.json"
 """The report in a run's folder."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """A map and the reference that it is scored against."""
+class Evaluated:
+    """Scored maps, and what was counted of them."""
 
-    scene: str
-    """The catalog's id."""
-    classes_tif: Path
-    """The map: class ids, 255 = nodata."""
-    label: LabelRef
-    """The reference."""
-    own: Callable[[], GeoBox]
-    """Gives the scene's own pixels; called only where the reference counts in them."""
-
-
-def evaluate_scene(pair: Pair, classes: int) -> SceneTally:
-    """Count one scene on its map's grid, by strips of about 4 million pixels: memory does not grow with it.
-
-    Args:
-        pair: map and reference.
-        classes: K, ids are 0..K-1.
-
-    Raises:
-        LabelError: the reference cannot be read, does not overlap, or has classes that the model has not.
-        OutputError: there is no map, or it cannot be read.
-        SceneError: the scene, which the reference counts in, cannot be opened.
-    """
-    if not pair.classes_tif.is_file():
-        raise OutputError(f"scene {pair.scene}: there is no map {pair.classes_tif}; run the workflow first")
-    grid = grid_of(pair.classes_tif)
-    counter = CellCounter(classes)
-    try:
-        reader = LabelReader(pair.label, grid, pair.own() if counts_scene_pixels(pair.label) else grid)
-        row = 0
-        for strip in read_strips(pair.classes_tif, [1]):
-            window = Window(row, 0, *strip.shape[1:])
-            counter.add(row, 0, reader.read(window), strip[0])
-            row = window.row_stop
-    except LabelError as error:
-        raise LabelError(f"scene {pair.scene}: {error}") from error
-    return counter.tally(pair.scene, repaired=reader.repaired, features=reader.features)
+    report: ScoreReport
+    """The score."""
+    tallies: tuple[SceneTally, ...]
+    """What was counted, per scored scene."""
+    pairs: tuple[Pair, ...]
+    """Map and reference of each of them."""
 
 
 def evaluate_pairs(
@@ -93,7 +60,8 @@ def evaluate_pairs(
     *,
     without: Sequence[Unscored] = (),
     how: Bootstrap | None = None,
-) -> ScoreReport:
+    width: BoundaryWidth = DEFAULT_WIDTH,
+) -> Evaluated:
     """Score several scenes as one; a scene that cannot be scored is named in the report and leaves the rest.
 
     Args:
@@ -101,22 +69,27 @@ def evaluate_pairs(
         classes: of the model that made the maps.
         without: scenes known to have no reference, for the report.
         how: of the intervals.
+        width: of the boundary.
 
     Raises:
         LabelError: no scene could be scored; says why the first one could not.
     """
+    scored: list[Pair] = []
     tallies: list[SceneTally] = []
     unscored: list[Unscored] = []
     for pair in pairs:
         try:
-            tallies.append(evaluate_scene(pair, len(classes)))
+            tallies.append(evaluate_scene(pair, classes, width))
+            scored.append(pair)
         except GeosegError as error:
             unscored.append(Unscored(scene=pair.scene, reason=str(error)))
     unscored += without
     if not tallies and unscored:
         others = f" ({len(unscored) - 1} more cannot be scored)" if len(unscored) > 1 else ""
         raise LabelError(f"{unscored[0].reason}{others}")
-    return score_report(tallies, [spec.name for spec in classes], how, unscored=unscored)
+    names = [spec.name for spec in classes]
+    report = score_report(tallies, names, how, unscored=unscored, boundary_width=str(width))
+    return Evaluated(report, tuple(tallies), tuple(scored))
 
 
 def evaluate_run(
@@ -128,7 +101,8 @@ def evaluate_run(
     asset: str | None = None,
     reference: LabelRef | None = None,
     how: Bootstrap | None = None,
-) -> ScoreReport:
+    width: BoundaryWidth = DEFAULT_WIDTH,
+) -> Evaluated:
     """Score a run's folder, ``<run>/<scene>/classes.tif``, and write ``<run>/score.json``.
 
     Args:
@@ -139,10 +113,37 @@ def evaluate_run(
         asset: key of the label asset of each scene, where several.
         reference: one reference for all scenes, in place of the catalog's.
         how: of the intervals.
+        width: of the boundary.
 
     Raises:
         LabelError: no scene could be scored; a key that no scene has; several assets and none named.
         OutputError: the report cannot be written.
+    """
+    pairs, without = pairs_of(run, scenes, bands=bands, asset=asset, reference=reference)
+    evaluated = evaluate_pairs(pairs, classes, without=without, how=how, width=width)
+    write_json(run / SCORE_NAME, evaluated.report.to_dict())
+    return evaluated
+
+
+def pairs_of(
+    run: Path,
+    scenes: Sequence[SceneRef],
+    *,
+    bands: Sequence[str | int] | None = None,
+    asset: str | None = None,
+    reference: LabelRef | None = None,
+) -> tuple[list[Pair], list[Unscored]]:
+    """Maps of a run's folder with their references, and the scenes that lack one or the other.
+
+    Args:
+        run: folder of the run.
+        scenes: the catalog's scenes.
+        bands: as for :func:`evaluate_run`.
+        asset: key of the label asset of each scene, where several.
+        reference: one reference for all scenes, in place of the catalog's.
+
+    Raises:
+        LabelError: a scene has several label assets and none is named.
     """
     pairs: list[Pair] = []
     without: list[Unscored] = []
@@ -157,9 +158,7 @@ def evaluate_run(
             without.append(Unscored(scene=ref.id, reason=_no_label(scenes, ref, asset)))
         else:
             pairs.append(Pair(ref.id, path, label, partial(_own_pixels, ref, bands)))
-    report = evaluate_pairs(pairs, classes, without=without, how=how)
-    write_json(run / SCORE_NAME, report.to_dict())
-    return report
+    return pairs, without
 
 
 def evaluate_workflow(
@@ -168,7 +167,8 @@ def evaluate_workflow(
     *,
     asset: str | None = None,
     reference: LabelRef | None = None,
-) -> ScoreReport:
+    width: BoundaryWidth = DEFAULT_WIDTH,
+) -> Evaluated:
     """Score the maps of a workflow that has been run; see :func:`evaluate_run`.
 
     Args:
@@ -176,22 +176,29 @@ def evaluate_workflow(
         overrides: ``--set`` values by dotted key, those that the run was given.
         asset: key of the label asset; default: the workflow's ``evaluate.asset``.
         reference: one reference for all scenes, in place of the catalog's.
+        width: of the boundary.
 
     Raises:
         RecipeError, CatalogError, BundleError: the workflow, its catalog or its model cannot be read.
         LabelError: no scene could be scored.
         OutputError: the report cannot be written.
     """
-    if reference is not None:
-        _check_reference(reference)
+    check_reference(reference)
     loaded = load_workflow(path, overrides or {})
     workflow = loaded.workflow
     scenes = load_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids).scenes
     if asset is None and workflow.evaluate is not None:
         asset = workflow.evaluate.asset
     spec = load_bundle(loaded.model).spec
-    bands = workflow.scenes.bands or spec.bands
-    return evaluate_run(loaded.output, scenes, spec.classes, bands=bands, asset=asset, reference=reference)
+    return evaluate_run(
+        loaded.output,
+        scenes,
+        spec.classes,
+        bands=workflow.scenes.bands or spec.bands,
+        asset=asset,
+        reference=reference,
+        width=width,
+    )
 
 
 def _own_pixels(ref: SceneRef, bands: Sequence[str | int] | None) -> GeoBox:
@@ -216,8 +223,14 @@ def _no_label(scenes: Iterable[SceneRef], ref: SceneRef, asset: str | None) -> s
     return f"scene {ref.id}: has no label asset {asset!r} in the catalog{hint}"
 
 
-def _check_reference(label: LabelRef) -> None:
-    """Refuse a description of another kind of file, which would be ignored without a word."""
+def check_reference(label: LabelRef | None) -> None:
+    """Refuse a description of another kind of file, which would be ignored without a word.
+
+    Raises:
+        LabelError: polygons with values, or a raster with layers or attributes.
+    """
+    if label is None:
+        return
     kind = label_kind(Path(label.href))
     if kind == "raster" and (label.attribute or label.layer):
         raise LabelError(f"labels {label.href}: are a raster, without layers and attributes; name its values")

@@ -119,7 +119,7 @@ def _score(prepared: Prepared, outcomes: Mapping[str, SceneOutcome]) -> tuple[Sc
     if workflow.evaluate is None or not scenes:
         return None, None
     try:
-        report = evaluate_run(
+        evaluated = evaluate_run(
             prepared.loaded.output,
             scenes,
             spec.classes,
@@ -128,7 +128,7 @@ def _score(prepared: Prepared, outcomes: Mapping[str, SceneOutcome]) -> tuple[Sc
         )
     except GeosegError as error:
         return None, str(error)  # the maps are there all the same: the summary says what is missing
-    return report, None
+    return evaluated.report, None
 
 
 class _Run:

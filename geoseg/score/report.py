@@ -5,85 +5,44 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.errors import LabelError
-from geoseg.score.bootstrap import Bootstrap, Interval, bootstrap
-from geoseg.score.confusion import DEFINITIONS, Confusion, mean_iou
-from geoseg.score.tally import SceneTally, widest_cells
+from geoseg.score.bootstrap import Bootstrap, Interval, Intervals, intervals_of
+from geoseg.score.calibration import BINS, STEPS, Reliability, binned
+from geoseg.score.confusion import DEFINITIONS, Confusion, defined, mean_iou
+from geoseg.score.sums import Sums
+from geoseg.score.tally import SceneTally, widest_side
+from geoseg.score.text import report_text
+from geoseg.score.values import ClassScore, Curve, CurveBin, Measure, SceneScore, Unscored, Value
 
-__all__ = ["ClassScore", "Measure", "SceneScore", "ScoreReport", "Unscored", "score_report"]
+__all__ = [
+    "MEASURES",
+    "ClassScore",
+    "Measure",
+    "SceneScore",
+    "ScoreReport",
+    "Unscored",
+    "score_report",
+]
 
-_MEASURES = {
+MEASURES = {
     "iou": "pixels in map and reference over pixels in either",
     "f1": "harmonic mean of precision and recall",
     "precision": "share of mapped pixels that are right",
     "recall": "share of reference pixels that are mapped",
     "accuracy": "share of scored pixels that are right",
+    "boundary_iou": "IoU of the pixels of a class within a distance of its contours (Cheng et al. 2021)",
+    "calibration_error": "mean distance between what was said and how often it was true, over bins of equal "
+    "width: of a class's probability, or of the mapped class's (expected calibration error, Guo et al. 2017)",
+    "largest_calibration_error": "the largest such distance of a bin",
+    "brier": "mean squared distance of probabilities to the truth; of all classes their sum (Brier 1950)",
 }
 """What each measure is, for the reader of a report."""
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Measure(_Value):
-    """A measure with its interval."""
-
-    value: float | None
-    """None: undefined, such as the precision of a class that the map never uses."""
-    low: float | None = None
-    """Lower end of the interval; None: fewer than two cells bear on it."""
-    high: float | None = None
-    """Upper end of the interval."""
-
-
-class ClassScore(_Value):
-    """The score of one class."""
-
-    id: int
-    name: str
-    iou: Measure
-    f1: Measure
-    precision: Measure
-    recall: Measure
-    reference_pixels: int
-    """Scored pixels of this class in the reference."""
-    mapped_pixels: int
-    """Scored pixels mapped as this class."""
-    reference_share: float
-    """Share of the scored pixels that are this class in the reference."""
-    mapped_share: float
-    """Share of the scored pixels that are mapped as this class."""
-
-
-class SceneScore(_Value):
-    """The score of one scene, without intervals."""
-
-    scene: str
-    iou: tuple[float | None, ...]
-    """Per class."""
-    mean_iou: float | None
-    """By the definition ``dataset``, of this scene alone."""
-    accuracy: float | None
-    labelled_pixels: int
-    """Pixels with a label, excluded ones included."""
-    excluded_pixels: int
-    """Labelled pixels where the map has nodata."""
-    repaired_polygons: int
-    reference_polygons: int
-
-
-class Unscored(_Value):
-    """A scene that is in no figure."""
-
-    scene: str
-    reason: str
-    """One sentence."""
-
-
-class ScoreReport(_Value):
+class ScoreReport(Value):
     """A map's score against a reference."""
 
     classes: tuple[ClassScore, ...]
@@ -112,6 +71,18 @@ class ScoreReport(_Value):
     level: float
     definitions: dict[str, str]
     """What every measure above is."""
+    boundary_iou: Measure = Measure(value=None)
+    """Mean over the classes in the reference."""
+    boundary_width: str | None = None
+    """Distance from a contour that its boundary reaches, such as ``5 px``."""
+    calibration_error: Measure = Measure(value=None)
+    """Expected; of the mapped class. No value where no probabilities lie beside the maps."""
+    largest_calibration_error: float | None = None
+    """Of the mapped class."""
+    brier: float | None = None
+    """Sum over all classes: 0 to 2."""
+    reliability: tuple[Curve, ...] = ()
+    """Of each class whose probability is known, then of the mapped class."""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON values: numbers, text, null; no NaN."""
@@ -122,31 +93,7 @@ class ScoreReport(_Value):
 
         Precision and recall have their intervals in :meth:`to_dict` alone.
         """
-        name_width = max(8, *(len(row.name) for row in self.classes))
-        head = f"{'class':<{name_width}}  {'IoU':<22}{'F1':<22}{'precision':>9}{'recall':>8}"
-        lines = [f"{head}{'reference':>11}{'map':>8}"]
-        for row in self.classes:
-            measures = f"{_text(row.iou):<22}{_text(row.f1):<22}"
-            measures += f"{_value(row.precision):>9}{_value(row.recall):>8}"
-            shares = f"{row.reference_share:>11.1%}{row.mapped_share:>8.1%}"
-            lines.append(f"{row.name:<{name_width}}  {measures}{shares}")
-        scored = f"{self.labelled_pixels - self.excluded_pixels:,}"
-        left_out = f"{self.excluded_pixels:,} labelled px without a map (nodata) left out"
-        polygons = _count(self.reference_polygons, "reference polygon")
-        side = self.cell_pixels
-        drawn = f"{self.draws} draws of {_count(self.cells, 'cell')} of {side}×{side} px"
-        means = "mean over the reference's classes ('dataset')"
-        lines += [
-            "",
-            f"{'mIoU':<{name_width}}  {_text(self.mean_iou):<22}{means}",
-            f"{'accuracy':<{name_width}}  {_text(self.accuracy):<22}{_MEASURES['accuracy']}",
-            "",
-            f"{scored} px scored in {_count(len(self.scenes), 'scene')}; {left_out}",
-            f"{polygons}; {self.repaired_polygons} invalid, repaired",
-            f"[{self.level:.0%} interval: {drawn}, seed {self.seed}; –: undefined]",
-        ]
-        lines += [f"not scored: {scene.reason}" for scene in self.unscored]
-        return "\n".join(line.rstrip() for line in lines)
+        return report_text(self)
 
 
 def score_report(
@@ -155,6 +102,7 @@ def score_report(
     how: Bootstrap | None = None,
     *,
     unscored: Sequence[Unscored] = (),
+    boundary_width: str | None = None,
 ) -> ScoreReport:
     """Score several scenes as one.
 
@@ -163,6 +111,7 @@ def score_report(
         names: a name for each class, in the order of ids 0..K-1.
         how: of the intervals; default 1000 draws, seed 0, 95 %.
         unscored: scenes to name as left out.
+        boundary_width: what the tallies' boundaries were counted with, in words.
 
     Raises:
         LabelError: no scenes, another number of classes, or not a single pixel to score.
@@ -182,24 +131,16 @@ def score_report(
             f"scene {', '.join(scene.scene for scene in scenes)}: no labelled pixel is mapped "
             f"({total.excluded:,} labelled pixels lie in nodata); check the labelled area"
         )
-    side, cells = widest_cells(scenes)
-    intervals = bootstrap(cells, how)
+    side = widest_side(scenes)
+    sums = Sums.joined([scene.coarser(side).sums for scene in scenes])
+    intervals = intervals_of(sums, how)
+    near = sums.total().measures()
+    reliability = sum(
+        (scene.reliability for scene in scenes if scene.reliability is not None),
+        Reliability.zeros(len(names)),
+    )
     return ScoreReport(
-        classes=tuple(
-            ClassScore(
-                id=index,
-                name=name,
-                iou=_measure(total.iou[index], intervals.iou[index]),
-                f1=_measure(total.f1[index], intervals.f1[index]),
-                precision=_measure(total.precision[index], intervals.precision[index]),
-                recall=_measure(total.recall[index], intervals.recall[index]),
-                reference_pixels=int(total.truth[index]),
-                mapped_pixels=int(total.mapped[index]),
-                reference_share=int(total.truth[index]) / total.pixels,
-                mapped_share=int(total.mapped[index]) / total.pixels,
-            )
-            for index, name in enumerate(names)
-        ),
+        classes=_classes(names, total, near, reliability, intervals),
         mean_iou=_measure(mean_iou(matrices), intervals.mean_iou),
         accuracy=_measure(total.accuracy, intervals.accuracy),
         mean_iou_by_definition={name: mean_iou(matrices, name) for name in DEFINITIONS},
@@ -213,8 +154,12 @@ def score_report(
                 excluded_pixels=matrix.excluded,
                 repaired_polygons=scene.repaired,
                 reference_polygons=scene.features,
+                boundary_iou=_number(of_scene, "mean_boundary_iou"),
+                boundary_pixels=None if scene.reach is None else (scene.reach.rows, scene.reach.cols),
+                calibration_error=_number(of_scene, "calibration_error"),
             )
             for scene, matrix in zip(scenes, matrices, strict=True)
+            for of_scene in (scene.sums.total().measures(),)
         ),
         unscored=tuple(unscored),
         labelled_pixels=total.pixels + total.excluded,
@@ -222,30 +167,80 @@ def score_report(
         repaired_polygons=sum(scene.repaired for scene in scenes),
         reference_polygons=sum(scene.features for scene in scenes),
         confusion=tuple(tuple(row) for row in total.counts.tolist()),
-        cells=len(cells),
+        cells=len(sums),
         cell_pixels=side,
         draws=how.draws,
         seed=how.seed,
         level=how.level,
-        definitions={**_MEASURES, **{f"mean_iou {name}": text for name, text in DEFINITIONS.items()}},
+        definitions={**MEASURES, **{f"mean_iou {name}": text for name, text in DEFINITIONS.items()}},
+        boundary_iou=_measure(_number(near, "mean_boundary_iou"), intervals.mean_boundary_iou),
+        boundary_width=boundary_width,
+        calibration_error=_measure(_number(near, "calibration_error"), intervals.calibration_error),
+        largest_calibration_error=reliability.largest_error()[-1],
+        brier=reliability.brier_score,
+        reliability=_curves(names, reliability),
     )
+
+
+def _classes(
+    names: Sequence[str],
+    total: Confusion,
+    near: dict[str, NDArray[np.float64]],
+    reliability: Reliability,
+    intervals: Intervals,
+) -> tuple[ClassScore, ...]:
+    errors, largest, brier = reliability.expected_error(), reliability.largest_error(), reliability.brier
+    boundary_intervals = intervals.boundary_iou or (None,) * len(names)
+    error_intervals = intervals.class_calibration_error or (None,) * len(names)
+    return tuple(
+        ClassScore(
+            id=index,
+            name=name,
+            iou=_measure(total.iou[index], intervals.iou[index]),
+            f1=_measure(total.f1[index], intervals.f1[index]),
+            precision=_measure(total.precision[index], intervals.precision[index]),
+            recall=_measure(total.recall[index], intervals.recall[index]),
+            reference_pixels=int(total.truth[index]),
+            mapped_pixels=int(total.mapped[index]),
+            reference_share=int(total.truth[index]) / total.pixels,
+            mapped_share=int(total.mapped[index]) / total.pixels,
+            boundary_iou=_measure(_number(near, "boundary_iou", index), boundary_intervals[index]),
+            calibration_error=_measure(errors[index], error_intervals[index]),
+            largest_calibration_error=largest[index],
+            brier=brier[index],
+        )
+        for index, name in enumerate(names)
+    )
+
+
+def _curves(names: Sequence[str], reliability: Reliability) -> tuple[Curve, ...]:
+    curves = []
+    for name, sums in zip((*names, "confidence"), binned(reliability.counts).tolist(), strict=True):
+        if not any(pixels for pixels, _, _ in sums):
+            continue
+        bins = tuple(
+            CurveBin(
+                low=place / BINS,
+                high=(place + 1) / BINS,
+                pixels=pixels,
+                said=said / STEPS / pixels if pixels else None,
+                true=hits / pixels if pixels else None,
+            )
+            for place, (pixels, hits, said) in enumerate(sums)
+        )
+        curves.append(Curve(name=name, bins=bins))
+    return tuple(curves)
+
+
+def _number(measures: dict[str, NDArray[np.float64]], name: str, index: int | None = None) -> float | None:
+    """A measure of the only row; None: undefined or not counted."""
+    if name not in measures:
+        return None
+    row = measures[name][0]
+    return defined(np.atleast_1d(row if index is None else row[index]))[0]
 
 
 def _measure(value: float | None, interval: Interval | None) -> Measure:
     if value is None or interval is None:
         return Measure(value=value)
     return Measure(value=value, low=interval.low, high=interval.high)
-
-
-def _value(measure: Measure) -> str:
-    return "–" if measure.value is None else f"{measure.value:.3f}"
-
-
-def _text(measure: Measure) -> str:
-    if measure.low is None or measure.high is None:
-        return _value(measure)
-    return f"{_value(measure)} [{measure.low:.3f}, {measure.high:.3f}]"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,110 @@
+"""``geoseg evaluate``: maps against a reference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from geoseg.cli.options import workflow_command
+
+if TYPE_CHECKING:
+    from geoseg.recipe.scene import LabelRef
+
+__all__ = ["evaluate"]
+
+
+@click.command()
+@workflow_command
+@click.option("--asset", help="Label asset of the catalog (default: the workflow's evaluate.asset).")
+@click.option("--reference", type=click.Path(path_type=Path), help="Reference polygons or raster instead.")
+@click.option("--layer", help="Layer of the reference.")
+@click.option("--attribute", help="Attribute with the class id (default: every polygon is class 1).")
+@click.option(
+    "--value",
+    "values",
+    multiple=True,
+    metavar="VALUE=ID",
+    help="A raster reference's value and the class id that it stands for, such as 255=1.",
+)
+@click.option("--area", type=click.Path(path_type=Path), help="File with the labelled area.")
+@click.option("--area-layer", help="Layer of the labelled area.")
+@click.option(
+    "--window",
+    nargs=4,
+    type=int,
+    metavar="ROW COL HEIGHT WIDTH",
+    help="Labelled area in the scene's pixels.",
+)
+@click.option(
+    "--boundary",
+    default="5 px",
+    show_default=True,
+    metavar="WIDTH",
+    help="How far from a contour boundary IoU looks: such as '5 px', '1.5 m', or '2 %' of the diagonal.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(
+    workflow: Path,
+    *,
+    overrides: dict[str, str],
+    asset: str | None,
+    reference: Path | None,
+    layer: str | None,
+    attribute: str | None,
+    values: tuple[str, ...],
+    area: Path | None,
+    area_layer: str | None,
+    window: tuple[int, int, int, int] | None,
+    boundary: str,
+    as_json: bool,
+) -> None:
+    """Score the maps of a WORKFLOW against a reference."""
+    from geoseg.flow.evaluate import evaluate_workflow  # noqa: PLC0415 - --help answers at once
+    from geoseg.score.boundary import BoundaryWidth  # noqa: PLC0415 - likewise
+
+    if asset is not None and reference is not None:
+        raise click.UsageError("--asset and --reference both say what to score against; give one of them")
+    label = None
+    if reference is not None:
+        label = _reference(
+            reference, layer, attribute, values, area=area, area_layer=area_layer, window=window
+        )
+    elif layer or attribute or values or area or area_layer or window:
+        raise click.UsageError("--layer, --attribute, --value, --area and --window describe a --reference")
+    width = BoundaryWidth.parse(boundary)
+    report = evaluate_workflow(workflow, overrides, asset=asset, reference=label, width=width).report
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
+
+
+def _reference(
+    reference: Path,
+    layer: str | None,
+    attribute: str | None,
+    values: tuple[str, ...],
+    *,
+    area: Path | None,
+    area_layer: str | None,
+    window: tuple[int, int, int, int] | None,
+) -> LabelRef:
+    from geoseg.recipe.scene import LabelRef  # noqa: PLC0415 - --help answers at once
+
+    return LabelRef(
+        href=str(reference.absolute()),
+        layer=layer,
+        attribute=attribute,
+        classes=tuple(_value(text) for text in values),
+        area_href=None if area is None else str(area.absolute()),
+        area_layer=area_layer,
+        area_window=window,
+    )
+
+
+def _value(text: str) -> tuple[float, int]:
+    value, _, class_id = text.partition("=")
+    try:
+        return float(value), int(class_id)
+    except ValueError:
+        raise click.UsageError(f"--value {text}: needs VALUE=ID, such as 255=1") from None
