@@ -65,7 +65,7 @@ class Member:
     figures: Figures | None
     """None where it needs further arguments."""
     paper: Figure | None
-    """The first size that its paper prints; None where it prints none."""
+    """One size that its paper prints, parameters before all; None where it prints none."""
 
 
 def census(bands: int, classes: int) -> Iterator[Member]:
@@ -79,15 +79,23 @@ def census(bands: int, classes: int) -> Iterator[Member]:
             p.name for p in parameters if p.default is p.empty and p.name not in ("bands", "classes")
         )
         figures = None if needs else _figures(name, {"bands": bands, "classes": classes})
-        yield Member(
-            name, architecture.source, needs, figures, next(_of_rows(name, architecture.rows[:1]), None)
-        )
+        yield Member(name, architecture.source, needs, figures, _foremost(name, architecture))
 
 
 def paper_figures(name: str) -> list[Figure]:
     """All that the papers print of an architecture and its variants, beside ours."""
     architecture: Architecture = ARCHITECTURES[name]
     return list(_of_rows(name, architecture.rows))
+
+
+def _foremost(name: str, architecture: Architecture) -> Figure | None:
+    """Of the figures that a paper prints the first number of parameters, else the first one."""
+    first: Figure | None = None
+    for figure in _of_rows(name, architecture.rows):
+        if figure.measure == "parameters":
+            return figure
+        first = first or figure
+    return first
 
 
 def _figures(name: str, arguments: dict[str, Any]) -> Figures:

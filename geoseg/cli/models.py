@@ -1,0 +1,184 @@
+"""``geoseg models``: what models there are, what they say of themselves, and ways in and out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+__all__ = ["models"]
+
+_NAME_OR_PATH = click.argument("model", metavar="NAME|PATH")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_FORMATS = {".onnx": "onnx", ".pt2": "torch-export"}
+
+
+@click.group()
+def models() -> None:
+    """List, show, check, export and import models."""
+
+
+@models.command("list")
+@click.option(
+    "--bands", type=click.IntRange(1, 1024), default=3, show_default=True, help="Bands to count for."
+)
+@click.option(
+    "--classes", type=click.IntRange(1, 1024), default=2, show_default=True, help="Classes likewise."
+)
+@click.option("--papers", is_flag=True, help="Every figure that the papers print, beside ours.")
+@_JSON
+def list_models(bands: int, classes: int, *, papers: bool, as_json: bool) -> None:
+    """The shipped models, and every network that geoseg can build."""
+    from geoseg.cli.models_report import print_models  # noqa: PLC0415 - --help answers at once
+
+    print_models(bands, classes, papers=papers, as_json=as_json)
+
+
+@models.command()
+@_NAME_OR_PATH
+@_JSON
+def show(model: str, *, as_json: bool) -> None:
+    """What a model is for, what it needs, how good it is and whom to name."""
+    from geoseg.cli.models_report import print_bundle  # noqa: PLC0415 - --help answers at once
+    from geoseg.models.bundle import load_bundle  # noqa: PLC0415 - likewise
+
+    print_bundle(load_bundle(model), as_json=as_json)
+
+
+@models.command()
+@_NAME_OR_PATH
+@_JSON
+def verify(model: str, *, as_json: bool) -> None:
+    """Check that a model is what it says it is: one line per check, exit code 2 if one fails."""
+    import json  # noqa: PLC0415 - --help answers at once
+    from dataclasses import asdict  # noqa: PLC0415 - likewise
+
+    from geoseg.models.verify import verify as checks  # noqa: PLC0415 - likewise
+
+    passed, done = True, []
+    for check in checks(model):
+        passed = passed and check.passed
+        done.append(asdict(check))
+        if not as_json:
+            click.echo(
+                f"{'ok' if check.passed else 'wrong':6} {check.name:13} {check.told}", err=not check.passed
+            )
+    if as_json:
+        click.echo(json.dumps({"passed": passed, "checks": done}, indent=2))
+    sys.exit(0 if passed else 2)
+
+
+@models.command()
+@_NAME_OR_PATH
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File to write."
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["onnx", "torch-export", "deepness"]),
+    help="Default: by the file's name, .onnx or .pt2. deepness: ONNX of one tile size, which the QGIS plugin "
+    "Deepness asks for.",
+)
+@click.option(
+    "--tile",
+    type=click.IntRange(min=1),
+    metavar="PX",
+    help="Fix height and width of an ONNX file (deepness: the model's window, else 512 or six halos).",
+)
+def export(model: str, *, output: Path, kind: str | None, tile: int | None) -> None:
+    """Write a model for other programs; it is compared with torch before it is kept.
+
+    The file takes (value - mean) / std as float32 (N, bands, H, W), 0 where there is no data, and gives
+    probabilities (N, classes, H, W); height and width are multiples of the model's alignment.
+    """
+    from geoseg.cli.report import counted  # noqa: PLC0415 - --help answers at once
+    from geoseg.models.bundle import load_bundle  # noqa: PLC0415 - likewise
+
+    kind = kind or _FORMATS.get(output.suffix)
+    if kind is None:
+        raise click.UsageError(f"{output} tells no format; call it .onnx or .pt2, or give --format")
+    suffix = ".pt2" if kind == "torch-export" else ".onnx"
+    if output.suffix != suffix:
+        raise click.UsageError(f"--format {kind} writes a {suffix} file, and {output} is called otherwise")
+    if tile is not None and kind == "torch-export":
+        raise click.UsageError("--tile is for ONNX files; a torch.export program takes any size")
+    bundle = load_bundle(model)
+    from geoseg.models.export import TOLERANCE, export_onnx, export_torch  # noqa: PLC0415 - torch
+
+    if kind == "torch-export":
+        done = export_torch(bundle, output)
+    else:
+        from geoseg.recipe.deepness import deepness_tile  # noqa: PLC0415 - likewise
+
+        fixed = tile or (deepness_tile(bundle.spec) if kind == "deepness" else None)
+        done = export_onnx(bundle, output, fixed)
+    click.echo(
+        f"{output}: {done.size / 1e6:.2f} MB, compared with torch on "
+        f"{counted(len(done.sizes), 'image size')}: probabilities differ by {done.difference:.1g} at most "
+        f"({TOLERANCE:g} is allowed)"
+    )
+
+
+def _overrides(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    from geoseg.io.recipe_file import parse_overrides  # noqa: PLC0415 - --help answers at once
+
+    return dict(parse_overrides(values))
+
+
+def _template(context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
+    if value:
+        from geoseg.recipe.card import CARD_TEMPLATE  # noqa: PLC0415 - --help answers at once
+
+        click.echo(CARD_TEMPLATE, nl=False)
+        context.exit()
+
+
+@models.command("import")
+@click.argument("weights", type=click.Path(path_type=Path), metavar="STATE_DICT")
+@click.option(
+    "--card", required=True, type=click.Path(path_type=Path), help="What the weights do not tell (YAML)."
+)
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Bundle to make."
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_overrides,
+    help="Override a key of the card, such as architecture=unet-skinny; may be repeated.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
+@click.option(
+    "--template",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_template,
+    help="Print a card to edit, and nothing else.",
+)
+def import_model(
+    weights: Path, *, card: Path, output: Path, overrides: dict[str, str], overwrite: bool
+) -> None:
+    """Make a bundle of bare weights: safetensors, or a state dict that torch.save wrote."""
+    from geoseg.errors import OutputError  # noqa: PLC0415 - --help answers at once
+    from geoseg.io.card_text import load_card  # noqa: PLC0415 - likewise
+    from geoseg.models.bundle import ITEM_NAME  # noqa: PLC0415 - likewise
+
+    if (output / ITEM_NAME).exists() and not overwrite:
+        raise OutputError(f"{output} holds a bundle already; choose another folder, or give --overwrite")
+    said = load_card(card, overrides)
+    from geoseg.models.importing import import_bundle  # noqa: PLC0415 - torch
+
+    bundle, told = import_bundle(weights, said, output)
+    for line in told:
+        click.echo(line)
+    spec = bundle.spec
+    assert spec.weights is not None, "it was saved"
+    click.echo(
+        f"{output}: {spec.name} {spec.version}, {spec.architecture}, {spec.weights.parameters:,} parameters, "
+        f"halo {spec.halo} px; look at it with: geoseg models verify {output}"
+    )

@@ -1,0 +1,221 @@
+"""What ``geoseg models list`` and ``show`` print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from geoseg.io.weights import read_item
+from geoseg.models.bundle import ITEM_NAME, Bundle, load_bundle, shipped_bundles
+from geoseg.models.census import Figure, Member, census, paper_figures
+from geoseg.recipe.bundle import BundleSpec, Metric
+from geoseg.recipe.words import listed
+
+__all__ = ["print_bundle", "print_models"]
+
+_SHIPPED = ("model", "network", "parameters", "MB", "bands", "ground", "classes")
+_NETWORKS = ("network", "parameters", "GFLOPs/Mpx", "MB/Mpx", "radius", "align", "paper", "ours", "of")
+_PAPERS = ("network", "row", "table", "figure", "paper", "ours")
+_PLAIN_GAP = "  "
+
+
+def print_models(bands: int, classes: int, *, papers: bool, as_json: bool) -> None:
+    """The shipped models and the networks, as tables or as JSON.
+
+    Args:
+        bands: to count the networks for.
+        classes: likewise.
+        papers: every figure that the papers print instead of the first one.
+        as_json: for programs.
+    """
+    shipped = [load_bundle(name) for name in shipped_bundles()]
+    members = list(census(bands, classes))
+    figures = {member.name: paper_figures(member.name) for member in members} if papers else {}
+    if as_json:
+        networks = [
+            asdict(member)
+            | ({"figures_of_papers": [asdict(f) for f in figures[member.name]]} if papers else {})
+            for member in members
+        ]
+        told = {
+            "bands": bands,
+            "classes": classes,
+            "models": [_shipped_json(b) for b in shipped],
+            "networks": networks,
+        }
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    _table("Shipped models", _SHIPPED, [_shipped_row(bundle) for bundle in shipped], left=(0, 1, 4, 6))
+    click.echo()
+    if papers:
+        rows = [_paper_row(name, figure) for name, found in figures.items() for figure in found]
+        _table("What the papers print, and geoseg's networks", _PAPERS, rows, left=(0, 1, 2, 3))
+        return
+    _table(
+        f"Networks, with {bands} bands and {classes} classes",
+        _NETWORKS,
+        [_row(m) for m in members],
+        left=(0, 8),
+    )
+    click.echo(
+        "GFLOPs: multiply-adds, as the papers count them. MB: memory of one forward pass in float32.\n"
+        "Radius and alignment in pixels; global: every output sees the whole window.\n"
+        "paper, ours: one figure of the network's paper; --papers prints all."
+    )
+
+
+def _shipped_row(bundle: Bundle) -> tuple[str, ...]:
+    spec = bundle.spec
+    assert spec.weights is not None, "it was saved"
+    return (
+        spec.name,
+        spec.architecture,
+        f"{spec.weights.parameters:,}",
+        f"{spec.weights.size / 1e6:.1f}",
+        ", ".join(spec.bands),
+        f"{spec.resolution:g} m",
+        listed((c.name for c in spec.classes), limit=4),
+    )
+
+
+def _shipped_json(bundle: Bundle) -> dict[str, object]:
+    spec = bundle.spec
+    return {
+        "name": spec.name,
+        "version": spec.version,
+        "title": spec.title,
+        "license": spec.license,
+        "architecture": spec.architecture,
+        "bands": list(spec.bands),
+        "classes": [c.name for c in spec.classes],
+        "resolution": spec.resolution,
+        "parameters": spec.weights and spec.weights.parameters,
+        "bytes": spec.weights and spec.weights.size,
+        "folder": str(bundle.folder),
+    }
+
+
+def _row(member: Member) -> tuple[str, ...]:
+    paper = (
+        ("", "", "")
+        if member.paper is None
+        else (member.paper.printed, member.paper.ours, _what(member.paper))
+    )
+    if member.figures is None:
+        return (member.name, f"needs {', '.join(member.needs)}", "", "", "", "", *paper)
+    found = member.figures
+    return (
+        member.name,
+        f"{found.parameters:,}",
+        f"{found.giga_operations:.1f}",
+        f"{found.bytes_per_pixel:,.0f}",
+        "global" if found.radius is None else str(found.radius),
+        str(found.alignment),
+        *paper,
+    )
+
+
+def _what(figure: Figure) -> str:
+    return f"{figure.measure}, {figure.row}"
+
+
+def _paper_row(name: str, figure: Figure) -> tuple[str, ...]:
+    return name, figure.row, figure.table, figure.measure, figure.printed, figure.ours
+
+
+def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> None:
+    """A table with lines on a terminal, words in columns elsewhere; ``left``: columns of words."""
+    if sys.stdout.isatty():
+        table = Table(
+            title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+        )
+        for index, name in enumerate(head):
+            table.add_column(name, justify="left" if index in left else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        Console().print(table)
+        return
+    lines = [tuple(head), *map(tuple, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    click.echo(title)
+    for line in lines:
+        cells = (
+            cell.ljust(width) if index in left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        click.echo(_PLAIN_GAP.join(cells).rstrip())
+
+
+def print_bundle(bundle: Bundle, *, as_json: bool) -> None:
+    """A bundle's contract: for people, or its STAC item."""
+    if as_json:
+        click.echo(json.dumps(read_item(bundle.folder / ITEM_NAME), indent=2, ensure_ascii=False))
+        return
+    if sys.stdout.isatty():
+        grid = Table.grid(padding=(0, 2))
+        for key, text, colour in _said(bundle):
+            swatch = Text("■ ", style=colour) if colour else Text()
+            grid.add_row(Text(key, style="bold"), swatch + Text(text))
+        Console().print(grid)
+        return
+    for key, text, _ in _said(bundle):
+        click.echo(f"{key:10}{text}")
+
+
+def _said(bundle: Bundle) -> Iterator[tuple[str, str, str | None]]:
+    """Key, or nothing where the key above goes on; text; colour of a swatch before it."""
+    spec = bundle.spec
+    assert spec.weights is not None, "it was saved"
+    yield "model", f"{spec.name} {spec.version}: {spec.title}", None
+    yield "about", spec.description, None
+    yield "license", f"{spec.license} (of the weights)", None
+    size = f"{spec.weights.parameters:,} parameters, {spec.weights.size / 1e6:.2f} MB"
+    yield "network", f"{spec.architecture}, {size}, sha256 {spec.sha256[:16]}…", None
+    chosen = {key: value for key, value in spec.arguments.items() if key not in ("bands", "classes")}
+    if chosen:
+        yield "arguments", json.dumps(chosen), None
+    for index, (band, mean, std) in enumerate(
+        zip(spec.bands, spec.scaling.mean, spec.scaling.std, strict=True)
+    ):
+        yield "bands" if index == 0 else "", f"{band}: ({spec.value_dtype} - {mean:g}) / {std:g}", None
+    yield "ground", f"{spec.resolution:g} m, within {spec.resolution_tolerance:.0%} unresampled", None
+    for index, one in enumerate(spec.classes):
+        ground = ", background" if one.background else ""
+        yield (
+            "classes" if index == 0 else "",
+            f"{one.id} {one.name} {one.color} {one.title}{ground}",
+            one.color,
+        )
+    yield "windows", _windows(spec), None
+    for index, metric in enumerate(spec.metrics):
+        yield "figures" if index == 0 else "", _figure(metric), None
+    for index, source in enumerate(spec.training.data):
+        url = "" if source.url is None else f", {source.url}"
+        yield (
+            "data" if index == 0 else "",
+            f"{source.name}: {source.attribution} ({source.license}){url}",
+            None,
+        )
+    yield "training", f"{spec.training.procedure} Seed {spec.training.seed}.", None
+    software = f"geoseg {spec.weights.geoseg}, torch {spec.weights.torch}"
+    yield "made", f"{spec.weights.created:%Y-%m-%d} with {software}, in {bundle.folder}", None
+
+
+def _windows(spec: BundleSpec) -> str:
+    reach = "sees the whole window" if spec.radius is None else f"sees {spec.radius} px around"
+    measured = f"{spec.halo_agreement:.2%} of classes as with more" if spec.halo_agreement else "not measured"
+    size = "any size" if spec.window is None else f"{spec.window} px, as trained"
+    return f"{size}; halo {spec.halo} px ({measured}); aligned to {spec.alignment} px; {reach}"
+
+
+def _figure(metric: Metric) -> str:
+    ends = "" if metric.low is None or metric.high is None else f" [{metric.low:.3f}, {metric.high:.3f}]"
+    return f"{metric.name} {metric.value:.3f}{ends}: {metric.data}"
