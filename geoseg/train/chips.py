@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -126,6 +127,20 @@ class ChipSampler:
         sides = np.array(self.settings.sizes, float) * self.settings.resolution
         return max(1, round(ground / float(np.mean(sides**2))))
 
+    @property
+    def identity(self) -> str:
+        """All that decides the chips: scenes, labels, split, settings, seed."""
+        scenes = [
+            (s.name, s.identity, s.shape, s.resolution, s.weight, s.split, i.counts.sum(0).tolist())
+            for s, i in zip(self.scenes, self.indexes, strict=True)
+        ]
+        return hashlib.sha256(repr((scenes, self.settings, self.seed)).encode()).hexdigest()
+
+    def scenes_of(self, step: int, size: int) -> tuple[str, ...]:
+        """Names of the scenes that the chips of a batch are cut from, one per chip."""
+        numbers = range(step * size, (step + 1) * size)
+        return tuple(self.scenes[self._draw(number)[0]].name for number in numbers)
+
     def size_at(self, step: int) -> int:
         """Side of the chips of a batch."""
         sizes = self.settings.sizes
@@ -142,8 +157,7 @@ class ChipSampler:
         """
         settings = self.settings
         side_out = settings.sizes[0] if size is None else size
-        rng = np.random.default_rng((self.seed, index))
-        which = int(rng.choice(len(self.scenes), p=self._shares))
+        which, rng = self._draw(index)
         scene = self.scenes[which]
         geometry = self._geometry(scene.resolution, rng)
         row, col = self._centre(which, rng)
@@ -168,6 +182,25 @@ class ChipSampler:
         side = self.size_at(step)
         chips = [self.chip(step * size + i, side) for i in range(first, size, stride)]
         return Chip(*(torch.stack(parts) for parts in zip(*chips, strict=True)))
+
+    def scenes_of(self, step: int, size: int) -> tuple[str, ...]:
+        """Names of the scenes that the chips of a batch come from, one per chip."""
+        rngs = (np.random.default_rng((self.seed, step * size + i)) for i in range(size))
+        return tuple(self.scenes[int(rng.choice(len(self.scenes), p=self._shares))].name for rng in rngs)
+
+    @property
+    def identity(self) -> str:
+        """What decides the chips, in words: equal for equal chips."""
+        scenes = [
+            (s.name, s.shape, s.resolution, s.weight, s.split, i.counts.sum(0).tolist())
+            for s, i in zip(self.scenes, self.indexes, strict=True)
+        ]
+        return repr((self.settings, self.seed, scenes))
+
+    def _draw(self, index: int) -> tuple[int, np.random.Generator]:
+        """The scene of a chip, and the generator of all that follows."""
+        rng = np.random.default_rng((self.seed, index))
+        return int(rng.choice(len(self.scenes), p=self._shares)), rng
 
     def _geometry(self, resolution: float, rng: np.random.Generator) -> Geometry:
         settings = self.settings
