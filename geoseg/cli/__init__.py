@@ -15,6 +15,7 @@ import click
 
 from geoseg import __version__
 from geoseg.cli.evaluate import evaluate
+from geoseg.cli.models import models
 from geoseg.cli.options import workflow_command
 from geoseg.errors import GeosegError
 
@@ -140,9 +141,8 @@ def completion(shell: str) -> None:
     click.echo(kind(cli, {}, "geoseg", "_GEOSEG_COMPLETE").source())
 
 
-
-
 cli.add_command(evaluate)
+cli.add_command(models)
 
 
 def main() -> None:

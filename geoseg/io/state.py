@@ -27,6 +27,8 @@ State = dict[str, npt.NDArray[Any]]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "ema", "weights")
 """Keys under which checkpoints keep the weights beside optimiser states and counters."""
+_MAGIC = (b"PK", b"\x80")
+"""How what torch.save writes begins: a zip archive, or before torch 1.6 a pickle."""
 _SLACK = 1_000_000
 """Bytes by which tensors may exceed their file: views that share memory."""
 
@@ -56,9 +58,17 @@ def read_state(path: Path) -> tuple[State, tuple[str, ...]]:
         raise BundleError(
             f"{path} is larger than {MAX_WEIGHTS_BYTES / 1e6:.0f} MB, the most that geoseg reads"
         )
-    if path.suffix == ".safetensors":
-        return _safetensors(path), ()
-    return _torch(path, size)
+    state, within = (_safetensors(path), ()) if path.suffix == ".safetensors" else _torch(path, size)
+    return {name: _held(path, name, array) for name, array in state.items()}, within
+
+
+def _held(path: Path, name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """An array as bundles hold it: float32, or int64 for counters."""
+    if array.dtype.kind == "f":
+        return np.ascontiguousarray(array, np.float32).reshape(array.shape)  # a scalar stays one
+    if array.dtype == np.int64:
+        return array
+    raise BundleError(f"{path}: tensor {name!r} is {array.dtype}; geoseg's networks hold float32")
 
 
 def _safetensors(path: Path) -> State:
@@ -71,6 +81,9 @@ def _safetensors(path: Path) -> State:
 
 
 def _torch(path: Path, size: int) -> tuple[State, tuple[str, ...]]:
+    with path.open("rb") as file:
+        if not file.read(2).startswith(_MAGIC):
+            raise BundleError(f"{path} is no file that torch.save wrote; give a state dict, or safetensors")
     declared, _ = _tensors(path, _load(path, "meta"))
     needed = sum(tensor.numel() * tensor.element_size() for tensor in declared.values())
     if needed > size + _SLACK:
@@ -79,12 +92,8 @@ def _torch(path: Path, size: int) -> tuple[State, tuple[str, ...]]:
             "honest file"
         )
     found, within = _tensors(path, _load(path, "cpu"))
-    state: State = {}
-    for name, tensor in found.items():
-        if not tensor.dtype.is_floating_point and str(tensor.dtype) != "torch.int64":
-            raise BundleError(f"{path}: tensor {name!r} is {tensor.dtype}; geoseg's networks hold float32")
-        state[name] = (tensor.float() if tensor.dtype.is_floating_point else tensor).contiguous().numpy()
-    return state, within
+    # numpy has no bfloat16.
+    return {name: (t.float() if t.is_floating_point() else t).numpy() for name, t in found.items()}, within
 
 
 def _load(path: Path, device: str) -> Any:
