@@ -16,7 +16,11 @@ from torch.nn import functional
 from geoseg.train.losses import IGNORE
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
+
+    Image = NDArray[np.float32]
+    """(C, H, W)."""
 
 __all__ = ["ColourSettings", "Geometry", "cut_holes", "jitter", "warp"]
 
@@ -135,42 +139,61 @@ def jitter(pixels: Tensor, top: float, settings: ColourSettings, rng: np.random.
     gains = 1.0 + settings.gain * rng.uniform(-1.0, 1.0, pixels.shape[0])
     chances = rng.uniform(0.0, 1.0, 4)
     noise_seed = int(rng.integers(2**31))
-    image = pixels / top
-    image = image * torch.from_numpy(gains.astype(np.float32))[:, None, None]
+    # NumPy works in this thread alone: torch's sums depend on the number of threads, chips must not.
+    image: Image = np.divide(pixels.numpy(), np.float32(top), dtype=np.float32)
+    image *= gains.astype(np.float32)[:, None, None]
     if pixels.shape[0] == _RGB:
         image = _hue_saturation(image, settings.hue * draw[0], 1.0 + settings.saturation * draw[1])
-    mean = image.mean()
-    image = (image - mean) * (1.0 + settings.contrast * draw[2]) + mean + settings.brightness * draw[3]
-    image = image.clamp(0.0, 1.0) ** math.exp(settings.gamma * draw[4])
+    spread = 1.0 + settings.contrast * draw[2]
+    shift = (1.0 - spread) * image.mean(dtype=np.float64) + settings.brightness * draw[3]
+    image *= np.float32(spread)
+    image += np.float32(shift)
+    np.clip(image, 0.0, 1.0, out=image)
+    gamma = math.exp(settings.gamma * draw[4])
+    if gamma != 1.0:
+        np.power(image, np.float32(gamma), out=image)
     if chances[0] < settings.blur:
         image = _gaussian(image, 0.4 + 0.8 * float(chances[1]))
     if chances[2] < settings.noise:
-        sigma = 0.03 * float(chances[3])
-        noise = np.random.default_rng(noise_seed).standard_normal(tuple(image.shape), np.float32)
-        image = image + sigma * torch.from_numpy(noise)
-    return image.clamp(0.0, 1.0) * top
+        noise = np.random.default_rng(noise_seed).standard_normal(image.shape, np.float32)
+        image += np.float32(0.03 * float(chances[3])) * noise
+    np.clip(image, 0.0, 1.0, out=image)
+    image *= np.float32(top)
+    return torch.from_numpy(image)
 
 
-def _hue_saturation(image: Tensor, degrees: float, saturation: float) -> Tensor:
+def _hue_saturation(image: Image, degrees: float, saturation: float) -> Image:
     """Rotate and stretch colours around the grey axis (the matrix of the YIQ rotation, in RGB)."""
     angle = math.radians(degrees)
     cos, sin = saturation * math.cos(angle), saturation * math.sin(angle)
-    luma = torch.tensor([0.299, 0.587, 0.114])
-    grey = luma.expand(3, 3)
-    cross = torch.tensor([[0.168, 0.330, -0.497], [-0.328, 0.035, 0.292], [1.250, -1.050, -0.203]])
-    matrix = grey + cos * (torch.eye(3) - grey) + sin * cross
-    turned: Tensor = torch.tensordot(matrix, image, 1)
+    grey = np.broadcast_to([0.299, 0.587, 0.114], (_RGB, _RGB))
+    cross = np.array([[0.168, 0.330, -0.497], [-0.328, 0.035, 0.292], [1.250, -1.050, -0.203]])
+    matrix = (grey + cos * (np.eye(_RGB) - grey) + sin * cross).astype(np.float32)
+    turned: Image = np.empty_like(image)
+    for number, (red, green, blue) in enumerate(matrix):
+        np.multiply(image[0], red, out=turned[number])
+        turned[number] += green * image[1]
+        turned[number] += blue * image[2]
     return turned
 
 
-def _gaussian(image: Tensor, sigma: float) -> Tensor:
-    taps = torch.exp(-0.5 * (torch.arange(-3, 4) / sigma) ** 2)
-    taps = (taps / taps.sum()).to(image.dtype)
-    stack = functional.pad(image[:, None], (3, 3, 3, 3), mode="reflect")
-    blurred: Tensor = functional.conv2d(
-        functional.conv2d(stack, taps.view(1, 1, 7, 1)), taps.view(1, 1, 1, 7)
-    )
-    return blurred[:, 0]
+_REACH = 3
+"""Pixels that the blur reaches."""
+
+
+def _gaussian(image: Image, sigma: float) -> Image:
+    taps = np.exp(-0.5 * (np.arange(-_REACH, _REACH + 1) / sigma) ** 2)
+    taps = (taps / taps.sum()).astype(np.float32)
+    for axis in (1, 2):
+        around = [(0, 0)] * 3
+        around[axis] = (_REACH, _REACH)
+        padded = np.pad(image, around, mode="reflect")
+        image = np.zeros_like(image)
+        for k, tap in enumerate(taps):
+            at = [slice(None)] * 3
+            at[axis] = slice(k, k + image.shape[axis])
+            image += tap * padded[tuple(at)]
+    return image
 
 
 def cut_holes(

@@ -129,9 +129,9 @@ class ChipSampler:
 
     @property
     def identity(self) -> str:
-        """All that decides the chips: scenes, labels, split, settings, seed."""
+        """All that decides the chips: scenes, labels (their counts by tile), split, settings, seed."""
         scenes = [
-            (s.name, s.identity, s.shape, s.resolution, s.weight, s.split, i.counts.sum(0).tolist())
+            (s.name, s.identity, s.weight, s.split, i.tiles, i.counts.tolist())
             for s, i in zip(self.scenes, self.indexes, strict=True)
         ]
         return hashlib.sha256(repr((scenes, self.settings, self.seed)).encode()).hexdigest()
@@ -182,20 +182,6 @@ class ChipSampler:
         side = self.size_at(step)
         chips = [self.chip(step * size + i, side) for i in range(first, size, stride)]
         return Chip(*(torch.stack(parts) for parts in zip(*chips, strict=True)))
-
-    def scenes_of(self, step: int, size: int) -> tuple[str, ...]:
-        """Names of the scenes that the chips of a batch come from, one per chip."""
-        rngs = (np.random.default_rng((self.seed, step * size + i)) for i in range(size))
-        return tuple(self.scenes[int(rng.choice(len(self.scenes), p=self._shares))].name for rng in rngs)
-
-    @property
-    def identity(self) -> str:
-        """What decides the chips, in words: equal for equal chips."""
-        scenes = [
-            (s.name, s.shape, s.resolution, s.weight, s.split, i.counts.sum(0).tolist())
-            for s, i in zip(self.scenes, self.indexes, strict=True)
-        ]
-        return repr((self.settings, self.seed, scenes))
 
     def _draw(self, index: int) -> tuple[int, np.random.Generator]:
         """The scene of a chip, and the generator of all that follows."""

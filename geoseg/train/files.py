@@ -3,6 +3,9 @@
 Chips and validation windows are cut from tiles, which are read on one grid per scene and kept as far as
 memory goes. That grid has the finest resolution that chips are drawn at: a finer scene is averaged down to
 it, as on the way to a map, a coarser one keeps its pixels. So a tile serves every chip, whatever its scale.
+Measured (0.13 m JPEG scenes, chips of 256 px at 0.3 m, CPU time of one core): 5.5 ms from tiles in memory,
+64 ms where every tile has to be read, 35 ms with a read at each chip's own scale, of which nothing can be
+kept; chips of 512 px take 24, 160 and 106 ms. Tiles win from one kept in two on.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from geoseg.io.labels import LabelReader
 from geoseg.io.raster import Scene as Pixels
 from geoseg.io.raster import SceneReader, describe
 from geoseg.train.losses import IGNORE
-from geoseg.train.scenes import TILE, Patch, Split, squares
+from geoseg.train.scenes import TILE, Patch, squares
+from geoseg.train.split import Split
 from geoseg.train.store import OpenScene, TileStore
 
 if TYPE_CHECKING:
@@ -80,6 +84,11 @@ class FileScene:
     """Polygons that were invalid and had to be repaired."""
     key: str = ""
     """Names scene, labels and grid in the store."""
+
+    @property
+    def identity(self) -> str:
+        """The scene's files by checksum, or else by size and time, and what is read of them."""
+        return f"{self.scene.identity} {self.grid.shape} {self.extent}"
 
     @property
     def group(self) -> str:
