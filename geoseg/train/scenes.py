@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -145,7 +145,7 @@ class LabelledScene:
     """Scenes of one place are scored together; empty: the name."""
     weight: float = 1.0
     """Chips come from the scenes in proportion to this."""
-    split: Split = Split()
+    split: Split = field(default_factory=Split)
     """Which blocks validate."""
     chooses: bool = True
     """Whether the score on its held-out blocks takes part in choosing the weights; it is reported anyway."""
