@@ -45,6 +45,14 @@ __all__ = ["evaluate"]
     metavar="WIDTH",
     help="How far from a contour boundary IoU looks: such as '5 px', '1.5 m', or '2 %' of the diagonal.",
 )
+@click.option(
+    "--worst",
+    type=click.IntRange(min=0),
+    default=6,
+    show_default=True,
+    metavar="N",
+    help="Draw the N windows with the most wrong pixels in worst.png; 0 draws none.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     workflow: Path,
@@ -59,10 +67,11 @@ def evaluate(
     area_layer: str | None,
     window: tuple[int, int, int, int] | None,
     boundary: str,
+    worst: int,
     as_json: bool,
 ) -> None:
     """Score the maps of a WORKFLOW against a reference."""
-    from geoseg.flow.evaluate import evaluate_workflow  # noqa: PLC0415 - --help answers at once
+    from geoseg.flow.evaluate_workflow import evaluate_workflow  # noqa: PLC0415 - --help answers at once
     from geoseg.score.boundary import BoundaryWidth  # noqa: PLC0415 - likewise
 
     if asset is not None and reference is not None:
@@ -75,7 +84,7 @@ def evaluate(
     elif layer or attribute or values or area or area_layer or window:
         raise click.UsageError("--layer, --attribute, --value, --area and --window describe a --reference")
     width = BoundaryWidth.parse(boundary)
-    report = evaluate_workflow(workflow, overrides, asset=asset, reference=label, width=width).report
+    report = evaluate_workflow(workflow, overrides, asset=asset, reference=label, width=width, worst=worst)
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from geoseg.errors import GeosegError, LabelError
 from geoseg.flow.evaluate_scene import MAP_NAME, Pair, evaluate_scene
@@ -14,9 +14,6 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.io.files import write_json
 from geoseg.io.labels import label_kind
 from geoseg.io.raster import describe
-from geoseg.io.stac import load_catalog
-from geoseg.io.text import load_workflow
-from geoseg.models.bundle import load_bundle
 from geoseg.recipe.scene import LabelRef, SceneRef
 from geoseg.recipe.slug import scene_slug
 from geoseg.recipe.words import did_you_mean, listed
@@ -34,7 +31,6 @@ __all__ = [
     "check_reference",
     "evaluate_pairs",
     "evaluate_run",
-    "evaluate_workflow",
     "pairs_of",
 ]
 
@@ -159,46 +155,6 @@ def pairs_of(
         else:
             pairs.append(Pair(ref.id, path, label, partial(_own_pixels, ref, bands)))
     return pairs, without
-
-
-def evaluate_workflow(
-    path: Path,
-    overrides: Mapping[str, Any] | None = None,
-    *,
-    asset: str | None = None,
-    reference: LabelRef | None = None,
-    width: BoundaryWidth = DEFAULT_WIDTH,
-) -> Evaluated:
-    """Score the maps of a workflow that has been run; see :func:`evaluate_run`.
-
-    Args:
-        path: workflow file.
-        overrides: ``--set`` values by dotted key, those that the run was given.
-        asset: key of the label asset; default: the workflow's ``evaluate.asset``.
-        reference: one reference for all scenes, in place of the catalog's.
-        width: of the boundary.
-
-    Raises:
-        RecipeError, CatalogError, BundleError: the workflow, its catalog or its model cannot be read.
-        LabelError: no scene could be scored.
-        OutputError: the report cannot be written.
-    """
-    check_reference(reference)
-    loaded = load_workflow(path, overrides or {})
-    workflow = loaded.workflow
-    scenes = load_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids).scenes
-    if asset is None and workflow.evaluate is not None:
-        asset = workflow.evaluate.asset
-    spec = load_bundle(loaded.model).spec
-    return evaluate_run(
-        loaded.output,
-        scenes,
-        spec.classes,
-        bands=workflow.scenes.bands or spec.bands,
-        asset=asset,
-        reference=reference,
-        width=width,
-    )
 
 
 def _own_pixels(ref: SceneRef, bands: Sequence[str | int] | None) -> GeoBox:
