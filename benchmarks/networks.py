@@ -75,7 +75,7 @@ def training(network: Network) -> Step:
         network.train()
         loss = F.cross_entropy(cast("Tensor", network(images)), labels)
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimiser.step()
 
     return step
