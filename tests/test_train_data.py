@@ -376,7 +376,10 @@ def test_threads_and_processes_cut_the_same_chips() -> None:
         torch.set_num_threads(1)
         expected = [sampler.batch(step, 2) for step in range(2, 6)]
         torch.set_num_threads(3)
-        found = [list(Feed(sampler, 2, first=2, stop=6, workers=n)) for n in (1, 2)]
+        found = []
+        for workers in (1, 2):
+            with Feed(sampler, 2, first=2, stop=6, workers=workers) as feed:
+                found.append(list(feed))
     finally:
         torch.set_num_threads(threads)
     assert len(sampler.scenes_of(2, 2)) == 2
@@ -393,8 +396,11 @@ def test_what_a_worker_process_meets_is_said_here(tmp_path: Path) -> None:
     Path(scene.label.href).unlink()
     scene.store.close()
     for workers in (1, 2):
-        with pytest.raises(LabelError, match=r"scene gone: .*noise1\.tif"):
-            list(Feed(sampler, 2, first=0, stop=2, workers=workers))
+        with (
+            pytest.raises(LabelError, match=r"scene gone: .*noise1\.tif"),
+            Feed(sampler, 2, first=0, stop=2, workers=workers) as feed,
+        ):
+            list(feed)
 
 
 def _noise(folder: Path, count: int = 3) -> Path:

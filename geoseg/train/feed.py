@@ -6,8 +6,7 @@ import os
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -62,7 +61,7 @@ class _Batches(Dataset[Any]):
 
 
 class Feed:
-    """Batches ``first`` to ``stop - 1`` in order.
+    """Batches ``first`` to ``stop - 1`` in order; a context manager.
 
     Batches are functions of seed and number, so neither the number of workers nor when one of them is slow
     changes a bit. One worker is a thread of this process and shares its store of tiles; more are processes,
@@ -96,17 +95,24 @@ class Feed:
         self.waited = 0.0
         """Seconds that the training waited for chips so far, the first batch aside."""
 
+        self._cut: Generator[Chip] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End thread or processes, whether all batches were taken or not."""
+        if self._cut is not None:
+            self._cut.close()
+
     def __iter__(self) -> Iterator[Chip]:
-        if self.first >= self.stop:
-            return
-        cut = self._by_thread() if self.workers == 1 else self._by_processes()
-        with closing(cut):
-            for number in range(self.first, self.stop):
-                started = time.perf_counter()
-                batch = next(cut)
-                if number > self.first:  # processes start and files open before it
-                    self.waited += time.perf_counter() - started
-                yield batch
+        self._cut = self._by_thread() if self.workers == 1 else self._by_processes()
+        for number in range(self.first, self.stop):
+            started = time.perf_counter()
+            batch = next(self._cut)
+            if number > self.first:  # processes start and files open before it
+                self.waited += time.perf_counter() - started
+            yield batch
 
     def _by_thread(self) -> Generator[Chip]:
         with ThreadPoolExecutor(1, "chips") as pool:
