@@ -86,7 +86,9 @@ def vector_layers(path: Path) -> tuple[str, ...]:
         raise LabelError(f"labels {path}: no vector file that can be read ({error})") from error
 
 
-def vector_polygons(path: Path, layer: str, grid: GeoBox, attribute: str | None) -> PixelPolygons:
+def vector_polygons(
+    path: Path, layer: str, grid: GeoBox, attribute: str | None, names: tuple[tuple[str, int], ...] = ()
+) -> PixelPolygons:
     """The polygons of a layer that may touch the grid, repaired where invalid, in the grid's pixels.
 
     Vertices are taken from the layer's CRS to the grid's (x before y, whatever the authority's order) and
@@ -98,6 +100,7 @@ def vector_polygons(path: Path, layer: str, grid: GeoBox, attribute: str | None)
         layer: the layer's name.
         grid: the pixels wanted.
         attribute: holds the values as whole numbers; None: every polygon has the value 1.
+        names: the attribute's values as text, and what each burns; empty: the values are whole numbers.
 
     Raises:
         LabelError: unreadable file, no such layer or attribute, no CRS, no polygons, values that are no ids.
@@ -128,7 +131,7 @@ def vector_polygons(path: Path, layer: str, grid: GeoBox, attribute: str | None)
     values = (
         np.ones(len(shapes), np.uint8)
         if attribute is None
-        else _ids(fields[0][order], f"{where}, {attribute}")
+        else _ids(fields[0][order], f"{where}, {attribute}", dict(names))
     )
     present = ~shapely.is_missing(shapes) & ~shapely.is_empty(shapes)
     shapes, values = shapes[present], values[present]
@@ -184,8 +187,17 @@ def _to_lattice(
     return np.asarray(shapely.transform(shapes, place), object)
 
 
-def _ids(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
-    """Attribute values as class ids 0..254."""
+def _ids(values: NDArray[Any], where: str, names: dict[str, int]) -> NDArray[np.uint8]:
+    """Attribute values as class ids 0..254, or what names make of them."""
+    if names:
+        texts = [f"{v:g}" if isinstance(v, int | float | np.number) else str(v) for v in values.tolist()]
+        strange = sorted(set(texts) - set(names))
+        if strange:
+            raise LabelError(
+                f"{where}: holds the value{'s' * (len(strange) > 1)} {', '.join(map(repr, strange[:5]))}, "
+                f"known are {', '.join(map(repr, names))}; name their classes too (null: not labelled)"
+            )
+        return np.array([names[text] for text in texts], np.uint8)
     if values.dtype.kind not in "iufb":
         raise LabelError(
             f"{where}: holds {values.dtype.name} values such as {values[:1].tolist()}, needed class ids"

@@ -126,12 +126,10 @@ class LabelReader:
             overlap = self._labels.overlaps(scene_grid or grid)
         else:
             layer = _layer(path, label.layer, skip_area=True)
-            self._labels = vector_polygons(path, layer, grid, label.attribute)
+            self._labels = vector_polygons(path, layer, grid, label.attribute, label.names)
             self.features = len(self._labels.shapes)
             # An area says where zero polygons are the truth; without one, a scene without any is a mistake.
-            overlap = (
-                bool(self._areas) or self.features > 0 or _touches(path, layer, label.attribute, scene_grid)
-            )
+            overlap = bool(self._areas) or self.features > 0 or _touches(path, layer, scene_grid)
         if not overlap:
             raise LabelError(f"labels {path}: do not overlap the scene; check the file and its CRS")
         self.repaired = sum(area.repaired for area in self._areas) + getattr(self._labels, "repaired", 0)
@@ -167,7 +165,7 @@ def _areas(label: LabelRef, grid: GeoBox, scene_grid: GeoBox | None) -> tuple[Pi
         layer = label.area_layer or (AREA_LAYER if AREA_LAYER in vector_layers(path) else None)
         layer = _layer(path, layer, skip_area=False)
         area = vector_polygons(path, layer, grid, None)
-        if not len(area.shapes) and not _touches(path, layer, None, scene_grid):
+        if not len(area.shapes) and not _touches(path, layer, scene_grid):
             raise LabelError(f"labelled area {path}, layer {layer}: does not overlap the scene")
         areas.append(area)
     if label.area_window is not None:
@@ -201,6 +199,6 @@ def _layer(path: Path, name: str | None, *, skip_area: bool) -> str:
     return candidates[0]
 
 
-def _touches(path: Path, layer: str, attribute: str | None, scene_grid: GeoBox | None) -> bool:
+def _touches(path: Path, layer: str, scene_grid: GeoBox | None) -> bool:
     """Whether a layer has polygons over the scene, asked where a part of it had none."""
-    return scene_grid is not None and bool(len(vector_polygons(path, layer, scene_grid, attribute).shapes))
+    return scene_grid is not None and bool(len(vector_polygons(path, layer, scene_grid, None).shapes))

@@ -52,6 +52,8 @@ class LabelRef:
     """Raster value → class id of the model; empty: values are ids."""
     attribute: str | None = None
     """Vector attribute that holds the class id; None: every polygon is class 1."""
+    names: tuple[tuple[str, int], ...] = ()
+    """Value of that attribute, as text → class id of the model (255: not labelled); empty: values are ids."""
     area_href: str | None = None
     """File that holds the labelled area; None: the whole scene is labelled."""
     area_layer: str | None = None
