@@ -26,6 +26,7 @@ from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import GridError
 from geoseg.io.parts import PartReceipt
 from geoseg.io.raster import describe
+from geoseg.models.memory import weights_bytes
 from geoseg.models.runtime import Runtime
 from geoseg.recipe.scene import BandRef, SceneRef
 from geoseg.recipe.workflow import Tiling, Workflow
@@ -143,6 +144,19 @@ def test_micronet_at_its_exact_halo_stays_under_the_bound(tmp_path: Path) -> Non
 
 
 @linux
+def test_the_weights_of_a_large_network_are_in_the_bound(tmp_path: Path) -> None:
+    tiling = {"halo": "64 px", "window": "256 px", "blend": "crop"}
+    plan = plan_of(tmp_path / "scene", 200, 300, "unet-skinny", tiling=tiling, vectorize=None)
+    weights = plan.bundle.spec.weights
+    assert weights is not None
+    assert weights.size > 80e6
+    _, peak = in_worker(plan, None)
+    assert_bounded("skinny U-Net", peak, plan.worker_bytes)
+    assert_tight(peak, plan.worker_bytes)
+    assert peak > plan.worker_bytes - LIBRARY_BYTES - weights_bytes(plan.bundle.spec), "they matter"
+
+
+@linux
 def test_assembling_many_classes_on_the_scenes_own_grid_stays_under_the_bound(tmp_path: Path) -> None:
     workflow = {"write": {"grid": "scene"}, "vectorize": None}
     plan = plan_of(tmp_path / "scene", 1000, 4200, "mininet-1", classes=5, resolution=0.4, **workflow)
@@ -193,6 +207,18 @@ def test_disk_stays_under_the_bound(classes: int, workflow: dict[str, Any], tmp_
         assemble(AssembleTask(plan, parts))
     assert held < max(seen) <= plan.disk_bytes
     assert not plan.parts_folder.exists()
+
+
+def test_windows_of_a_coarsely_aligned_network_shrink_by_its_alignment(tmp_path: Path) -> None:
+    slim = {"widths": [32, 64, 64, 64, 64, 64, 64]}
+    bundle = random_bundle(tmp_path, "unet-skinny", arguments=slim, halo=64)
+    assert bundle.spec.alignment == 64
+    sides = set()
+    for memory in range(1100, 2000, 50):
+        tiles = resolve_tiles((3000, 5000), bundle, Tiling(), memory * 1_000_000, "cpu")
+        assert tiles.grid.rows.window % 64 == 0
+        sides.add(tiles.grid.rows.window)
+    assert len(sides) > 2
 
 
 def test_windows_shrink_to_the_memory_and_batches_count(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from geoseg.grid.tiling import Band
 from geoseg.io.parts import parts_folder
 from geoseg.io.raster import Scene
 from geoseg.models.bundle import Bundle
+from geoseg.models.memory import weights_bytes
 from geoseg.models.runtime import Runtime
 from geoseg.recipe.slug import scene_slug
 from geoseg.recipe.words import did_you_mean
@@ -102,7 +103,7 @@ class Plan:
         assembling = cache_bytes(rasters.window.pixels * bands) + assembly_bytes(
             rasters.width, len(self.layout.bands), resampled=resampled, polygons=self.vectorize is not None
         )
-        return PROCESS_BYTES + max(making, assembling)
+        return PROCESS_BYTES + weights_bytes(self.bundle.spec) + max(making, assembling)
 
     @property
     def disk_bytes(self) -> int:

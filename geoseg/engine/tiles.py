@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from geoseg.errors import GridError
 from geoseg.grid.blend import Blend, axis_weights
 from geoseg.grid.tiling import Band, TileGrid, tile_grid
 from geoseg.models.bundle import Bundle
-from geoseg.models.memory import bytes_per_pixel
+from geoseg.models.memory import bytes_per_pixel, weights_bytes
 from geoseg.recipe.units import Pixels
 from geoseg.recipe.workflow import Tiling
 
@@ -28,7 +29,7 @@ _LEAST_BANDS = 8
 _LARGEST_BATCH = 16
 """Windows at once on a GPU, at most."""
 _STEP = 32
-"""Pixels by which windows are made smaller until they fit the memory."""
+"""Pixels by which windows are made smaller until they fit the memory, or the alignment where it is larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +90,13 @@ def resolve_tiles(
     # Six halos leave room for blending however the scene's length divides; see grid.tiling.
     least = max((6 if blend != "crop" else 3) * halo, 2 * spec.alignment)
     per_pixel = bytes_per_pixel(spec.architecture, spec.arguments)
-    aside = PROCESS_BYTES + cache_bytes(raster)
+    aside = PROCESS_BYTES + weights_bytes(spec) + cache_bytes(raster)
     if isinstance(tiling.window, Pixels):
         least = largest = tiling.window.count
     else:
         wanted = _LARGEST_WINDOW if exact or spec.window is None else spec.window
         largest = max(wanted, least)
-    for window in _from_to(largest, least):
+    for window in _from_to(largest, least, math.lcm(_STEP, spec.alignment)):
         grid = tile_grid(shape, window, halo, spec.alignment)
         for axis in (grid.rows, grid.cols):
             axis_weights(axis, blend)  # refuses what cannot be blended, before any work
@@ -122,8 +123,8 @@ def resolve_tiles(
     )
 
 
-def _from_to(largest: int, least: int) -> Iterator[int]:
-    yield from range(largest, least, -_STEP)
+def _from_to(largest: int, least: int, step: int) -> Iterator[int]:
+    yield from range(largest, least, -step)
     yield least
 
 
