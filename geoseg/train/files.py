@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoseg.errors import LabelError
 from geoseg.grid.ground import ground_resolution, model_grid
-from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
-from geoseg.io.labels import LabelReader
 from geoseg.io.raster import Scene as Pixels
 from geoseg.io.raster import SceneReader, describe
+from geoseg.train.extent import find_extent, label_reader, label_window
 from geoseg.train.losses import IGNORE
 from geoseg.train.scenes import TILE, Patch, squares
 from geoseg.train.split import Split
@@ -39,8 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FileScene", "open_scene"]
 
-_SURROUNDINGS = 64
-"""Pixels kept around the labelled area."""
 _TOLERANCE = 0.02
 """A scene that is this little finer than asked for keeps its own pixels."""
 _MAP_TOLERANCE = 0.1
@@ -72,6 +68,8 @@ class FileScene:
     """Where tiles are kept."""
     limit: Window | None = None
     """Nothing outside this window of the scene's own pixels is read."""
+    stretch: tuple[float, float] | None = None
+    """Stored values that become 0 and 255."""
     weight: float = 1.0
     """See :class:`~geoseg.train.scenes.LabelledScene`."""
     place: str = ""
@@ -88,7 +86,7 @@ class FileScene:
     @property
     def identity(self) -> str:
         """The scene's files by checksum, or else by size and time, and what is read of them."""
-        return f"{self.scene.identity} {self.grid.shape} {self.extent}"
+        return f"{self.scene.identity} {self.stretch} {self.grid.shape} {self.extent}"
 
     @property
     def group(self) -> str:
@@ -162,8 +160,11 @@ class FileScene:
 
     def _read(self, window: Window) -> Patch:
         readers = self.store.scene(self.key, self._opened)
-        raster, labels = readers.pixels.read(window), readers.labels.read(window)
+        raster, labels = readers.pixels.read(window), label_window(self.name, readers.labels, window)
         pixels: NDArray[Any] = raster.pixels
+        if self.stretch is not None:
+            low, high = self.stretch
+            pixels = (pixels - np.float32(low)) * np.float32(255 / (high - low))
         if self.dtype.kind in "ui":
             # Resampling gives fractions; whole numbers are a quarter of the bytes.
             limits = np.iinfo(self.dtype)
@@ -172,7 +173,7 @@ class FileScene:
         return Patch(pixels.astype(self.dtype), raster.valid, labels)
 
     def _opened(self) -> OpenScene:
-        return OpenScene(SceneReader(self.scene, self.grid), _labels(self.scene, self.label, self.grid))
+        return OpenScene(SceneReader(self.scene, self.grid), label_reader(self.scene, self.label, self.grid))
 
 
 def open_scene(
@@ -183,6 +184,7 @@ def open_scene(
     store: TileStore,
     bands: Sequence[str | int] | None = None,
     limit: Window | None = None,
+    stretch: tuple[float, float] | None = None,
     weight: float = 1.0,
     place: str = "",
     split: Split | None = None,
@@ -198,6 +200,7 @@ def open_scene(
         store: Where tiles are kept; shared by the scenes of a training.
         bands: As in :func:`geoseg.io.raster.describe`.
         limit: Nothing outside this window of the scene's own pixels is read.
+        stretch: Stored values that become 0 and 255; pixels are then 8 bits.
         weight: See :class:`~geoseg.train.scenes.LabelledScene`.
         place: See :class:`~geoseg.train.scenes.LabelledScene`.
         split: Which blocks validate.
@@ -211,6 +214,8 @@ def open_scene(
     own = ground_resolution(scene.geobox).mean
     plain = all(band.scale == 1 and band.offset == 0 for band in scene.bands)
     dtype = np.dtype(scene.dtype) if plain and scene.dtype in ("uint8", "int16", "uint16") else np.dtype("f4")
+    if stretch is not None:
+        dtype = np.dtype("u1")
     draft = FileScene(
         name=ref.id,
         scene=scene,
@@ -221,6 +226,7 @@ def open_scene(
         dtype=dtype,
         store=store,
         limit=limit,
+        stretch=stretch,
         weight=weight,
         place=place,
         split=split or Split(),
@@ -231,72 +237,7 @@ def open_scene(
 
 def _on(scene: FileScene, grid: GeoBox) -> FileScene:
     """A scene on another grid, with the extent of its labels there."""
-    allowed = _allowed(scene, grid)
-    labels = _labels(scene.scene, scene.label, grid)
-    boxes: list[Window] = []
-    parts: list[Window] = []
-    for _, part in squares(allowed):
-        box = _box(labels.read(part) != IGNORE)
-        if box is not None:
-            boxes.append(box.shift(part.row, part.col))
-            parts.append(part)
-    if not boxes:
-        raise LabelError(
-            f"scene {scene.name}: nothing of it is labelled by {scene.label.href}; check the labelled area"
-        )
-    row, col = min(b.row for b in boxes), min(b.col for b in boxes)
-    area = Window(row, col, max(b.row_stop for b in boxes) - row, max(b.col_stop for b in boxes) - col)
-    extent = area.pad(_SURROUNDINGS).intersect(allowed)
-    assert extent is not None
-    content = (scene.scene, scene.label, grid, extent)
-    return replace(
-        scene,
-        grid=grid,
-        extent=extent,
-        parts=tuple(cut for part in parts if (cut := part.intersect(extent)) is not None),
-        repaired=labels.repaired,
-        key=hashlib.sha256(repr(content).encode()).hexdigest(),
-    )
-
-
-def _allowed(scene: FileScene, grid: GeoBox) -> Window:
-    """Pixels of a grid that are made of nothing outside the limit."""
-    if scene.limit is None:
-        return grid.window
-    limit = scene.limit.intersect(scene.scene.geobox.window)
-    if limit is None:
-        height, width = scene.scene.geobox.shape
-        raise LabelError(
-            f"scene {scene.name}: the window {scene.limit} lies outside its {height}×{width} pixels"
-        )
-    between = Resampler.between(scene.scene.geobox, grid)
-    spans = []
-    for axis, first, stop in (
-        (between.rows, limit.row, limit.row_stop),
-        (between.cols, limit.col, limit.col_stop),
-    ):
-        index = axis.taps(0, axis.target).index
-        inside = np.flatnonzero((index >= first).all(1) & (index < stop).all(1))
-        if not inside.size:
-            raise LabelError(
-                f"scene {scene.name}: the window {scene.limit} is smaller than a pixel of the training"
-            )
-        spans.append((int(inside[0]), int(inside[-1]) + 1))
-    (top, bottom), (left, right) = spans
-    return Window(top, left, bottom - top, right - left)
-
-
-def _labels(scene: Pixels, label: LabelRef, grid: GeoBox) -> LabelReader:
-    try:
-        return LabelReader(label, grid, scene.geobox)
-    except LabelError as error:
-        raise LabelError(f"scene {scene.ref.id}: {error}") from error
-
-
-def _box(mask: NDArray[np.bool_]) -> Window | None:
-    """The smallest window that holds all that is set; None where nothing is."""
-    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not rows.size:
-        return None
-    row, col = int(rows[0]), int(cols[0])
-    return Window(row, col, int(rows[-1]) + 1 - row, int(cols[-1]) + 1 - col)
+    found = find_extent(scene.scene, scene.label, grid, scene.limit)
+    content = (scene.scene, scene.label, scene.stretch, grid, found.window)
+    key = hashlib.sha256(repr(content).encode()).hexdigest()
+    return replace(scene, grid=grid, extent=found.window, parts=found.parts, repaired=found.repaired, key=key)
