@@ -18,6 +18,7 @@ from geoseg.models.fasterunet import FASTER_UNET
 from geoseg.models.micronet import MICRONET
 from geoseg.models.mininet import MININET
 from geoseg.models.network import Network
+from geoseg.models.smp import SMP
 from geoseg.recipe.words import did_you_mean, listed
 
 __all__ = ["ARCHITECTURES", "Architecture", "Traits", "build", "traits"]
@@ -38,6 +39,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         **MICRONET,
         **FASTER_UNET,
         **MININET,
+        **SMP,
         **DUAL_ASPP,
     }
 )
@@ -58,7 +60,8 @@ def build(architecture: str, /, **arguments: Any) -> Network:
     if found is None:
         hint = did_you_mean(architecture, ARCHITECTURES)
         raise BundleError(
-            f"no network is called {architecture!r}{hint or f'; geoseg has {listed(ARCHITECTURES)}'}"
+            f"no network is called {architecture!r}"
+            f"{hint or f'; geoseg has {listed(ARCHITECTURES, limit=len(ARCHITECTURES))}'}"
         )
     try:
         return validate_call(found.factory)(**arguments)
@@ -78,7 +81,8 @@ def _mistake(error: ValidationError, known: list[str]) -> str:
         return f"unknown argument {name!r}{did_you_mean(name, known) or f'; it takes {listed(known)}'}"
     if first["type"] == "missing_keyword_only_argument":
         return f"the argument {name!r} is missing"
-    return f"argument {name!r}: {first['msg'].lower()}, got {first['input']!r:.80}"
+    said = first["msg"][0].lower() + first["msg"][1:]
+    return f"argument {name!r}: {said}, got {first['input']!r:.80}"
 
 
 def traits(architecture: str, /, **arguments: Any) -> Traits:
