@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple, cast
 
 import pytest
@@ -13,7 +16,7 @@ from torchvision.models import resnet101 as torchvision_resnet101
 
 from geoseg.errors import BundleError, RunError
 from geoseg.models.architecture import Row
-from geoseg.models.count import count, tally
+from geoseg.models.count import Count, count, tally
 from geoseg.models.dualaspp import DUAL_ASPP, EncoderDecoder
 from geoseg.models.mobilenet import mobilenetv2
 from geoseg.models.network import Span
@@ -62,6 +65,17 @@ GOLDEN = [
         *(42_500_160 + 2_049_000, 416_053_985_280, 16, (806, 791), (256, 512, 2048)),
     ),
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Small images gain nothing from threads, and threads wait for each other where cores are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 golden = pytest.mark.parametrize("row", GOLDEN, ids=lambda row: f"{row.architecture}-{row.arguments}")
 
 
@@ -72,11 +86,15 @@ def _meta(row: Golden, **others: Any) -> EncoderDecoder:
     return network.eval()
 
 
+@cache
+def _counted(architecture: str, arguments: str) -> Count:
+    return count(architecture, 1024, 2048, bands=3, classes=19, **json.loads(arguments))
+
+
 @golden
 def test_counts_are_the_published_ones_to_the_last_operation(row: Golden) -> None:
-    network = _meta(row)
-    whole = tally(network, 3, 1024, 2048)
-    encoder = tally(network.encoder, 3, 1024, 2048)
+    whole = _counted(row.architecture, json.dumps(row.arguments, sort_keys=True))
+    encoder = tally(_meta(row).encoder, 3, 1024, 2048)
     assert (whole.parameters, whole.operations("thop")) == (row.parameters, row.operations)
     assert (encoder.parameters, encoder.operations("thop")) == (
         row.encoder_parameters,
@@ -94,13 +112,16 @@ def test_taps_have_the_widths_and_strides_of_the_specification(row: Golden) -> N
     assert [tuple(feature.shape[2:]) for feature in features] == [(128 // s, 192 // s) for s in strides]
 
 
+DEFAULT_HEADS = {name: {"head": "da"} for name in (V2, LARGE, SMALL)}
 PRINTED = [(name, row) for name, made in DUAL_ASPP.items() for row in made.rows]
 
 
 @pytest.mark.parametrize(("name", "row"), PRINTED, ids=[row.name for _, row in PRINTED])
 def test_printed_figures_are_ours_rounded_or_truncated(name: str, row: Row) -> None:
     assert row.rule == "thop"
-    found = count(name, *cast("tuple[int, int]", row.size), **row.arguments)
+    arguments = dict(row.arguments)
+    assert (arguments.pop("bands"), arguments.pop("classes"), row.size) == (3, 19, (1024, 2048))
+    found = _counted(name, json.dumps(DEFAULT_HEADS.get(name, {}) | arguments, sort_keys=True))
     operations = found.operations(row.rule) / 1e9
     printed = cast("str", row.operations)
     rounded = "truncated" not in row.table
@@ -193,7 +214,7 @@ def test_the_radius_is_stated_and_global_networks_say_so(row: Golden) -> None:
 def test_a_broken_pixel_reaches_exactly_the_outputs_that_look_at_it(row: Golden) -> None:
     network = _local(row)
     step, middle = row.alignment, -(-max(row.radius) // row.alignment) * row.alignment + row.alignment
-    for at in (middle, middle + step // 2 + 1, middle + step - 1):
+    for at in (middle + step // 2 + 1, middle + step - 1):
         image = torch.zeros(1, 1, 16, 2 * middle + step)
         image[..., at] = torch.nan
         with torch.inference_mode():
@@ -210,7 +231,7 @@ def test_a_broken_pixel_reaches_exactly_the_outputs_that_look_at_it(row: Golden)
 def test_logits_depend_neither_on_an_aligned_offset_nor_on_the_size(row: Golden) -> None:
     network = _local(row)
     reach = max(row.radius)
-    image = torch.randn(1, 1, 37, 2 * reach + 6 * row.alignment)
+    image = torch.randn(1, 1, 13, 2 * reach + 6 * row.alignment)
     first, last = 2 * row.alignment, image.shape[-1] - 3
     with torch.inference_mode():
         whole = cast("Tensor", network(image))

@@ -1,15 +1,18 @@
 """MobileNetV3 as an encoder, in the layout of its first arXiv version.
 
 Source: Howard et al., "Searching for MobileNetV3", arXiv 1905.02244v1, Tables 1 and 2, as the Dual ASPP paper
-must have used it. That paper does not describe its encoders: squeeze-and-excitation after the projection,
-1×1 expansions in every block, shortcut convolutions and the taps are inferred from its figures. They are
-certain to a different degree:
+must have used it. That paper does not describe its encoders: squeeze-and-excitation after the projection, a
+1×1 expansion in every block, shortcut convolutions and the taps are inferred from its figures, and not all of
+them are equally sure:
 
-* Heads "none" and "dl": one definition gives three independent figures for Large and for Small each. It runs
+* Heads "none" and "dl": one definition gives three independent figures for Large and three for Small. It runs
   the encoder to its end at 1/32 and takes the deep features on the way, at 1/16: from block 13 of Large (160
-  channels) and block 6 of Small (40).
-* Head "da": fitted to one figure each. No single encoder gives both; here the last 1×1 convolution is absent,
-  and Large has its last stride in block 13 instead of 14. For Large the standard tail fits as well.
+  channels) and block 6 of Small (40). Two others fit as well: the same without BN inside
+  squeeze-and-excitation, and, for Small alone, a tap at block 8 without that BN and shortcut convolutions.
+* Head "da": fitted to one figure each. No single encoder gives this and the above; here the last 1×1
+  convolution is absent, and Large has its last stride in block 13 instead of 14. For Large, blocks as in the
+  published MobileNetV3 (960 expanded channels in block 14, no expansion in block 1, no shortcut convolutions)
+  fit as well.
 
 torchvision's MobileNetV3 (squeeze-and-excitation on the expanded channels) is another network.
 """
@@ -82,7 +85,6 @@ class SqueezeExcite(nn.Module):
     """Each channel times a factor that the whole image decides.
 
     Global average pool, 1×1 to a quarter of the channels, BN, ReLU, 1×1 back, BN, hard sigmoid; no biases.
-    Without the two BNs the published figures fit as well.
     """
 
     def __init__(self, channels: int) -> None:
