@@ -448,7 +448,7 @@ class TestEvaluate:
             evaluate_run(tmp_path, [two], CLASSES)
         with pytest.raises(LabelError, match=r"no label asset 'roof'.*did you mean 'roofs'"):
             evaluate_run(tmp_path, [two], CLASSES, asset="roof")
-        with pytest.raises(LabelError, match=r"scene away: no map .* run the workflow first"):
+        with pytest.raises(LabelError, match=r"scene away: there is no map .* run the workflow first"):
             evaluate_run(tmp_path, [SceneRef("away", (), labels=two.labels)], CLASSES, asset="roofs")
         far = LabelRef(str(mask), classes=((255, 1),), area_window=(5000, 0, 9, 9))
         with pytest.raises(LabelError, match=r"scene here: labels .*outside the scene.* \(1 more cannot"):

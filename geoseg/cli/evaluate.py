@@ -1,10 +1,11 @@
-"""``geoseg evaluate``: maps against a reference."""
+"""``geoseg evaluate``: maps, or models, against a reference."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +19,13 @@ __all__ = ["evaluate"]
 
 @click.command()
 @workflow_command
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="MODEL",
+    help="Map the labelled scenes with this model (a name or a path) and score it; may be repeated.",
+)
 @click.option("--asset", help="Label asset of the catalog (default: the workflow's evaluate.asset).")
 @click.option("--reference", type=click.Path(path_type=Path), help="Reference polygons or raster instead.")
 @click.option("--layer", help="Layer of the reference.")
@@ -58,6 +66,7 @@ def evaluate(
     workflow: Path,
     *,
     overrides: dict[str, str],
+    models: tuple[str, ...],
     asset: str | None,
     reference: Path | None,
     layer: str | None,
@@ -70,9 +79,12 @@ def evaluate(
     worst: int,
     as_json: bool,
 ) -> None:
-    """Score the maps of a WORKFLOW against a reference."""
-    from geoseg.flow.evaluate_workflow import evaluate_workflow  # noqa: PLC0415 - --help answers at once
-    from geoseg.score.boundary import BoundaryWidth  # noqa: PLC0415 - likewise
+    """Score the maps of a WORKFLOW against a reference, or compare models on its scenes.
+
+    Without --model, the maps that `geoseg run` made. With it, the workflow's labelled scenes are mapped with
+    each model, as `geoseg run` does, and compared with the first one; finished scenes are not mapped again.
+    """
+    from geoseg.score.boundary import BoundaryWidth  # noqa: PLC0415 - --help answers at once
 
     if asset is not None and reference is not None:
         raise click.UsageError("--asset and --reference both say what to score against; give one of them")
@@ -83,9 +95,48 @@ def evaluate(
         )
     elif layer or attribute or values or area or area_layer or window:
         raise click.UsageError("--layer, --attribute, --value, --area and --window describe a --reference")
-    width = BoundaryWidth.parse(boundary)
-    report = evaluate_workflow(workflow, overrides, asset=asset, reference=label, width=width, worst=worst)
+    against: dict[str, Any] = {
+        "asset": asset,
+        "reference": label,
+        "width": BoundaryWidth.parse(boundary),
+        "worst": worst,
+    }
+    if models:
+        sys.exit(_compare(workflow, models, overrides, against, as_json=as_json))
+    from geoseg.flow.evaluate_workflow import evaluate_workflow  # noqa: PLC0415 - --help answers at once
+
+    report = evaluate_workflow(workflow, overrides, **against)
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
+
+
+def _compare(
+    workflow: Path,
+    models: tuple[str, ...],
+    overrides: dict[str, str],
+    against: dict[str, Any],
+    *,
+    as_json: bool,
+) -> int:
+    """Compare models; says on stderr which scene is mapped, so that stdout holds the result alone."""
+    from geoseg.cli.report import scene_line  # noqa: PLC0415 - --help answers at once
+    from geoseg.flow.evaluate_models import evaluate_models  # noqa: PLC0415 - likewise
+    from geoseg.flow.events import Event, RunStarted, SceneFinished, Watch  # noqa: PLC0415 - likewise
+
+    def watch(model: str) -> Watch:
+        def told(event: Event) -> None:
+            if isinstance(event, RunStarted):
+                click.echo(f"{model}: {event.pixels / 1e6:.1f} Mpx on {event.where}", err=True)
+            elif isinstance(event, SceneFinished):
+                click.echo(scene_line(event.status, event.scene, event.reason), err=True)
+
+        return told
+
+    found = evaluate_models(workflow, models, overrides, **against, watch=watch)
+    if as_json:
+        click.echo(json.dumps(found.comparison.to_dict(), indent=2))
+    else:
+        click.echo(f"{found.comparison.text()}\n\nmaps and scores: {found.folder}")
+    return found.exit_code
 
 
 def _reference(

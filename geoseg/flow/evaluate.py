@@ -129,7 +129,7 @@ def pairs_of(
     asset: str | None = None,
     reference: LabelRef | None = None,
 ) -> tuple[list[Pair], list[Unscored]]:
-    """Maps of a run's folder with their references, and the scenes that lack one or the other.
+    """Where the maps of a run are or will be, with their references, and the scenes that have no reference.
 
     Args:
         run: folder of the run.
@@ -146,11 +146,7 @@ def pairs_of(
     for ref in scenes:
         path = run / scene_slug(ref.id) / MAP_NAME
         label = reference or _label_of(ref, asset)
-        if not path.is_file():
-            without.append(
-                Unscored(scene=ref.id, reason=f"scene {ref.id}: no map {path}; run the workflow first")
-            )
-        elif label is None:
+        if label is None:
             without.append(Unscored(scene=ref.id, reason=_no_label(scenes, ref, asset)))
         else:
             pairs.append(Pair(ref.id, path, label, partial(_own_pixels, ref, bands)))
