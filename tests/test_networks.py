@@ -27,7 +27,7 @@ MININET_TABLES: list[tuple[str, dict[str, Any], int, int, float]] = [
     ("#2", {}, 211_138, 211, 2.4),
     ("b w/o long", {"long": False}, 195_506, 196, 2.3),
     ("b w/o short", {"short": False}, 211_138, 211, 2.4),
-    ("c conv", {"pool": False}, 219_395, 219, 2.5),
+    ("c conv", {"down": "conv"}, 219_395, 219, 2.5),
     ("f ReLU", {"activation": "relu"}, 209_282, 209, 2.4),
     ("g1", {"widths": (16, 32, 32, 64)}, 107_938, 108, 1.7),
     ("g2", {"widths": (16, 32, 64, 64)}, 134_978, 135, 2.2),

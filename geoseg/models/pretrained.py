@@ -30,13 +30,13 @@ def load_encoder(network: Network, weights: str) -> None:
             those that its own name says.
 
     Raises:
-        BundleError: a network without such an encoder, an encoder without such weights, or neither the hub nor
-            its cache on this machine gives them; the text names the key that trains from random weights.
+        BundleError: a network without such an encoder, an encoder without such weights, or neither the hub
+            nor its cache on this machine gives them; the text names the key that trains from random weights.
     """
     if not isinstance(network, SmpNetwork):
         raise BundleError(
-            "pre-trained encoders belong to networks of SMP (smp, unetpp-resnet34, deeplabv3plus-resnet34), this "
-            f"is a {type(network).__name__}; {_FROM_SCRATCH}"
+            "pre-trained encoders belong to networks of SMP (smp, unetpp-resnet34, deeplabv3plus-resnet34), "
+            f"this is a {type(network).__name__}; {_FROM_SCRATCH}"
         )
     _, encoder, _, _ = network.recipe
     known = _weights_of(encoder)
@@ -57,7 +57,8 @@ def load_encoder(network: Network, weights: str) -> None:
         if not reached:
             why = "it cannot be reached from here, nor does its cache have them"
         raise BundleError(
-            f"weights {weights!r} of the encoder {encoder} come from {_endpoint()}, and {why}; {_FROM_SCRATCH}"
+            f"weights {weights!r} of the encoder {encoder} come from {_endpoint()}, and {why}; "
+            f"{_FROM_SCRATCH}"
         ) from error
     network.encoder.load_state_dict(made.encoder.state_dict())
 

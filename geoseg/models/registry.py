@@ -16,7 +16,7 @@ from geoseg.models.architecture import Architecture
 from geoseg.models.dualaspp import DUAL_ASPP
 from geoseg.models.fasterunet import FASTER_UNET
 from geoseg.models.micronet import MICRONET
-from geoseg.models.mininet import MININET
+from geoseg.models.minitables import MININET
 from geoseg.models.network import Network
 from geoseg.models.smp import SMP
 from geoseg.recipe.words import did_you_mean, listed
