@@ -1,129 +1,150 @@
 """The training loop: seeded, resumable, and the same bits again on the same machine and thread count.
 
-Everything random is a function of the seed and the step (:class:`~geoseg.train.chips.ChipSampler`), so a
-checkpoint needs no generator's state, and a training that was stopped ends with the weights it would have
-had.
+Everything random is a function of the seed and the step, so a checkpoint needs no generator's state, and a
+training that was killed ends with the weights it would have had: on a CPU bit for bit, wherever that was.
 """
 
 from __future__ import annotations
 
-import csv
+import hashlib
 import math
-import os
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import closing
+from dataclasses import asdict
+from statistics import fmean
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
 
 from geoseg.errors import RunError
-from geoseg.models.infer import scaled
-from geoseg.train.losses import SegmentationLoss
+from geoseg.recipe.training import Hardware
+from geoseg.train.arithmetic import Arithmetic
+from geoseg.train.average import Average, state_in
+from geoseg.train.checkpoint import CHECKPOINT_NAME, read_checkpoint, write_checkpoint
+from geoseg.train.course import Course
+from geoseg.train.events import (
+    Event,
+    Notice,
+    Saved,
+    Stepped,
+    TrainingEnded,
+    TrainingStarted,
+    Validated,
+    Watch,
+)
+from geoseg.train.feed import Feed, chip_workers
+from geoseg.train.learner import Learner, Scale, Stepping
+from geoseg.train.optim import has_encoder
+from geoseg.train.processes import ALONE, Team
+from geoseg.train.progress import Progress, TrainResult
+from geoseg.train.trouble import diverged, mislabelled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Generator
     from pathlib import Path
 
-    from torch import Tensor
-
+    from geoseg.models.network import Network
+    from geoseg.recipe.training import Distill
+    from geoseg.recipe.training_recipe import Recipe
     from geoseg.train.chips import Chip, ChipSampler
+    from geoseg.train.teacher import Teacher
     from geoseg.train.validate import Score, Validation
 
-__all__ = ["TrainResult", "TrainSettings", "Trainer"]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
-    """What a training does; with data and seed it decides the weights."""
-
-    steps: int
-    """Optimizer steps."""
-    batch: int = 8
-    """Chips per step."""
-    rate: float = 2e-3
-    """Peak learning rate (MiniNet: 2e-3)."""
-    power: float = 0.9
-    """Of the poly schedule: rate × (1 - step / steps)^power, per step (MiniNet: 0.9)."""
-    warmup: int = 100
-    """Steps over which the rate rises from zero."""
-    decay: float = 1e-4
-    """AdamW's decoupled weight decay, on convolutions only."""
-    average: float = 0.998
-    """Decay of the exponential moving average of the weights; the average is what is scored and kept."""
-    clip: float = 5.0
-    """Largest norm of the gradient."""
-    validate_every: int = 250
-    """Steps between scores on the held-out blocks."""
-    checkpoint_every: int = 250
-    """Steps between checkpoints."""
-    threads: int = 1
-    """Intra-op threads; another number gives other last bits."""
-    loss: SegmentationLoss = field(default_factory=SegmentationLoss)
-    """Loss."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainResult:
-    """The weights chosen, and why."""
-
-    state: dict[str, Tensor]
-    """State of the network: the averaged weights of the best score."""
-    step: int
-    """Step they are from."""
-    score: Score
-    """Their score on the held-out blocks."""
-    history: list[dict[str, Any]]
-    """One row per validation."""
+__all__ = ["TrainResult", "Trainer"]
 
 
 class Trainer:
-    """Trains one network in a folder, which holds its checkpoint (``last.pt``) and log (``log.csv``).
+    """Trains one network in a folder, which holds its checkpoint.
 
     Args:
-        network: Freshly built from the seed; in training mode it may return a tuple, the main output first.
-        sampler: Chips.
-        validation: Held-out blocks.
-        mean: Per band, stored units.
-        std: Per band, stored units.
-        settings: What to do.
-        folder: Made when absent. A checkpoint in it is resumed.
-        progress: Takes one finished line at a time.
+        network: Freshly built from the seed, or with the weights to start from, on the CPU; in training mode
+            it may return a tuple, the main output first. It is changed.
+        sampler: Cuts the chips.
+        validation: Scores on the held-out blocks; asked in the first process only.
+        recipe: How it learns.
+        folder: Made when absent. A checkpoint in it is gone on from.
+        watch: Takes the events, in the first process only.
+        scale: Of the network's input.
+        seed: Of what the network draws, such as dropout.
+        hardware: Device, threads, workers.
+        team: The processes that share each batch.
+        distill: How a teacher is imitated; None: there is none.
+        teacher: It.
 
     Raises:
-        RunError: the folder's checkpoint belongs to other settings, or the loss is no longer finite.
+        RunError: the folder's checkpoint belongs to another training, the batch does not divide among the
+            processes, or there is no such device here.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the five that every training has, and whoever watches
         self,
-        network: nn.Module,
+        network: Network,
         sampler: ChipSampler,
         validation: Validation,
-        *,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        settings: TrainSettings,
+        recipe: Recipe,
         folder: Path,
-        progress: Callable[[str], None] = lambda _line: None,
+        watch: Watch = lambda _event: None,
+        *,
+        scale: Scale,
+        seed: int = 0,
+        hardware: Hardware | None = None,
+        team: Team = ALONE,
+        distill: Distill | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
-        torch.set_num_threads(settings.threads)
-        self.network = network.to(memory_format=cast("Any", torch.channels_last))
-        self.sampler, self.validation, self.settings = sampler, validation, settings
-        self.mean, self.std = mean, std
-        self.folder, self.progress = folder, progress
-        self.optimizer = torch.optim.AdamW(_groups(network, settings.decay), lr=settings.rate)
-        self.average = {k: v.detach().clone() for k, v in network.state_dict().items()}
-        self.step = 0
-        self.history: list[dict[str, Any]] = []
-        self.best: dict[str, Any] | None = None
+        self.hardware = hardware or Hardware()
+        if recipe.batch % team.size:
+            raise RunError(
+                f"train.batch is {recipe.batch}, which {team.size} processes cannot share evenly: "
+                f"give a multiple of {team.size}"
+            )
+        self.sampler, self.validation, self.recipe, self.folder = sampler, validation, recipe, folder
+        self.team, self._watch = team, watch
+        self.course = Course(recipe, sampler.epoch)
+        self.progress = Progress.begin(recipe)
+        self._early: list[str] = []
+        self._running = False
+        self.arithmetic = Arithmetic.resolve(
+            self.hardware.device, recipe.precision, self.hardware.threads, team.local
+        )
+        if recipe.optimizer.encoder_rate_factor != 1 and not has_encoder(network):
+            self._notice("the network has no encoder of its own: all of it learns at the full rate")
+        if team.size > 1 and not self.arithmetic.is_gpu and _normalises(network):
+            self._notice(
+                f"each of the {team.size} processes normalises by its own chips: torch has no batch "
+                "normalisation over processes on CPUs"
+            )
+        with self.arithmetic.settings():
+            self.learner = Learner(
+                network,
+                recipe,
+                scale,
+                self.arithmetic,
+                team,
+                seed=seed,
+                distill=distill,
+                teacher=teacher,
+                notify=self._notice,
+            )
+            self.average = None if recipe.average is None else Average(network, recipe.average)
+        shapes = repr([(key, tuple(value.shape)) for key, value in network.state_dict().items()])
+        taught = distill and (distill.model_dump(), teacher and teacher.identity)
+        self._identity = {
+            "recipe": recipe.model_dump_json(),
+            "set of chips": sampler.identity,
+            "network": hashlib.sha256(shapes.encode()).hexdigest(),
+            "scaling": repr(scale),
+            "teacher": repr(taught),
+            "seed": str(seed),
+        }
         folder.mkdir(parents=True, exist_ok=True)
-        if self._checkpoint.exists():
-            self._resume()
+        self._resume()
 
     @property
-    def _checkpoint(self) -> Path:
-        return self.folder / "last.pt"
+    def step(self) -> int:
+        """Steps done."""
+        return self.progress.step
 
     def run(self, *, until: int | None = None) -> TrainResult | None:
         """Train to the end, or to a step.
@@ -132,162 +153,158 @@ class Trainer:
             until: Stop after so many steps in all, checkpoint written (for tests and time limits).
 
         Returns:
-            The chosen weights; None when stopped before the end.
-        """
-        settings = self.settings
-        end = settings.steps if until is None else min(until, settings.steps)
-        started, first = time.monotonic(), self.step
-        running: list[float] = []
-        with ThreadPoolExecutor(1, "chips") as ahead:
-            upcoming = ahead.submit(self.sampler.batch, self.step, settings.batch)
-            while self.step < end:
-                chips = upcoming.result()
-                if self.step + 1 < end:
-                    upcoming = ahead.submit(self.sampler.batch, self.step + 1, settings.batch)
-                running.append(self._learn(chips))
-                self.step += 1
-                last = self.step == settings.steps
-                if self.step % settings.validate_every == 0 or last:
-                    speed = (self.step - first) / (time.monotonic() - started)
-                    self._validate(sum(running) / len(running), speed)
-                    running.clear()
-                if self.step % settings.checkpoint_every == 0 or last or self.step == end:
-                    self._save()
-        return self.result() if self.step == settings.steps else None
-
-    def result(self) -> TrainResult:
-        """The best weights so far.
+            The weights kept; None when stopped before the end.
 
         Raises:
-            RunError: nothing was validated yet.
+            RunError: the loss or a weight is no longer finite, or memory does not do for a single chip.
+            LabelError: a label is neither a class of the network nor 255.
+            OutputError: the checkpoint cannot be written.
         """
-        if self.best is None:
-            raise RunError(f"no validation yet at step {self.step} of {self.folder}: train further")
-        return TrainResult(self.best["state"], self.best["step"], _score_of(self.best["score"]), self.history)
-
-    def rate_at(self, step: int) -> float:
-        """Learning rate of a step: linear warm-up, then poly."""
-        settings = self.settings
-        ramp = min((step + 1) / settings.warmup, 1.0) if settings.warmup else 1.0
-        remaining: float = (1 - step / settings.steps) ** settings.power
-        return settings.rate * ramp * remaining
-
-    def _learn(self, chips: Chip) -> float:
-        self.network.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate_at(self.step)
-        pixels = scaled(chips.pixels, chips.valid, self.mean, self.std)
-        outputs = self.network(pixels.contiguous(memory_format=torch.channels_last))
-        loss = self.settings.loss(outputs if isinstance(outputs, tuple) else (outputs,), chips.labels)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise RunError(
-                f"the loss is {value} at step {self.step}: lower the rate of {self.settings.rate:g}, "
-                f"or look for pixels that are not finite; the last checkpoint is in {self.folder}"
+        course = self.course
+        self._tell(
+            TrainingStarted(
+                self.step, course.steps, course.chips_per_step, course.steps_per_epoch, self._where
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
-        self.optimizer.step()
-        # The average warms up, or the first random weights would stay in it for long.
-        decay = min(self.settings.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for key, now in self.network.state_dict().items():
-                kept = self.average[key]
-                if kept.is_floating_point():
-                    kept.lerp_(now, 1 - decay)
-                else:
-                    kept.copy_(now)
-        return value
-
-    def _validate(self, loss: float, speed: float) -> None:
-        now = {k: v.clone() for k, v in self.network.state_dict().items()}
-        self.network.load_state_dict(self.average)
-        self.network.eval()
-        with torch.inference_mode():
-            score = self.validation.score(self._logits)
-        self.network.load_state_dict(now)
-        row: dict[str, Any] = {
-            "step": self.step,
-            "rate": self.rate_at(self.step - 1),
-            "loss": loss,
-            "score": score.chosen,
-        }
-        row |= {
-            f"{place}/{klass}": iou[klass]
-            for place, iou in sorted(score.iou.items())
-            for klass in range(len(iou))
-        }
-        self.history.append(row)
-        if self.best is None or score.chosen > self.best["score"]["chosen"]:
-            state = {k: v.clone() for k, v in self.average.items()}
-            self.best = {"step": self.step, "score": asdict(score), "state": state}
-        places = " ".join(
-            f"{place} {_percent(iou, self.validation.scored)}" for place, iou in sorted(score.iou.items())
         )
-        left = (self.settings.steps - self.step) / speed
-        self.progress(
-            f"step {self.step}/{self.settings.steps} loss {loss:.4f} score {score.chosen:.4f} "
-            f"({places}) {speed:.2f} steps/s, {left / 60:.0f} min left"
+        self._running = True
+        for text in self._early:
+            self._notice(text)
+        self._early.clear()
+        if not self.progress.ended:
+            with self.arithmetic.settings():
+                self._train(course.steps if until is None else min(until, course.steps))
+        if not self.progress.ended:
+            return None
+        self._tell(TrainingEnded(self.step, self.progress.ended))
+        return self.result()
+
+    def result(self) -> TrainResult:
+        """The weights kept so far; a :class:`RunError` before the first validation."""
+        return self.progress.result(self.folder)
+
+    def _train(self, end: int) -> None:
+        progress, course, parts = self.progress, self.course, self.recipe.accumulate
+        feed = Feed(
+            self.sampler,
+            self.recipe.batch,
+            first=self.step * parts,
+            stop=end * parts,
+            workers=chip_workers(self.hardware.workers, self.arithmetic.kind, self.team.size),
+            part=(self.team.rank, self.team.size),
         )
-        with (self.folder / "log.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.history[0]))
-            writer.writeheader()
-            writer.writerows(self.history)
+        unseen: Stepping | None = None
+        with closing(cast("Generator[Chip]", iter(feed))) as chips:
+            started = time.perf_counter()
+            while self.step < end and not progress.ended:
+                batches = [next(chips) for _ in range(parts)]
+                rate = course.rate(self.step, progress.drops)
+                done = self.learner.learn(self.step, batches, rate)
+                if self.average is not None:
+                    self.average.update(self.learner.network, self.step)
+                progress.step += 1
+                # A GPU is a step ahead of what is looked at, or each look would make it wait.
+                if unseen is not None:
+                    started = self._look(unseen, started)
+                unseen = done
+                saves = self.step == end or course.saves(self.step)
+                if saves or not self.arithmetic.is_gpu:
+                    started, unseen = self._look(done, started), None
+                if course.validates(self.step):
+                    self._validate()
+                if self.step == course.steps and not progress.ended:
+                    progress.ended = f"all {course.steps} steps are done"
+                if saves:
+                    self._save()
+                    started = time.perf_counter()
 
-    def _logits(self, pixels: Tensor, valid: Tensor) -> Tensor:
-        image = scaled(pixels, valid, self.mean, self.std)
-        logits: Tensor = self.network(image.contiguous(memory_format=torch.channels_last))
-        return logits
+    def _look(self, done: Stepping, started: float) -> float:
+        """Look at a step's loss, which waits for the device to come to it; returns the time."""
+        loss, wrong = float(done.loss), int(done.wrong)
+        if wrong:
+            raise mislabelled(self.sampler, self.recipe, done.step, self.learner.network.classes)
+        if not math.isfinite(loss):
+            raise diverged(self.sampler, self.recipe, done.step, f"the loss is {loss}")
+        now = time.perf_counter()
+        self.progress.losses.append(loss)
+        rate = self.course.rate(done.step, self.progress.drops)
+        self._tell(Stepped(done.step + 1, loss, rate, now - started))
+        return now
 
-    def _identity(self) -> str:
-        """What must not change between a checkpoint and its resumption."""
-        sampler = self.sampler
-        names = [(s.name, s.weight) for s in sampler.scenes]
-        return repr((self.settings, sampler.settings, sampler.seed, names, self.mean, self.std))
+    def _validate(self) -> None:
+        """Score what would be kept, and draw the recipe's conclusions, the same in all processes."""
+        progress = self.progress
+        started = time.perf_counter()
+        learner, average = self.learner, None if self.average is None else self.average.state
+        score: Score | None = None
+        if not self.team.rank:
+            with state_in(learner.network, average), torch.inference_mode():
+                score = self.validation.score(learner.logits, learner.validation_loss)
+        score = self.team.told(score)
+        assert score is not None
+        assert score.loss is not None
+        kept = progress.keep(self.recipe, score, average or learner.network.state_dict())
+        rate = self.course.rate(self.step - 1, progress.drops)
+        event = Validated(
+            self.step,
+            self.step / self.course.steps_per_epoch,
+            rate,
+            fmean(progress.losses),
+            score.chosen,
+            score.loss,
+            score.iou,
+            kept,
+            time.perf_counter() - started,
+        )
+        progress.losses.clear()
+        progress.history.append(asdict(event))
+        self._tell(event)
+        if progress.conclude(self.recipe, score):
+            now = self.course.rate(self.step, progress.drops)
+            self._notice(f"no improvement: the rate falls from {rate:g} to {now:g}")
 
     def _save(self) -> None:
-        """Write the checkpoint beside the old one, then put it in its place."""
-        content = {
-            "identity": self._identity(),
-            "step": self.step,
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-            "history": self.history,
-            "best": self.best,
-        }
-        temporary = self._checkpoint.with_suffix(".tmp")
-        torch.save(content, temporary)
-        os.replace(temporary, self._checkpoint)  # noqa: PTH105 - the one call that replaces atomically on every system
+        for key, value in self.learner.network.state_dict().items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise diverged(self.sampler, self.recipe, self.step - 1, f"the weight {key} is not finite")
+        if not self.team.rank:
+            content = {
+                "learner": self.learner.state(),
+                "average": None if self.average is None else self.average.state,
+                "progress": self.progress.saved(),
+                "where": self._where,
+            }
+            write_checkpoint(self.folder, self._identity, content)
+            self._tell(Saved(self.step))
 
     def _resume(self) -> None:
-        content = torch.load(self._checkpoint, weights_only=True)
-        if content["identity"] != self._identity():
-            raise RunError(
-                f"{self._checkpoint} was written by a training with other settings, scenes or seed: "
-                "go on with those, or train in another folder"
+        content = read_checkpoint(self.folder, self._identity)
+        if content is None:
+            return
+        self.learner.load(content["learner"])
+        if self.average is not None:
+            self.average.load(content["average"])
+        self.progress = Progress.of(content["progress"])
+        if content["where"] != self._where:
+            self._notice(
+                f"goes on with {self._where} what {self.folder / CHECKPOINT_NAME} began with "
+                f"{content['where']}: the last bits of the weights will differ"
             )
-        self.network.load_state_dict(content["network"])
-        self.average = content["average"]
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.step, self.history, self.best = content["step"], content["history"], content["best"]
-        self.progress(f"resumed at step {self.step} of {self._checkpoint}")
+
+    @property
+    def _where(self) -> str:
+        return f"{self.arithmetic}, {self.arithmetic.threads} thread(s), {self.team.size} process(es)"
+
+    def _notice(self, text: str) -> None:
+        """Tell a notice; those of before the first step are told with it."""
+        if self._running:
+            self._tell(Notice(self.step, text))
+        else:
+            self._early.append(text)
+
+    def _tell(self, event: Event) -> None:
+        if not self.team.rank:
+            self._watch(event)
 
 
-def _groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Weight decay on convolution kernels only: slopes, norms and biases are not to shrink."""
-    kernels = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    return [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def _score_of(saved: dict[str, Any]) -> Score:
-    from geoseg.train.validate import Score  # noqa: PLC0415 - the checkpoint holds plain values only
-
-    return Score(saved["chosen"], {k: tuple(v) for k, v in saved["iou"].items()}, saved["pixels"])
-
-
-def _percent(iou: tuple[float | None, ...], scored: tuple[int, ...]) -> str:
-    found = [value for c in scored if (value := iou[c]) is not None]
-    return f"{100 * sum(found) / len(found):.1f}" if found else "-"
+def _normalises(network: nn.Module) -> bool:
+    return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())

@@ -1,183 +1,110 @@
-"""Losses: cross-entropy, and the Jaccard / Dice / Tversky family on hard or soft labels.
+"""Losses on logits: cross-entropy, Jaccard / Dice / Tversky, focal, and imitation of a teacher.
 
-Source of :func:`overlap_loss`: "Jaccard Metric Losses" and "Dice Semimetric Losses" (Wang et al.), the loss
-that "Finding a Faster UNet for Satellite Image Segmentation" trains with. Deep supervision (weights 1.0 and
-0.4) is that of MiniNet, "Efficient Multi-Scale Feature Extraction for Lightweight Semantic Segmentation".
+Each works on any device, in float32 at least, and gives 0 with a gradient path where nothing is labelled.
+
+Every mean over a batch can be taken in pieces: with the :class:`Counts` of the whole batch, the losses of its
+pieces add up to the loss of the whole. That is what makes gradient accumulation, and processes that share a
+batch, equal to one large batch. The one exception is an overlap loss over the batch (``per_batch``), whose
+fraction needs all pixels at once: processes add up their sums (``combine``), but pieces that come one after
+the other are averaged, as accumulated gradients of that loss are everywhere.
+
+Sources: :func:`overlap_loss` is that of "Jaccard Metric Losses" and "Dice Semimetric Losses" (Wang et al.),
+which "Finding a Faster UNet for Satellite Image Segmentation" trains with; :func:`focal_loss` "Focal Loss for
+Dense Object Detection" (Lin et al.); :func:`imitation_loss` "Distilling the Knowledge in a Neural Network"
+(Hinton et al.).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Self
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from geoseg.errors import LabelError
+from geoseg.recipe.training_loss import CrossEntropy, Focal, Overlap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import Tensor
-
-__all__ = ["IGNORE", "OverlapLoss", "SegmentationLoss", "overlap_loss"]
+__all__ = [
+    "IGNORE",
+    "Combine",
+    "Counts",
+    "check_labels",
+    "cross_entropy",
+    "focal_loss",
+    "imitation_loss",
+    "overlap_loss",
+]
 
 IGNORE = 255
 """Label of a pixel that no loss and no score counts."""
 
+Combine = Callable[[Tensor], Tensor]
+"""Adds a tensor up over all processes that share a batch, with gradients."""
+
 _PRESENT = 0.01
 """A class is present where its largest target is above this (the authors' public code)."""
 
-
-@dataclass(frozen=True, slots=True)
-class OverlapLoss:
-    """Settings of :func:`overlap_loss`; the default is the Jaccard loss over the batch.
-
-    Dice is ``alpha = beta = 0.5``; Tversky any other pair.
-    """
-
-    alpha: float = 1.0
-    """Weight of false positives."""
-    beta: float = 1.0
-    """Weight of false negatives."""
-    gamma: float = 1.0
-    """Focal exponent, at least 1."""
-    smooth: float = 1e-3
-    """Added to both sides of the ratio (1.0 in the releases of late 2023)."""
-    log: bool = False
-    """``-log T`` in place of ``1 - T``."""
-    classes: Literal["auto", "present", "all"] = "auto"
-    """Which classes are averaged; ``auto``: those present for hard labels, all for soft ones."""
-    reduction: tuple[float, float, float] = (1.0, 0.0, 0.0)
-    """Weights of the means over the batch (D), over images (I) and over classes (C)."""
-    class_weights: tuple[float, ...] | None = None
-    """One factor per class, applied before the mean."""
+_CROSS_ENTROPY, _JACCARD, _FOCAL = CrossEntropy(), Overlap(kind="jaccard"), Focal()
 
 
-_JACCARD = OverlapLoss()
+@dataclass(frozen=True, slots=True, eq=False)
+class Counts:
+    """What the means over a batch divide by. Those of the pieces of a batch add up to its own."""
 
+    images: Tensor
+    """Scalar: images."""
+    labelled: Tensor
+    """Scalar: labelled pixels."""
+    valid: Tensor
+    """Scalar: pixels with data."""
+    images_labelled: Tensor
+    """Scalar: images with a labelled pixel."""
+    images_with: Tensor
+    """(K,): images in which each class is labelled."""
 
-def overlap_loss(
-    logits: Tensor, target: Tensor, settings: OverlapLoss = _JACCARD, *, ignore: int = IGNORE
-) -> Tensor:
-    """Jaccard, Dice or Tversky loss in the L1 form that stays zero at soft targets.
+    @classmethod
+    def of(cls, target: Tensor, classes: int, valid: Tensor | None = None) -> Self:
+        """Count hard labels.
 
-    With ``p = softmax(logits)`` and target ``t``, per image and class: ``TP = (Σp + Σt - Σ|p - t|) / 2``,
-    ``FP = Σp - TP``, ``FN = Σt - TP``, ``T = (TP + s) / (TP + αFP + βFN + s)``, loss ``(1 - T)^γ``.
-
-    Args:
-        logits: Float (N, K, …).
-        target: Class ids (N, …), ``ignore`` where no label is; or soft labels, float (N, K, …).
-        settings: Weights, smoothing, reduction.
-        ignore: The id that excludes a pixel (hard labels).
-
-    Returns:
-        A scalar; 0 with a gradient path where no class is active.
-    """
-    classes = logits.shape[1]
-    probability = logits.softmax(1).flatten(2)
-    soft = target.is_floating_point()
-    if soft:
-        truth = target.to(probability.dtype).flatten(2)
-    else:
-        counted = (target != ignore).flatten(1).unsqueeze(1)
-        ids = torch.where(target == ignore, 0, target).long()
-        truth = functional.one_hot(ids, classes).to(probability.dtype).flatten(1, -2).movedim(-1, 1)
-        truth, probability = truth * counted, probability * counted
-    every = settings.classes == "all" or (settings.classes == "auto" and soft)
-    present = torch.ones_like(truth[:, :, 0], dtype=torch.bool) if every else truth.amax(2) > _PRESENT
-    p, t = probability.sum(2), truth.sum(2)
-    overlap = (p + t - (probability - truth).abs().sum(2)) / 2
-
-    total = logits.sum() * 0.0
-    batch, image, klass = settings.reduction
-    if batch:
-        loss = _ratio_loss(
-            overlap.sum(0, keepdim=True), p.sum(0, keepdim=True), t.sum(0, keepdim=True), settings
-        )
-        total = total + batch * _mean(loss[0], present.any(0))
-    if image or klass:
-        loss = _ratio_loss(overlap, p, t, settings)
-    if image:
-        total = total + image * _mean(_masked_means(loss, present, 1), present.any(1))
-    if klass:
-        total = total + klass * _mean(_masked_means(loss, present, 0), present.any(0))
-    return total
-
-
-def _ratio_loss(overlap: Tensor, p: Tensor, t: Tensor, settings: OverlapLoss) -> Tensor:
-    """Loss per image and class from the sums, (N, K)."""
-    above = overlap + settings.smooth
-    below = above + settings.alpha * (p - overlap) + settings.beta * (t - overlap)
-    # An absent class without smoothing is 0/0: it matches exactly, and it must not poison the gradient.
-    ratio = torch.where(below > 0, above / torch.where(below > 0, below, 1.0), 1.0)
-    floor = torch.finfo(ratio.dtype).tiny
-    loss = -ratio.clamp_min(floor).log() if settings.log else 1.0 - ratio
-    if settings.gamma > 1:
-        loss = loss.clamp_min(0) ** settings.gamma
-    if settings.class_weights is not None:
-        loss = loss * loss.new_tensor(settings.class_weights)
-    return loss
-
-
-def _masked_means(values: Tensor, mask: Tensor, axis: int) -> Tensor:
-    """Means over the mask along an axis; 0 where it is empty."""
-    return torch.where(mask, values, 0.0).sum(axis) / mask.sum(axis).clamp_min(1)
-
-
-def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the mask; 0 where it is empty."""
-    return _masked_means(values, mask, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentationLoss:
-    """Cross-entropy plus an overlap loss on the main output, cross-entropy on the inner ones.
-
-    Args of a call: ``outputs`` logits (N, K, H, W), the main one first; ``target`` ids (N, H, W), 255
-    ignored. An inner output at another size is compared at the target's size (bilinear).
-    """
-
-    overlap: OverlapLoss = OverlapLoss(alpha=0.5, beta=0.5, smooth=1.0)
-    """Dice by default."""
-    overlap_weight: float = 1.0
-    """Factor of the overlap loss on the main output; 0: cross-entropy alone, as in the MiniNet paper."""
-    inner_weight: float = 0.4
-    """Factor of each inner output's cross-entropy (MiniNet: 1.0 for the main one, 0.4 for the others)."""
-    class_weights: tuple[float, ...] | None = None
-    """Factors of the classes in the cross-entropy."""
-
-    def __call__(self, outputs: Sequence[Tensor], target: Tensor) -> Tensor:
-        """The loss of one batch, a scalar.
-
-        Raises:
-            LabelError: a label is neither a class of the network nor 255.
+        Args:
+            target: Class ids (N, …), 255 where no label is.
+            classes: Their number, K.
+            valid: Bool (N, …); None: every pixel has data.
         """
-        classes = outputs[0].shape[1]
-        _check_labels(target, classes)
-        ids = target.long()
-        weights = None if self.class_weights is None else outputs[0].new_tensor(self.class_weights)
-        counted = (ids != IGNORE).sum().clamp_min(1)
-        total = torch.zeros((), dtype=outputs[0].dtype)
-        for index, output in enumerate(outputs):
-            logits = output
-            if logits.shape[2:] != ids.shape[1:]:
-                logits = functional.interpolate(logits, ids.shape[1:], mode="bilinear", align_corners=False)
-            # Summed and divided by hand: the mean of a batch without labels would be 0/0.
-            entropy = (
-                functional.cross_entropy(logits, ids, weights, ignore_index=IGNORE, reduction="sum") / counted
-            )
-            if index:
-                total = total + self.inner_weight * entropy
-            else:
-                total = total + entropy
-                if self.overlap_weight:
-                    total = total + self.overlap_weight * overlap_loss(logits, ids, self.overlap)
-        return total
+        flat = target.flatten(1)
+        has = torch.stack([(flat == c).any(1) for c in range(classes)], 1)
+        scalars = [
+            flat.new_tensor(len(flat)),
+            (flat != IGNORE).sum(),
+            flat.new_tensor(flat.numel()) if valid is None else valid.sum(),
+            has.any(1).sum(),
+        ]
+        return cls.from_vector(torch.cat([torch.stack(scalars), has.sum(0)]))
+
+    @classmethod
+    def from_vector(cls, vector: Tensor) -> Self:
+        """From all of them as one tensor, (4 + K)."""
+        return cls(vector[0], vector[1], vector[2], vector[3], vector[4:])
+
+    @property
+    def vector(self) -> Tensor:
+        """All of them, int64 (4 + K)."""
+        scalars = (self.images, self.labelled, self.valid, self.images_labelled)
+        return torch.cat([torch.stack(scalars), self.images_with])
 
 
-def _check_labels(target: Tensor, classes: int) -> None:
-    """Refuse ids that the network does not have; indexing with them would read foreign memory."""
+def check_labels(target: Tensor, classes: int) -> None:
+    """Refuse ids that the network does not have; indexing with them would read foreign memory.
+
+    Raises:
+        LabelError: a label is neither a class of the network nor 255.
+    """
     wrong = (target != IGNORE) & ((target < 0) | (target >= classes))
     if bool(wrong.any()):
         found = sorted(set(target[wrong].tolist()))[:5]
@@ -185,3 +112,190 @@ def _check_labels(target: Tensor, classes: int) -> None:
             f"labels hold the ids {found}, the network has classes 0 to {classes - 1}: "
             "map them, or mark them 255"
         )
+
+
+def cross_entropy(
+    logits: Tensor, target: Tensor, settings: CrossEntropy = _CROSS_ENTROPY, *, counts: Counts | None = None
+) -> Tensor:
+    """Mean over the labelled pixels of ``-w[t] log softmax(logits)[t]``.
+
+    Divided by the number of labelled pixels, not by their weights, so that a class's factor means the same in
+    every batch.
+
+    Args:
+        logits: Float (N, K, …).
+        target: Class ids (N, …), 255 where no label is.
+        settings: Class weights and label smoothing; ``weight`` is the caller's.
+        counts: Of the batch that this is a piece of; None: it is whole.
+    """
+    logits = _wide(logits)
+    summed = functional.cross_entropy(
+        logits,
+        target.long(),
+        _factors(logits, settings.class_weights),
+        ignore_index=IGNORE,
+        reduction="sum",
+        label_smoothing=settings.label_smoothing,
+    )
+    return summed / _labelled(target, counts)
+
+
+def focal_loss(
+    logits: Tensor, target: Tensor, settings: Focal = _FOCAL, *, counts: Counts | None = None
+) -> Tensor:
+    """Mean over the labelled pixels of ``-w[t] (1 - p[t])^γ log p[t]``, ``p = softmax(logits)``.
+
+    Args:
+        logits: Float (N, K, …).
+        target: Class ids (N, …), 255 where no label is.
+        settings: γ and class weights; ``weight`` is the caller's.
+        counts: Of the batch that this is a piece of; None: it is whole.
+    """
+    log_p = _wide(logits).log_softmax(1)
+    entropy = functional.nll_loss(
+        log_p,
+        target.long(),
+        _factors(log_p, settings.class_weights),
+        ignore_index=IGNORE,
+        reduction="none",
+    )
+    ids = torch.where(target == IGNORE, 0, target).long().unsqueeze(1)
+    # The floor keeps the slope of a power below 1 finite where a pixel is exactly right.
+    wrong = (-torch.expm1(log_p.gather(1, ids).squeeze(1))).clamp_min(torch.finfo(log_p.dtype).tiny)
+    return (wrong**settings.gamma * entropy).sum() / _labelled(target, counts)
+
+
+def imitation_loss(
+    logits: Tensor,
+    teacher: Tensor,
+    temperature: float,
+    valid: Tensor | None = None,
+    *,
+    counts: Counts | None = None,
+) -> Tensor:
+    """Mean over the valid pixels of ``T² KL(softmax(teacher / T) ‖ softmax(logits / T))``, labelled or not.
+
+    Args:
+        logits: Float (N, K, …).
+        teacher: Float (N, K, …), logits without gradient.
+        temperature: T, above 0.
+        valid: Bool (N, …): pixels with data; None: all.
+        counts: Of the batch that this is a piece of; None: it is whole.
+    """
+    log_p = (_wide(logits) / temperature).log_softmax(1)
+    log_q = (_wide(teacher) / temperature).log_softmax(1)
+    divergence = functional.kl_div(log_p, log_q, reduction="none", log_target=True).sum(1)
+    if valid is not None:
+        divergence = divergence * valid
+    if counts is None:
+        size = divergence.new_tensor(divergence.numel()) if valid is None else valid.sum()
+    else:
+        size = counts.valid
+    return temperature**2 * divergence.sum() / size.clamp_min(1).to(divergence.dtype)
+
+
+def overlap_loss(
+    logits: Tensor,
+    target: Tensor,
+    settings: Overlap = _JACCARD,
+    *,
+    counts: Counts | None = None,
+    combine: Combine | None = None,
+) -> Tensor:
+    """Jaccard, Dice or Tversky loss in the L1 form, which is zero at soft targets too.
+
+    With ``p = softmax(logits)`` and target ``t``, per image and class:
+    ``TP = (Σ|p|ⁿ + Σ|t|ⁿ - Σ|p - t|ⁿ) / 2``, ``FP = Σ|p|ⁿ - TP``, ``FN = Σ|t|ⁿ - TP``,
+    ``T = (TP + s) / (TP + αFP + βFN + s)``, loss ``(1 - T)^γ``.
+
+    Args:
+        logits: Float (N, K, …).
+        target: Class ids (N, …), 255 where no label is; or soft labels, float (N, K, …).
+        settings: Weights, smoothing, norm, reduction; ``weight`` is the caller's.
+        counts: Of the batch that this is a piece of (hard labels only); None: it is whole.
+        combine: Adds sums up over the processes that share the batch; None: there is one.
+
+    Returns:
+        A scalar; 0 with a gradient path where no class is active.
+    """
+    logits = _wide(logits)
+    classes = logits.shape[1]
+    probability = logits.softmax(1).flatten(2)
+    soft = target.is_floating_point()
+    if soft:
+        truth = target.to(probability.dtype).flatten(2)
+    else:
+        counted = (target != IGNORE).flatten(1).unsqueeze(1)
+        ids = torch.where(target == IGNORE, 0, target).long()
+        truth = functional.one_hot(ids, classes).to(probability.dtype).flatten(1, -2).movedim(-1, 1)
+        truth, probability = truth * counted, probability * counted
+    every = settings.classes == "all" or (settings.classes == "auto" and soft)
+    present = torch.ones_like(truth[:, :, 0], dtype=torch.bool) if every else truth.amax(2) > _PRESENT
+    n = settings.norm
+    p, t, apart = (_power(x, n).sum(2) for x in (probability, truth, probability - truth))
+    sums = torch.stack([(p + t - apart) / 2, p, t])  # (3, N, K)
+
+    total = logits.sum() * 0.0
+    images = total.new_tensor(len(logits)) if counts is None else counts.images.to(total.dtype)
+    means = settings.reduction
+    if means.per_batch:
+        whole, active = sums.sum(1), present.sum(0).to(sums.dtype)
+        if combine is not None:
+            whole, active = combine(whole), combine(active)
+        loss = _mean(_ratio_loss(whole, settings), active > 0)
+        total = total + means.per_batch * loss * (len(logits) / images)
+    if means.per_image or means.per_class:
+        losses = torch.where(present, _ratio_loss(sums, settings), 0.0)
+        if every:
+            active_images, images_with = images, images.expand(classes)
+        elif counts is None:
+            active_images, images_with = present.any(1).sum(), present.sum(0)
+        else:
+            active_images, images_with = counts.images_labelled, counts.images_with
+        if means.per_image:
+            each = losses.sum(1) / present.sum(1).clamp_min(1)
+            total = total + means.per_image * each.sum() / active_images.clamp_min(1).to(total.dtype)
+        if means.per_class:
+            each = losses.sum(0) / images_with.clamp_min(1).to(total.dtype)
+            total = total + means.per_class * each.sum() / (images_with > 0).sum().clamp_min(1)
+    return total
+
+
+def _power(values: Tensor, exponent: float) -> Tensor:
+    return values.abs() if exponent == 1 else values.abs() ** exponent
+
+
+def _ratio_loss(sums: Tensor, settings: Overlap) -> Tensor:
+    """Loss of each class from (3, …, K): overlap, Σp, Σt."""
+    overlap, p, t = sums
+    alpha, beta = settings.ratio
+    above = overlap + settings.smooth
+    below = above + alpha * (p - overlap) + beta * (t - overlap)
+    # An absent class without smoothing is 0/0: it matches exactly, and it must not poison the gradient.
+    ratio = torch.where(below > 0, above / torch.where(below > 0, below, 1.0), 1.0)
+    floor = torch.finfo(ratio.dtype).tiny
+    loss = -ratio.clamp_min(floor).log() if settings.log else 1.0 - ratio
+    if settings.gamma > 1:
+        loss = loss.clamp_min(0) ** settings.gamma
+    factors = _factors(loss, settings.class_weights)
+    return loss if factors is None else loss * factors
+
+
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the mask; 0 where it is empty."""
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp_min(1)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    """In float32 at least: sums over a batch are beyond half precision."""
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def _factors(like: Tensor, weights: Sequence[float] | None) -> Tensor | None:
+    return None if weights is None else like.new_tensor(weights)
+
+
+def _labelled(target: Tensor, counts: Counts | None) -> Tensor:
+    # At least 1: the mean of a batch without labels would be 0/0.
+    labelled = (target != IGNORE).sum() if counts is None else counts.labelled
+    return labelled.clamp_min(1)

@@ -1,0 +1,254 @@
+"""One step: chips in, changed weights out. Accumulation, precision, clipping, and memory that runs short."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from geoseg.errors import RunError
+from geoseg.models.infer import scaled
+from geoseg.train.arithmetic import Arithmetic, out_of_memory
+from geoseg.train.losses import IGNORE, Counts
+from geoseg.train.objective import Objective
+from geoseg.train.optim import make_optimizer, set_rate
+from geoseg.train.processes import Team
+
+if TYPE_CHECKING:
+    from geoseg.models.network import Network
+    from geoseg.recipe.training import Distill
+    from geoseg.recipe.training_recipe import Recipe
+    from geoseg.train.chips import Chip
+    from geoseg.train.teacher import Teacher
+
+__all__ = ["Learner", "Scale", "Stepping"]
+
+_SEEDS = 2**63 - 1
+_Piece = tuple[Tensor, Tensor, Tensor]
+"""Pixels, validity and ids, on the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Mean and standard deviation per band, in stored units: what a network's input is made with."""
+
+    mean: tuple[float, ...]
+    """Per band."""
+    std: tuple[float, ...]
+    """Per band."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stepping:
+    """What a step came to, still on the device: looking at it waits for the device."""
+
+    step: int
+    """The step, from 0."""
+    loss: Tensor
+    """Scalar: the loss of all its chips, over all processes."""
+    wrong: Tensor
+    """Scalar: labels that are neither a class of the network nor 255, over all processes."""
+
+
+class Learner:
+    """Changes a network's weights, one step at a time.
+
+    Chips of a step are seen in pieces of at most ``batch / parts``; their gradients add up to those of the
+    whole (:mod:`geoseg.train.losses`), batch normalisation aside, which sees a piece at a time.
+
+    Args:
+        network: On the CPU; it is moved.
+        recipe: How it learns.
+        scale: Of its input.
+        arithmetic: Where, and in which precision.
+        team: The processes that share each batch.
+        seed: Of what a network draws, such as dropout.
+        distill: How a teacher is imitated; None: there is none.
+        teacher: It.
+        notify: Takes a sentence when the batch had to be cut.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        recipe: Recipe,
+        scale: Scale,
+        arithmetic: Arithmetic,
+        team: Team,
+        *,
+        seed: int,
+        distill: Distill | None = None,
+        teacher: Teacher | None = None,
+        notify: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        self.network = network.to(arithmetic.device).to(memory_format=cast("Any", torch.channels_last))
+        self.recipe, self.scale, self.arithmetic, self.team = recipe, scale, arithmetic, team
+        self.seed, self.teacher, self.notify = seed, teacher, notify
+        self.objective = Objective(recipe.loss, distill, None if team.size == 1 else team.total)
+        self.optimizer = make_optimizer(self.network, recipe.optimizer)
+        self.scaler = arithmetic.scaler()
+        self.parts = 1
+        """Into how many pieces a batch is cut, because memory is short."""
+        self._joined = team.joined(self.network, arithmetic.device)
+
+    def learn(self, step: int, batches: Sequence[Chip], rate: float) -> Stepping:
+        """Change the weights once.
+
+        Args:
+            step: From 0.
+            batches: This process's chips of each batch of the step, on the CPU.
+            rate: Learning rate.
+
+        Raises:
+            RunError: a single chip is too much for the memory.
+        """
+        self.network.train()
+        set_rate(self.optimizer, rate)
+        device = self.arithmetic.device
+        moved = [[tensor.to(device, non_blocking=True) for tensor in chips] for chips in batches]
+        classes = self.network.classes
+        wrong = [(ids != IGNORE) & ((ids < 0) | (ids >= classes)) for _, _, ids in moved]
+        # What is no class is reported; until then it must not be looked up.
+        ready = [
+            (pixels, valid, torch.where(bad, IGNORE, ids))
+            for (pixels, valid, ids), bad in zip(moved, wrong, strict=True)
+        ]
+        counts = sum_of([Counts.of(ids, classes, valid) for _, valid, ids in ready])
+        numbers = torch.cat([counts.vector, torch.stack([bad.sum() for bad in wrong]).sum()[None]])
+        numbers = self.team.total(numbers.double())
+        loss = self._gradients(step, ready, Counts.from_vector(numbers[:-1]))
+        self._update()
+        return Stepping(step, self.team.total(loss), numbers[-1])
+
+    def _gradients(self, step: int, batches: Sequence[_Piece], counts: Counts) -> Tensor:
+        """Gradients of all batches; in smaller pieces where memory runs short."""
+        largest = max(len(pixels) for pixels, _, _ in batches)
+        buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
+        while True:
+            self.optimizer.zero_grad(set_to_none=True)
+            try:
+                return self._accumulated(step, batches, counts)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                if self.team.size > 1 or self.parts >= largest:
+                    raise RunError(self._too_large(step, batches)) from error
+            # Outside of the handler: what the error refers to holds the memory of the failed attempt.
+            self.parts = min(2 * self.parts, largest)
+            if self.arithmetic.is_gpu:
+                torch.cuda.empty_cache()
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+            self.notify(
+                f"out of memory at step {step + 1}: the batch is now seen in {self.parts} pieces of at most "
+                f"{-(-largest // self.parts)} chips, whose gradients add up to the same step "
+                "(batch normalisation sees a piece at a time); a smaller train.batch with a larger "
+                "train.accumulate does the same from the start"
+            )
+
+    def _accumulated(self, step: int, batches: Sequence[_Piece], counts: Counts) -> Tensor:
+        pieces = [
+            piece
+            for batch in batches
+            for piece in zip(*(tensor.tensor_split(self.parts) for tensor in batch), strict=True)
+            if len(piece[0])
+        ]
+        total = torch.zeros((), device=self.arithmetic.device)
+        for number, (pixels, valid, ids) in enumerate(pieces):
+            # What a network draws is a function of seed and step too, or a resumed training would differ.
+            torch.manual_seed((((self.seed << 16) + step) * 4099 + number) * 1031 + self.team.rank & _SEEDS)
+            last = number == len(pieces) - 1
+            with self._unshared() if not last else nullcontext():
+                loss = self._loss(pixels, valid, ids, counts)
+                # The team takes the mean of its gradients; the loss is a share of a sum.
+                self.scaler.scale(loss * self.team.size).backward()  # type: ignore[no-untyped-call]  # in torch
+            total = total + loss.detach()
+        return total
+
+    def _unshared(self) -> Any:
+        """Gradients stay in this process: they are shared with the last piece."""
+        joined = self._joined
+        return joined.no_sync() if isinstance(joined, DistributedDataParallel) else nullcontext()
+
+    def _loss(self, pixels: Tensor, valid: Tensor, ids: Tensor, counts: Counts) -> Tensor:
+        image = scaled(pixels, valid, self.scale.mean, self.scale.std)
+        taught = None if self.teacher is None else self.teacher.logits(pixels, valid)
+        with self.arithmetic.autocast():
+            try:
+                outputs = self._joined(image.contiguous(memory_format=torch.channels_last))
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                raise RunError(
+                    "this network normalises a whole image to one value, so it needs 2 chips at once or "
+                    f"more, got {len(pixels)}: raise train.batch, or free memory"
+                ) from error
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        with torch.autocast(self.arithmetic.kind, enabled=False):
+            wide = [output.float() for output in outputs]
+            return self.objective(wide, ids, valid=valid, teacher=taught, counts=counts)
+
+    def _update(self) -> None:
+        if self.recipe.clip is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def _too_large(self, step: int, batches: Sequence[_Piece]) -> str:
+        pixels = batches[0][0]
+        at_once = -(-len(pixels) // self.parts)
+        how = "a smaller chips.size or network"
+        if self.team.size > 1:
+            how = "a smaller train.batch with a larger train.accumulate, or a smaller chips.size"
+        return (
+            f"out of memory at step {step + 1} with {at_once} chip(s) of {pixels.shape[-1]} px at once on "
+            f"{self.arithmetic.device}: it takes {how}"
+        )
+
+    @torch.no_grad()
+    def logits(self, pixels: Tensor, valid: Tensor) -> Tensor:
+        """What the network, in evaluation mode, says of a window, as a map is made: float32, on the CPU.
+
+        Args:
+            pixels: float32 (1, C, H, W), stored units.
+            valid: bool (1, H, W).
+
+        Returns:
+            Float32 (1, K, H, W) on the CPU.
+        """
+        device = self.arithmetic.device
+        image = scaled(pixels.to(device), valid.to(device), self.scale.mean, self.scale.std)
+        output = self.network(image.contiguous(memory_format=torch.channels_last))
+        return cast("Tensor", output).float().cpu()
+
+    def validation_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The recipe's loss of a window's logits, without teacher and inner outputs."""
+        return Objective(self.recipe.loss)(logits, target)
+
+    def state(self) -> dict[str, Any]:
+        """All that decides the steps to come: tensors and plain values."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "parts": self.parts,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.parts = state["parts"]
+
+
+def sum_of(counts: Sequence[Counts]) -> Counts:
+    """Counts of the batches of a step together."""
+    return Counts.from_vector(torch.stack([count.vector for count in counts]).sum(0))

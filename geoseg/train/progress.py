@@ -1,0 +1,128 @@
+"""What a training has come to: steps, validations, the weights to keep, and whether it is over."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from geoseg.errors import RunError
+from geoseg.recipe.training_recipe import Plateau
+from geoseg.train.average import copied
+from geoseg.train.optim import Patience
+from geoseg.train.validate import Score
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from geoseg.recipe.training_recipe import Recipe
+
+__all__ = ["Progress", "TrainResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """The weights kept, and why."""
+
+    state: dict[str, Tensor]
+    """State of the network, float32 on the CPU: the averaged weights where the recipe averages."""
+    step: int
+    """Step they are from."""
+    score: Score
+    """Their score on the held-out blocks."""
+    history: list[dict[str, Any]]
+    """One row per validation: the fields of :class:`~geoseg.train.events.Validated`."""
+    reason: str
+    """Why the training ended."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """A checkpoint's part beside the network, its average and its optimizer."""
+
+    step: int = 0
+    """Steps done."""
+    ended: str = ""
+    """Why the training is over; empty while it is not."""
+    drops: int = 0
+    """Plateaus met: how often the rate has fallen."""
+    plateau: Patience | None = None
+    """What a plateau is told by, where the schedule is one."""
+    stopping: Patience | None = None
+    """What early stopping goes by, where the recipe has it."""
+    losses: list[float] = field(default_factory=list)
+    """Losses of the steps since the last validation."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """One row per validation."""
+    best: dict[str, Any] | None = None
+    """Step, score and state of the weights to keep."""
+
+    @classmethod
+    def begin(cls, recipe: Recipe) -> Self:
+        """Of a training that has not begun."""
+        schedule, stopping = recipe.schedule, recipe.early_stopping
+        return cls(
+            plateau=Patience(schedule.watch) if isinstance(schedule, Plateau) else None,
+            stopping=Patience(stopping.watch) if stopping else None,
+        )
+
+    @classmethod
+    def of(cls, saved: dict[str, Any]) -> Self:
+        """From what :meth:`saved` gave."""
+        patience = {key: saved[key] and Patience(**saved[key]) for key in ("plateau", "stopping")}
+        return cls(**saved | patience)
+
+    def saved(self) -> dict[str, Any]:
+        """Tensors and plain values, for a checkpoint."""
+        plain = {key: getattr(self, key) for key in ("step", "ended", "drops", "losses", "history", "best")}
+        return plain | {
+            "plateau": self.plateau and asdict(self.plateau),
+            "stopping": self.stopping and asdict(self.stopping),
+        }
+
+    def keep(self, recipe: Recipe, score: Score, state: dict[str, Tensor]) -> bool:
+        """Keep the weights if they are the ones to keep so far; returns whether."""
+        before = None if self.best is None else self.best["score"]
+        if before is None or recipe.keep == "last":
+            kept = True
+        elif recipe.keep == "loss":
+            kept = _loss(score) < before["loss"]
+        else:
+            kept = score.chosen > before["chosen"]
+        if kept:
+            self.best = {"step": self.step, "score": asdict(score), "state": copied(state, "cpu")}
+        return kept
+
+    def conclude(self, recipe: Recipe, score: Score) -> bool:
+        """What a validation means for rate and end; returns whether the rate falls."""
+        loss, falls = _loss(score), False
+        if self.plateau is not None and isinstance(recipe.schedule, Plateau):
+            falls = self.plateau.see(loss=loss, score=score.chosen) > recipe.schedule.patience
+            if falls:
+                self.drops, self.plateau.bad = self.drops + 1, 0
+        if self.stopping is not None and recipe.early_stopping is not None:
+            bad = self.stopping.see(loss=loss, score=score.chosen)
+            if bad >= recipe.early_stopping.patience:
+                self.ended = f"the {self.stopping.watch} has not improved for {bad} validations"
+        return falls
+
+    def result(self, folder: Path) -> TrainResult:
+        """The weights kept so far.
+
+        Raises:
+            RunError: nothing was validated yet.
+        """
+        if self.best is None:
+            raise RunError(f"no validation yet at step {self.step} of {folder}: train further")
+        saved = self.best["score"]
+        score = Score(
+            saved["chosen"], {k: tuple(v) for k, v in saved["iou"].items()}, saved["pixels"], saved["loss"]
+        )
+        reason = self.ended or f"stopped at step {self.step}"
+        return TrainResult(self.best["state"], self.best["step"], score, list(self.history), reason)
+
+
+def _loss(score: Score) -> float:
+    assert score.loss is not None, "a validation that is given a loss returns it"
+    return score.loss

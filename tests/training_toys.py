@@ -1,0 +1,120 @@
+"""A toy training that several tests, and processes of their own, run: a class that is its colour."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from geoseg.models.network import Network, Span
+from geoseg.recipe.training import Hardware
+from geoseg.recipe.training_presets import PRESETS, laid_over
+from geoseg.recipe.training_recipe import Recipe
+from geoseg.train.augment import ColourSettings
+from geoseg.train.chips import ChipSampler, ChipSettings
+from geoseg.train.learner import Scale
+from geoseg.train.loop import Trainer
+from geoseg.train.processes import ALONE, Team
+from geoseg.train.scenes import LabelledScene, Split
+from geoseg.train.validate import Validation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PLAIN = ColourSettings(
+    brightness=0, contrast=0, gamma=0, gain=0, saturation=0, hue=0, blur=0, noise=0, holes=0
+)
+CPU = Hardware(device="cpu", workers=1)
+
+
+class Toy(Network):
+    """Two convolutions, with batch normalisation and dropout or without."""
+
+    alignment = 1
+
+    def __init__(self, *, normalised: bool = False, dropout: float = 0.0, width: int = 8) -> None:
+        super().__init__()
+        self.bands, self.classes = 3, 2
+        self.encoder = nn.Conv2d(3, width, 3, padding=1)
+        self.norm = nn.BatchNorm2d(width) if normalised else nn.Identity()
+        self.drop = nn.Dropout2d(dropout)
+        self.head = nn.Conv2d(width, 2, 1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.drop(self.norm(self.encoder(pixels)).relu()))
+        return logits
+
+    def reach(self, span: Span) -> Span:
+        return span.widen(1)
+
+
+def toy(**arguments: Any) -> Toy:
+    """With the same first weights each time."""
+    torch.manual_seed(4)
+    return Toy(**arguments)
+
+
+def checker(size: int = 96, side: int = 12, name: str = "checker", **changes: Any) -> LabelledScene:
+    """A scene whose class is its colour: bright squares are class 1."""
+    rows, cols = np.indices((size, size)) // side
+    labels = ((rows + cols) % 2).astype(np.uint8)
+    pixels = np.stack([60 + 120 * labels, 200 - 90 * labels, np.full_like(labels, 90)]).astype(np.uint8)
+    scene = LabelledScene(
+        name, pixels, np.ones_like(labels, bool), labels, 0.3, split=Split(block=9, every=5, margin=0.6)
+    )
+    return replace(scene, **changes)
+
+
+def toy_recipe(**changes: Any) -> Recipe:
+    """The default recipe, short and quick."""
+    short = {
+        "steps": 12,
+        "batch": 4,
+        "optimizer": {"rate": 1e-2},
+        "schedule": {"warmup": 2},
+        "average": 0.9,
+        "validate_every": 6,
+        "checkpoint_every": 5,
+    }
+    if "epochs" in changes:
+        del short["steps"]
+    return Recipe.model_validate(laid_over(PRESETS["geoseg"].train, short | changes))
+
+
+def toy_trainer(
+    folder: Path,
+    recipe: Recipe | None = None,
+    network: Network | None = None,
+    scenes: list[LabelledScene] | None = None,
+    *,
+    team: Team = ALONE,
+    **arguments: Any,
+) -> Trainer:
+    """A training of the toy on checkers."""
+    scenes = scenes or [checker()]
+    return Trainer(
+        network or toy(),
+        ChipSampler(scenes, ChipSettings(size=24, colour=PLAIN), seed=11),
+        Validation(scenes, resolution=0.3, classes=2, scored=[1], window=64, context=8),
+        recipe or toy_recipe(),
+        folder,
+        **{
+            "scale": Scale((120.0, 150.0, 90.0), (60.0, 45.0, 1.0)),
+            "hardware": CPU,
+            "team": team,
+            **arguments,
+        },
+    )
+
+
+def train_in_team(team: Team, folder: Path, recipe: Recipe, normalised: bool) -> Any:  # noqa: FBT001 - passed on
+    """What each process of a team does."""
+    trainer = toy_trainer(folder, recipe, toy(normalised=normalised), team=team)
+    events: list[Any] = []
+    trainer._watch = events.append
+    result = trainer.run()
+    assert result is not None
+    return result, events
