@@ -17,6 +17,7 @@ from geoseg import __version__
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.models import models
 from geoseg.cli.options import workflow_command
+from geoseg.cli.train import train
 from geoseg.errors import GeosegError
 
 __all__ = ["main"]
@@ -118,13 +119,15 @@ def catalog(folder: Path, *, output: Path, trust: Literal["catalog", "local"]) -
 
 
 @cli.command()
-def schema() -> None:
-    """Print the JSON schema of workflow files, for editors."""
+@click.argument("kind", type=click.Choice(["workflow", "training"]), default="workflow")
+def schema(kind: str) -> None:
+    """Print the JSON schema of workflow or training files, for editors."""
     import json
 
+    from geoseg.recipe.training import training_schema
     from geoseg.recipe.workflow import workflow_schema
 
-    click.echo(json.dumps(workflow_schema(), indent=2))
+    click.echo(json.dumps(training_schema() if kind == "training" else workflow_schema(), indent=2))
 
 
 @cli.command()
@@ -141,6 +144,7 @@ def completion(shell: str) -> None:
     click.echo(kind(cli, {}, "geoseg", "_GEOSEG_COMPLETE").source())
 
 
+cli.add_command(train)
 cli.add_command(evaluate)
 cli.add_command(models)
 

@@ -1,0 +1,66 @@
+"""``geoseg train``: learn from labelled scenes, and say what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from geoseg.cli.options import workflow_command
+
+if TYPE_CHECKING:
+    from geoseg.flow.train_prepare import PreparedTraining
+
+__all__ = ["train"]
+
+
+@click.command()
+@workflow_command
+@click.option("--check", is_flag=True, help="Find every mistake of the file and its scenes; train nothing.")
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "bar", "plain", "json", "none"]),
+    default="auto",
+    show_default=True,
+    help="auto: a bar on a terminal, plain lines elsewhere.",
+)
+def train(workflow: Path, *, overrides: dict[str, str], check: bool, progress: str) -> None:
+    """Train a network by a training WORKFLOW; one that was stopped goes on.
+
+    The output folder gets a bundle that `geoseg run` takes as its model, log.csv, log.jsonl, TensorBoard's
+    files, curves.png and predictions.png.
+    """
+    # A command imports what it needs when it runs: --help answers at once.
+    from geoseg.cli.train_progress import open_training_progress  # noqa: PLC0415
+    from geoseg.flow.train import train as run_training  # noqa: PLC0415
+    from geoseg.flow.train_prepare import prepare_training  # noqa: PLC0415
+
+    if check:
+        _print_check(prepare_training(workflow, overrides))
+        return
+    with open_training_progress(progress) as watcher:
+        summary = run_training(workflow, overrides, watcher.watch)
+        watcher.finish(summary)
+
+
+def _print_check(prepared: PreparedTraining) -> None:
+    """One line per scene, then what would be trained."""
+    from geoseg.cli.report import counted, scene_line  # noqa: PLC0415 - see above
+
+    training, views = prepared.training, prepared.views
+    total = sum(scene.weight for scene in prepared.scenes)
+    for scene in prepared.scenes:
+        own = scene.scene.geobox
+        told = (
+            f"{own.width}×{own.height} px, {counted(scene.bands, 'band')} {scene.scene.dtype}, "
+            f"{scene.scene.resolution.mean:.3g} m, labelled within {scene.shape[1]}×{scene.shape[0]} px of "
+            f"{scene.resolution:.3g} m, {scene.weight / total:.1%} of the chips"
+        )
+        told += f", {counted(scene.repaired, 'polygon')} repaired" if scene.repaired else ""
+        click.echo(scene_line("ok", scene.name, told))
+    click.echo(
+        f"{prepared.loaded.source}: {counted(len(prepared.scenes), 'scene')} for "
+        f"{training.model.architecture} on {prepared.arithmetic}, scored in windows of {views.window} px; "
+        f"the bundle would be {prepared.bundle}"
+    )

@@ -1,0 +1,211 @@
+"""What a finished training looks like: its curves, and held-out blocks beside their truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from geoseg.flow.worst_picture import Panel, draw
+from geoseg.grid.window import Window
+from geoseg.io.files import staged
+from geoseg.score.confusion import IGNORE, Confusion
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from geoseg.models.infer import Predictor
+    from geoseg.recipe.bundle import ClassSpec
+    from geoseg.train.files import FileScene
+    from geoseg.train.validate import Validation
+
+__all__ = ["draw_curves", "draw_predictions"]
+
+_DPI: Final = 150
+_INK: Final = "#263238"
+_PALE: Final = "#b0bec5"
+_TRAINED: Final = "#0072b2"
+_HELD: Final = "#d55e00"
+_PLACES: Final = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f6aa8", "#8d6e63", "#607d8b", "#c0a000")
+"""Okabe and Ito's palette first, which the colour-blind can read."""
+_ROWS: Final = 6
+_SHOWN: Final = (("worst", 0.0), ("", 0.2), ("median", 0.5), ("", 0.65), ("", 0.85), ("best", 1.0))
+"""Which held-out blocks are shown, by their rank."""
+_LEAST: Final = 0.5
+"""Share of a block that has to be labelled for it to be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    score: float
+    number: int
+    window: Window
+    """In the scene's own count of the network's pixels."""
+    mapped: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+
+
+def draw_curves(
+    path: Path,
+    title: str,
+    steps: Sequence[tuple[int, float]],
+    history: Sequence[dict[str, Any]],
+    *,
+    kept: int,
+    before: float | None = None,
+    scored: Sequence[int] = (),
+) -> None:
+    """Losses and scores over the steps, as a PNG.
+
+    Args:
+        path: Final name.
+        title: Of the picture.
+        steps: (step, loss) of the training.
+        history: Rows of validations, as in :class:`~geoseg.train.events.Validated`.
+        kept: The step that the weights are from.
+        before: Score before the first step.
+        scored: Classes that the score is made of.
+
+    Raises:
+        OutputError: the picture cannot be written.
+    """
+    figure = Figure(figsize=(11.0, 4.2), dpi=_DPI, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=11, color=_INK, x=0.012, ha="left", parse_math=False)
+    losses, scores = cast("Sequence[Axes]", figure.subplots(1, 2))
+    at = [row["step"] for row in history]
+    if steps:
+        known = np.array(steps, float)
+        losses.plot(known[:, 0], known[:, 1], color=_PALE, linewidth=0.6, label="training, each step")
+    losses.plot(at, [row["loss"] for row in history], color=_TRAINED, linewidth=1.6, label="training, mean")
+    losses.plot(
+        at,
+        [row["validation_loss"] for row in history],
+        color=_HELD,
+        linewidth=1.6,
+        marker="o",
+        markersize=3,
+        label="held-out blocks",
+    )
+    losses.set_title("loss", fontsize=9.5, color=_INK, loc="left")
+    if steps:
+        # The first steps of random weights would press all that follows into a line.
+        high = float(np.quantile(known[:, 1], 0.98))
+        losses.set_ylim(min(0.0, float(known[:, 1].min())), 1.05 * max(high, history[0]["loss"]))
+    _scores(scores, history, before, scored)
+    for axes in (losses, scores):
+        axes.axvline(kept, color=_INK, linewidth=0.8, linestyle=(0, (2, 2)), label=f"kept: step {kept:,}")
+        axes.set_xlim(0, max([1, *at, *(step for step, _ in steps)]))
+        axes.set_xlabel("step", fontsize=9, color=_INK)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.tick_params(labelsize=8, colors=_INK, length=3)
+        axes.grid(visible=True, color="#eceff1", linewidth=0.8)
+        axes.set_axisbelow(True)
+        for side, spine in axes.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+            spine.set_color("#90a4ae")
+        axes.legend(fontsize=8, frameon=False, labelcolor=_INK)
+    with staged(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DPI)
+
+
+def _scores(
+    axes: Axes, history: Sequence[dict[str, Any]], before: float | None, scored: Sequence[int]
+) -> None:
+    at = [row["step"] for row in history]
+    places = sorted({place for row in history for place in row["iou"]})
+    for place, colour in zip(places[: len(_PLACES)], _PLACES, strict=False):
+        means = []
+        for row in history:
+            found = [v for k, v in enumerate(row["iou"][place]) if v is not None and k in scored]
+            means.append(float(np.mean(found)) if found else np.nan)
+        if len(places) > 1:
+            axes.plot(at, means, color=colour, linewidth=1.0, label=place)
+    line = [(row["step"], row["score"]) for row in history]
+    if before is not None:
+        line.insert(0, (0, before))
+    axes.plot(*zip(*line, strict=True), color=_HELD, linewidth=2.0, marker="o", markersize=3, label="score")
+    axes.set_ylim(0, 1)
+    axes.set_title("mean IoU on held-out blocks", fontsize=9.5, color=_INK, loc="left")
+
+
+def draw_predictions(
+    path: Path, predictor: Predictor, validation: Validation, classes: Sequence[ClassSpec]
+) -> int:
+    """Held-out blocks as a PNG, worst to best: image, truth, prediction, difference; returns how many.
+
+    Raises:
+        OutputError: the picture cannot be written.
+    """
+    rows = sorted(_rows(predictor, validation, classes), key=lambda row: (row.score, row.number, row.window))
+    chosen: dict[int, str] = {}
+    for name, rank in _SHOWN:
+        chosen.setdefault(round(rank * (len(rows) - 1)), name)
+    panels = [
+        _panel(cast("FileScene", validation.scenes[rows[place].number]), rows[place], name, predictor)
+        for place, name in sorted(chosen.items())
+        if rows
+    ]
+    if panels:
+        draw(path, panels, classes)
+    return len(panels)
+
+
+def _rows(predictor: Predictor, validation: Validation, classes: Sequence[ClassSpec]) -> list[_Row]:
+    """Every held-out block that is mostly labelled, predicted in the windows that were scored."""
+    rows = []
+    for seen in validation.windows():
+        number = validation.scenes.index(seen.scene)
+        mapped = predictor.logits(seen.pixels[None], seen.valid[None])[0].argmax(0).astype(np.uint8)
+        side = seen.scene.split.block / seen.scene.resolution
+        for block in _blocks(seen.labels, seen.window, seen.scene.origin, side):
+            truth = seen.labels[block.slices]
+            table = Confusion.of(truth, mapped[block.slices], len(classes))
+            found = [v for spec in classes if not spec.background and (v := table.iou[spec.id]) is not None]
+            # A block of bare ground, rightly mapped as such, shows nothing.
+            if table.pixels >= _LEAST * side**2 and found:
+                window = block.shift(seen.window.row, seen.window.col)
+                rows.append(_Row(float(np.mean(found)), number, window, mapped[block.slices], truth))
+    return rows
+
+
+def _blocks(labels: NDArray[np.uint8], window: Window, origin: tuple[int, int], side: float) -> list[Window]:
+    """The smallest windows around what is labelled of each block, counted in the labels' own pixels."""
+    rows, cols = np.nonzero(labels != IGNORE)
+    # A pixel belongs to the block that its centre lies in: blocks were cut by rounding, too.
+    down = np.floor((rows + window.row + origin[0] + 0.5) / side).astype(int)
+    across = np.floor((cols + window.col + origin[1] + 0.5) / side).astype(int)
+    found = []
+    for row, col in sorted(set(zip(down.tolist(), across.tolist(), strict=True))):
+        inside = (down == row) & (across == col)
+        top, left = int(rows[inside].min()), int(cols[inside].min())
+        found.append(Window(top, left, int(rows[inside].max()) + 1 - top, int(cols[inside].max()) + 1 - left))
+    return found
+
+
+def _panel(scene: FileScene, row: _Row, name: str, predictor: Predictor) -> Panel:
+    patch = scene.patch(row.window)
+    spec = predictor.spec
+    bands = [spec.bands.index(b) for b in ("red", "green", "blue")] if _has_colour(spec.bands) else [0, 0, 0]
+    mean, std = (np.array(values)[bands, None, None] for values in (spec.scaling.mean, spec.scaling.std))
+    # What lies within two and a half deviations of the training's mean spans black to white.
+    low, high = np.maximum(mean - 2.5 * std, 0.0), mean + 2.5 * std
+    if patch.pixels.dtype == np.uint8:
+        low, high = np.zeros_like(low), np.full_like(high, 255.0)
+    image = np.clip((patch.pixels[bands] - low) / (high - low), 0, 1)
+    image = np.where(patch.valid, image, 1.0)
+    label = f"{name}: {scene.name}" if name else scene.name
+    box = scene.grid[row.window.shift(*scene.origin)]
+    return Panel(label, box, np.moveaxis(image, 0, -1).astype(np.float32), row.truth, row.mapped)
+
+
+def _has_colour(bands: Sequence[str]) -> bool:
+    return {"red", "green", "blue"} <= set(bands)

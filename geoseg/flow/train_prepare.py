@@ -1,0 +1,101 @@
+"""From a training file to scenes, network and device: everything that can be checked before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoseg.errors import OutputError
+from geoseg.flow.train_contract import Views, views_of
+from geoseg.flow.train_data import open_data
+from geoseg.flow.train_start import start_bundle
+from geoseg.io.training_text import LoadedTraining, load_training
+from geoseg.models.bundle import Bundle
+from geoseg.train.arithmetic import Arithmetic
+from geoseg.train.feed import chip_workers
+from geoseg.train.store import TileStore
+from geoseg.train.teacher import Teacher
+
+if TYPE_CHECKING:
+    from geoseg.recipe.training import Training
+    from geoseg.train.files import FileScene
+
+__all__ = ["PreparedTraining", "prepare_training"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedTraining:
+    """A training file whose scenes, network and device are there."""
+
+    loaded: LoadedTraining
+    """The file and where its values stand."""
+    scenes: tuple[FileScene, ...]
+    """Its scenes, opened."""
+    store: TileStore
+    """Where their tiles are kept."""
+    views: Views
+    """Windows of validation and maps."""
+    start: Bundle | None
+    """Whose weights it starts from."""
+    arithmetic: Arithmetic
+    """Device, precision, threads."""
+    workers: int
+    """Threads or processes that cut chips."""
+
+    @property
+    def training(self) -> Training:
+        """What the file says."""
+        return self.loaded.training
+
+    @property
+    def bundle(self) -> Path:
+        """Folder of the bundle that comes out."""
+        return self.loaded.output / self.training.model.name
+
+
+def prepare_training(path: str | Path, overrides: Mapping[str, Any] | None = None) -> PreparedTraining:
+    """Load a training file and check all that can be checked before a pixel is read.
+
+    Args:
+        path: training file.
+        overrides: ``--set`` values by dotted key.
+
+    Raises:
+        RecipeError: mistakes in the file, all of them; chips too small for the network.
+        BundleError: a network, start or teacher that does not fit.
+        CatalogError, SceneError, LabelError: scenes or labels that cannot be trained on, one line each.
+        RunError: the device or precision is not to be had here.
+        OutputError: the output is a folder of scenes.
+    """
+    loaded = load_training(path, overrides)
+    training, compute = loaded.training, loaded.training.compute
+    views = views_of(training)
+    start = start_bundle(training, loaded.start)
+    arithmetic = Arithmetic.resolve(compute.device, training.train.precision, compute.threads)
+    if loaded.teacher is not None:
+        names = [entry.name for entry in training.classes]
+        Teacher.load(loaded.teacher, training.bands, names, "cpu")
+    kind = "cuda" if arithmetic.is_gpu else "cpu"
+    workers = chip_workers(compute.workers, kind, compute.processes)
+    # Every process that reads tiles keeps its own.
+    holders = compute.processes * (workers + 1 if workers > 1 else 1)
+    store = TileStore(compute.memory.bytes // holders)
+    scenes = open_data(loaded, store)
+    prepared = PreparedTraining(loaded, scenes, store, views, start, arithmetic, workers)
+    _check_apart(prepared)
+    return prepared
+
+
+def _check_apart(prepared: PreparedTraining) -> None:
+    """Refuse to write into a folder of scenes or labels, where ``item.json`` may be somebody else's."""
+    ours = {prepared.loaded.output.resolve(), prepared.bundle.resolve()}
+    for scene in prepared.scenes:
+        hrefs = (*scene.scene.files, scene.label.href, scene.label.area_href)
+        for href in hrefs:
+            if href is not None and Path(href).resolve().parent in ours:
+                raise OutputError(
+                    f"scene {scene.name}: the training would write into {Path(href).parent}, where its own "
+                    f"{Path(href).name} lies; choose another output"
+                )
