@@ -36,7 +36,7 @@ OPSET = 18
 _IR_VERSION = 8
 """ONNX file version: with it and the operators above, onnxruntime 1.14 and later read the file."""
 TOLERANCE = 1e-4
-"""Largest difference from torch: of probabilities, and of logits relative to the largest (or to 1)."""
+"""Largest difference from torch: of probabilities, and of logits relative to the largest."""
 ITEM_KEY = "geoseg:item"
 """Metadata key of the bundle's STAC item, in JSON."""
 
@@ -258,7 +258,7 @@ def _compare(bundle: Bundle, module: nn.Module, images: list[Tensor], run: _Run,
         found_logits, found = run(image)
         pairs = [("probabilities", module(image), found)]
         if found_logits is not None:
-            size = max(1.0, float(logits.abs().max()))
+            size = float(logits.abs().max()) or 1.0
             pairs.append(("logits", logits / size, found_logits / size))
         for what, expected, given in pairs:
             difference = float((expected - given).abs().max()) if expected.shape == given.shape else torch.inf
