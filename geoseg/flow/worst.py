@@ -63,23 +63,25 @@ def draw_worst(
             grids.append(reader.grid)
     shaped = [(tally, grid.shape) for tally, grid in zip(evaluated.tallies, grids, strict=True)]
     chosen = worst_windows(shaped, count)
-    panels: dict[int, Panel] = {}
+    panels: list[Panel] = []
     for index in sorted({index for index, _ in chosen}):
         pair, grid = evaluated.pairs[index], grids[index]
         labels = label_reader(pair, grid)
         picture = _Picture.of(refs, pair.scene, spec, reading)
         with MapReader(pair.classes_tif) as reader, picture.reader(grid) as scene:
-            for place, (other, window) in enumerate(chosen):
-                if other == index:
-                    panels[place] = Panel(
-                        scene=pair.scene,
-                        box=grid[window],
-                        image=picture.shown(scene.read(window)),
-                        truth=labels.read(window),
-                        mapped=reader.read(window)[0],
-                    )
+            panels += [
+                Panel(
+                    scene=pair.scene,
+                    box=grid[window],
+                    image=picture.shown(scene.read(window)),
+                    truth=labels.read(window),
+                    mapped=reader.read(window)[0],
+                )
+                for other, window in chosen
+                if other == index
+            ]
     if panels:
-        draw(path, [panels[place] for place in range(len(chosen))], spec.classes)
+        draw(path, sorted(panels, key=lambda panel: -panel.wrong), spec.classes)
     return len(panels)
 
 

@@ -63,6 +63,12 @@ class Panel:
     mapped: NDArray[np.uint8]
     """Shape (height, width), class ids, 255 = nodata."""
 
+    @property
+    def wrong(self) -> int:
+        """Pixels that have a label and another class."""
+        both = (self.truth != IGNORE) & (self.mapped != IGNORE)
+        return int((both & (self.truth != self.mapped)).sum())
+
 
 def draw(path: Path, panels: Sequence[Panel], classes: Sequence[ClassSpec]) -> None:
     """Write the windows as a PNG: scene, reference, map and difference of each in a row.
