@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_toys import CPU, checker, toy, toy_recipe, toy_trainer, train_in_team
 
-from geoseg.errors import LabelError, OutputError, RunError
+from geoseg.errors import BundleError, LabelError, OutputError, RunError
 from geoseg.models.registry import build
+from geoseg.recipe.training import Distill
 from geoseg.recipe.training_recipe import (
     Adam,
     Constant,
@@ -33,19 +34,23 @@ from geoseg.recipe.training_recipe import (
     Poly,
     Sgd,
 )
+from geoseg.testing.bundles import random_bundle
 from geoseg.train.average import Average
 from geoseg.train.checkpoint import CHECKPOINT_NAME
 from geoseg.train.course import Course
 from geoseg.train.events import Event, Notice, Saved, Stepped, Validated
 from geoseg.train.logs import CSV_NAME, TENSORBOARD_NAME, TrainingLog, read_log
+from geoseg.train.losses import IGNORE, imitation_loss
 from geoseg.train.optim import Patience, make_optimizer, rate_factor
 from geoseg.train.processes import train_together
+from geoseg.train.teacher import Teacher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from geoseg.train.events import Watch
     from geoseg.train.loop import Trainer, TrainResult
+    from geoseg.train.scenes import LabelledScene
 
 HERE = Path(__file__).parent
 
@@ -477,6 +482,54 @@ def test_epochs_are_a_number_of_chips() -> None:
     assert [step for step in range(1, 19) if course.validates(step)] == [6, 12, 18]
     assert [step for step in range(1, 19) if course.saves(step)] == [6, 7, 12, 14, 18]
     assert Course(recipe.model_copy(update={"epoch": 16}), 50).steps == 6
+
+
+# --- a teacher ---------------------
+
+
+def unlabelled(name: str = "checker") -> LabelledScene:
+    """A checker of which one corner is labelled."""
+    scene = checker(name=name)
+    labels = np.full_like(scene.labels, IGNORE)
+    labels[:24, :24] = scene.labels[:24, :24]
+    labels[30:60, 30:60] = scene.labels[30:60, 30:60]
+    return replace(scene, labels=labels)
+
+
+def test_a_student_learns_where_only_the_teacher_knows(tmp_path: Path) -> None:
+    arguments = {"widths": [8], "encoder": [1], "decoder": [1]}
+    bundle = random_bundle(tmp_path / "teacher", arguments=arguments, seed=3)
+    teacher = Teacher.load(bundle.folder, ("red", "green", "blue"), ("class0", "class1"), "cpu")
+    distill = Distill(teacher="teacher", weight=4.0, temperature=1.0)
+    recipe = toy_recipe(steps=60, validate_every=60, average=None, loss={"overlap": None})
+
+    def apart(result: TrainResult | None) -> float:
+        """Mean divergence of the student from its teacher over a whole scene."""
+        assert result is not None
+        network = toy()
+        network.load_state_dict(result.state)
+        pixels = torch.from_numpy(checker().pixels.astype(np.float32))[None]
+        valid = torch.ones(1, 96, 96, dtype=torch.bool)
+        work = toy_trainer(tmp_path / "look", recipe, network)
+        return float(imitation_loss(work.learner.logits(pixels, valid), teacher.logits(pixels, valid), 1.0))
+
+    scenes = [unlabelled()]
+    alone = toy_trainer(tmp_path / "alone", recipe, scenes=scenes).run()
+    taught = toy_trainer(tmp_path / "taught", recipe, scenes=scenes, distill=distill, teacher=teacher)
+    assert not any(p.requires_grad for p in teacher._network.parameters())
+    before = {key: value.clone() for key, value in teacher._network.state_dict().items()}
+    assert apart(taught.run()) < 0.5 * apart(alone)
+    assert all(torch.equal(value, teacher._network.state_dict()[key]) for key, value in before.items())
+    with pytest.raises(RunError, match="another teacher: go on"):
+        toy_trainer(tmp_path / "taught", recipe, scenes=scenes)
+
+
+def test_a_teacher_of_other_classes_or_bands_is_refused(tmp_path: Path) -> None:
+    folder = random_bundle(tmp_path / "teacher").folder
+    with pytest.raises(BundleError, match="has the classes class0, class1, this training roof, class1"):
+        Teacher.load(folder, ("red", "green", "blue"), ("roof", "class1"), "cpu")
+    with pytest.raises(BundleError, match="has the bands red, green, blue, this training red, nir"):
+        Teacher.load(folder, ("red", "nir"), ("class0", "class1"), "cpu")
 
 
 # --- precision ---------------------

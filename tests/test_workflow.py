@@ -606,7 +606,8 @@ def test_the_schema_refuses_what_the_loader_refuses(folder: Path, wrong: dict[st
 
 
 def test_shipped_workflows_load_and_name_the_schema(root: Path) -> None:
-    files = sorted((root / "workflows").glob("*.yaml"))
+    everything = sorted((root / "workflows").glob("*.yaml"))
+    files = [file for file in everything if not file.name.startswith("train_")]
     assert len(files) >= 2
     for file in files:
         text = file.read_text()

@@ -107,6 +107,8 @@ def _unknown_key(model: type[BaseModel], place: _Place) -> str:
     name, known = str(place.path[-1]), place.holder.model_fields
     hint = did_you_mean(name, known)
     elsewhere = [full for last, full in _all_keys(model) if last == name]
+    if key_text(place.path) in elsewhere:
+        return f"is no key of this kind; keys here: {listed(known)}"
     if elsewhere:
         return f"unknown key here; did you mean {elsewhere[0]!r}?"
     return f"unknown key{hint}" if hint else f"unknown key; keys here: {listed(known)}"
@@ -175,8 +177,15 @@ def mistakes(error: ValidationError, model: type[BaseModel]) -> list[tuple[KeyPa
         error: what validating ``model`` raised.
         model: the outermost model.
     """
-    found = []
+    found: list[tuple[KeyPath, str]] = []
     for detail in error.errors(include_url=False):
         place = _place(model, detail["loc"])
+        if detail["type"] == "missing" and isinstance(place.path[-1], int):
+            # A list of fixed length; its first missing entry speaks for the rest.
+            if not any(path == place.path[:-1] for path, _ in found):
+                found.append(
+                    (place.path[:-1], f"has only {place.path[-1]} of its entries, {_got(detail['input'])}")
+                )
+            continue
         found.append((place.path, _sentence(model, place, detail)))
     return found

@@ -38,6 +38,8 @@ def _colour(given: object) -> object:
 
 
 def _metres(given: object) -> object:
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        raise ValueError(f"{given} needs a unit: {given} m")  # noqa: TRY004 pydantic reports ValueError only
     length = Length.parse(given)
     if length.unit != "m":
         raise ValueError(f"{length} must be in metres on the ground, such as 0.3 m")

@@ -1,8 +1,11 @@
 """Training: labelled scenes → chips → loss → weights.
 
-``scenes`` holds labelled scenes and the split by blocks on the ground, ``augment`` and ``chips`` cut chips
-from them, ``losses`` is cross-entropy and the Jaccard/Dice/Tversky family, ``validate`` scores the held-out
-blocks and ``loop`` is the loop itself: seeded, resumable, the same bits again on the same machine.
+* ``scenes``, ``files``, ``index``, ``split``: labelled scenes and which of their blocks are held out.
+* ``chips``, ``augment``, ``feed``: what the network sees, a function of the seed and a number.
+* ``losses``, ``objective``: what is minimised, in pieces that add up.
+* ``loop``: the training itself. ``learner`` is one step of it, ``course`` its lengths and rates, ``progress``
+  what it has come to, ``checkpoint`` how it goes on, ``validate`` how it is scored.
+* ``arithmetic``, ``processes``: where it runs. ``events``, ``logs``, ``trouble``: what it tells.
 """
 
 from __future__ import annotations

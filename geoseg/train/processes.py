@@ -2,7 +2,7 @@
 
 Each process takes every n-th chip of a batch, so n processes learn from the very chips that one would, and
 gradients are added up by torch. The first process is the one that was started: it validates, logs and saves.
-Under ``torchrun`` the processes are its own.
+All are on one machine.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def train_together(work: Callable[..., T], processes: int, device: str, *argumen
 
     Args:
         work: A function of a module, since the other processes import it.
-        processes: How many; 1 runs it here. Under ``torchrun`` the number is torchrun's.
+        processes: How many; 1 runs it here.
         device: ``cpu`` or ``cuda``.
         *arguments: Picklable.
 
@@ -129,10 +129,6 @@ def train_together(work: Callable[..., T], processes: int, device: str, *argumen
         GeosegError: what a process raised, the first one's before the others'.
         RunError: a process ended without a word, or fewer GPUs than processes.
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        team = Team(*(int(os.environ[key]) for key in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
-        with _group(team, device, "env://"):
-            return work(team, *arguments)
     if processes == 1:
         return work(ALONE, *arguments)
     if device == "cuda" and processes > torch.cuda.device_count():
@@ -200,7 +196,7 @@ def _die_with(parent: int) -> None:
 @contextmanager
 def _group(team: Team, device: str, meeting: str) -> Iterator[None]:
     """Be one of the processes, inside the block."""
-    if device == "cpu" and meeting.startswith("file:"):
+    if device == "cpu":
         # All on this machine: no need to listen where others could connect.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     distributed.init_process_group(
