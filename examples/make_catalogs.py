@@ -1,13 +1,15 @@
-"""Write catalogs/austin.json and catalogs/inria_austin.json.
+"""Write catalogs/austin.json, catalogs/inria_austin.json and catalogs/open_buildings.json.
 
 The first describes the synthetic scene of `examples/austin_synthetic` as it lies there: run this after
-`make_scene.py`. The second describes the Inria tiles of Austin, without having them.
+`make_scene.py`. The others describe the Inria tiles of Austin, and the labelled scenes that the shipped
+building weights learned from, without having them.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import NamedTuple
 
 import pystac
 
@@ -113,14 +115,122 @@ def inria_austin() -> pystac.ItemCollection:
     return pystac.ItemCollection(items, extra_fields=about, clone_items=False)
 
 
+class Place(NamedTuple):
+    """A labelled scene of the building weights' training."""
+
+    id: str
+    folder: str
+    title: str
+    crs: str
+    shape: tuple[int, int]
+    gsd: float
+    bounds: tuple[float, float, float, float]
+    """Longitude and latitude around the town: where exactly the scene lies, only its file says."""
+
+
+OPEN_PLACES = (
+    Place("banepa", "banepa", "Banepa, Nepal", "EPSG:3857", (8704, 11264), 0.132, (85.4, 27.5, 85.7, 27.8)),
+    Place(
+        "zanzibar_a",
+        "zanzibar_a",
+        "Zanzibar, Tanzania",
+        "EPSG:3857",
+        (4096, 8192),
+        0.074,
+        (39.1, -6.6, 39.6, -5.6),
+    ),
+    Place(
+        "kampala_a", "kampala_a", "Kampala, Uganda", "EPSG:3857", (2048, 3072), 0.075, (32.4, 0.1, 32.8, 0.5)
+    ),
+)
+AUSTIN_SAMPLE = Place(
+    "austin_sample", "austin_inria", "Austin, Texas", "EPSG:26914", (1000, 1000), 0.3, AUSTIN
+)
+
+
+def open_buildings() -> pystac.ItemCollection:
+    """The labelled scenes that the building weights learned from; Austin's right half is their test."""
+    items = []
+    for place in OPEN_PLACES:
+        item = framed_item(place, f"$GEOSEG_DATA/buildings/{place.folder}/{place.id}.tif")
+        item.add_asset(
+            "buildings",
+            pystac.Asset(
+                f"$GEOSEG_DATA/buildings/{place.folder}/{place.id}_labels.gpkg",
+                title="Footprints, complete inside the layer labelled_area",
+                media_type=pystac.MediaType.GEOPACKAGE,
+                roles=["labels"],
+                extra_fields={"geoseg:layer": "buildings", "geoseg:area_layer": "labelled_area"},
+            ),
+        )
+        items.append(item)
+    folder = f"$GEOSEG_DATA/buildings/{AUSTIN_SAMPLE.folder}"
+    austin = framed_item(AUSTIN_SAMPLE, f"{folder}/austin_sample.tif")
+    for key, title, window in (
+        ("buildings", "left half: to train on", [0, 0, 1000, 500]),
+        ("buildings_test", "right half: never trained or chosen on", [0, 500, 1000, 500]),
+    ):
+        austin.add_asset(
+            key,
+            pystac.Asset(
+                f"{folder}/austin_sample_mask.tif",
+                title=f"Building mask, 0 not building, 255 building; {title}",
+                media_type=TIFF,
+                roles=["labels"],
+                extra_fields={"geoseg:classes": {"255": 1}, "geoseg:area_window": window},
+            ),
+        )
+    items.append(austin)
+    about = {
+        "title": "Labelled scenes of four towns",
+        "description": "What the shipped building weights learned from: parts of Banepa, Zanzibar, Kampala "
+        "(imagery © OpenAerialMap / Open Imagery Network contributors, CC BY 4.0; footprints © OpenStreetMap "
+        "contributors, ODbL 1.0) and a sample of the Inria Aerial Image Labeling Dataset in Austin. They are "
+        "not part of geoseg: put them into $GEOSEG_DATA/buildings. Geometry and dates only frame the scenes.",
+    }
+    return pystac.ItemCollection(items, extra_fields=about, clone_items=False)
+
+
+def framed_item(place: Place, href: str) -> pystac.Item:
+    """An item of red, green and blue in 8 bits, of which only town and time span are known."""
+    west, south, east, north = place.bounds
+    around = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    item = pystac.Item(
+        id=place.id,
+        geometry={"type": "Polygon", "coordinates": [around]},
+        bbox=list(place.bounds),
+        datetime=None,
+        properties={
+            "start_datetime": "1900-01-01T00:00:00Z",
+            "end_datetime": "2026-12-31T23:59:59Z",
+            "geoseg:datetime_source": "unknown",
+            "title": place.title,
+            "gsd": place.gsd,
+            "proj:code": place.crs,
+            "proj:shape": list(place.shape),
+        },
+        stac_extensions=[
+            "https://stac-extensions.github.io/eo/v2.0.0/schema.json",
+            "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+        ],
+    )
+    bands = [{"name": n, "data_type": "uint8", "eo:common_name": n} for n in ("red", "green", "blue")]
+    item.add_asset("data", pystac.Asset(href, media_type=TIFF, roles=["data"], extra_fields={"bands": bands}))
+    return item
+
+
 def main() -> None:
-    """Read the options, write both catalogs."""
+    """Read the options, write the catalogs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=ROOT / "catalogs", help="folder to write")
     out = parser.parse_args().out.resolve()
-    for name, collection in (("austin", synthetic_austin(out)), ("inria_austin", inria_austin())):
+    for name, collection in (
+        ("austin", synthetic_austin(out)),
+        ("inria_austin", inria_austin()),
+        ("open_buildings", open_buildings()),
+    ):
         write_catalog(out / f"{name}.json", collection)
         print(out / f"{name}.json")
 

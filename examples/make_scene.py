@@ -1,7 +1,12 @@
 """Make a synthetic neighbourhood: scene.tif, buildings.gpkg and landcover.tif.
 
 Without options it makes what lies in `examples/austin_synthetic`. Every pixel and every footprint comes from
-the seed; nothing is taken from imagery.
+the seed; nothing is taken from imagery. Many of them, to train on:
+
+    python examples/make_scene.py --count 48 --seed 1000 --size 512 --out runs/generated
+
+makes a folder for each seed from 1000 on, and `catalog.json` with all of them and their labels. Every fourth
+has the default style, the others one drawn from their seed.
 """
 
 from __future__ import annotations
@@ -10,12 +15,55 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import pystac
 
+from geoseg.io.stac import describe_file, write_catalog
 from geoseg.testing.neighbourhood import LANDCOVER_CLASSES, generate, random_style
-from geoseg.testing.writing import write_scene
+from geoseg.testing.writing import ORIGIN, SceneFiles, write_scene
 
 DEMO_SEED = 15
 """The seed of the committed scene."""
+
+
+_APART = 500.0
+"""Metres between the scenes of a collection, which then do not touch."""
+_IN_A_ROW = 8
+
+
+def labelled_item(files: SceneFiles, item_id: str, catalogs: Path) -> pystac.Item:
+    """A scene with its exact truth as label assets; hrefs are relative to the catalog's folder."""
+    item = describe_file(files.scene, item_id, catalogs)
+    for key, path, extra in (
+        ("buildings", files.buildings, {"geoseg:layer": "buildings"}),
+        ("landcover", files.landcover, {}),
+    ):
+        href = path.resolve().relative_to(catalogs.resolve()).as_posix()
+        item.add_asset(key, pystac.Asset(href, roles=["labels"], extra_fields=extra))
+    return item
+
+
+def make_many(
+    out: Path, count: int, *, seed: int, size: tuple[int, int], resolution: float, epsg: int
+) -> Path:
+    """Write labelled scenes of different seeds and styles beside each other, and a catalog of them."""
+    items = []
+    for number in range(count):
+        own = seed + number
+        style = random_style(np.random.default_rng(own)) if number % 4 else None
+        place = generate(size, resolution, own, style)
+        row, col = divmod(number, _IN_A_ROW)
+        origin = (ORIGIN[0] + col * _APART, ORIGIN[1] - row * _APART)
+        name = f"generated-{own}"
+        files = write_scene(out / name, place, epsg=epsg, origin=origin)
+        items.append(labelled_item(files, name, out))
+        print(f"{files.scene}  {len(place.buildings)} buildings")
+    about = {
+        "title": f"{count} generated neighbourhoods",
+        "description": f"Made by examples/make_scene.py from the seeds {seed} to {seed + count - 1}: no such "
+        "places exist, no image was used.",
+    }
+    write_catalog(out / "catalog.json", pystac.ItemCollection(items, extra_fields=about, clone_items=False))
+    return out / "catalog.json"
 
 
 def main() -> None:
@@ -44,11 +92,24 @@ def main() -> None:
         "--rotate", type=float, default=0.0, metavar="DEGREES", help="turn the grid counter-clockwise"
     )
     parser.add_argument("--nodata", type=float, help="cut holes of this value")
+    parser.add_argument("--count", type=int, help="make so many, seeds counting up, and a catalog of them")
     options = parser.parse_args()
     if len(options.size) > 2:  # noqa: PLR2004 (height and width)
         parser.error("--size takes one side, or height and width")
-    style = None if options.style is None else random_style(np.random.default_rng(options.style))
     size = (options.size[0], options.size[-1])
+    if options.count is not None:
+        print(
+            make_many(
+                options.out,
+                options.count,
+                seed=options.seed,
+                size=size,
+                resolution=options.resolution,
+                epsg=options.epsg,
+            )
+        )
+        return
+    style = None if options.style is None else random_style(np.random.default_rng(options.style))
     place = generate(size, options.resolution, options.seed, style)
     files = write_scene(
         options.out,

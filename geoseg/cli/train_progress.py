@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from geoseg.cli.report import counted, scene_line
-from geoseg.flow.train import CURVES_NAME, PREDICTIONS_NAME, Event, FirstScored, TrainSummary
+from geoseg.flow.train import Event, FirstScored, TrainSummary
 from geoseg.flow.train_data import SceneRead
 from geoseg.train.events import Notice, Saved, Stepped, TrainingEnded, TrainingStarted, Validated
 
@@ -186,7 +186,7 @@ def ending(summary: TrainSummary) -> str:
     lines += [
         f"kept: step {result.step:,} ({result.reason}); {duration(summary.seconds)} in all",
         told_bundle,
-        f"look at: {summary.output / CURVES_NAME}  {summary.output / PREDICTIONS_NAME}",
+        f"look at: {'  '.join(str(picture) for picture in summary.pictures)}",
         f"next: geoseg run WORKFLOW.yaml --set model={summary.bundle.folder}",
     ]
     return "\n".join(lines)

@@ -86,6 +86,12 @@ class TrainSummary:
     seconds: float
     """Wall time of this call."""
 
+    @property
+    def pictures(self) -> tuple[Path, ...]:
+        """The pictures that were drawn; held-out blocks that show nothing of any class give none."""
+        both = (self.output / CURVES_NAME, self.output / PREDICTIONS_NAME)
+        return tuple(path for path in both if path.is_file())
+
 
 def train(
     path: str | Path,
@@ -232,7 +238,9 @@ def _publish(prepared: PreparedTraining, job: _Job, result: TrainResult, before:
         kept=result.step,
         before=before.chosen,
         scored=validation.scored,
+        inner=any(key.startswith("auxiliary.") for key in result.state),
     )
+    (output / PREDICTIONS_NAME).unlink(missing_ok=True)
     draw_predictions(output / PREDICTIONS_NAME, predictor, validation, spec.classes)
     spec = spec.model_copy(update={"halo": halo, "halo_agreement": agreement, "metrics": tuple(metrics)})
     return save_bundle(prepared.bundle, spec, network)

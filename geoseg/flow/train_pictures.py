@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,9 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geoseg.models.infer import Predictor
-    from geoseg.recipe.bundle import ClassSpec
+    from geoseg.recipe.bundle import BundleSpec, ClassSpec
     from geoseg.train.files import FileScene
-    from geoseg.train.validate import Validation
+    from geoseg.train.validate import Seen, Validation
 
 __all__ = ["draw_curves", "draw_predictions"]
 
@@ -35,21 +34,10 @@ _TRAINED: Final = "#0072b2"
 _HELD: Final = "#d55e00"
 _PLACES: Final = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f6aa8", "#8d6e63", "#607d8b", "#c0a000")
 """Okabe and Ito's palette first, which the colour-blind can read."""
-_ROWS: Final = 6
 _SHOWN: Final = (("worst", 0.0), ("", 0.2), ("median", 0.5), ("", 0.65), ("", 0.85), ("best", 1.0))
 """Which held-out blocks are shown, by their rank."""
 _LEAST: Final = 0.5
-"""Share of a block that has to be labelled for it to be shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    score: float
-    number: int
-    window: Window
-    """In the scene's own count of the network's pixels."""
-    mapped: NDArray[np.uint8]
-    truth: NDArray[np.uint8]
+"""Labelled pixels of a block that is shown, as a share of those of the fullest."""
 
 
 def draw_curves(
@@ -61,6 +49,7 @@ def draw_curves(
     kept: int,
     before: float | None = None,
     scored: Sequence[int] = (),
+    inner: bool = False,
 ) -> None:
     """Losses and scores over the steps, as a PNG.
 
@@ -72,6 +61,7 @@ def draw_curves(
         kept: The step that the weights are from.
         before: Score before the first step.
         scored: Classes that the score is made of.
+        inner: Whether the training's loss counts inner outputs, which held-out blocks have none of.
 
     Raises:
         OutputError: the picture cannot be written.
@@ -81,10 +71,11 @@ def draw_curves(
     figure.suptitle(title, fontsize=11, color=_INK, x=0.012, ha="left", parse_math=False)
     losses, scores = cast("Sequence[Axes]", figure.subplots(1, 2))
     at = [row["step"] for row in history]
+    mean = "training, mean, with inner outputs" if inner else "training, mean"
     if steps:
         known = np.array(steps, float)
         losses.plot(known[:, 0], known[:, 1], color=_PALE, linewidth=0.6, label="training, each step")
-    losses.plot(at, [row["loss"] for row in history], color=_TRAINED, linewidth=1.6, label="training, mean")
+    losses.plot(at, [row["loss"] for row in history], color=_TRAINED, linewidth=1.6, label=mean)
     losses.plot(
         at,
         [row["validation_loss"] for row in history],
@@ -92,7 +83,8 @@ def draw_curves(
         linewidth=1.6,
         marker="o",
         markersize=3,
-        label="held-out blocks",
+        clip_on=False,
+        label="held-out blocks, main output" if inner else "held-out blocks",
     )
     losses.set_title("loss", fontsize=9.5, color=_INK, loc="left")
     if steps:
@@ -132,7 +124,10 @@ def _scores(
     line = [(row["step"], row["score"]) for row in history]
     if before is not None:
         line.insert(0, (0, before))
-    axes.plot(*zip(*line, strict=True), color=_HELD, linewidth=2.0, marker="o", markersize=3, label="score")
+    along, values = zip(*line, strict=True)
+    axes.plot(
+        along, values, color=_HELD, linewidth=2.0, marker="o", markersize=3, clip_on=False, label="score"
+    )
     axes.set_ylim(0, 1)
     axes.set_title("mean IoU on held-out blocks", fontsize=9.5, color=_INK, loc="left")
 
@@ -140,60 +135,111 @@ def _scores(
 def draw_predictions(
     path: Path, predictor: Predictor, validation: Validation, classes: Sequence[ClassSpec]
 ) -> int:
-    """Held-out blocks as a PNG, worst to best: image, truth, prediction, difference; returns how many.
+    """Held-out blocks as a PNG, worst to best: image, truth, prediction, difference.
+
+    Blocks are scored in a first pass, and only those to be shown are predicted again, so that memory does not
+    grow with the scenes.
+
+    Returns:
+        How many are shown; with none, no picture is written.
 
     Raises:
         OutputError: the picture cannot be written.
     """
-    rows = sorted(_rows(predictor, validation, classes), key=lambda row: (row.score, row.number, row.window))
-    chosen: dict[int, str] = {}
-    for name, rank in _SHOWN:
-        chosen.setdefault(round(rank * (len(rows) - 1)), name)
-    panels = [
-        _panel(cast("FileScene", validation.scenes[rows[place].number]), rows[place], name, predictor)
-        for place, name in sorted(chosen.items())
-        if rows
-    ]
+    tables: dict[_Block, Confusion] = {}
+    for seen in validation.windows():
+        mapped = _mapped(predictor, seen)
+        for block, part in _blocks(validation, seen):
+            table = Confusion.of(seen.labels[part.slices], mapped[part.slices], len(classes))
+            tables[block] = tables.get(block, Confusion.zeros(len(classes))) + table
+    ranked = _ranked(tables, classes)
+    chosen: dict[_Block, str] = {}
+    for name, rank in _SHOWN if ranked else ():
+        chosen.setdefault(ranked[round(rank * (len(ranked) - 1))], name)
+    parts: dict[_Block, list[_Part]] = {block: [] for block in chosen}
+    for seen in validation.windows():
+        wanted = [(block, part) for block, part in _blocks(validation, seen) if block in chosen]
+        mapped = _mapped(predictor, seen) if wanted else seen.labels
+        for block, part in wanted:
+            place = part.shift(seen.window.row, seen.window.col)
+            parts[block].append(_Part(place, seen.labels[part.slices], mapped[part.slices]))
+    panels = [_panel(validation, predictor.spec, block, name, parts[block]) for block, name in chosen.items()]
     if panels:
         draw(path, panels, classes)
     return len(panels)
 
 
-def _rows(predictor: Predictor, validation: Validation, classes: Sequence[ClassSpec]) -> list[_Row]:
-    """Every held-out block that is mostly labelled, predicted in the windows that were scored."""
-    rows = []
-    for seen in validation.windows():
-        number = validation.scenes.index(seen.scene)
-        mapped = predictor.logits(seen.pixels[None], seen.valid[None])[0].argmax(0).astype(np.uint8)
-        side = seen.scene.split.block / seen.scene.resolution
-        for block in _blocks(seen.labels, seen.window, seen.scene.origin, side):
-            truth = seen.labels[block.slices]
-            table = Confusion.of(truth, mapped[block.slices], len(classes))
-            found = [v for spec in classes if not spec.background and (v := table.iou[spec.id]) is not None]
-            # A block of bare ground, rightly mapped as such, shows nothing.
-            if table.pixels >= _LEAST * side**2 and found:
-                window = block.shift(seen.window.row, seen.window.col)
-                rows.append(_Row(float(np.mean(found)), number, window, mapped[block.slices], truth))
-    return rows
+class _Block(NamedTuple):
+    """A block of the split."""
+
+    scene: int
+    row: int
+    col: int
 
 
-def _blocks(labels: NDArray[np.uint8], window: Window, origin: tuple[int, int], side: float) -> list[Window]:
-    """The smallest windows around what is labelled of each block, counted in the labels' own pixels."""
-    rows, cols = np.nonzero(labels != IGNORE)
+class _Part(NamedTuple):
+    """What a window says of a block."""
+
+    window: Window
+    """In the scene's own count of the network's pixels."""
+    truth: NDArray[np.uint8]
+    mapped: NDArray[np.uint8]
+
+
+def _mapped(predictor: Predictor, seen: Seen) -> NDArray[np.uint8]:
+    found = predictor.logits(seen.pixels[None], seen.valid[None])[0].argmax(0).astype(np.uint8)
+    return np.where(seen.valid, found, np.uint8(IGNORE))
+
+
+def _ranked(tables: dict[_Block, Confusion], classes: Sequence[ClassSpec]) -> list[_Block]:
+    """Blocks from the worst to the best; those that are hardly labelled, or rightly empty, show nothing."""
+    full = max((table.pixels for table in tables.values()), default=0)
+    scores: dict[_Block, float] = {}
+    for block, table in tables.items():
+        found = [v for spec in classes if not spec.background and (v := table.iou[spec.id]) is not None]
+        if found and table.pixels >= _LEAST * full:
+            scores[block] = float(np.mean(found))
+    return sorted(scores, key=lambda block: (scores[block], block))
+
+
+def _blocks(validation: Validation, seen: Seen) -> list[tuple[_Block, Window]]:
+    """The blocks in a window, each with the smallest window around what is labelled of it there."""
+    number = validation.scenes.index(seen.scene)
+    side = seen.scene.split.block / seen.scene.resolution
+    origin = seen.scene.origin
+    rows, cols = np.nonzero(seen.labels != IGNORE)
     # A pixel belongs to the block that its centre lies in: blocks were cut by rounding, too.
-    down = np.floor((rows + window.row + origin[0] + 0.5) / side).astype(int)
-    across = np.floor((cols + window.col + origin[1] + 0.5) / side).astype(int)
+    down = np.floor((rows + seen.window.row + origin[0] + 0.5) / side).astype(int)
+    across = np.floor((cols + seen.window.col + origin[1] + 0.5) / side).astype(int)
     found = []
     for row, col in sorted(set(zip(down.tolist(), across.tolist(), strict=True))):
         inside = (down == row) & (across == col)
         top, left = int(rows[inside].min()), int(cols[inside].min())
-        found.append(Window(top, left, int(rows[inside].max()) + 1 - top, int(cols[inside].max()) + 1 - left))
+        height, width = int(rows[inside].max()) + 1 - top, int(cols[inside].max()) + 1 - left
+        found.append((_Block(number, row, col), Window(top, left, height, width)))
     return found
 
 
-def _panel(scene: FileScene, row: _Row, name: str, predictor: Predictor) -> Panel:
-    patch = scene.patch(row.window)
-    spec = predictor.spec
+def _panel(
+    validation: Validation, spec: BundleSpec, block: _Block, name: str, parts: Sequence[_Part]
+) -> Panel:
+    scene = cast("FileScene", validation.scenes[block.scene])
+    row, col = min(p.window.row for p in parts), min(p.window.col for p in parts)
+    height, width = max(p.window.row_stop for p in parts) - row, max(p.window.col_stop for p in parts) - col
+    window = Window(row, col, height, width)
+    truth, mapped = np.full((2, height, width), IGNORE, np.uint8)
+    for part in parts:
+        place = part.window.relative_to(window).slices
+        known = part.truth != IGNORE
+        truth[place][known], mapped[place][known] = part.truth[known], part.mapped[known]
+    label = f"{name}: {scene.name}" if name else scene.name
+    image = _image(scene, window, spec)
+    return Panel(label, scene.grid[window.shift(*scene.origin)], image, truth, mapped)
+
+
+def _image(scene: FileScene, window: Window, spec: BundleSpec) -> NDArray[np.float32]:
+    """A window as it is drawn, (H, W, 3), 0 to 1; white where there is no data."""
+    patch = scene.patch(window)
     bands = [spec.bands.index(b) for b in ("red", "green", "blue")] if _has_colour(spec.bands) else [0, 0, 0]
     mean, std = (np.array(values)[bands, None, None] for values in (spec.scaling.mean, spec.scaling.std))
     # What lies within two and a half deviations of the training's mean spans black to white.
@@ -201,10 +247,7 @@ def _panel(scene: FileScene, row: _Row, name: str, predictor: Predictor) -> Pane
     if patch.pixels.dtype == np.uint8:
         low, high = np.zeros_like(low), np.full_like(high, 255.0)
     image = np.clip((patch.pixels[bands] - low) / (high - low), 0, 1)
-    image = np.where(patch.valid, image, 1.0)
-    label = f"{name}: {scene.name}" if name else scene.name
-    box = scene.grid[row.window.shift(*scene.origin)]
-    return Panel(label, box, np.moveaxis(image, 0, -1).astype(np.float32), row.truth, row.mapped)
+    return np.moveaxis(np.where(patch.valid, image, 1.0), 0, -1).astype(np.float32)
 
 
 def _has_colour(bands: Sequence[str]) -> bool:
