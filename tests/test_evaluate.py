@@ -24,6 +24,7 @@ from geoseg.engine.store import StoreLayout
 from geoseg.flow.evaluate_models import evaluate_models
 from geoseg.flow.evaluate_scene import Pair, evaluate_scene
 from geoseg.flow.run import run
+from geoseg.flow.worst_picture import Panel, draw
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 from geoseg.io.cog import write_cog
@@ -434,6 +435,37 @@ class TestCommand:
         assert "mininet-1" in err
         assert len(err.splitlines()) == 1
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("shape", "pixel", "crs", "low", "high"),
+    [
+        ((1, 256), (0.3, -0.3), "EPSG:26914", 150, 260),  # a line stays seen
+        ((256, 8), (0.3, -0.3), "EPSG:26914", 400, 700),  # a tall one is as high as a square
+        (
+            (200, 256),
+            (1e-5, -1e-5),
+            "EPSG:4326",
+            400,
+            700,
+        ),  # degrees, two metres down for each across at 60 N
+    ],
+)
+def test_odd_windows_and_names_are_drawn(  # noqa: PLR0917 - one case
+    tmp_path: Path, shape: tuple[int, int], pixel: tuple[float, float], crs: str, low: int, high: int
+) -> None:
+    origin = (10, 60) if crs == "EPSG:4326" else (617000, 3344000)
+    box = GeoBox(*shape, Affine.translation(*origin) @ Affine.scale(*pixel), crs)
+    rng = np.random.default_rng(0)
+    ids = rng.choice(np.array([0, 1, 2, 255], np.uint8), (2, *shape))
+    image = rng.random((*shape, 3)).astype(np.float32)
+    names = ("$a_ 東京 " + 90 * "x", "Road $x")
+    specs = [
+        ClassSpec(id=0, name="ground", title="Ground", color="#000000", background=True),
+        *(ClassSpec(id=i, name=f"c{i}", title=names[1], color="#ff0000") for i in (1, 2)),
+    ]
+    draw(tmp_path / "worst.png", [Panel(names[0], box, image, ids[0], ids[1])], specs)
+    assert low < matplotlib.image.imread(tmp_path / "worst.png").shape[0] < high
 
 
 def test_cells_line_up_where_a_model_has_none() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +22,7 @@ from geoseg.score.boundary import BoundaryWidth, Reach, near_contour
 from geoseg.score.calibration import BINS, STEPS, Reliability
 from geoseg.score.cells import CellCounter, Extra
 from geoseg.score.confusion import Confusion, mean_iou
+from geoseg.score.report import ScoreReport, score_report
 from geoseg.score.sums import Sums
 from geoseg.score.tally import SceneTally
 
@@ -315,6 +317,12 @@ class TestDifferences:
             for one, true in zip(each, np.atleast_1d(value[name][0]), strict=True):
                 assert one.low - 1e-3 <= true <= one.high + 1e-3, name
 
+    def test_one_cell_differs_without_an_interval(self) -> None:
+        found = differences(random_sums(1, seed=1), random_sums(1), Bootstrap(draws=5))
+        assert not np.isnan(found["mean_iou"][0])
+        assert found["mean_iou"][1] is None
+        assert found["iou"][1] == (None, None)
+
     def test_scenes_without_probabilities_join_those_with_them(self) -> None:
         whole = random_sums(5)
         bare = Sums(whole.pixels)
@@ -332,3 +340,53 @@ class TestDifferences:
         assert coarse.places.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
         np.testing.assert_array_equal(coarse.sums.total().boundary, fine.sums.total().boundary)  # type: ignore[arg-type]
         np.testing.assert_array_equal(coarse.sums.total().calibration, fine.sums.total().calibration)  # type: ignore[arg-type]
+
+
+class TestReport:
+    @pytest.fixture
+    def report(self) -> ScoreReport:
+        rng = np.random.default_rng(7)
+        scenes = []
+        for name, shape in {"east": (300, 400), "west": (200, 260)}.items():
+            logits = rng.normal(size=(K, *shape)).astype(np.float32)
+            logits += 2 * np.kron(rng.normal(size=(K, shape[0] // 20, shape[1] // 20)), np.ones((1, 20, 20)))
+            stored, mapped = stored_of(logits), logits.argmax(axis=0).astype(np.uint8)
+            truth = np.where(rng.random(shape) < 0.2, 0, mapped).astype(np.uint8)
+            counted = np.ones(shape, bool)
+            near = (near_contour(truth, counted, Reach(3, 3)), near_contour(mapped, counted, Reach(3, 3)))
+            counter = CellCounter(K)
+            counter.add(0, 0, truth, mapped, Extra(near, stored, stored.max(axis=0)))
+            scenes.append(counter.tally(name, reach=Reach(3, 3)))
+        return score_report(scenes, ["ground", "roof", "road"], Bootstrap(draws=100), boundary_width="3 px")
+
+    def test_it_is_json_without_nan_and_comes_back_equal(self, report: ScoreReport) -> None:
+        text = json.dumps(report.to_dict(), allow_nan=False)
+        assert ScoreReport.model_validate_json(text) == report
+
+    def test_every_figure_has_its_interval_and_every_scene_its_line(self, report: ScoreReport) -> None:
+        for row in report.classes:
+            for measure in (row.boundary_iou, row.calibration_error):
+                assert measure.low is not None
+                assert measure.high is not None
+                assert measure.low <= measure.high
+            assert row.largest_calibration_error is not None
+            assert row.calibration_error.value <= row.largest_calibration_error  # type: ignore[operator]
+        assert report.brier == pytest.approx(sum(row.brier for row in report.classes))  # type: ignore[misc]
+        lines = report.text().splitlines()
+        assert sum(line.startswith(("east  ", "west  ")) for line in lines) == 2
+        boundary = report.boundary_iou
+        assert f"boundary     {boundary.value:.3f} [{boundary.low:.3f}, {boundary.high:.3f}]" in report.text()
+        assert "mean IoU within 3 px of contours" in report.text()
+        assert max(map(len, lines)) <= 110
+
+    def test_curves_hold_every_pixel_once_and_say_the_error(self, report: ScoreReport) -> None:
+        assert [curve.name for curve in report.reliability] == ["ground", "roof", "road", "confidence"]
+        pixels = report.labelled_pixels
+        for curve in report.reliability:
+            assert sum(one.pixels for one in curve.bins) == pixels
+        away = sum(
+            one.pixels / pixels * abs(one.said - one.true)
+            for one in report.reliability[-1].bins
+            if one.said is not None and one.true is not None
+        )
+        assert report.calibration_error.value == pytest.approx(away)

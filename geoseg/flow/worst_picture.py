@@ -35,6 +35,10 @@ _WIDTH: Final = 11.0
 _DPI: Final = 150
 _GAP: Final = 0.04
 """Inches round a panel."""
+_THINNEST: Final = 0.3
+"""Inches of a panel that would be thinner."""
+_LONGEST: Final = 44
+"""Characters of a scene's id in a title."""
 _HEADS: Final = ("scene", "reference", "map", "difference")
 _GROUND: Final = "#eceff1"
 """Colour of the background class: what lies between the objects should not shout."""
@@ -82,23 +86,21 @@ def draw(path: Path, panels: Sequence[Panel], classes: Sequence[ClassSpec]) -> N
         OutputError: the picture cannot be written.
     """
     column = _WIDTH / len(_HEADS)
-    heights = [
-        (column - 2 * _GAP) * _aspect(panel.box) * panel.box.height / panel.box.width + _GAP
-        for panel in panels
-    ]
+    sizes = [_size(panel.box, column - 2 * _GAP) for panel in panels]
+    heights = [height + _GAP for _, height in sizes]
     title, foot = 0.34, 0.62
     total = sum(heights) + title * len(panels) + foot + 0.12
     figure = Figure(figsize=(_WIDTH, total), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
     top = total - 0.06
-    for panel, height in zip(panels, heights, strict=True):
+    for panel, (width, height) in zip(panels, sizes, strict=True):
         top -= title
         figure.text(
             0.008, (top + 0.07) / total, _title(panel, classes), fontsize=9.5, color=_INK, parse_math=False
         )
         for place, (head, picture) in enumerate(zip(_HEADS, _pictures(panel, classes), strict=True)):
-            left, width = (place * column + _GAP) / _WIDTH, (column - 2 * _GAP) / _WIDTH
-            axes = figure.add_axes((left, (top - height + _GAP) / total, width, (height - _GAP) / total))
+            left, bottom = (place * column + _GAP) / _WIDTH, (top - height) / total
+            axes = figure.add_axes((left, bottom, width / _WIDTH, height / total))
             axes.imshow(picture, interpolation="nearest" if place else "antialiased", aspect="auto")
             axes.set_xticks([])
             axes.set_yticks([])
@@ -107,8 +109,8 @@ def draw(path: Path, panels: Sequence[Panel], classes: Sequence[ClassSpec]) -> N
             _head(axes, head)
             if not place:
                 _scale_bar(axes, panel.box)
-        top -= height
-    figure.legend(
+        top -= height + _GAP
+    legend = figure.legend(
         handles=_legend(panels, classes),
         loc="lower center",
         ncol=6,
@@ -120,6 +122,8 @@ def draw(path: Path, panels: Sequence[Panel], classes: Sequence[ClassSpec]) -> N
         columnspacing=1.6,
         bbox_to_anchor=(0.5, 0.02 / total),
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     with staged(path) as temporary, warnings.catch_warnings():
         # A scene's id may be written in a script that the font lacks: boxes in a title are no mistake.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -195,14 +199,18 @@ def _title(panel: Panel, classes: Sequence[ClassSpec]) -> str:
         value, name = mean_iou([confusion]), "mIoU"
     told = "–" if value is None else f"{value:.2f}"
     accuracy = "–" if confusion.accuracy is None else f"{1 - confusion.accuracy:.0%}"
-    return f"{panel.scene}   ·   {name} {told}   ·   {accuracy} wrong   ·   {_place(panel.box)}"
+    scene = panel.scene
+    if len(scene) > _LONGEST:
+        scene = f"{scene[: _LONGEST // 2]}…{scene[-_LONGEST // 2 :]}"
+    return f"{scene}   ·   {name} {told}   ·   {accuracy} wrong   ·   {_place(panel.box)}"
 
 
 def _place(box: GeoBox) -> str:
     x, y = box.transform @ (box.width / 2, box.height / 2)
     name, geographic = _crs(box.crs)
     ground = ground_resolution(box)
-    size = f"{ground.across * box.width:,.0f} m × {ground.down * box.height:,.0f} m"
+    across, down = ground.across * box.width, ground.down * box.height
+    size = " × ".join(f"{side:.0f} m" if side >= 10 else f"{side:.1f} m" for side in (across, down))  # noqa: PLR2004 - two digits
     if geographic:
         return f"{y:.5f}°, {x:.5f}°   ({name})   ·   {size}"
     return f"{x:,.0f}  {y:,.0f}   ({name})   ·   {size}".replace(",", "\N{NARROW NO-BREAK SPACE}")
@@ -214,10 +222,11 @@ def _crs(text: str) -> tuple[str, bool]:
     return (text if len(text) < len("AUTHORITY:123456") else crs.name), crs.is_geographic
 
 
-def _aspect(box: GeoBox) -> float:
-    """Height of a pixel over its width, on the ground."""
+def _size(box: GeoBox, side: float) -> tuple[float, float]:
+    """Width and height of a panel in inches, true to the ground, in a square of a side; a line stays seen."""
     ground = ground_resolution(box)
-    return ground.down / ground.across
+    ratio = ground.down * box.height / (ground.across * box.width)
+    return max(_THINNEST, side / max(1.0, ratio)), max(_THINNEST, side * min(1.0, ratio))
 
 
 def _head(axes: Axes, text: str) -> None:
