@@ -222,6 +222,16 @@ def test_a_network_that_diverged_is_not_saved(tmp_path: Path, micronet: Bundle) 
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
+def test_weights_of_any_header_length_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    firsts = set()
+    for length in range(1, 260, 7):
+        sha256, _ = write_weights(path, {"n" * length: np.zeros(1, np.float32)})
+        assert list(read_weights(path, sha256)) == ["n" * length]
+        firsts.add(path.read_bytes()[0])
+    assert 0x80 in firsts, "with which pickles begin, too"
+
+
 def _pickled(path: Path) -> None:
     torch.save({"weight": torch.zeros(3)}, path)
 

@@ -68,7 +68,7 @@ def print_models(bands: int, classes: int, *, papers: bool, as_json: bool) -> No
     click.echo(
         "GFLOPs: multiply-adds, as the papers count them. MB: memory of one forward pass in float32.\n"
         "Radius and alignment in pixels; global: every output sees the whole window.\n"
-        "paper, ours: one figure of the network's paper; --papers prints all."
+        "paper, ours: parameters that its paper prints of a network; --papers prints all figures."
     )
 
 
@@ -124,7 +124,7 @@ def _row(member: Member) -> tuple[str, ...]:
 
 
 def _what(figure: Figure) -> str:
-    return f"{figure.measure}, {figure.row}"
+    return figure.row if figure.measure == "parameters" else f"{figure.row}, {figure.measure}"
 
 
 def _paper_row(name: str, figure: Figure) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import stat
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,9 @@ def _load(path: Path, device: str) -> Any:
     import torch  # noqa: PLC0415 - reading contracts and safetensors needs no torch
 
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old pickles; what they hold is checked here
+            return torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         raise BundleError(
             f"{path} holds more than tensors, which could run code, so geoseg does not load it; save its "

@@ -33,6 +33,7 @@ MAX_ITEM_BYTES = 2_000_000
 """Largest item that is read."""
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.int64))
+_LENGTH_BYTES = 8
 _PICKLES = {
     b"PK\x03\x04": "a zip archive, as torch.save and torch.jit.save write",
     b"\x80": "a Python pickle",
@@ -81,7 +82,8 @@ def read_weights(path: Path, sha256: str) -> dict[str, npt.NDArray[Any]]:
     """
     data = _read(path, MAX_WEIGHTS_BYTES, "weights")
     for magic, what in _PICKLES.items():
-        if data.startswith(magic):
+        # A safetensors file begins with its header's length, in eight bytes that may be a pickle's, too.
+        if data.startswith(magic) and data[_LENGTH_BYTES : _LENGTH_BYTES + 1] != b"{":
             raise BundleError(
                 f"{path} is {what}, not safetensors; geoseg loads no format that can run code or hide its "
                 "size: convert it with safetensors.torch.save_file"

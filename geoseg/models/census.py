@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from geoseg.models.architecture import Architecture, Row, like
-from geoseg.models.count import Count, count, tally
+from geoseg.models.count import tally
 from geoseg.models.memory import bytes_per_pixel
 from geoseg.models.registry import ARCHITECTURES, build
 
@@ -112,21 +112,19 @@ def _figures(name: str, arguments: dict[str, Any]) -> Figures:
 
 
 def _of_rows(name: str, rows: tuple[Row, ...]) -> Iterator[Figure]:
+    """Each printed figure and ours; a forward pass is counted only for those that need one."""
     for row in rows:
-        found = _counted(name, row)
+        with torch.device("meta"):
+            network = build(name, **row.arguments)
         if row.parameters is not None:
-            yield Figure(
-                row.name, row.table, "parameters", row.parameters, like(row.parameters, found.parameters)
-            )
+            parameters = sum(parameter.numel() for parameter in network.parameters())
+            yield Figure(row.name, row.table, "parameters", row.parameters, like(row.parameters, parameters))
+        if row.size is None:
+            continue
+        found = tally(network, network.bands, *row.size)
         if row.operations is not None and row.rule is not None:
             ours = like(row.operations, found.operations(row.rule))
             yield Figure(row.name, row.table, "operations", row.operations, ours)
         if row.pass_size is not None:
-            yield Figure(
-                row.name, row.table, "pass MB", row.pass_size, like(row.pass_size, found.pass_megabytes)
-            )
-
-
-def _counted(name: str, row: Row) -> Count:
-    height, width = row.size or (64, 64)  # parameters are the same at any size
-    return count(name, height, width, **row.arguments)
+            ours = like(row.pass_size, found.pass_megabytes)
+            yield Figure(row.name, row.table, "pass MB", row.pass_size, ours)
