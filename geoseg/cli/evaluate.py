@@ -79,7 +79,7 @@ def evaluate(
     worst: int,
     as_json: bool,
 ) -> None:
-    """Score the maps of a WORKFLOW against a reference, or compare models on its scenes.
+    """Score maps of a WORKFLOW, or compare models on its scenes.
 
     Without --model, the maps that `geoseg run` made. With it, the workflow's labelled scenes are mapped with
     each model, as `geoseg run` does, and compared with the first one; finished scenes are not mapped again.
