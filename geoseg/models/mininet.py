@@ -2,9 +2,9 @@
 
 Source: Liu et al., "Efficient Multi-Scale Feature Extraction for Lightweight Semantic Segmentation",
 Chinese Journal of Computers 2022. Where the paper is silent, the choice here is one that reproduces all its
-published parameter and operation counts (Tables 1, 2 and 4). Others do so too: a second normalisation in each
-SPP and none behind the long residual's 1×1 convolution; or both, and two dilated 3×3 depthwise branches in the
-SPP instead of its 5×5 one.
+published parameter and operation counts (Tables 1, 2 and 4). Others do so too: a second normalisation in
+each SPP and none behind the long residual's 1×1 convolution; or both, and in each SPP two dilated 3×3 depthwise
+branches instead of the 5×5 one.
 """
 
 from __future__ import annotations
