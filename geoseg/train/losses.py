@@ -271,9 +271,11 @@ def _ratio_loss(sums: Tensor, settings: Overlap) -> Tensor:
     alpha, beta = settings.ratio
     above = overlap + settings.smooth
     below = above + alpha * (p - overlap) + beta * (t - overlap)
-    # An absent class without smoothing is 0/0: it matches exactly, and it must not poison the gradient.
-    ratio = torch.where(below > 0, above / torch.where(below > 0, below, 1.0), 1.0)
-    floor = torch.finfo(ratio.dtype).tiny
+    floor = torch.finfo(below.dtype).tiny
+    # An absent class without smoothing is 0/0: it matches exactly, and it must not poison the gradient, which
+    # divides by the square.
+    some = below > floor**0.5
+    ratio = torch.where(some, above / torch.where(some, below, 1.0), 1.0)
     loss = -ratio.clamp_min(floor).log() if settings.log else 1.0 - ratio
     if settings.gamma > 1:
         loss = loss.clamp_min(0) ** settings.gamma
