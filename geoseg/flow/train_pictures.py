@@ -66,10 +66,11 @@ def draw_curves(
     Raises:
         OutputError: the picture cannot be written.
     """
-    figure = Figure(figsize=(11.0, 4.2), dpi=_DPI, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(11.0, 4.2), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=11, color=_INK, x=0.012, ha="left", parse_math=False)
-    losses, scores = cast("Sequence[Axes]", figure.subplots(1, 2))
+    figure.suptitle(title, fontsize=11, color=_INK, x=0.012, y=0.975, ha="left", parse_math=False)
+    margins = {"left": 0.05, "right": 0.985, "bottom": 0.115, "top": 0.855, "wspace": 0.12}
+    losses, scores = cast("Sequence[Axes]", figure.subplots(1, 2, gridspec_kw=margins))
     at = [row["step"] for row in history]
     mean = "training, mean, with inner outputs" if inner else "training, mean"
     if steps:
@@ -83,7 +84,6 @@ def draw_curves(
         linewidth=1.6,
         marker="o",
         markersize=3,
-        clip_on=False,
         label="held-out blocks, main output" if inner else "held-out blocks",
     )
     losses.set_title("loss", fontsize=9.5, color=_INK, loc="left")
