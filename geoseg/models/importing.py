@@ -45,8 +45,9 @@ def import_bundle(weights: Path, card: Card, folder: Path) -> tuple[Bundle, list
     with torch.device("meta"):
         network = build(card.architecture, **card.all_arguments)
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    state, renamed = _renamed(state, wanted)
-    told += renamed
+    state, prefix = _without_prefix(state, wanted)
+    if prefix:
+        told.append(f"took {prefix!r} off every name")
     counters = [name for name in wanted if name not in state and name.endswith("num_batches_tracked")]
     if counters:  # older torch did not keep them; they change no output
         told.append(f"set {len(counters)} counters of batch normalisation to 0")
@@ -65,31 +66,16 @@ def import_bundle(weights: Path, card: Card, folder: Path) -> tuple[Bundle, list
     return save_bundle(folder, spec, network.eval()), told
 
 
-def _renamed(state: State, wanted: Mapping[str, Any]) -> tuple[State, list[str]]:
-    """Names as the network has them, where a prefix is all that differs, and what was done."""
+def _without_prefix(state: State, wanted: Mapping[str, Any]) -> tuple[State, str]:
+    """Names as the network has them, where a wrapper's prefix is all that differs; and that prefix."""
     taken = ""
     while state and not any(name in wanted for name in state):
-        put = next((head for head in _heads(wanted) if any(head + name in wanted for name in state)), None)
-        if put is not None:
-            # The card's architecture wraps the network that was saved (segmentation-models-pytorch).
-            done = f"put {put!r} before every name"
-            return {put + name: array for name, array in state.items()}, [*_said(taken), done]
         prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in state)), None)
         if prefix is None:
             break
         state = {name.removeprefix(prefix): array for name, array in state.items()}
         taken += prefix
-    return state, _said(taken)
-
-
-def _heads(wanted: Mapping[str, Any]) -> list[str]:
-    """The prefix that all names of a network share, if they share one."""
-    heads = {name.partition(".")[0] + "." for name in wanted}
-    return list(heads) if len(heads) == 1 else []
-
-
-def _said(taken: str) -> list[str]:
-    return [f"took {taken!r} off every name"] if taken else []
+    return state, taken
 
 
 def _check(weights: Path, card: Card, network: Network, tensors: Mapping[str, torch.Tensor]) -> None:

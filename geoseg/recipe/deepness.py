@@ -1,10 +1,10 @@
 """What the QGIS plugin Deepness reads from an ONNX file's metadata.
 
 Keys and encodings are those of the plugin's own reader (``ModelBase`` and its dock widget, about version
-0.6.5; its documentation calls the tile's key ``tiles_size``, its code does not): every value is JSON. Of each tile the plugin computes ``(value / 255 - mean) / std``, runs the network,
-sets scores below ``seg_thresh`` to zero, takes the class with the largest, and runs a median filter of
-``seg_small_segment`` pixels. With what :func:`deepness_metadata` says, that is geoseg's own result for the
-tile.
+0.6.5; its documentation calls the tile's key ``tiles_size``, its code does not): every value is JSON. Of each
+tile the plugin computes ``(value / 255 - mean) / std``, runs the network, sets scores below ``seg_thresh`` to
+zero, takes the class with the largest, and runs a median filter of ``seg_small_segment`` pixels. With what
+:func:`deepness_metadata` says, that is geoseg's own result for the tile.
 """
 
 from __future__ import annotations
