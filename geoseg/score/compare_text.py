@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,21 +60,12 @@ def _tables(comparison: Comparison) -> Iterator[_Table]:
         head,
         tuple((one.model, *_overall(one.scores, signed=False)) for one in models),
     )
-    yield _Table(
-        "IoU per class",
-        ("model", *comparison.classes),
-        tuple((one.model, *(_cell(measure) for measure in one.scores.iou)) for one in models),
-    )
-    if len(models) >= _SEVERAL:
-        rows = [
-            (one.model, *_overall(more, signed=True), *(_cell(measure, signed=True) for measure in more.iou))
-            for one in models
-            for more in (one.difference,)
-            if more is not None
-        ]
-        names = (f"IoU {name}" for name in comparison.classes)
+    yield _per_class(comparison, "IoU per class", [(one.model, one.scores) for one in models], signed=False)
+    others = [(one.model, one.difference) for one in models if one.difference is not None]
+    if others:
         title = f"Difference from {models[0].model}, paired; *: its interval leaves zero out"
-        yield _Table(title, (*head, *names), tuple(rows))
+        yield _Table(title, head, tuple((name, *_overall(more, signed=True)) for name, more in others))
+        yield _per_class(comparison, f"IoU per class, difference from {models[0].model}", others, signed=True)
     if len(comparison.scenes) >= _SEVERAL:
         yield _Table(
             "mIoU by scene",
@@ -93,6 +84,17 @@ def _tables(comparison: Comparison) -> Iterator[_Table]:
         ("model", "parameters", "GFLOPs/Mpx", "weights", "network Mpx/s", "map Mpx/s"),
         tuple(_cost(one) for one in models),
     )
+
+
+def _per_class(
+    comparison: Comparison, title: str, models: Sequence[tuple[str, Scores]], *, signed: bool
+) -> _Table:
+    """A row per class and a column per model: there may be many classes, but few models."""
+    rows = tuple(
+        (name, *(_cell(scores.iou[index], signed=signed) for _, scores in models))
+        for index, name in enumerate(comparison.classes)
+    )
+    return _Table(title, ("class", *(name for name, _ in models)), rows)
 
 
 def _overall(scores: Scores, *, signed: bool) -> tuple[str, ...]:
@@ -138,7 +140,7 @@ def _notes(comparison: Comparison) -> list[str]:
         f"intervals: {comparison.draws} draws of {cells}; –: undefined",
         f"{near}; calibration error: expected, of the mapped class",
         f"GFLOPs: multiply-adds of the convolutions; {speed}",
-        f"speed was measured when the maps were made, on {comparison.machine}",
+        f"speed: wall time when the maps were made, on {comparison.machine}; other work on it counts against it",
         *(f"not scored: {one.reason}" for one in comparison.unscored),
     ]
 
