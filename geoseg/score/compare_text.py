@@ -140,7 +140,7 @@ def _notes(comparison: Comparison) -> list[str]:
         f"intervals: {comparison.draws} draws of {cells}; –: undefined",
         f"{near}; calibration error: expected, of the mapped class",
         f"GFLOPs: multiply-adds of the convolutions; {speed}",
-        f"speed: wall time when the maps were made, on {comparison.machine}; other work on it counts against it",
+        f"speed: wall time when the maps were made, other work included, on {comparison.machine}",
         *(f"not scored: {one.reason}" for one in comparison.unscored),
     ]
 
