@@ -86,7 +86,8 @@ class Learner:
         teacher: Teacher | None = None,
         notify: Callable[[str], None] = lambda _text: None,
     ) -> None:
-        self.network = network.to(arithmetic.device).to(memory_format=cast("Any", torch.channels_last))
+        self._layout = arithmetic.layout(network)
+        self.network = network.to(arithmetic.device).to(memory_format=cast("Any", self._layout))
         self.recipe, self.scale, self.arithmetic, self.team = recipe, scale, arithmetic, team
         self.seed, self.teacher, self.notify = seed, teacher, notify
         self.objective = Objective(recipe.loss, distill, None if team.size == 1 else team.total)
@@ -181,7 +182,7 @@ class Learner:
         taught = None if self.teacher is None else self.teacher.logits(pixels, valid)
         with self.arithmetic.autocast():
             try:
-                outputs = self._joined(image.contiguous(memory_format=torch.channels_last))
+                outputs = self._joined(image.contiguous(memory_format=self._layout))
             except ValueError as error:
                 if "more than 1 value per channel" not in str(error):
                     raise
