@@ -23,6 +23,8 @@ __all__ = ["Feed", "chip_workers"]
 
 _AHEAD = 3
 """Batches that wait for the training, per process or thread."""
+_WORTH_TELLING = 5.0
+"""Seconds of waiting that are not worth a word."""
 _MOST_PROCESSES = 12
 """Processes that ``auto`` takes at most: enough for a thousand chips of 256 px a second."""
 
@@ -94,7 +96,8 @@ class Feed:
         self.first, self.stop, self.workers = first, stop, workers
         self.waited = 0.0
         """Seconds that the training waited for chips so far, the first batch aside."""
-
+        self.elapsed = 0.0
+        """Seconds since the first batch."""
         self._cut: Generator[Chip] | None = None
 
     def __enter__(self) -> Self:
@@ -107,12 +110,27 @@ class Feed:
 
     def __iter__(self) -> Iterator[Chip]:
         self._cut = self._by_thread() if self.workers == 1 else self._by_processes()
+        begun = 0.0
         for number in range(self.first, self.stop):
-            started = time.perf_counter()
+            asked = time.perf_counter()
             batch = next(self._cut)
-            if number > self.first:  # processes start and files open before it
-                self.waited += time.perf_counter() - started
+            now = time.perf_counter()
+            if number == self.first:  # processes start and files open before it
+                begun = now
+            else:
+                self.waited += now - asked
+            self.elapsed = now - begun
             yield batch
+
+    @property
+    def advice(self) -> str:
+        """What to do where the training waited much for chips; empty where it did not."""
+        if self.waited < max(_WORTH_TELLING, 0.1 * self.elapsed):
+            return ""
+        return (
+            f"{self.waited / self.elapsed:.0%} of the time was spent waiting for chips: raise "
+            f"compute.workers (now {self.workers}), or compute.memory where scenes do not fit into it"
+        )
 
     def _by_thread(self) -> Generator[Chip]:
         with ThreadPoolExecutor(1, "chips") as pool:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from contextlib import closing
 from dataclasses import asdict
 from statistics import fmean
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -41,13 +40,12 @@ from geoseg.train.progress import Progress, TrainResult
 from geoseg.train.trouble import diverged, mislabelled
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from pathlib import Path
 
     from geoseg.models.network import Network
     from geoseg.recipe.training import Distill
     from geoseg.recipe.training_recipe import Recipe
-    from geoseg.train.chips import Chip, ChipSampler
+    from geoseg.train.chips import ChipSampler
     from geoseg.train.teacher import Teacher
     from geoseg.train.validate import Score, Validation
 
@@ -193,14 +191,14 @@ class Trainer:
             part=(self.team.rank, self.team.size),
         )
         unseen: Stepping | None = None
-        with closing(cast("Generator[Chip]", iter(feed))) as chips:
-            started = time.perf_counter()
+        with feed:
+            chips, started = iter(feed), time.perf_counter()
             while self.step < end and not progress.ended:
                 batches = [next(chips) for _ in range(parts)]
                 rate = course.rate(self.step, progress.drops)
                 done = self.learner.learn(self.step, batches, rate)
                 if self.average is not None:
-                    self.average.update(self.learner.network, self.step)
+                    self.average.update(self.step)
                 progress.step += 1
                 # A GPU is a step ahead of what is looked at, or each look would make it wait.
                 if unseen is not None:
@@ -216,6 +214,8 @@ class Trainer:
                 if saves:
                     self._save()
                     started = time.perf_counter()
+        if feed.advice:
+            self._notice(feed.advice)
 
     def _look(self, done: Stepping, started: float) -> float:
         """Look at a step's loss, which waits for the device to come to it; returns the time."""
