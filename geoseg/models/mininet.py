@@ -3,8 +3,8 @@
 Source: Liu et al., "Efficient Multi-Scale Feature Extraction for Lightweight Semantic Segmentation",
 Chinese Journal of Computers 2022. Where the paper is silent, the choice here is one that reproduces all its
 published parameter and operation counts (Tables 1, 2 and 4). Others do so too: a second normalisation in
-each SPP and none behind the long residual's 1×1 convolution; or both, and in each SPP two dilated 3×3 depthwise
-branches instead of the 5×5 one.
+each SPP and none behind the long residual's 1×1 convolution; or both, and in each SPP two dilated 3×3
+depthwise branches instead of the 5×5 one.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class MiniNet(Network):
             )
         self.bands, self.classes, self.alignment = bands, classes, stride
         self._blocks, self._pool_only = tuple(blocks), down == "pool"
-        self._strides = (2, 2, 2, 2 if stride == 16 else 1)  # noqa: PLR2004 - every stage halves but the last at 8
+        self._strides = (2, 2, 2, stride // 8)
         self.stages = nn.ModuleList()
         for k, (width, branches) in enumerate(zip(widths, _BRANCHES, strict=True)):
             inputs, halved = (widths[k - 1] if k else bands), self._strides[k]

@@ -188,6 +188,7 @@ def made_by_smp(
             f"SMP cannot make {architecture} on the encoder {encoder!r} with the options {options:.200}: "
             f"{' '.join(str(error).split()):.200}"
         ) from error
+    made = made.to(torch.get_default_device())  # SMP makes the first layer of other than 3 bands in memory
     for module in made.modules():
         if isinstance(module, nn.Upsample) and module.align_corners is not None:
             module.align_corners = align_corners

@@ -24,8 +24,8 @@ __all__ = ["Offsets", "field_of_view"]
 
 _SIDES = (2048, 8192)
 """Sides of the square images that are tried, in pixels: meta tensors take no memory."""
-_NONE = np.iinfo(np.int64).max // 2
-"""Beyond all positions: padding, which no input pixel influences."""
+_FAR = np.iinfo(np.int64).max // 2
+"""Beyond all positions."""
 _ROWS, _COLUMNS = 2, 3
 
 _POINTWISE = frozenset(
@@ -50,10 +50,11 @@ class _Range:
         return len(self.lo)
 
     def at(self, positions: npt.NDArray[np.int64]) -> _Range:
-        """Along an axis whose positions are these ones; positions outside are padding."""
-        inside = (positions >= 0) & (positions < len(self))
-        index = np.where(inside, positions, 0)
-        return _Range(np.where(inside, self.lo[index], _NONE), np.where(inside, self.hi[index], -_NONE))
+        """Along an axis whose positions are these ones; what is off this one's ends looks off the image's."""
+        index = np.clip(positions, 0, len(self) - 1)
+        off = np.where(positions < index, -_FAR, _FAR)
+        inside = positions == index
+        return _Range(np.where(inside, self.lo[index], off), np.where(inside, self.hi[index], off))
 
     def join(self, other: _Range) -> _Range:
         """Positions that both influence; one position stands for all."""
@@ -221,10 +222,11 @@ def _window(source: _Range, given: dict[str, Any], axis: int, size: int) -> _Ran
 def _transposed(source: _Range, given: dict[str, Any], axis: int, size: int) -> _Range:
     stride, padding = _pair(given.get("stride", 1), axis), _pair(given.get("padding", 0), axis)
     dilation = _pair(given.get("dilation", 1), axis)
-    total = source.at(np.full(size, -1))
+    total = _Range(np.full(size, _FAR), np.full(size, -_FAR))
     for tap in range(int(given["weight"].shape[axis])):
         position = np.arange(size) + padding - tap * dilation
-        total = total.join(source.at(np.where(position % stride == 0, position // stride, -1)))
+        seen, met = source.at(position // stride), position % stride == 0
+        total = total.join(_Range(np.where(met, seen.lo, _FAR), np.where(met, seen.hi, -_FAR)))
     return total
 
 
