@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 import torch
-from torch import Tensor, nn
+from gradient_support import support
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from geoseg.models.network import Network
@@ -119,52 +120,6 @@ def test_state_comes_back_and_a_pixel_alone_is_an_image(architecture: str) -> No
     assert logits_of(twin, image[..., :1, :1]).shape == (1, 4, 1, 1)
 
 
-class Linear(nn.Module):
-    """A convolution's support: the sum over its channels, through a kernel of equal positive weights."""
-
-    def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d) -> None:
-        super().__init__()
-        self.geometry: dict[str, Any] = {
-            "stride": conv.stride, "padding": conv.padding, "dilation": conv.dilation
-        }  # fmt: skip
-        self.transposed = isinstance(conv, nn.ConvTranspose2d)
-        self.weight = torch.full((1, 1, *conv.kernel_size), 1 / max(conv.kernel_size), dtype=torch.float64)
-
-    def forward(self, features: Tensor) -> Tensor:
-        through = F.conv_transpose2d if self.transposed else F.conv2d
-        return through(features.sum(1, keepdim=True), self.weight, **self.geometry)
-
-
-def made_linear(module: nn.Module) -> nn.Module:
-    """Positive weights, norms and activations identities, max pools averages: what is seen has a gradient."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.Conv2d | nn.ConvTranspose2d):
-            setattr(module, name, Linear(child))
-        elif isinstance(child, nn.MaxPool2d):
-            given = (child.kernel_size, child.stride, child.padding, child.ceil_mode)
-            setattr(module, name, nn.AvgPool2d(*cast("Any", given)))
-        elif any(True for _ in child.children()):
-            made_linear(child)
-        elif not isinstance(child, nn.AvgPool2d | nn.Upsample | nn.Sequential | nn.ModuleList):
-            setattr(module, name, nn.Identity())
-    return module
-
-
-def support(network: Network) -> tuple[int, int]:
-    """How far left and right of an output column the gradient reaches, over all phases."""
-    alignment, radius = network.alignment, cast("int", network.radius)
-    before = -(-radius // alignment) * alignment + alignment
-    phases = torch.arange(alignment)
-    image = torch.ones(alignment, 1, 1, 2 * before + alignment, dtype=torch.float64, requires_grad=True)
-    logits = made_linear(network.eval())(image)
-    logits[phases, :, :, before + phases].sum().backward()
-    seen = cast("Tensor", image.grad)[:, 0, 0] > 0
-    columns = torch.arange(seen.shape[1])
-    first = torch.where(seen, columns, seen.shape[1]).amin(1)
-    last = torch.where(seen, columns, -1).amax(1)
-    return int((before + phases - first).max()), int((last - before - phases).max())
-
-
 @pytest.mark.parametrize(
     ("architecture", "arguments", "field"), [(name, {}, field) for name, field in FIELDS.items()] + VARIANTS
 )
@@ -174,7 +129,7 @@ def test_the_stated_radius_is_the_gradients_support(
     with torch.device("meta"):
         network = build(architecture, bands=1, classes=2, **arguments)
     assert network.radius == max(field)
-    assert support(network) == field
+    assert support(network, network.alignment, cast("int", network.radius)) == field
 
 
 @pytest.mark.parametrize("architecture", GLOBAL)

@@ -143,7 +143,7 @@ def test_what_a_paper_prints_is_ours_with_as_many_digits(architecture: str, row:
     if row.rule is not None:
         ours["operations"] = found.operations(row.rule)
     printed = {key: cast("str", getattr(row, key)) for key in ours if getattr(row, key) is not None}
-    assert printed
+    assert printed or row.scores
     assert {key: like(text, ours[key]) for key, text in printed.items()} == printed
 
 

@@ -142,3 +142,29 @@ def test_lists_stand_for_tuples_as_json_gives_them() -> None:
     network = build("mininet-2", bands=3, classes=2, widths=list(WIDTHS), blocks=list(BLOCKS))
     assert isinstance(network, MiniNet)
     assert _size(network) == _size(build("mininet-2", bands=3, classes=2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "alignment"),
+    [
+        ({"encoder": "mit_b0"}, 32),  # reads values while it is built
+        ({"architecture": "dpt", "encoder": "tu-vit_tiny_patch16_224"}, 32),  # of one size only, unless asked
+        ({"architecture": "pspnet", "encoder": "resnet18"}, 8),
+    ],
+)
+def test_any_encoder_is_built_without_memory_and_says_that_it_is_global(
+    arguments: dict[str, Any], alignment: int
+) -> None:
+    with torch.device("meta"):
+        network = build("smp", bands=4, classes=2, **arguments)
+        assert all(value.is_meta for value in network.state_dict().values())
+        assert cast("Tensor", network.eval()(torch.empty(1, 4, 45, 61))).shape == (1, 2, 45, 61)
+    assert (network.alignment, network.radius) == (alignment, None)
+
+
+def test_smp_aligns_corners_only_where_it_is_asked_to() -> None:
+    for asked in (False, True):
+        with torch.device("meta"):
+            network = build("smp", bands=3, classes=2, architecture="deeplabv3plus", align_corners=asked)
+        found = [module.align_corners for module in network.modules() if isinstance(module, nn.Upsample)]
+        assert found == [asked, asked]
