@@ -20,11 +20,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_toys import CPU, checker, toy, toy_recipe, toy_trainer, train_in_team
+from training_toys import CPU, checker, die_in_team, toy, toy_recipe, toy_trainer, train_in_team
 
 from geoseg.errors import BundleError, LabelError, OutputError, RunError
 from geoseg.models.registry import build
 from geoseg.recipe.training import Distill
+from geoseg.recipe.training_presets import PRESETS, laid_over
 from geoseg.recipe.training_recipe import (
     Adam,
     Constant,
@@ -32,6 +33,7 @@ from geoseg.recipe.training_recipe import (
     KerasDecay,
     Plateau,
     Poly,
+    Recipe,
     Sgd,
 )
 from geoseg.testing.bundles import random_bundle
@@ -90,6 +92,20 @@ def test_a_toy_set_of_three_scenes_reaches_its_floor(tmp_path: Path) -> None:
     assert losses[0] > 0.9
     assert sum(losses[-10:]) / 10 < 0.4
     assert result.history[-1]["validation_loss"] < result.history[0]["validation_loss"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_trains(tmp_path: Path, name: str) -> None:
+    short = {"epochs": 1, "epoch": 8, "batch": 2}
+    recipe = Recipe.model_validate(laid_over(PRESETS[name].train, short))
+    network = build(
+        "mininet-1", bands=3, classes=2, widths=(6, 8, 10, 12), blocks=(1, 1, 1, 1), auxiliary=True
+    )
+    result = toy_trainer(tmp_path, recipe, network).run()
+    assert result is not None
+    assert len(result.history) == 1
+    assert math.isfinite(result.history[0]["loss"])
+    assert all(bool(value.isfinite().all()) for value in result.state.values())
 
 
 # --- stopping, being killed, going on ---------------------
@@ -313,6 +329,11 @@ def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
         train_together(train_in_team, 2, "cpu", tmp_path, toy_recipe(batch=3), False)
 
 
+def test_a_process_that_dies_ends_the_training(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"ended without a word: geoseg-train-1 \(exit code 7\)"):
+        train_together(die_in_team, 2, "cpu", tmp_path)
+
+
 # --- what stops a training ---------------------
 
 
@@ -468,7 +489,7 @@ def test_the_average_is_the_sum_of_its_parts() -> None:
         with torch.no_grad():
             network.head.weight.add_(0.1)
             network.norm.num_batches_tracked.add_(1)
-        average.update(network, step)
+        average.update(step)
         decay = min(0.9, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * network.head.weight.detach()
     assert torch.allclose(average.state["head.weight"], expected)

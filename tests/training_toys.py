@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -118,3 +119,18 @@ def train_in_team(team: Team, folder: Path, recipe: Recipe, normalised: bool) ->
     result = trainer.run()
     assert result is not None
     return result, events
+
+
+def die_in_team(team: Team, folder: Path) -> Any:
+    """A team of which one process dies in the middle of the training."""
+    trainer = toy_trainer(folder, toy_recipe(steps=50), team=team)
+    if team.rank:
+        learn = trainer.learner.learn
+
+        def deadly(step: int, *others: Any) -> Any:
+            if step == 2:
+                os._exit(7)
+            return learn(step, *others)
+
+        trainer.learner.learn = deadly
+    return trainer.run()

@@ -8,16 +8,25 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor, nn
 
-__all__ = ["Average", "copied", "state_in"]
+__all__ = ["Average", "copied", "copy_all", "state_in"]
 
 
 def copied(state: dict[str, Tensor], device: str | None = None) -> dict[str, Tensor]:
     """A copy of a state that later steps leave alone, on a device or where it is."""
     return {key: value.detach().to(device or value.device, copy=True) for key, value in state.items()}
+
+
+@torch.no_grad()
+def copy_all(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    """Copy tensors into others, all of them at once: one by one, a GPU would wait for the calls."""
+    for floats in (True, False):
+        pairs = [pair for pair in zip(targets, sources, strict=True) if pair[0].is_floating_point() == floats]
+        if pairs:
+            torch._foreach_copy_([to for to, _ in pairs], [of for _, of in pairs])
 
 
 class Average:
@@ -27,28 +36,29 @@ class Average:
     ``min(decay, (1 + t) / (10 + t))``.
 
     Args:
-        network: Whose state.
+        network: Whose state, on the device that it learns on.
         decay: Share that stays each step.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.state = copied(network.state_dict())
+        self._now = network.state_dict()
+        self.state = copied(self._now)
+        floats = [key for key, value in self._now.items() if value.is_floating_point()]
+        self._floats = [self.state[key] for key in floats], [self._now[key] for key in floats]
+        counters = sorted(self._now.keys() - set(floats))
+        self._counters = [self.state[key] for key in counters], [self._now[key] for key in counters]
 
     @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        """Take in the state after a step, counted from 0."""
+    def update(self, step: int) -> None:
+        """Take in the network's state after a step, counted from 0."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        now = network.state_dict()
-        floats = [key for key, value in now.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.state[key] for key in floats], [now[key] for key in floats], 1 - decay)
-        for key in now.keys() - set(floats):
-            self.state[key].copy_(now[key])
+        torch._foreach_lerp_(*self._floats, 1 - decay)
+        copy_all(*self._counters)
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Go on from a saved state."""
-        for key, value in state.items():
-            self.state[key].copy_(value)
+        copy_all(list(self.state.values()), [state[key] for key in self.state])
 
 
 @contextmanager

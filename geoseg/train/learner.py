@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from geoseg.errors import RunError
 from geoseg.models.infer import scaled
 from geoseg.train.arithmetic import Arithmetic, out_of_memory
+from geoseg.train.average import copy_all
 from geoseg.train.losses import IGNORE, Counts
 from geoseg.train.objective import Objective
 from geoseg.train.optim import make_optimizer, set_rate
@@ -96,6 +97,8 @@ class Learner:
         self.parts = 1
         """Into how many pieces a batch is cut, because memory is short."""
         self._joined = team.joined(self.network, arithmetic.device)
+        self._buffers = list(self.network.buffers())
+        self._before = [buffer.clone() for buffer in self._buffers]
 
     def learn(self, step: int, batches: Sequence[Chip], rate: float) -> Stepping:
         """Change the weights once.
@@ -129,7 +132,7 @@ class Learner:
     def _gradients(self, step: int, batches: Sequence[_Piece], counts: Counts) -> Tensor:
         """Gradients of all batches; in smaller pieces where memory runs short."""
         largest = max(len(pixels) for pixels, _, _ in batches)
-        buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
+        copy_all(self._before, self._buffers)
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             try:
@@ -143,9 +146,7 @@ class Learner:
             self.parts = min(2 * self.parts, largest)
             if self.arithmetic.is_gpu:
                 torch.cuda.empty_cache()
-            with torch.no_grad():
-                for buffer, before in buffers:
-                    buffer.copy_(before)
+            copy_all(self._buffers, self._before)
             self.notify(
                 f"out of memory at step {step + 1}: the batch is now seen in {self.parts} pieces of at most "
                 f"{-(-largest // self.parts)} chips, whose gradients add up to the same step "

@@ -225,9 +225,9 @@ def overlap_loss(
     if soft:
         truth = target.to(probability.dtype).flatten(2)
     else:
-        counted = (target != IGNORE).flatten(1).unsqueeze(1)
-        ids = torch.where(target == IGNORE, 0, target).long()
-        truth = functional.one_hot(ids, classes).to(probability.dtype).flatten(1, -2).movedim(-1, 1)
+        ids = target.long().flatten(1).unsqueeze(1)
+        counted = ids != IGNORE
+        truth = torch.zeros_like(probability).scatter_(1, torch.where(counted, ids, 0), 1.0)
         truth, probability = truth * counted, probability * counted
     every = settings.classes == "all" or (settings.classes == "auto" and soft)
     present = torch.ones_like(truth[:, :, 0], dtype=torch.bool) if every else truth.amax(2) > _PRESENT
