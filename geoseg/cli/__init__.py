@@ -121,7 +121,7 @@ def catalog(folder: Path, *, output: Path, trust: Literal["catalog", "local"]) -
 @cli.command()
 @click.argument("kind", type=click.Choice(["workflow", "training"]), default="workflow")
 def schema(kind: str) -> None:
-    """Print the JSON schema of workflow or training files, for editors."""
+    """Print the JSON schema of a kind of file, for editors."""
     import json
 
     from geoseg.recipe.training import training_schema

@@ -26,15 +26,15 @@ __all__ = ["train"]
     help="auto: a bar on a terminal, plain lines elsewhere.",
 )
 def train(workflow: Path, *, overrides: dict[str, str], check: bool, progress: str) -> None:
-    """Train a network by a training WORKFLOW; one that was stopped goes on.
+    """Train a network; a stopped training goes on.
 
-    The output folder gets a bundle that `geoseg run` takes as its model, log.csv, log.jsonl, TensorBoard's
+    WORKFLOW is a training file (`geoseg schema training`). The output folder gets a bundle that `geoseg run` takes as its model, log.csv, log.jsonl, TensorBoard's
     files, curves.png and predictions.png.
     """
-    # A command imports what it needs when it runs: --help answers at once.
-    from geoseg.cli.train_progress import open_training_progress  # noqa: PLC0415
-    from geoseg.flow.train import train as run_training  # noqa: PLC0415
-    from geoseg.flow.train_prepare import prepare_training  # noqa: PLC0415
+
+    from geoseg.cli.train_progress import open_training_progress  # noqa: PLC0415 - --help answers at once
+    from geoseg.flow.train import train as run_training  # noqa: PLC0415 - --help answers at once
+    from geoseg.flow.train_prepare import prepare_training  # noqa: PLC0415 - --help answers at once
 
     if check:
         _print_check(prepare_training(workflow, overrides))
@@ -46,7 +46,7 @@ def train(workflow: Path, *, overrides: dict[str, str], check: bool, progress: s
 
 def _print_check(prepared: PreparedTraining) -> None:
     """One line per scene, then what would be trained."""
-    from geoseg.cli.report import counted, scene_line  # noqa: PLC0415 - see above
+    from geoseg.cli.report import counted, scene_line  # noqa: PLC0415 - --help answers at once
 
     training, views = prepared.training, prepared.views
     total = sum(scene.weight for scene in prepared.scenes)

@@ -210,7 +210,7 @@ def _learn(team: Team, job: _Job) -> TrainResult:
 def _publish(prepared: PreparedTraining, job: _Job, result: TrainResult, before: Score) -> Bundle:
     """Measure the halo, draw the pictures, write the bundle."""
     # Importing matplotlib takes a second, which a mistake in the file should not have to wait for.
-    from geoseg.flow.train_pictures import draw_curves, draw_predictions  # noqa: PLC0415
+    from geoseg.flow.train_pictures import draw_curves, draw_predictions  # noqa: PLC0415 - see above
 
     training, views, validation = prepared.training, prepared.views, job.validation
     network = first_network(training, None if prepared.start is None else prepared.start)
