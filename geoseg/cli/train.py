@@ -28,10 +28,9 @@ __all__ = ["train"]
 def train(workflow: Path, *, overrides: dict[str, str], check: bool, progress: str) -> None:
     """Train a network; a stopped training goes on.
 
-    WORKFLOW is a training file (`geoseg schema training`). The output folder gets a bundle that `geoseg run` takes as its model, log.csv, log.jsonl, TensorBoard's
-    files, curves.png and predictions.png.
+    WORKFLOW is a training file (`geoseg schema training`). The output folder gets a bundle that `geoseg run`
+    takes as its model, log.csv, log.jsonl, TensorBoard's files, curves.png and predictions.png.
     """
-
     from geoseg.cli.train_progress import open_training_progress  # noqa: PLC0415 - --help answers at once
     from geoseg.flow.train import train as run_training  # noqa: PLC0415 - --help answers at once
     from geoseg.flow.train_prepare import prepare_training  # noqa: PLC0415 - --help answers at once
