@@ -140,8 +140,8 @@ def vector_polygons(
         shapely.GeometryType.MULTIPOLYGON,
     }
     if kinds:
-        names = ", ".join(sorted(shapely.GeometryType(kind).name.lower() for kind in kinds))
-        raise LabelError(f"{where}: holds {names}, needed polygons")
+        found = ", ".join(sorted(shapely.GeometryType(kind).name.lower() for kind in kinds))
+        raise LabelError(f"{where}: holds {found}, needed polygons")
     valid = shapely.is_valid(shapes)
     shapes[~valid] = shapely.make_valid(shapes[~valid], method="structure", keep_collapsed=False)
     try:
