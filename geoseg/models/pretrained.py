@@ -10,7 +10,8 @@ from typing import Any
 
 from geoseg.errors import BundleError
 from geoseg.models.network import Network
-from geoseg.models.smp import SmpNetwork, made_by_smp
+from geoseg.models.smp import SmpNetwork
+from geoseg.models.smp_library import made_by_smp
 
 __all__ = ["load_encoder"]
 

@@ -7,39 +7,23 @@ pre-trained on ImageNet; their sizes and pass sizes agree to the digit.
 
 from __future__ import annotations
 
-import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from types import ModuleType
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, JsonValue
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
-from torch.overrides import TorchFunctionMode
 
 from geoseg.errors import BundleError
 from geoseg.models.architecture import Architecture, Bands, Classes, Row
 from geoseg.models.network import Network, Span
+from geoseg.models.smp_library import alignment_of, library, made_by_smp
 from geoseg.models.support import Offsets, field_of_view
-from geoseg.recipe.words import did_you_mean, listed
 
-__all__ = ["SMP", "SmpNetwork", "made_by_smp"]
-
-_OURS = (
-    *["self", "encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params"],
-    "kwargs",
-)
-"""Parameters of SMP's networks that are no options: what follows from others, what downloads, what makes the
-output something else than logits."""
-
-
-def _library() -> ModuleType:
-    import segmentation_models_pytorch  # noqa: PLC0415 - see the module's docstring
-
-    return cast("ModuleType", segmentation_models_pytorch)
+__all__ = ["SMP", "SmpNetwork"]
 
 
 class SmpNetwork(Network):
@@ -83,8 +67,8 @@ class SmpNetwork(Network):
             made.decoder,
             made.segmentation_head,
         )
-        self.alignment = _alignment(made)
-        self._tokens = isinstance(made, _library().DPT)
+        self.alignment = alignment_of(made)
+        self._tokens = isinstance(made, library().DPT)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Float (N, bands, H, W) to logits (N, classes, H, W)."""
@@ -117,7 +101,7 @@ def _offsets(
     """How far a network looks, once it is seen to take images that are no square of a certain size."""
     with torch.device("meta"), torch.inference_mode():
         made = made_by_smp(architecture, encoder, options, align_corners, bands=3, classes=2).eval()
-        stride = _alignment(made)
+        stride = alignment_of(made)
         image = torch.empty(1, 3, 2 * stride, 3 * stride)
         try:
             size = tuple(made(image).shape[2:])
@@ -132,93 +116,6 @@ def _offsets(
             f"{size[0]}×{size[1]} px of an image of {2 * stride}×{3 * stride} px"
         )
     return field_of_view(made, 3, stride)
-
-
-def made_by_smp(
-    architecture: str,
-    encoder: str,
-    options: str,
-    align_corners: bool,  # noqa: FBT001 - as SmpNetwork.recipe holds them
-    *,
-    bands: int,
-    classes: int,
-    weights: str | bool | None = None,
-) -> Any:
-    """SMP's own network with random weights, or with its encoder's pre-trained ones.
-
-    Args:
-        architecture: see :class:`SmpNetwork`.
-        encoder: see :class:`SmpNetwork`.
-        options: see :class:`SmpNetwork`, as JSON.
-        align_corners: see :class:`SmpNetwork`.
-        bands: input channels.
-        classes: output channels.
-        weights: SMP's name of pre-trained weights, or True for timm's; this alone may use the network.
-
-    Raises:
-        BundleError: a name or an option that SMP or timm do not have.
-    """
-    smp = _library()
-    kinds: Mapping[str, Any] = smp.MODEL_ARCHITECTURES_MAPPING
-    if architecture not in kinds:
-        hint = did_you_mean(architecture, kinds) or f"; it has {listed(kinds, limit=99)}"
-        raise BundleError(f"argument 'architecture': SMP has no {architecture!r}{hint}")
-    given: dict[str, Any] = json.loads(options)
-    known = [name for name in inspect.signature(kinds[architecture].__init__).parameters if name not in _OURS]
-    for name in given:
-        if name not in known:
-            hint = did_you_mean(name, known) or f"; it takes {listed(known, limit=99)}"
-            raise BundleError(f"argument 'options': SMP's {architecture} has no option {name!r}{hint}")
-    if architecture == "dpt":
-        given["dynamic_img_size"] = True  # timm's vision transformers take one size only, unless asked
-    arguments = {
-        "encoder_name": encoder,
-        "encoder_weights": weights,
-        "in_channels": bands,
-        "classes": classes,
-    }
-    _check_encoder(encoder)
-    try:
-        with _RatesHaveValues():
-            made = kinds[architecture](**given, **arguments)
-    except Exception as error:
-        if weights is not None:  # not the fault of the names: they made the network before
-            raise
-        raise BundleError(
-            f"SMP cannot make {architecture} on the encoder {encoder!r} with the options {options:.200}: "
-            f"{' '.join(str(error).split()):.200}"
-        ) from error
-    made = made.to(torch.get_default_device())  # SMP makes the first layer of other than 3 bands in memory
-    for module in made.modules():
-        if isinstance(module, nn.Upsample) and module.align_corners is not None:
-            module.align_corners = align_corners
-    return made
-
-
-def _alignment(made: Any) -> int:
-    """The encoder's stride; DPT halves its deepest map once more."""
-    return int(made.encoder.output_stride) * (2 if isinstance(made, _library().DPT) else 1)
-
-
-class _RatesHaveValues(TorchFunctionMode):
-    """Some encoders read their drop rates off a ``linspace``: on the meta device it would have no values."""
-
-    def __torch_function__(
-        self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        del types
-        on_cpu = {"device": "cpu"} if func is torch.linspace else {}
-        return func(*args, **{**(kwargs or {}), **on_cpu})
-
-
-def _check_encoder(encoder: str) -> None:
-    import timm  # noqa: PLC0415 - as SMP, which brings it
-
-    names: Iterable[str] = [*_library().encoders.encoders, *(f"tu-{name}" for name in timm.list_models())]
-    # timm's name may end in the tag of its weights.
-    if encoder.partition(".")[0] not in names and not encoder.startswith("timm-"):
-        hint = did_you_mean(encoder, names) or "; write timm's names with tu- before them"
-        raise BundleError(f"argument 'encoder': neither SMP nor timm has {encoder!r}{hint}")
 
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]{1,100}$")]
