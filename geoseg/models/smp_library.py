@@ -1,4 +1,4 @@
-"""Networks as segmentation-models-pytorch (SMP) makes them. Its import takes seconds: it waits for the first."""
+"""Networks as segmentation-models-pytorch (SMP) makes them. Its import takes seconds: it is imported late."""
 
 from __future__ import annotations
 
