@@ -18,8 +18,10 @@ import torch
 from geoseg.errors import BundleError, OutputError
 from geoseg.models import export as module
 from geoseg.models.bundle import Bundle, load_bundle
-from geoseg.models.export import ITEM_KEY, OPSET, TOLERANCE, Exported, export_onnx, export_torch
+from geoseg.models.export import TOLERANCE, Exported, export_onnx, export_torch
 from geoseg.models.infer import Predictor
+from geoseg.models.onnx_file import ITEM_KEY, OPSET
+from geoseg.recipe.bundle import BundleSpec
 from geoseg.recipe.deepness import deepness_metadata, deepness_tile
 from geoseg.recipe.mlm import from_item
 from geoseg.testing.bundles import random_bundle
@@ -190,15 +192,15 @@ def test_torch_export_takes_any_aligned_size_and_gives_the_same_bits(slim: Bundl
 def test_a_file_that_computes_something_else_is_not_kept(
     slim: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clean = module._clean
+    state_contract = module.state_contract
 
-    def spoil(model: Any, bundle: Bundle, tile: int | None) -> None:
-        clean(model, bundle, tile)
+    def spoil(model: Any, spec: BundleSpec, tile: int | None) -> None:
+        state_contract(model, spec, tile)
         weight = next(i for i in model.graph.initializer if len(i.dims) == 4)
         array = onnx.numpy_helper.to_array(weight)
         weight.CopyFrom(onnx.numpy_helper.from_array(array * np.float32(1.01), weight.name))
 
-    monkeypatch.setattr(module, "_clean", spoil)
+    monkeypatch.setattr(module, "state_contract", spoil)
     with pytest.raises(
         BundleError, match=r"random-test exported gives other .* nothing was written"
     ) as caught:

@@ -2,14 +2,13 @@
 
 What is exported takes a network's input, ``(value - mean) / std`` per band and 0 where there is no data, as
 float32 (N, bands, H, W), and gives probabilities, float32 (N, classes, H, W): the softmax is inside. The file
-carries the whole contract (the bundle's STAC item, under :data:`ITEM_KEY`).
+carries the whole contract (the bundle's STAC item, under :data:`geoseg.models.onnx_file.ITEM_KEY`).
 """
 
 from __future__ import annotations
 
 import importlib
 import io
-import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,24 +20,17 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from geoseg import __version__
 from geoseg.errors import BundleError, OutputError
 from geoseg.io.files import staged
 from geoseg.models.bundle import Bundle
+from geoseg.models.onnx_file import OPSET, open_session, state_contract, with_logits
 from geoseg.models.runtime import intra_op_threads
-from geoseg.recipe.deepness import deepness_metadata, deepness_tile
-from geoseg.recipe.mlm import to_item
+from geoseg.recipe.mlm import item_text
 
-__all__ = ["ITEM_KEY", "OPSET", "TOLERANCE", "Exported", "export_onnx", "export_torch"]
+__all__ = ["TOLERANCE", "Exported", "export_onnx", "export_torch"]
 
-OPSET = 18
-"""ONNX operator set: the lowest that torch exports without converting."""
-_IR_VERSION = 8
-"""ONNX file version: with it and the operators above, onnxruntime 1.14 and later read the file."""
 TOLERANCE = 1e-4
 """Largest difference from torch: of probabilities, and of logits relative to the largest."""
-ITEM_KEY = "geoseg:item"
-"""Metadata key of the bundle's STAC item, in JSON."""
 
 _LEAST_SIDE = 32
 """Smallest side of the images that exports are traced with and checked on, in pixels."""
@@ -106,16 +98,14 @@ def export_onnx(bundle: Bundle, path: Path, tile: int | None = None) -> Exported
             ).model_proto  # type: ignore[union-attr]  # None only where a file was asked for
         except Exception as error:
             raise BundleError(_cannot(bundle, "ONNX", error)) from error
-        _clean(model, bundle, tile)
+        state_contract(model, bundle.spec, tile)
         onnx.checker.check_model(model)
         images = _images(bundle, tile)
         found: list[float] = []
 
         def verify(temporary: Path) -> None:
-            session = runtime.InferenceSession(str(temporary), _options(runtime), ["CPUExecutionProvider"])
-            inner = runtime.InferenceSession(
-                _with_logits(onnx, model).SerializeToString(), _options(runtime), ["CPUExecutionProvider"]
-            )
+            session = open_session(runtime, str(temporary))
+            inner = open_session(runtime, with_logits(onnx, model).SerializeToString())
 
             def run(image: Tensor) -> tuple[Tensor, Tensor]:
                 feed = {"pixels": image.numpy()}
@@ -160,7 +150,7 @@ def export_torch(bundle: Bundle, path: Path) -> Exported:
         with staged(path, verify) as temporary:
             # Through memory: saved to a path, the archive's root would have the temporary file's name.
             archive = io.BytesIO()
-            torch.export.save(program, archive, extra_files={"item.json": _item(bundle)})
+            torch.export.save(program, archive, extra_files={"item.json": item_text(bundle.spec)})
             temporary.write_bytes(archive.getvalue())
     return Exported(path, path.stat().st_size, tuple(tuple(i.shape) for i in images), found[0])
 
@@ -191,10 +181,6 @@ def _quiet() -> Iterator[None]:
 
 def _module(bundle: Bundle) -> nn.Module:
     return _Probabilities(bundle.network()).eval()
-
-
-def _item(bundle: Bundle) -> str:
-    return json.dumps(to_item(bundle.spec), ensure_ascii=False)
 
 
 def _cannot(bundle: Bundle, what: str, error: Exception) -> str:
@@ -270,61 +256,3 @@ def _compare(bundle: Bundle, module: nn.Module, images: list[Tensor], run: _Run,
                 )
         largest = max(largest, float((pairs[0][1] - pairs[0][2]).abs().max()))
     return largest
-
-
-def _clean(model: Any, bundle: Bundle, tile: int | None) -> None:
-    """Name axes, state the contract, and remove what the exporter says of the machine that it ran on."""
-    spec = bundle.spec
-    model.ir_version = _IR_VERSION
-    model.producer_name, model.producer_version = "geoseg", __version__
-    model.model_version = int(spec.version.split(".")[0])
-    model.graph.name = spec.name
-    model.doc_string = (
-        f"{spec.title}. pixels: (value - mean) / std per band ({', '.join(spec.bands)}), 0 where there is no "
-        f"data; height and width multiples of {spec.alignment}. probabilities: softmax over the classes."
-    )
-    model.graph.doc_string = ""
-    for part in (
-        model.graph,
-        *model.graph.node,
-        *model.graph.input,
-        *model.graph.output,
-        *model.graph.initializer,
-    ):
-        del part.metadata_props[:]
-        part.doc_string = ""
-    del model.graph.value_info[:]
-    del model.metadata_props[:]
-    for value, channels in (
-        (model.graph.input[0], len(spec.bands)),
-        (model.graph.output[0], len(spec.classes)),
-    ):
-        names: tuple[str | int, ...] = ("batch", channels, tile or "height", tile or "width")
-        for axis, name in zip(value.type.tensor_type.shape.dim, names, strict=True):
-            if isinstance(name, int):
-                axis.dim_value = name
-            else:
-                axis.dim_param = name
-    metadata = deepness_metadata(spec, tile or deepness_tile(spec))
-    metadata |= {ITEM_KEY: _item(bundle), "license": spec.license, "attribution": spec.attribution}
-    for key, text in metadata.items():
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, text
-
-
-def _with_logits(onnx: Any, model: Any) -> Any:
-    """A copy that gives the softmax's input instead: saturated probabilities would hide a difference."""
-    twin = onnx.ModelProto()
-    twin.CopyFrom(model)
-    output = twin.graph.output[0]
-    softmax = next(node for node in twin.graph.node if output.name in node.output)
-    assert softmax.op_type == "Softmax", "the last operation is the softmax that was put there"
-    output.name = softmax.input[0]
-    return twin
-
-
-def _options(runtime: Any) -> Any:
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors only
-    return options

@@ -5,6 +5,7 @@ Keys for which STAC has no word begin with ``geoseg:``.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from geoseg.errors import BundleError
 from geoseg.recipe.bundle import BundleSpec
 from geoseg.recipe.words import did_you_mean
 
-__all__ = ["WEIGHTS_NAME", "from_item", "to_item"]
+__all__ = ["WEIGHTS_NAME", "from_item", "item_text", "to_item"]
 
 WEIGHTS_NAME = "weights.safetensors"
 """Name of a bundle's weights beside its ``item.json``."""
@@ -124,6 +125,15 @@ def to_item(spec: BundleSpec) -> dict[str, Any]:
         "links": [],
         "assets": {"weights": asset},
     }
+
+
+def item_text(spec: BundleSpec) -> str:
+    """The item of :func:`to_item` as one line of JSON.
+
+    Raises:
+        BundleError: the bundle was not saved yet.
+    """
+    return json.dumps(to_item(spec), ensure_ascii=False)
 
 
 def from_item(item: Mapping[str, Any], source: str = "item.json") -> BundleSpec:
