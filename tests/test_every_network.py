@@ -20,7 +20,7 @@ SMALL_SMP: dict[str, Any] = {
     "options": {"decoder_channels": [16, 16, 8, 8, 8]},
 }
 
-# Left and right of the receptive field, by the papers' definitions. All others of the registry are global.
+# Left and right of the receptive field, by the networks' definitions. All others of the registry are global.
 FIELDS: dict[str, tuple[int, int]] = {
     "micronet": (94, 94),
     "micronet-unet": (107, 107),
@@ -35,6 +35,7 @@ FIELDS: dict[str, tuple[int, int]] = {
     "unet-less-conv": (265, 265),
     "mininet-1": (827, 812),
     "mininet-2": (1595, 1580),
+    "liteunet": (215, 200),
     "unetpp-resnet34": (543, 512),
     "smp": (543, 512),
 }

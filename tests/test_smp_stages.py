@@ -38,3 +38,17 @@ def test_stages_below_the_decoder_are_left_out_and_change_nothing(
     assert isinstance(output, torch.Tensor)
     output.square().sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_lite_unet_is_smps_without_the_library() -> None:
+    torch.manual_seed(0)
+    options = {"encoder_depth": 4, "decoder_channels": [96, 48, 32, 16]}
+    theirs = build(
+        "smp", bands=4, classes=3, architecture="unet", encoder="tu-efficientnet_lite0", options=options
+    )
+    ours = build("liteunet", bands=4, classes=3)
+    ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
+    image = torch.randn(2, 4, 64, 96)
+    with torch.inference_mode():
+        assert torch.equal(ours.eval()(image), theirs.eval()(image))
+    assert (ours.radius, ours.alignment) == (theirs.radius, theirs.alignment) == (215, 16)

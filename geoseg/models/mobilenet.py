@@ -34,14 +34,16 @@ block is dilated."""
 
 
 class InvertedResidual(nn.Module):
-    """1×1 expansion (if any), depthwise 3×3, 1×1 projection without activation; plus the input if it fits."""
+    """1×1 expansion (if any), depthwise, 1×1 projection without activation; plus the input if it fits."""
 
-    def __init__(self, inputs: int, outputs: int, expansion: int, stride: int, dilation: int) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, expansion: int, stride: int, *, dilation: int = 1, kernel: int = 3
+    ) -> None:
         super().__init__()
         width = inputs * expansion
         layers = [conv_norm(inputs, width, activation=relu6)] if expansion > 1 else []
         depthwise = conv_norm(
-            width, width, 3, stride=stride, dilation=dilation, groups=width, activation=relu6
+            width, width, kernel, stride=stride, dilation=dilation, groups=width, activation=relu6
         )
         self.body = nn.Sequential(*layers, depthwise, conv_norm(width, outputs))
         self.shortcut = stride == 1 and inputs == outputs
@@ -70,7 +72,7 @@ def mobilenetv2(bands: int, stride: Literal[16, 32]) -> Encoder:
         for k in range(count):
             step = first if k == 0 and not held else 1
             dilation = 2 if k == 0 and held else 1
-            group.append(InvertedResidual(inputs, outputs, expansion, step, dilation))
+            group.append(InvertedResidual(inputs, outputs, expansion, step, dilation=dilation))
             inputs = outputs
         groups.append(group)
     quarter, eighth = _QUARTER + 1, _EIGHTH + 1

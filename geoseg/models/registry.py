@@ -15,6 +15,7 @@ from geoseg.errors import BundleError
 from geoseg.models.architecture import Architecture
 from geoseg.models.dualaspp import DUAL_ASPP
 from geoseg.models.fasterunet import FASTER_UNET
+from geoseg.models.liteunet import LITE_UNET
 from geoseg.models.micronet import MICRONET
 from geoseg.models.minitables import MININET
 from geoseg.models.network import Network
@@ -41,6 +42,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         **MININET,
         **SMP,
         **DUAL_ASPP,
+        **LITE_UNET,
     }
 )
 """Every network that a bundle can name: each family offers its own, this is all of them."""
