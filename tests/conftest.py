@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Tests are small: threads inside an operation gain nothing, and wait for each other where cores are busy. Set
+# before anybody imports torch, it holds in the processes that tests start, too.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 settings.register_profile("dev", deadline=None, max_examples=40)
 settings.register_profile(
     "ci",

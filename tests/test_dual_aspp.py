@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple, cast
 
@@ -65,15 +64,6 @@ GOLDEN = [
         *(42_500_160 + 2_049_000, 416_053_985_280, 16, (806, 791), (256, 512, 2048)),
     ),
 ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small images gain nothing from threads, and threads wait for each other where cores are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 golden = pytest.mark.parametrize("row", GOLDEN, ids=lambda row: f"{row.architecture}-{row.arguments}")

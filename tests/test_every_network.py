@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
@@ -53,15 +52,6 @@ VARIANTS: list[tuple[str, dict[str, Any], tuple[int, int]]] = [
     ("smp", {"encoder": "tu-resnet18d"}, (313, 282)),
     ("smp", {"encoder": "inceptionv4", "options": {"encoder_depth": 5}}, (1129, 1098)),
 ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small images gain nothing from threads, and threads wait for each other where cores are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=list(ARCHITECTURES))

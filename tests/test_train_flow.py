@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-import torch
 from affine import Affine
 from click.testing import CliRunner
 
@@ -37,11 +36,6 @@ from geoseg.train.loop import Trainer
 
 SIDE = 200
 """Pixels of a scene of 0.3 m."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def write_place(folder: Path, seed: int = 0) -> Path:
