@@ -17,7 +17,7 @@ from rasterio.features import rasterize
 SYSTEM_PYTHON = "/usr/bin/python3"
 SCENE = "austin_synthetic"
 # Shown to be reached by the shipped weights; a fall below is a fault of the path, not of the weather.
-LEAST_IOU = {"buildings": {"building": 0.58}, "landcover": {"building": 0.5, "paved": 0.75, "grass": 0.5}}
+LEAST_IOU = {"buildings": {"building": 0.78}, "landcover": {"building": 0.5, "paved": 0.75, "grass": 0.5}}
 
 
 def has(module: str) -> bool:
