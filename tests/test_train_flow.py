@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from geoseg.io.raster import describe
 from geoseg.io.stac import load_catalog
 from geoseg.io.strict_yaml import dump_yaml
 from geoseg.models.bundle import load_bundle
+from geoseg.train.checkpoint import CHECKPOINT_NAME
 from geoseg.train.loop import Trainer
 
 SIDE = 200
@@ -251,6 +253,63 @@ def test_a_training_in_the_folder_of_another_is_refused_and_leaves_it(
     assert {p: p.read_bytes() for p in files} == files
 
 
+def test_other_first_weights_are_another_training(
+    trained: TrainSummary, folder: Path, tmp_path: Path
+) -> None:
+    path = write_training(folder)
+    start = {"model.start": str(trained.bundle.folder)}
+    with pytest.raises(GeosegError, match="belongs to a training with another start: go on with what it had"):
+        prepare_training(path, {"output": str(trained.output)} | start)
+    assert prepare_training(path, {"output": str(trained.output)}).start is None
+    # The file's own words are compared before any scene is read.
+    shutil.copy(trained.output / CHECKPOINT_NAME, tmp_path)
+    with pytest.raises(GeosegError, match="belongs to a training with another recipe and another seed"):
+        prepare_training(path, {"output": str(tmp_path), "seed": 6, "train.steps": 25})
+
+
+def test_models_learn_and_teach_only_about_values_of_their_kind(
+    trained: TrainSummary, folder: Path, tmp_path: Path
+) -> None:
+    def catalog_of(name: str, change: Callable[[str, dict[str, Any]], object]) -> dict[str, Any]:
+        content = json.loads((folder / "scenes.json").read_text())
+        for item in content["features"]:
+            change(item["id"], item["assets"]["data"])
+        (folder / name).write_text(json.dumps(content))
+        data = copy.deepcopy(TINY["data"][0]) | {"catalog": str(folder / name)}
+        return {"output": str(tmp_path / "out"), "data": [data]}
+
+    def scale(_name: str, asset: dict[str, Any]) -> None:
+        asset["bands"] = [band | {"raster:scale": 0.5} for band in asset["bands"]]
+
+    def widen(name: str, asset: dict[str, Any]) -> None:
+        with rasterio.open(folder / f"{name}.tif") as source:
+            pixels, profile = source.read(), source.profile
+        asset["href"] = f"{name}_wide.tif"
+        with rasterio.open(folder / asset["href"], "w", **profile | {"dtype": "int64"}) as target:
+            target.write(pixels.astype(np.int64))
+
+    path, model = write_training(folder), str(trained.bundle.folder)
+    scaled, wide = catalog_of("scaled.json", scale), catalog_of("wide.json", widen)
+    assert prepare_training(path, scaled).scenes[0].value_dtype == "float32"
+    for change in ({"model.start": model}, {"distill": {"teacher": model}}):
+        with pytest.raises(GeosegError, match="tiny-roofs was trained on uint8, the scenes hold float32"):
+            prepare_training(path, scaled | change)
+    with pytest.raises(GeosegError, match=r"place0: no model is made for values of int64: give `stretch`"):
+        prepare_training(path, wide)
+    wide["data"][0]["stretch"] = [0.0, 255.0]
+    assert prepare_training(path, wide | {"model.start": model}).scenes[0].value_dtype == "uint8"
+
+
+def test_a_teacher_asked_about_chips_of_another_size_is_remarked_on(
+    trained: TrainSummary, folder: Path, tmp_path: Path
+) -> None:
+    options = ["--set", f"output={tmp_path / 'out'}", "--set", f"distill.teacher={trained.bundle.folder}"]
+    _, said = run_cli("train", write_training(folder), "--check", *options)
+    assert "note: the teacher tiny-roofs was trained in windows of 112 px and knows less about" in said
+    _, said = run_cli("train", write_training(folder), "--check", *options, "--set", "chips.size=112 px")
+    assert "note:" not in said
+
+
 def test_events_are_json_lines(folder: Path, tmp_path: Path) -> None:
     code, said = run_cli(
         *("train", write_training(folder), "--progress", "json", "--set", f"output={tmp_path / 'out'}"),
@@ -306,6 +365,8 @@ def _set(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
         (_set("data", 0, "catalog", to="nowhere.json"), [r"train.yaml:\d+: .*nowhere.json"]),
         (_set("chips", "size", to="64 px"), ["chips.size: 64 px are too few for mininet-1.*96 px or more"]),
         (_set("model", "architecture", to="mininet-3"), ["no network is called 'mininet-3'.*did you mean"]),
+        (_set("model", "encoder_weights", to="imagenet"), ["belong to networks of SMP.* this is a MiniNet"]),
+        (_set("compute", to={"processes": 3}), ["train.batch is 4, which 3 processes cannot share evenly"]),
         (_set("output", to="."), ["the training would write into .*place0.tif lies"]),
     ],
 )

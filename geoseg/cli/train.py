@@ -52,12 +52,14 @@ def _print_check(prepared: PreparedTraining) -> None:
     for scene in prepared.scenes:
         own = scene.scene.geobox
         told = (
-            f"{own.width}×{own.height} px, {counted(scene.bands, 'band')} {scene.scene.dtype}, "
+            f"{own.width}×{own.height} px, {counted(scene.bands, 'band')} {scene.value_dtype}, "
             f"{scene.scene.resolution.mean:.3g} m, labelled within {scene.shape[1]}×{scene.shape[0]} px of "
             f"{scene.resolution:.3g} m, {scene.weight / total:.1%} of the chips"
         )
         told += f", {counted(scene.repaired, 'polygon')} repaired" if scene.repaired else ""
         click.echo(scene_line("ok", scene.name, told))
+    for remark in prepared.remarks:
+        click.echo(f"note: {remark}")
     click.echo(
         f"{prepared.loaded.source}: {counted(len(prepared.scenes), 'scene')} for "
         f"{training.model.architecture} on {prepared.arithmetic}, scored in windows of {views.window} px; "

@@ -159,9 +159,9 @@ def check_contract(scene: Scene, bundle: Bundle, stretch: tuple[float, float] | 
             f"{name}: {len(scene.bands)} bands ({', '.join(b.name for b in scene.bands)}) but the model "
             f"{spec.name} needs {len(spec.bands)} ({', '.join(spec.bands)}); name them in scenes.bands"
         )
-    scaled = any(band.scale != 1 or band.offset != 0 for band in scene.bands)
-    seen = "float32" if scaled else scene.dtype
+    seen = scene.value_dtype
     if seen != spec.value_dtype and stretch is None:
+        scaled = seen != scene.dtype
         what, such_as = ("values of a raster:scale", "[0, 0.4]") if scaled else ("pixels", "[0, 10000]")
         raise SceneError(
             f"{name}: {seen} {what} but the model {spec.name} was trained on {spec.value_dtype}; set "

@@ -16,7 +16,7 @@ from geoseg.flow.train_contract import (
 )
 from geoseg.flow.train_data import SceneRead, chip_settings, index_data
 from geoseg.flow.train_prepare import PreparedTraining, prepare_training
-from geoseg.flow.train_start import first_network, first_score
+from geoseg.flow.train_start import first_network, first_score, origin_of
 from geoseg.io.files import sweep_temporaries
 from geoseg.io.lock import locked
 from geoseg.models.bundle import Bundle, save_bundle
@@ -37,7 +37,6 @@ from geoseg.train.validate import Score, Validation
 
 if TYPE_CHECKING:
     from geoseg.recipe.training import Training
-    from geoseg.train.files import FileScene
 
 __all__ = [
     "CURVES_NAME",
@@ -134,6 +133,8 @@ def train(
         network = first_network(training, prepared.start, lambda text: watch(Notice(0, text)))
         before = first_score(network, scale, validation, prepared.arithmetic)
         watch(FirstScored(before, _start_words(prepared)))
+        for text in prepared.remarks:
+            watch(Notice(0, text))
         job = _Job(training, loaded.output, sampler, validation, scale, prepared.start, loaded.teacher, watch)
         result = train_together(
             _learn,
@@ -201,6 +202,7 @@ def _learn(team: Team, job: _Job) -> TrainResult:
             team=team,
             distill=training.distill,
             teacher=teacher,
+            origin=origin_of(training, job.start),
         )
         result = trainer.run()
     assert result is not None, "it was not told to stop before the end"
@@ -218,7 +220,7 @@ def _publish(prepared: PreparedTraining, job: _Job, result: TrainResult, before:
     spec = draft_spec(
         training,
         job.scale,
-        _stored_type(prepared.scenes[0]),
+        prepared.scenes[0].value_dtype,
         views,
         procedure_of(training, result.step, None if prepared.start is None else prepared.start.spec.name),
     )
@@ -244,11 +246,6 @@ def _publish(prepared: PreparedTraining, job: _Job, result: TrainResult, before:
     draw_predictions(output / PREDICTIONS_NAME, predictor, validation, spec.classes)
     spec = spec.model_copy(update={"halo": halo, "halo_agreement": agreement, "metrics": tuple(metrics)})
     return save_bundle(prepared.bundle, spec, network)
-
-
-def _stored_type(scene: FileScene) -> str:
-    """Type of the values that the scaling belongs to."""
-    return "uint8" if scene.stretch is not None else scene.scene.dtype
 
 
 def _start_words(prepared: PreparedTraining) -> str:

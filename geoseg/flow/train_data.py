@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from geoseg.errors import CatalogError, GeosegError, LabelError, RecipeError, SceneError
 from geoseg.grid.window import Window
 from geoseg.io.labels import label_kind
 from geoseg.io.stac import load_catalog
+from geoseg.recipe.bundle import ValueType
 from geoseg.recipe.words import did_you_mean, listed
 from geoseg.train.augment import ColourSettings
 from geoseg.train.chips import ChipSettings
@@ -216,11 +217,16 @@ def _label(training: Training, entry: DataEntry, ref: SceneRef) -> LabelRef:
 
 
 def _disagreements(scenes: list[FileScene]) -> Iterator[GeosegError]:
-    """Scenes whose values are of another kind than the first one's."""
+    """Scenes whose values are of a kind that no contract states, or of another than the first one's."""
     first = scenes[0]
-    for scene in scenes[1:]:
-        if (scene.bands, scene.dtype) != (first.bands, first.dtype):
+    for scene in scenes:
+        if scene.value_dtype not in get_args(ValueType):
             yield SceneError(
-                f"scene {scene.name}: {scene.bands} bands of {scene.dtype}, but scene {first.name} has "
-                f"{first.bands} of {first.dtype}: give `bands`, or `stretch` to bring both to 8 bits"
+                f"scene {scene.name}: no model is made for values of {scene.value_dtype}: give `stretch` to "
+                f"bring them to 8 bits, or convert them to one of {', '.join(get_args(ValueType))}"
+            )
+        elif (scene.bands, scene.value_dtype) != (first.bands, first.value_dtype):
+            yield SceneError(
+                f"scene {scene.name}: {scene.bands} bands of {scene.value_dtype}, but scene {first.name} has "
+                f"{first.bands} of {first.value_dtype}: give `bands`, or `stretch` to bring both to 8 bits"
             )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.errors import OutputError
+from geoseg.errors import OutputError, SceneError
 from geoseg.flow.train_contract import Views, views_of
 from geoseg.flow.train_data import open_data
-from geoseg.flow.train_start import start_bundle
+from geoseg.flow.train_start import first_network, origin_of, start_bundle
 from geoseg.io.training_text import LoadedTraining, load_training
 from geoseg.models.bundle import Bundle
 from geoseg.train.arithmetic import Arithmetic
+from geoseg.train.checkpoint import read_checkpoint, stated_identity
 from geoseg.train.feed import chip_workers
+from geoseg.train.processes import check_shared
 from geoseg.train.store import TileStore
 from geoseg.train.teacher import Teacher
 
@@ -43,6 +45,8 @@ class PreparedTraining:
     """Device, precision, threads."""
     workers: int
     """Threads or processes that cut chips."""
+    remarks: tuple[str, ...] = ()
+    """What is no mistake but may not be meant, a sentence each."""
 
     @property
     def training(self) -> Training:
@@ -66,26 +70,57 @@ def prepare_training(path: str | Path, overrides: Mapping[str, Any] | None = Non
         RecipeError: mistakes in the file, all of them; chips too small for the network.
         BundleError: a network, start or teacher that does not fit.
         CatalogError, SceneError, LabelError: scenes or labels that cannot be trained on, one line each.
-        RunError: the device or precision is not to be had here.
+        RunError: the device or precision is not to be had here, the batch does not divide among the
+            processes, or the output holds the checkpoint of another training.
         OutputError: the output is a folder of scenes.
     """
     loaded = load_training(path, overrides)
     training, compute = loaded.training, loaded.training.compute
     views = views_of(training)
     start = start_bundle(training, loaded.start)
+    if training.model.encoder_weights is not None:
+        first_network(training, start)  # hub and cache are asked now, not after the scenes were read
     arithmetic = Arithmetic.resolve(compute.device, training.train.precision, compute.threads)
+    if arithmetic.is_gpu:  # the last process's GPU has to be there, too
+        Arithmetic.resolve("cuda", training.train.precision, index=compute.processes - 1)
+    check_shared(training.train, compute.processes)
+    teacher = None
     if loaded.teacher is not None:
         names = [entry.name for entry in training.classes]
-        Teacher.load(loaded.teacher, training.bands, names, "cpu")
+        teacher = Teacher.load(loaded.teacher, training.bands, names, "cpu")
+    stated = stated_identity(
+        training.train,
+        training.seed,
+        origin_of(training, start),
+        training.distill,
+        None if teacher is None else teacher.identity,
+    )
+    read_checkpoint(loaded.output, stated)
     kind = "cuda" if arithmetic.is_gpu else "cpu"
     workers = chip_workers(compute.workers, kind, compute.processes)
     # Every process that reads tiles keeps its own.
     holders = compute.processes * (workers + 1 if workers > 1 else 1)
     store = TileStore(compute.memory.bytes // holders)
     scenes = open_data(loaded, store)
-    prepared = PreparedTraining(loaded, scenes, store, views, start, arithmetic, workers)
+    for key, model in (("model.start", start), ("distill.teacher", teacher)):
+        if model is not None and model.spec.value_dtype != scenes[0].value_dtype:
+            raise SceneError(
+                f"{key}: {model.spec.name} was trained on {model.spec.value_dtype}, the scenes hold "
+                f"{scenes[0].value_dtype}; give data.stretch, the values that mean black and white"
+            )
+    remarks = () if teacher is None else tuple(_remarks(teacher, training.chips.sides))
+    prepared = PreparedTraining(loaded, scenes, store, views, start, arithmetic, workers, remarks)
     _check_apart(prepared)
     return prepared
+
+
+def _remarks(teacher: Teacher, sides: tuple[int, ...]) -> Iterator[str]:
+    window = teacher.spec.window
+    if window is not None and set(sides) != {window}:
+        yield (
+            f"the teacher {teacher.spec.name} was trained in windows of {window} px and knows less about "
+            f"chips of {' and '.join(map(str, sides))} px: chips.size: {window} px would suit it"
+        )
 
 
 def _check_apart(prepared: PreparedTraining) -> None:

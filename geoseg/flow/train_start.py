@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from geoseg.train.learner import Scale
     from geoseg.train.validate import Score, Validation
 
-__all__ = ["first_network", "first_score", "start_bundle"]
+__all__ = ["first_network", "first_score", "origin_of", "start_bundle"]
 
 _Tell = Callable[[str], None]
 
@@ -53,6 +53,11 @@ def start_bundle(training: Training, name_or_path: str | None) -> Bundle | None:
                 "weights only fit the network that they were trained for"
             )
     return bundle
+
+
+def origin_of(training: Training, start: Bundle | None) -> str:
+    """What the first weights are, beside the seed: text that stays the same while they do."""
+    return training.model.encoder_weights or "" if start is None else start.spec.identity
 
 
 def first_network(training: Training, start: Bundle | None, tell: _Tell = lambda _text: None) -> Network:

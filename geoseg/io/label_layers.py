@@ -200,7 +200,8 @@ def _ids(values: NDArray[Any], where: str, names: dict[str, int]) -> NDArray[np.
         return np.array([names[text] for text in texts], np.uint8)
     if values.dtype.kind not in "iufb":
         raise LabelError(
-            f"{where}: holds {values.dtype.name} values such as {values[:1].tolist()}, needed class ids"
+            f"{where}: holds values such as {values[0]!r:.40}, needed class ids, or in a training "
+            "data.classes, which maps values to classes"
         )
     numbers = values.astype(np.float64)
     wrong = ~((numbers >= 0) & (numbers <= 254) & (numbers == np.floor(numbers)))  # noqa: PLR2004 - a byte less 255

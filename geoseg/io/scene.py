@@ -47,6 +47,12 @@ class Scene:
     files: tuple[str, ...] = ()
     """Every file that was opened, side files of trusted scenes included."""
 
+    @property
+    def value_dtype(self) -> str:
+        """Type that a model's contract states, by numpy's name: as stored, float32 where a scale counts."""
+        scaled = any(band.scale != 1 or band.offset != 0 for band in self.bands)
+        return "float32" if scaled else self.dtype
+
 
 class _Headers:
     """Headers of a scene's files, each read once."""
@@ -169,8 +175,8 @@ def _find(ref: SceneRef, wanted: str | int, available: tuple[BandRef, ...]) -> B
         return found[0]
     how = f"has band {wanted!r} {len(found)} times" if found else f"has no band {wanted!r}"
     raise SceneError(
-        f"scene {ref.id} {how}; it has {_listing(available)}: name bands that are there, or their "
-        "numbers, in scenes.bands"
+        f"scene {ref.id} {how}; it has {_listing(available)}: give names or numbers of "
+        "bands that are there by `bands`"
     )
 
 

@@ -15,12 +15,35 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["CHECKPOINT_NAME", "read_checkpoint", "write_checkpoint"]
+    from geoseg.recipe.training import Distill
+    from geoseg.recipe.training_recipe import Recipe
+
+__all__ = ["CHECKPOINT_NAME", "read_checkpoint", "stated_identity", "write_checkpoint"]
 
 CHECKPOINT_NAME = "last.pt"
 """Name of the checkpoint in a training's folder."""
 
 _VERSION = 2
+
+
+def stated_identity(
+    recipe: Recipe, seed: int, origin: str, distill: Distill | None, teacher: str | None
+) -> dict[str, str]:
+    """What a training's file says that must not change, known before any scene is read.
+
+    Args:
+        recipe: How the network learns.
+        seed: Of everything random.
+        origin: What the first weights are, beside the seed; empty: random.
+        distill: How a teacher is imitated; None: there is none.
+        teacher: Identity of the teacher.
+    """
+    return {
+        "recipe": recipe.model_dump_json(),
+        "start": origin,
+        "teacher": repr(distill and (distill.model_dump(), teacher)),
+        "seed": str(seed),
+    }
 
 
 def write_checkpoint(folder: Path, identity: Mapping[str, str], content: Mapping[str, Any]) -> None:
@@ -44,6 +67,11 @@ def write_checkpoint(folder: Path, identity: Mapping[str, str], content: Mapping
 def read_checkpoint(folder: Path, identity: Mapping[str, str]) -> dict[str, Any] | None:
     """Read the folder's checkpoint, on the CPU; None where there is none.
 
+    Args:
+        folder: Of the training.
+        identity: What has to agree, all of it or the part that is known; a key that the checkpoint does not
+            have counts as empty there.
+
     Raises:
         RunError: it is damaged, of another version, or of another training; says what differs.
     """
@@ -60,7 +88,7 @@ def read_checkpoint(folder: Path, identity: Mapping[str, str]) -> dict[str, Any]
     if content.get("version") != _VERSION:
         raise RunError(f"{path} was written by another version of geoseg; remove it to train from the start")
     found = content["identity"]
-    differing = [key for key in identity if found.get(key) != identity[key]]
+    differing = [key for key in identity if found.get(key, "") != identity[key]]
     if differing:
         raise RunError(
             f"{path} belongs to a training with another {' and another '.join(differing)}: "

@@ -109,6 +109,11 @@ class FileScene:
         return len(self.scene.bands)
 
     @property
+    def value_dtype(self) -> str:
+        """Type of the values that a model of it states in its contract; ``dtype`` is that of kept tiles."""
+        return "uint8" if self.stretch is not None else self.scene.value_dtype
+
+    @property
     def resolution(self) -> float:
         """Metres on the ground per pixel."""
         return ground_resolution(self.grid).mean

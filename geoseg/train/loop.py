@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from geoseg.errors import RunError
 from geoseg.recipe.training import Hardware
 from geoseg.train.arithmetic import Arithmetic
 from geoseg.train.average import Average, state_in
-from geoseg.train.checkpoint import CHECKPOINT_NAME, read_checkpoint, write_checkpoint
+from geoseg.train.checkpoint import CHECKPOINT_NAME, read_checkpoint, stated_identity, write_checkpoint
 from geoseg.train.course import Course
 from geoseg.train.events import (
     Event,
@@ -35,7 +34,7 @@ from geoseg.train.events import (
 from geoseg.train.feed import Feed, chip_workers
 from geoseg.train.learner import Learner, Scale, Stepping
 from geoseg.train.optim import has_encoder
-from geoseg.train.processes import ALONE, Team
+from geoseg.train.processes import ALONE, Team, check_shared
 from geoseg.train.progress import Progress, TrainResult
 from geoseg.train.trouble import diverged, mislabelled
 
@@ -69,6 +68,7 @@ class Trainer:
         team: The processes that share each batch.
         distill: How a teacher is imitated; None: there is none.
         teacher: It.
+        origin: What the first weights are, beside the seed; empty: random.
 
     Raises:
         RunError: the folder's checkpoint belongs to another training, the batch does not divide among the
@@ -90,13 +90,10 @@ class Trainer:
         team: Team = ALONE,
         distill: Distill | None = None,
         teacher: Teacher | None = None,
+        origin: str = "",
     ) -> None:
         self.hardware = hardware or Hardware()
-        if recipe.batch % team.size:
-            raise RunError(
-                f"train.batch is {recipe.batch}, which {team.size} processes cannot share evenly: "
-                f"give a multiple of {team.size}"
-            )
+        check_shared(recipe, team.size)
         self.sampler, self.validation, self.recipe, self.folder = sampler, validation, recipe, folder
         self.team, self._watch = team, watch
         self.course = Course(recipe, sampler.epoch)
@@ -127,14 +124,11 @@ class Trainer:
             )
             self.average = None if recipe.average is None else Average(network, recipe.average)
         shapes = repr([(key, tuple(value.shape)) for key, value in network.state_dict().items()])
-        taught = distill and (distill.model_dump(), teacher and teacher.identity)
         self._identity = {
-            "recipe": recipe.model_dump_json(),
+            **stated_identity(recipe, seed, origin, distill, None if teacher is None else teacher.identity),
             "set of chips": sampler.identity,
             "network": hashlib.sha256(shapes.encode()).hexdigest(),
             "scaling": repr(scale),
-            "teacher": repr(taught),
-            "seed": str(seed),
         }
         folder.mkdir(parents=True, exist_ok=True)
         self._resume()

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
     from multiprocessing.queues import SimpleQueue
 
-__all__ = ["ALONE", "Team", "train_together"]
+    from geoseg.recipe.training_recipe import Recipe
+
+__all__ = ["ALONE", "Team", "check_shared", "train_together"]
 
 T = TypeVar("T")
 
@@ -114,6 +116,19 @@ def _has_idle_parameters(network: nn.Module, device: str) -> bool:
     network.zero_grad(set_to_none=True)
     network.load_state_dict(kept)
     return idle
+
+
+def check_shared(recipe: Recipe, processes: int) -> None:
+    """Refuse a batch that so many processes cannot share evenly.
+
+    Raises:
+        RunError: says what would do.
+    """
+    if recipe.batch % processes:
+        raise RunError(
+            f"train.batch is {recipe.batch}, which {processes} processes cannot share evenly: "
+            f"give a multiple of {processes}"
+        )
 
 
 def train_together(work: Callable[..., T], processes: int, device: str, *arguments: Any) -> T:
