@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import torch
 from affine import Affine
 from rasterio.windows import Window as RasterWindow
 
@@ -26,7 +28,8 @@ from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import GridError
 from geoseg.io.parts import PartReceipt
 from geoseg.io.raster import describe
-from geoseg.models.memory import weights_bytes
+from geoseg.models.memory import bytes_per_pixel, weights_bytes
+from geoseg.models.registry import build
 from geoseg.models.runtime import Runtime
 from geoseg.recipe.scene import BandRef, SceneRef
 from geoseg.recipe.workflow import Tiling, Workflow
@@ -55,7 +58,53 @@ else:
 pickle.dump((parts, peak()), open(sys.argv[1] + ".done", "wb"))
 """
 
+# Networks one after the other, each in a fork of a process that has imported everything and computed nothing:
+# peaks of passes over windows of one size, beyond what was held before.
+PASSES = """
+import ctypes, gc, json, os, sys
+import torch
+from geoseg.models.registry import build
+from geoseg.models.runtime import tune_allocator
+
+def held(field):
+    lines = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
+    return (int(lines[field].split()[0]) - int(lines["RssFile"].split()[0])) * 1024
+
+def measure(name, arguments, side):
+    tune_allocator()
+    network = build(name, **arguments).eval().to(memory_format=torch.channels_last)
+    image = torch.rand(1, 3, side, side).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        network(image[..., : side // 2, : side // 2])  # a smaller scene before this one
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed would hide what is taken
+        before = held("VmRSS")
+        open("/proc/self/clear_refs", "w").write("5")  # sets VmHWM to what is held now
+        for _ in range(3):
+            network(image)
+    return held("VmHWM") - before
+
+for network in json.loads(sys.argv[1]):
+    child = os.fork()
+    if not child:
+        print(measure(*network), flush=True)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process from /proc")
+
+FAMILIES: list[tuple[str, dict[str, Any], int]] = [
+    ("unet-base", {}, 160),
+    ("unet-short", {}, 160),
+    ("micronet", {}, 192),
+    ("smp", {"architecture": "deeplabv3plus", "encoder": "mobilenet_v2"}, 512),
+    ("mininet-2", {}, 512),
+    ("mobilenetv2", {"head": "da-skip"}, 512),
+    ("mobilenetv3-large", {"head": "da"}, 512),
+    ("mobilenetv3-small", {"head": "da"}, 512),
+]
+"""Every family, those with the most holes in the heap among them, with sides of windows."""
 
 
 def write_scene(path: Path, height: int, width: int) -> None:
@@ -113,6 +162,21 @@ def assert_bounded(what: str, peak: int, bound: int) -> None:
 def assert_tight(peak: int, bound: int) -> None:
     """A bound that is far too large is of no use to a plan; it is the larger of making and assembling."""
     assert bound - LIBRARY_BYTES <= 2 * peak, (peak, bound)
+
+
+@linux
+def test_no_familys_passes_take_more_than_is_planned_for_them() -> None:
+    networks = [(name, {"bands": 3, "classes": 2} | extra, side) for name, extra, side in FAMILIES]
+    shown = subprocess.run(
+        [sys.executable, "-c", PASSES, json.dumps(networks)], check=True, timeout=250, stdout=subprocess.PIPE
+    )
+    for (name, arguments, side), peak in zip(networks, map(int, shown.stdout.split()), strict=True):
+        with torch.device("meta"):
+            layers = [parameter.numel() for parameter in build(name, **arguments).parameters()]
+        planned = bytes_per_pixel(name, arguments, "meta") * side**2
+        told = f"{name} {arguments}: {peak / 1e6:.1f} MB, planned {planned / 1e6:.1f} MB"
+        assert peak <= planned + 4 * max(layers), told  # the weights of one at a time are reordered
+        assert planned <= 2.2 * peak, f"{told}: too much to be of use"
 
 
 @linux

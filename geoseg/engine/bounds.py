@@ -36,7 +36,8 @@ _POLYGON_BYTES = 400_000_000
 an object of a million corners (the largest of a city, mapped raggedly, has forty thousand)."""
 
 _HEAP = 1.3
-"""What glibc's heap takes for what is asked of it, once windows have come and gone: measured."""
+"""What glibc's heap takes for windows' copies, once some have come and gone: measured. For a network's own
+tensors, see :mod:`geoseg.models.memory`."""
 
 _COPIES = 5
 """Copies of a window's pixels from reading to the network (read, stacked, shifted, scaled, reordered),
@@ -80,7 +81,7 @@ def band_bytes(
         channels: bands of the scene.
         classes: channels of the logits.
         stored: bands of the store.
-        network: memory of a forward pass per pixel of its window, in bytes.
+        network: memory of a forward pass per pixel of its window, in bytes, the heap's holes included.
     """
     window = grid.rows.window * grid.cols.window
     copies = _COPIES * _FLOAT * (channels + classes)
@@ -88,7 +89,7 @@ def band_bytes(
     # A band's uppermost overlap is kept to its end; the last row's and this one's are there at once.
     overlap = 3 * _FLOAT * classes * 2 * grid.rows.halo * width if seams else 0
     store = stored * min(rows * grid.rows.stride + 2 * grid.rows.halo, grid.rows.length) * width
-    return int(_HEAP * window * (at_once * network + batch * copies)) + overlap + store
+    return int(window * (at_once * network + _HEAP * batch * copies)) + overlap + store
 
 
 def assembly_bytes(width: int, bands: int, *, resampled: bool, polygons: bool) -> int:

@@ -22,9 +22,12 @@ _SIDE = 128
 _COPIES = 3
 """Weights are there so often while a bundle is loaded (the file, its arrays, channels last), and glibc keeps
 what is freed: measured on U-Net, skinny U-Net and ResNet101 as 2.99 to 3.01 times the weights."""
-_SCRATCH = 1.5
-"""Library scratch (reordered weights and activations) on top of live tensors, measured on Micro-Net and
-MiniNet with oneDNN; ``tests/test_memory.py`` holds the estimate against a real process."""
+_HEAP = 2.2
+"""What a process holds at its peak for each byte of live tensors. Scratch memory of libraries is a tenth
+(U-Nets, what was freed given back before each operation: 1.10); the rest are holes in glibc's heap between
+tensors of many sizes. They differ from pass to pass and with what was computed before: at windows of 384 to
+768 px 1.2 to 2.1 were measured (most on U-Net after smaller windows). The smallest networks reach 2.9 at
+256 px, which is 4 MB more. ``tests/test_memory.py`` holds the estimate against real processes."""
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -83,15 +86,16 @@ def _count(architecture: str, arguments: str, device: str) -> float:
     with torch.inference_mode(), _LiveBytes() as counter:
         network(image)
     peak: int = counter.peak
-    return _SCRATCH * peak / _SIDE**2
+    return _HEAP * peak / _SIDE**2
 
 
 def bytes_per_pixel(
     architecture: str, arguments: Mapping[str, Any], device: Literal["cpu", "meta"] = "cpu"
 ) -> float:
-    """Memory of one forward pass in float32, without weights, in bytes per pixel of its window.
+    """Memory that forward passes in float32 take of a process, in bytes per pixel of their window.
 
-    Live tensors are counted, scratch memory is a measured factor.
+    Without weights, and without what does not grow with the window (compiled kernels, reordered weights).
+    Live tensors are counted; what the heap takes for them is a measured factor, large enough for any family.
 
     Args:
         architecture: a registered name.
