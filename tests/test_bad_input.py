@@ -16,6 +16,7 @@ import rasterio
 from affine import Affine
 from rasterio.control import GroundControlPoint
 
+from geoseg.cli import main
 from geoseg.engine.plan import check_contract
 from geoseg.errors import SceneError
 from geoseg.io.raster import describe
@@ -37,6 +38,29 @@ def geoseg(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Comple
         check=False,
         cwd=cwd,
     )
+
+
+Here = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def geoseg_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Here:
+    """As :func:`geoseg`, by the same entry point, without a process that imports everything anew."""
+
+    def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["geoseg", *map(str, arguments)])
+            if cwd is not None:
+                patch.chdir(cwd)
+            try:
+                main()
+                code = 0
+            except SystemExit as exit_:
+                code = int(exit_.code or 0)
+        return subprocess.CompletedProcess(sys.argv, code, *capfd.readouterr())
+
+    return run
 
 
 def write_tif(path: Path, pixels: np.ndarray = PIXELS, **profile: object) -> None:
@@ -133,7 +157,7 @@ def assert_one_line_each(errors: str) -> None:
 
 
 def test_bad_scenes_are_refused_and_the_good_one_is_mapped(
-    tmp_path: Path, good: Path, bad_scenes: dict[str, tuple[str, str]]
+    tmp_path: Path, good: Path, bad_scenes: dict[str, tuple[str, str]], geoseg_here: Here
 ) -> None:
     scenes = {name: href for name, (href, _) in bad_scenes.items()}
     workflow = make_workflow(tmp_path, {**scenes, "good": str(good)})
@@ -152,7 +176,7 @@ def test_bad_scenes_are_refused_and_the_good_one_is_mapped(
     assert done.returncode == 2
     assert events[-1] | {"done": 1, "refused": len(bad_scenes), "skipped": 0, "failed": 0} == events[-1]
     assert {p.name for p in (tmp_path / "out").iterdir()} == {".geoseg.lock", "good"}
-    checked = geoseg("check", workflow)
+    checked = geoseg_here("check", workflow)
     assert checked.returncode == 2
     # A cut-off file shows only when its pixels are read; all else shows in the headers.
     assert len(checked.stderr.strip().splitlines()) >= len(bad_scenes) - 1
@@ -191,7 +215,7 @@ def bundle(tmp_path: Path) -> Path:
     return Path(shutil.copytree(shipped_bundles()["buildings-mininet2"], tmp_path / "bundle"))
 
 
-def test_altered_weights_are_refused(tmp_path: Path, good: Path, bundle: Path) -> None:
+def test_altered_weights_are_refused(tmp_path: Path, good: Path, bundle: Path, geoseg_here: Here) -> None:
     weights = bundle / "weights.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
@@ -222,7 +246,9 @@ def mount(tmpfs: Callable[[str], Path]) -> Path:
 
 
 @pytest.mark.parametrize("free_kb", [2, 30, 90, 200])
-def test_a_full_disk_leaves_nothing_partial(tmp_path: Path, mount: Path, good: Path, free_kb: int) -> None:
+def test_a_full_disk_leaves_nothing_partial(
+    tmp_path: Path, mount: Path, good: Path, free_kb: int, geoseg_here: Here
+) -> None:
     workflow = make_workflow(tmp_path, {"good": str(good)})
     (mount / "ballast").write_bytes(b"x" * (300 - free_kb) * 1024)
     done = geoseg("run", workflow, "--set", f"output={mount / 'out'}")
@@ -240,7 +266,7 @@ def test_a_full_disk_leaves_nothing_partial(tmp_path: Path, mount: Path, good: P
                 raster.read()
     assert "item.json" not in finals
     (mount / "ballast").unlink()
-    again = geoseg("run", workflow, "--set", f"output={tmp_path / 'elsewhere'}")
+    again = geoseg_here("run", workflow, "--set", f"output={tmp_path / 'elsewhere'}")
     assert again.returncode == 0
 
 
@@ -277,7 +303,9 @@ def test_a_read_only_output_is_refused(tmp_path: Path, mount: Path, good: Path) 
 
 
 @pytest.mark.parametrize("which", ["image", "labels"])
-def test_a_map_never_goes_where_its_scene_lies(tmp_path: Path, good: Path, which: str) -> None:
+def test_a_map_never_goes_where_its_scene_lies(
+    tmp_path: Path, good: Path, which: str, geoseg_here: Here
+) -> None:
     inside = tmp_path / "out" / "town"
     inside.mkdir(parents=True)
     labels = Path(shutil.copy(good.with_name("buildings.gpkg"), inside if which == "labels" else tmp_path))
@@ -287,7 +315,7 @@ def test_a_map_never_goes_where_its_scene_lies(tmp_path: Path, good: Path, which
     catalog["features"][0]["assets"]["buildings"] = {"href": str(labels), "roles": ["labels"]}
     (tmp_path / "catalog.json").write_text(json.dumps(catalog), encoding="utf-8")
     before = {path: path.read_bytes() for path in (image, labels)}
-    done = geoseg("run", workflow, "--set", "vectorize.layer=buildings")
+    done = geoseg_here("run", workflow, "--set", "vectorize.layer=buildings")
     assert done.returncode == 2
     assert "choose another output" in done.stdout
     assert {path: path.read_bytes() for path in (image, labels)} == before
@@ -309,14 +337,17 @@ def test_a_map_never_goes_where_its_scene_lies(tmp_path: Path, good: Path, which
         (["catalog", "nowhere", "-o", "x.json"], "nowhere"),
     ],
 )
-def test_a_mistake_is_one_plain_line(tmp_path: Path, good: Path, arguments: list[str], words: str) -> None:
+def test_a_mistake_is_one_plain_line(
+    tmp_path: Path, good: Path, arguments: list[str], words: str, geoseg_here: Here
+) -> None:
     if "compute.device=cuda" in arguments:
         import torch  # noqa: PLC0415 - only here
 
         if torch.cuda.is_available():
             pytest.skip("there is a GPU here: asking for it is no mistake")
     make_workflow(tmp_path, {"good": str(good)})
-    done = geoseg(*arguments, cwd=tmp_path)
+    program = geoseg if "--scheduler" in arguments else geoseg_here  # a dask client needs its own process
+    done = program(*arguments, cwd=tmp_path)
     said = done.stderr + done.stdout
     assert done.returncode == 2, said
     assert words in done.stderr
