@@ -215,7 +215,7 @@ def bundle(tmp_path: Path) -> Path:
     return Path(shutil.copytree(shipped_bundles()["buildings-mininet2"], tmp_path / "bundle"))
 
 
-def test_altered_weights_are_refused(tmp_path: Path, good: Path, bundle: Path, geoseg_here: Here) -> None:
+def test_altered_weights_are_refused(tmp_path: Path, good: Path, bundle: Path) -> None:
     weights = bundle / "weights.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
