@@ -26,7 +26,7 @@ from geoseg.models.runtime import Runtime
 from geoseg.train.arithmetic import Arithmetic
 from geoseg.train.chips import ChipSampler
 from geoseg.train.events import Event as LoopEvent
-from geoseg.train.events import Notice
+from geoseg.train.events import Notice, fan_out
 from geoseg.train.index import scaling
 from geoseg.train.learner import Scale
 from geoseg.train.logs import TrainingLog, read_log
@@ -184,18 +184,13 @@ def _learn(team: Team, job: _Job) -> TrainResult:
         None if job.teacher is None else Teacher.load(job.teacher, training.bands, names, arithmetic.device)
     )
     with TrainingLog(job.output) as log:
-
-        def tell(event: LoopEvent) -> None:
-            log(event)
-            job.watch(event)
-
         trainer = Trainer(
             first_network(training, job.start),
             job.sampler,
             job.validation,
             training.train,
             job.output,
-            tell,
+            fan_out(log, job.watch),
             scale=job.scale,
             seed=training.seed,
             hardware=compute,

@@ -15,7 +15,7 @@ from geoseg.errors import RunError
 from geoseg.models.infer import scaled
 from geoseg.train.arithmetic import Arithmetic, out_of_memory
 from geoseg.train.average import copy_all
-from geoseg.train.losses import IGNORE, Counts
+from geoseg.train.losses import IGNORE, Counts, no_class
 from geoseg.train.objective import Objective
 from geoseg.train.optim import make_optimizer, set_rate
 from geoseg.train.processes import Team
@@ -116,7 +116,7 @@ class Learner:
         device = self.arithmetic.device
         moved = [[tensor.to(device, non_blocking=True) for tensor in chips] for chips in batches]
         classes = self.network.classes
-        wrong = [(ids != IGNORE) & ((ids < 0) | (ids >= classes)) for _, _, ids in moved]
+        wrong = [no_class(ids, classes) for _, _, ids in moved]
         # What is no class is reported; until then it must not be looked up.
         ready = [
             (pixels, valid, torch.where(bad, IGNORE, ids))
@@ -149,7 +149,7 @@ class Learner:
             copy_all(self._buffers, self._before)
             self.notify(
                 f"out of memory at step {step + 1}: the batch is now seen in {self.parts} pieces of at most "
-                f"{-(-largest // self.parts)} chips, whose gradients add up to the same step "
+                f"{-(-largest // self.parts)} chip(s), whose gradients add up to the same step "
                 "(batch normalisation sees a piece at a time); a smaller train.batch with a larger "
                 "train.accumulate does the same from the start"
             )

@@ -24,7 +24,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from geoseg.errors import LabelError
 from geoseg.recipe.training_loss import CrossEntropy, Focal, Overlap
 
 if TYPE_CHECKING:
@@ -34,10 +33,10 @@ __all__ = [
     "IGNORE",
     "Combine",
     "Counts",
-    "check_labels",
     "cross_entropy",
     "focal_loss",
     "imitation_loss",
+    "no_class",
     "overlap_loss",
 ]
 
@@ -99,19 +98,9 @@ class Counts:
         return torch.cat([torch.stack(scalars), self.images_with])
 
 
-def check_labels(target: Tensor, classes: int) -> None:
-    """Refuse ids that the network does not have; indexing with them would read foreign memory.
-
-    Raises:
-        LabelError: a label is neither a class of the network nor 255.
-    """
-    wrong = (target != IGNORE) & ((target < 0) | (target >= classes))
-    if bool(wrong.any()):
-        found = sorted(set(target[wrong].tolist()))[:5]
-        raise LabelError(
-            f"labels hold the ids {found}, the network has classes 0 to {classes - 1}: "
-            "map them, or mark them 255"
-        )
+def no_class(target: Tensor, classes: int) -> Tensor:
+    """Where labels are neither a class of the network nor 255: to index with them reads foreign memory."""
+    return (target != IGNORE) & ((target < 0) | (target >= classes))
 
 
 def cross_entropy(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from geoseg.errors import LabelError, RunError
 from geoseg.recipe.words import listed
-from geoseg.train.losses import IGNORE
+from geoseg.train.losses import no_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def diverged(sampler: ChipSampler, recipe: Recipe, step: int, what: str) -> RunE
         why += "" if recipe.clip else ", or set train.clip, such as 5.0"
     return RunError(
         f"{what} at step {step + 1} (batch {step * recipe.accumulate}, chips from {scenes}): {why}; "
-        "the last checkpoint was written before it"
+        "a checkpoint, where there is one, is from before it"
     )
 
 
@@ -49,7 +49,7 @@ def mislabelled(sampler: ChipSampler, recipe: Recipe, step: int, classes: int) -
     """Labels that are no class of the network."""
     found: dict[str, set[int]] = {}
     for name, _, _, ids in _chips(sampler, recipe, step):
-        wrong = (ids != IGNORE) & ((ids < 0) | (ids >= classes))
+        wrong = no_class(ids, classes)
         if bool(wrong.any()):
             found.setdefault(name, set()).update(ids[wrong].tolist())
     where = "; ".join(f"{name} has {sorted(ids)[:5]}" for name, ids in found.items())
