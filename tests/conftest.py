@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Random weights are the same whatever ran before: a test alone is the test of the whole run."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(0)
+
 
 ROOT = Path(__file__).resolve().parent.parent
 collect_ignore = ["qgis_probe.py"]  # run by QGIS's own Python, not importable here

@@ -92,14 +92,17 @@ def toy_trainer(
     scenes: list[LabelledScene] | None = None,
     *,
     team: Team = ALONE,
+    chips: int = 24,
+    window: int = 64,
+    context: int = 8,
     **arguments: Any,
 ) -> Trainer:
     """A training of the toy on checkers."""
     scenes = scenes or [checker()]
     return Trainer(
         network or toy(),
-        ChipSampler(scenes, ChipSettings(size=24, colour=PLAIN), seed=11),
-        Validation(scenes, resolution=0.3, classes=2, scored=[1], window=64, context=8),
+        ChipSampler(scenes, ChipSettings(size=chips, colour=PLAIN), seed=11),
+        Validation(scenes, resolution=0.3, classes=2, scored=[1], window=window, context=context),
         recipe or toy_recipe(),
         folder,
         **{
