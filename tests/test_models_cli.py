@@ -90,8 +90,8 @@ def test_show_says_what_a_map_maker_has_to_know(geoseg: Command) -> None:
         "red: (uint8 - 115) / 50",
         "1 building #d7301f Building",
         "0 background #e8e6e1 Other ground, background",
-        "512 px, as trained; halo 80 px",
-        "[0.490, 0.676]",
+        f"512 px, as trained; halo {spec.halo} px",
+        f"[{spec.metrics[0].low:.3f}, {spec.metrics[0].high:.3f}]",
         *(source.attribution for source in spec.training.data),
         *(source.license for source in spec.training.data),
     ):
