@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from geoseg.cli import main
 from geoseg.testing.neighbourhood import generate
 from geoseg.testing.writing import write_scene
 
@@ -55,22 +54,6 @@ LONG = "a-scene-with-a-name-as-long-as-archives-like"
 
 
 Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def geoseg(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs a command; gives its exit code, output and errors."""
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["geoseg", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def test_every_mistake_of_a_workflow_has_its_line(geoseg: Command, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from geoseg.cli import main
 from geoseg.engine.store import StoreLayout
 from geoseg.flow.evaluate_models import evaluate_models
 from geoseg.flow.evaluate_scene import Pair, evaluate_scene
@@ -210,22 +208,6 @@ def workflow(place: Path) -> Path:
 
 
 Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def geoseg(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs a command; gives its exit code, output and errors."""
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["geoseg", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
 
 
 def models(place: Path, *names: str) -> list[str]:

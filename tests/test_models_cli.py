@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from geoseg.cli import main
 from geoseg.io.card_text import load_card
 from geoseg.io.files import sha256_of
 from geoseg.io.state import read_state
@@ -26,22 +24,6 @@ from geoseg.testing.bundles import random_bundle
 
 SLIM: dict[str, Any] = {"widths": [8, 16], "encoder": [1], "decoder": [1]}
 Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def geoseg(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs a command; gives its exit code, output and errors."""
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["geoseg", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")
