@@ -37,25 +37,33 @@ from geoseg.testing.bundles import random_bundle
 
 RGB = ("red", "green", "blue")
 
-# A worker is a process of its own. Its peak is VmHWM, not ru_maxrss: that one is inherited from the parent.
-# Pages of library files, which never get fewer here, are left out: their number is up to the kernel's cache.
+# A worker is a process of its own, asked every 2 ms what it holds. Pages of library files are left out: how many
+# the kernel counts is up to its cache (between two runs alike, 200 MB more or less), and they never get fewer,
+# so that taking them from the highest sum (VmHWM) would hide what was held before the last of them came.
 WORKER = """
-import pickle, sys
+import pickle, sys, threading
 import geoseg.flow.run
 from geoseg.engine.assemble import AssembleTask, assemble
 from geoseg.engine.plan import BandTask
 from geoseg.engine.predict import run_band
 
-def peak():
+def held():
     lines = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
-    return (int(lines["VmHWM"].split()[0]) - int(lines["RssFile"].split()[0])) * 1024
+    return (int(lines["RssAnon"].split()[0]) + int(lines["RssShmem"].split()[0])) * 1024
 
+def watch():
+    while not stop.wait(0.002):
+        peak[0] = max(peak[0], held())
+
+peak, stop = [held()], threading.Event()
+threading.Thread(target=watch, daemon=True).start()
 plan, parts = pickle.load(open(sys.argv[1], "rb"))
 if parts is None:
     parts = tuple(run_band(BandTask(plan, band)) for band in plan.tiles.bands)
 else:
     assemble(AssembleTask(plan, parts))
-pickle.dump((parts, peak()), open(sys.argv[1] + ".done", "wb"))
+stop.set()
+pickle.dump((parts, peak[0]), open(sys.argv[1] + ".done", "wb"))
 """
 
 # Networks one after the other, each in a fork of a process that has imported everything and computed nothing:
@@ -175,7 +183,8 @@ def test_no_familys_passes_take_more_than_is_planned_for_them() -> None:
             layers = [parameter.numel() for parameter in build(name, **arguments).parameters()]
         planned = bytes_per_pixel(name, arguments, "meta") * side**2
         told = f"{name} {arguments}: {peak / 1e6:.1f} MB, planned {planned / 1e6:.1f} MB"
-        assert peak <= planned + 4 * max(layers), told  # the weights of one at a time are reordered
+        # The weights of one layer at a time are reordered; holes of a few MB are within PROCESS_BYTES.
+        assert peak <= planned + 4 * max(layers) + 4e6, told
         assert planned <= 2.2 * peak, f"{told}: too much to be of use"
 
 
@@ -209,7 +218,7 @@ def test_micronet_at_its_exact_halo_stays_under_the_bound(tmp_path: Path) -> Non
 
 @linux
 def test_the_weights_of_a_large_network_are_in_the_bound(tmp_path: Path) -> None:
-    tiling = {"halo": "64 px", "window": "256 px", "blend": "crop"}
+    tiling = {"halo": "64 px", "window": "192 px", "blend": "crop"}
     plan = plan_of(tmp_path / "scene", 200, 300, "unet-skinny", tiling=tiling, vectorize=None)
     weights = plan.bundle.spec.weights
     assert weights is not None
