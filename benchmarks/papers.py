@@ -57,6 +57,7 @@ def budget(arguments: argparse.Namespace) -> dict[str, str]:
     """What every training is given alike, over the training file."""
     return {
         "recipe": "geoseg",
+        "distill": "null",
         "chips.size": f"{arguments.size} px",
         "train.steps": str(arguments.steps),
         "train.batch": str(arguments.batch),

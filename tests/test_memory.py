@@ -37,9 +37,9 @@ from geoseg.testing.bundles import random_bundle
 
 RGB = ("red", "green", "blue")
 
-# A worker is a process of its own, asked every 2 ms what it holds. Pages of library files are left out: how many
-# the kernel counts is up to its cache (between two runs alike, 200 MB more or less), and they never get fewer,
-# so that taking them from the highest sum (VmHWM) would hide what was held before the last of them came.
+# A worker is a process of its own, asked every 2 ms what it holds. Pages of library files are left out: how
+# many the kernel counts is up to its cache (between two runs alike, 200 MB more or less), and they never get
+# fewer, so that taking them from the highest sum (VmHWM) would hide what was held before the last one came.
 WORKER = """
 import pickle, sys, threading
 import geoseg.flow.run
