@@ -2,8 +2,8 @@
 
 Each building stands alone in a cell of 160 × 160 pixels of 0.3 m: 45 % rectangles, 25 % L, 7 % T, 5 % U,
 6 % Z, 4 % with a cut corner, 4 % with a courtyard, 4 % circles, 6 to 30 m long, at any angle. The signed
-distance to the outline is blurred by 1.2 px, as a network's is; noise that is correlated over 2.5 px shifts it;
-the probability is the logistic function of 1.5 times the result.
+distance to the outline is blurred by 1.2 px, as a network's is; noise that is correlated over 2.5 px shifts
+it; the probability is the logistic function of 1.5 times the result.
 """
 
 from __future__ import annotations
