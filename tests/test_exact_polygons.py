@@ -22,7 +22,8 @@ from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.area import AreaMeter
 from geoseg.polygons.attributes import FIELDS, Provenance, object_attributes
-from geoseg.polygons.exact import NODATA, Components, Regions, exact_polygons, to_ground
+from geoseg.polygons.components import Components
+from geoseg.polygons.exact import NODATA, Regions, exact_polygons, to_ground
 
 UInt8 = NDArray[np.uint8]
 CLASSES = (0, 1, 2)

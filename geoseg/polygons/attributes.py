@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.area import AreaMeter
+from geoseg.polygons.components import SCORE_STEPS
 from geoseg.polygons.exact import Regions
 
-__all__ = ["FIELDS", "SCORE_STEPS", "Provenance", "object_attributes"]
-
-SCORE_STEPS: Final = 200
-"""Stored score of probability 1."""
+__all__ = ["FIELDS", "Provenance", "object_attributes"]
 
 FIELDS: Final[Mapping[str, str]] = {
     "id": "text",

@@ -9,14 +9,14 @@ and statistics do not depend on how the scene is cut into strips.
 
 Memory: about 15 bytes per pixel of the strip (up to 470 where every pixel differs from its neighbours), 27
 bytes per corner plus 60 per component of what reaches the strip's last row, and about 200 per corner of the
-polygons being traced. The scene's size does not matter.
+polygons being traced. With outlines another 40 bytes per pixel, and 23 per unit of open outline. The scene's
+size does not matter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass
 
 import numpy as np
 import shapely
@@ -24,74 +24,40 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.errors import GridError
+from geoseg.polygons.components import NODATA, Components, run_components
 from geoseg.polygons.corners import Corners, find_corners, trace
-from geoseg.polygons.runs import Runs, find_runs, group, touching_rows
+from geoseg.polygons.runs import find_runs, group, touching_rows
+from geoseg.polygons.sides import Sides, find_sides
+from geoseg.polygons.spread import Spread
 
-__all__ = ["NODATA", "Components", "Regions", "exact_polygons", "to_ground"]
-
-NODATA = 255
-"""Value of a pixel without data, in classes and in scores."""
-
+__all__ = ["NODATA", "Detail", "Regions", "Strip", "exact_polygons", "to_ground", "trace_regions"]
 
 _BATCH = 1 << 16
 """Most components traced at a time: polygons take far more memory than what they are made of."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Components:
-    """Statistics of 4-connected components, as equal-length arrays."""
+class Strip:
+    """Some rows of a scene."""
 
-    first: NDArray[np.int64]
-    """Flat index, ``row × width + column``, of the first pixel in raster order: unique in a scene."""
-    class_id: NDArray[np.uint8]
-    """Class."""
-    pixels: NDArray[np.int64]
-    """Number of pixels."""
-    score: NDArray[np.int64]
-    """Sum of the stored scores of these pixels."""
-    touches_edge: NDArray[np.bool_]
-    """Whether a pixel lies on the scene's edge or beside a pixel without data: the object may go on there."""
-    last_row: NDArray[np.int64]
-    """Row of the last pixel in raster order."""
+    classes: NDArray[np.uint8]
+    """Class ids, shape (rows, width), 255 where there is no data."""
+    scores: NDArray[np.uint8]
+    """Stored score of each pixel's class, 0 to 200, same shape."""
+    stored: NDArray[np.uint8] | None = None
+    """Stored scores of all bands, shape (bands, rows, width), for sub-pixel outlines; None: not wanted."""
 
-    def __len__(self) -> int:
-        return self.first.size
 
-    @classmethod
-    def none(cls) -> Self:
-        """No components."""
-        number = np.zeros(0, np.int64)
-        return cls(number, np.zeros(0, np.uint8), number, number, np.zeros(0, np.bool_), number)
+@dataclass(frozen=True, slots=True, eq=False)
+class Detail:
+    """What the scores say of complete components, beyond their sum."""
 
-    def choose(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
-        """The components of a mask or of indices."""
-        return type(self)(*(getattr(self, field.name)[chosen] for field in fields(self)))
-
-    def merged(self, other: Components, count: int, number: NDArray[np.int64]) -> Self:
-        """These components and others, those with the same number made one.
-
-        Args:
-            other: components of pixels that are not in these.
-            count: how many there are afterwards.
-            number: which one each becomes, shape (len(self) + len(other),), every one in 0 .. count - 1 used.
-        """
-        both = [np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)]
-        first, class_id, pixels, score, touches_edge, last_row = both
-        out = type(self)(
-            np.full(count, np.iinfo(np.int64).max),
-            np.zeros(count, np.uint8),
-            np.zeros(count, np.int64),
-            np.zeros(count, np.int64),
-            np.zeros(count, np.bool_),
-            np.zeros(count, np.int64),
-        )
-        np.minimum.at(out.first, number, first)
-        out.class_id[number] = class_id
-        np.add.at(out.pixels, number, pixels)
-        np.add.at(out.score, number, score)
-        out.touches_edge[number[touches_edge]] = True
-        np.maximum.at(out.last_row, number, last_row)
-        return out
+    sides: Sides
+    """Unit sides of their outlines; ``region`` is the component's place, not falling."""
+    low: NDArray[np.uint8]
+    """Stored score that a tenth of the pixels do not pass, shape (n,)."""
+    peak: NDArray[np.uint8]
+    """Highest stored score, shape (n,)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +68,8 @@ class Regions:
     """Shapely Polygons in pixel coordinates (x: column, y: row), shape (n,); see :func:`to_ground`."""
     components: Components
     """Their statistics, in the same order."""
+    detail: Detail | None = None
+    """What their outlines are fitted to, where the strips had all bands."""
 
     def __len__(self) -> int:
         return self.polygons.size
@@ -114,10 +82,25 @@ class _Open:
     components: Components
     corners: Corners
     """Their corners so far; ``region`` is the component's number."""
+    sides: Sides
+    """Their sides so far."""
+    spread: Spread
+    """Their scores so far."""
     classes: NDArray[np.uint8]
     """The last row's pixels with one without data on both sides, shape (width + 2,)."""
+    stored: NDArray[np.uint8] | None
+    """Stored scores of that row, shape (bands, width + 2)."""
     of_runs: NDArray[np.int64]
     """Number of the component of each run of that row that is of a class, from the left."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wanted:
+    """What is traced, and how."""
+
+    is_class: NDArray[np.bool_]
+    level: float | None
+    touching: bool
 
 
 def exact_polygons(
@@ -141,46 +124,69 @@ def exact_polygons(
         GridError: strips of another shape or type, a class id out of range, or a class pixel whose score is
             nodata (the two rasters do not belong together).
     """
+    return trace_regions((Strip(*strip) for strip in strips), width, classes)
+
+
+def trace_regions(
+    strips: Iterable[Strip],
+    width: int,
+    classes: Collection[int],
+    *,
+    level: float | None = None,
+    touching: bool = True,
+) -> Iterator[Regions]:
+    """The same, with what sub-pixel outlines are made of where the strips have all bands.
+
+    Args:
+        strips: consecutive rows from the top; the heights may differ.
+        width: columns of the scene.
+        classes: ids to make polygons of, 0 to 254; pixels of other ids are left out.
+        level: see :func:`geoseg.polygons.sides.find_sides`.
+        touching: the same.
+
+    Yields:
+        As :func:`exact_polygons`.
+
+    Raises:
+        GridError: as :func:`exact_polygons`.
+    """
     is_class = np.zeros(256, np.bool_)
     for class_id in classes:
         if not 0 <= class_id < NODATA:
             raise GridError(f"class id {class_id} is out of range; a class raster holds 0 to 254")
         is_class[class_id] = True
+    wanted = _Wanted(is_class, level, touching)
+    empty = np.full(width + 2, NODATA, np.uint8)
     state = _Open(
-        Components.none(), Corners.none(), np.full(width + 2, NODATA, np.uint8), np.zeros(0, np.int64)
+        Components.none(), Corners.none(), Sides.none(), Spread.none(), empty, None, np.zeros(0, np.int64)
     )
     row = 0
-    for strip, scores in strips:
-        for array in (strip, scores):
-            if array.dtype != np.uint8 or array.shape != (strip.shape[0], width) or not strip.shape[0]:
+    for strip in strips:
+        for array in (strip.classes, strip.scores, *(() if strip.stored is None else strip.stored)):
+            if array.dtype != np.uint8 or array.shape != (len(strip.classes), width) or not len(array):
                 raise GridError(
                     f"rows from {row} came as {array.dtype} of shape {array.shape}; "
                     f"needed uint8, {width} wide, classes and scores of the same height"
                 )
-        state, done = _advance(state, strip, scores, row, is_class)
-        row += strip.shape[0]
+        state, done = _advance(state, strip, row, wanted)
+        row += strip.classes.shape[0]
         yield from done
     # A row without data below the scene completes what is left.
     blank = np.full((1, width), NODATA, np.uint8)
-    _, done = _advance(state, blank, blank, row, is_class)
+    bands = None if state.stored is None else np.repeat(blank[None], len(state.stored), axis=0)
+    _, done = _advance(state, Strip(blank, blank, bands), row, wanted)
     yield from done
 
 
-def _advance(
-    before: _Open,
-    strip: NDArray[np.uint8],
-    scores: NDArray[np.uint8],
-    row: int,
-    is_class: NDArray[np.bool_],
-) -> tuple[_Open, Iterator[Regions]]:
+def _advance(before: _Open, strip: Strip, row: int, wanted: _Wanted) -> tuple[_Open, Iterator[Regions]]:
     """Take one strip in, whose first row is the scene's row ``row``; give out what is complete."""
-    height, width = strip.shape
+    height, width = strip.classes.shape
     padded = np.full((height + 1, width + 2), NODATA, np.uint8)
     padded[0] = before.classes
-    padded[1:, 1:-1] = strip
+    padded[1:, 1:-1] = strip.classes
 
     runs = find_runs(padded)
-    of_class = is_class[runs.value]
+    of_class = wanted.is_class[runs.value]
     is_new = of_class & (runs.start >= width + 2)
     node = np.full(runs.start.size, -1, np.int64)
     node[of_class & ~is_new] = before.of_runs
@@ -190,18 +196,27 @@ def _advance(
     upper, lower = touching_rows(runs, np.flatnonzero(matters))
     same = of_class[upper] & (runs.value[upper] == runs.value[lower])
     at_edge = _beside_nodata(runs.value, of_class, upper, lower)
-    fresh = _statistics(runs, is_new, at_edge, scores, row)
+    fresh = run_components(runs, is_new, at_edge, strip.scores, row)
 
     nodes = len(before.components) + len(fresh)
     count, number = group(nodes, node[upper[same]], node[lower[same]])
     components = before.components.merged(fresh, count, number)
     components.touches_edge[number[node[at_edge & of_class & ~is_new]]] = True
 
-    found, beside = find_corners(padded, is_class)
+    found, beside = find_corners(padded, wanted.is_class)
     found = Corners(
         node[runs.of(beside)], found.row + (row - 1), found.col - 1, found.right, found.down, found.below
     )
     corners = Corners.join(before.corners, found).renumber(number)
+    sides, spread, last = before.sides, before.spread, None
+    if strip.stored is not None:
+        last, more, beside = _find_sides(before, strip.stored, padded, row, wanted)
+        sides = Sides.join(sides, more.of(node[runs.of(beside)])).renumber(number)
+        of_pixel = np.repeat(np.where(is_new, node, -1), runs.stop - runs.start).reshape(padded.shape)[
+            1:, 1:-1
+        ]
+        inside = of_pixel >= 0
+        spread = spread.merged(Spread.of_pixels(of_pixel[inside], strip.scores[inside]), number)
 
     is_open = np.zeros(count, np.bool_)
     in_last_row = of_class & (runs.start >= height * (width + 2))
@@ -210,10 +225,28 @@ def _advance(
     after = _Open(
         components.choose(is_open),
         corners.choose(is_open[corners.region]).renumber(rank),
+        sides.choose(is_open[sides.region]).renumber(rank),
+        spread.choose(rank, is_open),
         padded[-1].copy(),
+        last,
         rank[number[node[in_last_row]]],
     )
-    return after, _complete(components, corners, ~is_open)
+    detail = None if strip.stored is None else (sides, spread)
+    return after, _complete(components, corners, detail, ~is_open)
+
+
+def _find_sides(
+    before: _Open, stored: NDArray[np.uint8], padded: NDArray[np.uint8], row: int, wanted: _Wanted
+) -> tuple[NDArray[np.uint8], Sides, NDArray[np.int64]]:
+    """The last row's scores, the sides that end inside the padded strip, and a pixel of each."""
+    scores = np.full((len(stored), *padded.shape), NODATA, np.uint8)
+    if before.stored is not None:
+        scores[:, 0] = before.stored
+    scores[:, 1:, 1:-1] = stored
+    sides, beside = find_sides(
+        padded, scores, row - 1, wanted.is_class, wanted.level, touching=wanted.touching
+    )
+    return scores[:, -1].copy(), sides, beside
 
 
 def _beside_nodata(
@@ -232,34 +265,12 @@ def _beside_nodata(
     return beside & of_class
 
 
-def _statistics(
-    runs: Runs,
+def _complete(
+    components: Components,
+    corners: Corners,
+    detail: tuple[Sides, Spread] | None,
     chosen: NDArray[np.bool_],
-    at_edge: NDArray[np.bool_],
-    scores: NDArray[np.uint8],
-    row: int,
-) -> Components:
-    """Each chosen run of a padded strip as a component of its own."""
-    start, length = runs.start[chosen], (runs.stop - runs.start)[chosen]
-    if not start.size:
-        return Components.none()
-    width = scores.shape[1]
-    rows, cols = np.divmod(start, width + 2)
-    first = (rows - 1) * width + (cols - 1)
-    ends = np.stack([first, first + length], axis=1).reshape(-1)
-    flat = scores.reshape(-1)
-    # Sums between neighbouring ends: of the run, of the gap behind it, and so on; only the runs' are kept.
-    inside = ends[:-1] if ends[-1] == flat.size else ends
-    total = np.add.reduceat(flat, inside, dtype=np.int64)[0::2]
-    if int(np.maximum.reduceat(flat, inside)[0::2].max()) == NODATA:
-        raise GridError(
-            f"between rows {row} and {row + scores.shape[0]} a pixel has a class but no score; "
-            "classes and scores must come from the same run"
-        )
-    return Components(first + row * width, runs.value[chosen], length, total, at_edge[chosen], rows - 1 + row)
-
-
-def _complete(components: Components, corners: Corners, chosen: NDArray[np.bool_]) -> Iterator[Regions]:
+) -> Iterator[Regions]:
     """The chosen components with their polygons, in order, some at a time."""
     done = np.flatnonzero(chosen)
     done = done[np.lexsort((components.first[done], components.last_row[done]))]
@@ -267,10 +278,21 @@ def _complete(components: Components, corners: Corners, chosen: NDArray[np.bool_
     position[done] = np.arange(done.size)
     corners = corners.choose(chosen[corners.region]).renumber(position)
     corners = corners.choose(np.argsort(corners.region, kind="stable"))
+    if detail is not None:
+        sides, spread = detail
+        low, peak = (values[done] for values in spread.low_and_peak(len(components)))
+        sides = sides.choose(chosen[sides.region]).renumber(position)
+        sides = sides.choose(np.argsort(sides.region, kind="stable"))
     for start in range(0, done.size, _BATCH):
         batch = done[start : start + _BATCH]
-        span = slice(*np.searchsorted(corners.region, (start, start + batch.size)))
-        yield Regions(trace(corners.choose(span)), components.choose(batch))
+        bounds = (start, start + batch.size)
+        polygons = trace(corners.choose(slice(*np.searchsorted(corners.region, bounds))))
+        known = None
+        if detail is not None:
+            of_batch = sides.choose(slice(*np.searchsorted(sides.region, bounds)))
+            of_batch = of_batch.of(of_batch.region - start)
+            known = Detail(of_batch, low[slice(*bounds)], peak[slice(*bounds)])
+        yield Regions(polygons, components.choose(batch), known)
 
 
 def to_ground(polygons: NDArray[np.object_], transform: Affine) -> NDArray[np.object_]:
