@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -77,6 +78,12 @@ class ShapeMeasures:
     """Whether there is a predicted polygon."""
     valid: NDArray[np.bool_]
     """Whether it is valid as it came; False where missing."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[ShapeMeasures]) -> ShapeMeasures:
+        """The pairs of several, one after another; at least one."""
+        names = cls.__dataclass_fields__
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def chosen(self, pairs: NDArray[np.bool_] | NDArray[np.int64]) -> ShapeMeasures:
         """Some of the pairs, such as those of one size."""
