@@ -12,7 +12,7 @@ __all__ = ["Rings"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rings:
-    """Closed rings in pixel coordinates, one after the other; a ring's first vertex is not repeated at its end.
+    """Closed rings in pixel coordinates, one after the other; a ring does not repeat its first vertex.
 
     A vertex that is neither ``node`` nor ``fixed`` is a *crossing*: it lies between the centres of two
     neighbouring pixels, one inside the ring and one outside, on the straight line between them (its *gate*).
