@@ -14,7 +14,15 @@ from xml.sax.saxutils import quoteattr
 
 from geoseg.errors import OutputError
 
-__all__ = ["ClassStyle", "classes_qml", "palette", "polygons_qml", "probability_qml"]
+__all__ = [
+    "ClassStyle",
+    "at_scales",
+    "classes_qml",
+    "palette",
+    "polygons_qml",
+    "probability_qml",
+    "scale_range",
+]
 
 _HEX: Final = re.compile(r"#[0-9a-fA-F]{6}")
 _NOT_XML: Final = re.compile("[^\\t\\n\\r -\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
@@ -126,6 +134,31 @@ def probability_qml(band: int = 1) -> str:
     )
 
 
+def scale_range(nearest: float | None, farthest: float | None) -> dict[str, str]:
+    """QGIS's attributes for a layer that is shown between two scales.
+
+    Args:
+        nearest: denominator from which on it is shown (20000: at 1:20000 and farther); None: however near.
+        farthest: denominator below which it is shown (20000: nearer than 1:20000); None: however far.
+    """
+    limited = nearest is not None or farthest is not None
+    return {
+        "hasScaleBasedVisibilityFlag": str(int(limited)),
+        # QGIS counts scales, not denominators: the smallest scale is the farthest away. 0: no limit.
+        "minScale": f"{farthest or (_FARTHEST if limited else 0):.0f}",
+        "maxScale": f"{nearest or 0:.0f}",
+    }
+
+
+def at_scales(qml: str, nearest: float | None, farthest: float | None) -> str:
+    """A style of this module, shown between two scales only: see :func:`scale_range`."""
+    limits = " ".join(f'{name}="{value}"' for name, value in scale_range(nearest, farthest).items())
+    return qml.replace(_CATEGORIES, f'styleCategories="Symbology|Rendering" {limits}', 1)
+
+
+_FARTHEST: Final = 1e9
+"""Denominator beyond any map."""
+_CATEGORIES: Final = 'styleCategories="Symbology"'
 _RENDERER: Final = 'symbollevels="0" enableorderby="0" forceraster="0"'
 _OPAQUE: Final = 'opacity="1" alphaBand="-1" nodataColor=""'
 
@@ -133,7 +166,7 @@ _OPAQUE: Final = 'opacity="1" alphaBand="-1" nodataColor=""'
 def _document(body: str) -> str:
     return (
         "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
-        f'<qgis version="3.22.0" styleCategories="Symbology">\n{body}</qgis>\n'
+        f'<qgis version="3.22.0" {_CATEGORIES}>\n{body}</qgis>\n'
     )
 
 
