@@ -78,6 +78,12 @@ class Intervals:
     """Expected calibration error per class; empty: not counted."""
     calibration_error: Interval | None = None
     """Expected calibration error of the mapped class."""
+    object_f1: tuple[Interval | None, ...] = ()
+    """Per class; empty: not counted."""
+    object_precision: tuple[Interval | None, ...] = ()
+    """Per class."""
+    object_recall: tuple[Interval | None, ...] = ()
+    """Per class."""
 
 
 _Found = Interval | tuple[Interval | None, ...] | None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from geoseg.score.text import value_text
+from geoseg.score.value_text import value_text
 
 if TYPE_CHECKING:
     from geoseg.score.compare import Comparison, ModelScore, Scores

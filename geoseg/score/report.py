@@ -12,6 +12,7 @@ from geoseg.errors import LabelError
 from geoseg.score.bootstrap import Bootstrap, Interval, Intervals, intervals_of
 from geoseg.score.calibration import BINS, STEPS, Reliability, binned
 from geoseg.score.confusion import DEFINITIONS, Confusion, defined, mean_iou
+from geoseg.score.object_values import OBJECT_MEASURES, ObjectScore, object_score
 from geoseg.score.sums import Sums
 from geoseg.score.tally import SceneTally, widest_side
 from geoseg.score.text import report_text
@@ -21,6 +22,7 @@ __all__ = [
     "MEASURES",
     "ClassScore",
     "Measure",
+    "ObjectScore",
     "SceneScore",
     "ScoreReport",
     "Unscored",
@@ -83,6 +85,10 @@ class ScoreReport(Value):
     """Sum over all classes: 0 to 2."""
     reliability: tuple[Curve, ...] = ()
     """Of each class whose probability is known, then of the mapped class."""
+    objects: tuple[ObjectScore, ...] = ()
+    """Of each class that is outlined; empty where no polygons lie beside the maps."""
+    without_objects: tuple[str, ...] = ()
+    """Scenes without polygons, where others have them."""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON values: numbers, text, null; no NaN."""
@@ -135,6 +141,7 @@ def score_report(
     sums = Sums.joined([scene.coarser(side).sums for scene in scenes])
     intervals = intervals_of(sums, how)
     near = sums.total().measures()
+    outlined = [scene for scene in scenes if scene.object_tallies is not None]
     reliability = sum(
         (scene.reliability for scene in scenes if scene.reliability is not None),
         Reliability.zeros(len(names)),
@@ -172,13 +179,19 @@ def score_report(
         draws=how.draws,
         seed=how.seed,
         level=how.level,
-        definitions={**MEASURES, **{f"mean_iou {name}": text for name, text in DEFINITIONS.items()}},
+        definitions={
+            **MEASURES,
+            **(OBJECT_MEASURES if outlined else {}),
+            **{f"mean_iou {name}": text for name, text in DEFINITIONS.items()},
+        },
         boundary_iou=_measure(_number(near, "mean_boundary_iou"), intervals.mean_boundary_iou),
         boundary_width=boundary_width,
         calibration_error=_measure(_number(near, "calibration_error"), intervals.calibration_error),
         largest_calibration_error=reliability.largest_error()[-1],
         brier=reliability.brier_score,
         reliability=_curves(names, reliability),
+        objects=_objects(outlined, names, intervals),
+        without_objects=tuple(scene.scene for scene in scenes if outlined and scene.object_tallies is None),
     )
 
 
@@ -211,6 +224,21 @@ def _classes(
         )
         for index, name in enumerate(names)
     )
+
+
+def _objects(
+    scenes: Sequence[SceneTally], names: Sequence[str], intervals: Intervals
+) -> tuple[ObjectScore, ...]:
+    found = []
+    for class_id, name in enumerate(names):
+        tallies = [
+            (scene.scene, scene.object_tallies[class_id])
+            for scene in scenes
+            if scene.object_tallies is not None and class_id in scene.object_tallies
+        ]
+        if tallies:
+            found.append(object_score(class_id, name, tallies, intervals))
+    return tuple(found)
 
 
 def _curves(names: Sequence[str], reliability: Reliability) -> tuple[Curve, ...]:

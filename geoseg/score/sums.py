@@ -25,6 +25,8 @@ class Sums:
     """The same of pixels near contours; None: not counted."""
     calibration: NDArray[Any] | None = None
     """Shape (N, K + 1, bins, 3), as :func:`~geoseg.score.calibration.binned`; None: not counted."""
+    objects: NDArray[Any] | None = None
+    """Shape (N, 3, K): objects that are matched, of the reference, mapped; None: not counted."""
 
     @classmethod
     def of(
@@ -32,15 +34,16 @@ class Sums:
         cells: NDArray[np.int64],
         boundary: NDArray[np.int64] | None = None,
         calibration: NDArray[np.int64] | None = None,
+        objects: NDArray[np.int64] | None = None,
     ) -> Self:
         """The sums of confusion matrices, shape (N, K, K), and what belongs to the same cells."""
-        return cls(np.stack(margins(cells), axis=-2), boundary, calibration)
+        return cls(np.stack(margins(cells), axis=-2), boundary, calibration, objects)
 
     @classmethod
     def joined(cls, parts: Sequence[Sums]) -> Sums:
         """The cells of several scenes, one after another; zeros where a scene lacks what another one has."""
         classes = parts[0].pixels.shape[-1]
-        shapes = {"boundary": (3, classes), "calibration": (classes + 1, BINS, 3)}
+        shapes = {"boundary": (3, classes), "calibration": (classes + 1, BINS, 3), "objects": (3, classes)}
         found: dict[str, NDArray[Any] | None] = {}
         for name, shape in shapes.items():
             arrays = [getattr(part, name) for part in parts]
@@ -60,8 +63,8 @@ class Sums:
 
     def chosen(self, cells: NDArray[Any]) -> Sums:
         """Some of the cells."""
-        rest = (self.boundary, self.calibration)
-        return Sums(self.pixels[cells], *(None if array is None else array[cells] for array in rest))
+        rest = (None if array is None else array[cells] for array in self._rest)
+        return Sums(self.pixels[cells], *rest)
 
     def weighted(self, weights: NDArray[np.float64]) -> Sums:
         """Sums of cells taken so many times each.
@@ -77,16 +80,17 @@ class Sums:
             flat = weights @ array.reshape(len(array), -1).astype(np.float64)
             return flat.reshape(len(weights), *array.shape[1:])
 
-        rest = (self.boundary, self.calibration)
-        return Sums(summed(self.pixels), *(None if array is None else summed(array) for array in rest))
+        rest = (None if array is None else summed(array) for array in self._rest)
+        return Sums(summed(self.pixels), *rest)
 
     def total(self) -> Sums:
         """The sum of all cells, as one."""
-        rest = (self.boundary, self.calibration)
-        return Sums(
-            self.pixels.sum(axis=0, keepdims=True),
-            *(None if array is None else array.sum(axis=0, keepdims=True) for array in rest),
-        )
+        rest = (None if array is None else array.sum(axis=0, keepdims=True) for array in self._rest)
+        return Sums(self.pixels.sum(axis=0, keepdims=True), *rest)
+
+    @property
+    def _rest(self) -> tuple[NDArray[Any] | None, ...]:
+        return self.boundary, self.calibration, self.objects
 
     def measures(self) -> dict[str, NDArray[np.float64]]:
         """All measures, NaN where undefined.
@@ -94,7 +98,8 @@ class Sums:
         Returns:
             ``iou``, ``precision``, ``recall``, ``f1`` (N, K); ``mean_iou``, ``accuracy`` (N); where counted
             ``boundary_iou`` (N, K), ``mean_boundary_iou`` (N), ``class_calibration_error`` (N, K) and
-            ``calibration_error`` (N), which is that of the mapped class.
+            ``calibration_error`` (N), which is that of the mapped class, ``object_f1``, ``object_precision``
+            and ``object_recall`` (N, K).
         """
         found = measures(*_planes(self.pixels))
         del found["mean_iou_cityscapes"]
@@ -104,6 +109,9 @@ class Sums:
         if self.calibration is not None:
             expected, _ = calibration_errors(self.calibration)
             found |= {"class_calibration_error": expected[:, :-1], "calibration_error": expected[:, -1]}
+        if self.objects is not None:
+            things = measures(*_planes(self.objects))
+            found |= {f"object_{name}": things[name] for name in ("f1", "precision", "recall")}
         return found
 
     def bearing(self) -> dict[str, NDArray[np.intp]]:
@@ -123,6 +131,9 @@ class Sums:
         if self.calibration is not None:
             pixels = self.calibration[..., 0].sum(axis=-1)
             used |= {"class_calibration_error": pixels[:, :-1], "calibration_error": pixels[:, -1]}
+        if self.objects is not None:
+            _, truth, mapped = _planes(self.objects)
+            used |= {"object_f1": truth + mapped, "object_precision": mapped, "object_recall": truth}
         return {name: (denominator > 0).sum(axis=0) for name, denominator in used.items()}
 
 

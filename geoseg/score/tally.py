@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from geoseg.errors import GridError
 from geoseg.score.boundary import Reach
 from geoseg.score.calibration import Reliability
 from geoseg.score.confusion import Confusion
+from geoseg.score.objects import ObjectTally
 from geoseg.score.sums import Sums
 
 __all__ = ["FEWEST_CELLS", "LARGEST_SIDE", "SceneTally", "widest_cells", "widest_side"]
@@ -44,6 +45,10 @@ class SceneTally:
     """int64, shape (N, 3, K): near contours, pixels that are right, true and mapped; None: not counted."""
     calibration: NDArray[np.int64] | None = None
     """int64, shape (N, K + 1, bins, 3), see :func:`~geoseg.score.calibration.binned`; None: not counted."""
+    objects: NDArray[np.int64] | None = None
+    """int64, shape (N, 3, K): objects that are matched, of the reference, mapped; None: not counted."""
+    object_tallies: Mapping[int, ObjectTally] | None = None
+    """Objects by class id, of the classes that are outlined; None: not counted."""
     reliability: Reliability | None = None
     """Of the whole scene, with every stored value; None: not counted."""
     reach: Reach | None = None
@@ -57,7 +62,7 @@ class SceneTally:
     @property
     def sums(self) -> Sums:
         """What measures are taken of, per cell."""
-        return Sums.of(self.cells, self.boundary, self.calibration)
+        return Sums.of(self.cells, self.boundary, self.calibration, self.objects)
 
     def coarser(self, side: int) -> SceneTally:
         """The same counts in larger cells.
@@ -78,10 +83,35 @@ class SceneTally:
 
         cells = summed(self.cells)
         assert cells is not None
-        boundary, calibration = summed(self.boundary), summed(self.calibration)
         return replace(
-            self, side=side, places=merged, cells=cells, boundary=boundary, calibration=calibration
+            self,
+            side=side,
+            places=merged,
+            cells=cells,
+            boundary=summed(self.boundary),
+            calibration=summed(self.calibration),
+            objects=summed(self.objects),
         )
+
+    def cell_of(self, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which cell pixels lie in.
+
+        Args:
+            rows: of the map, shape (n,).
+            cols: likewise.
+
+        Returns:
+            int64, shape (n,), index into ``places``.
+
+        Raises:
+            GridError: a pixel lies in no cell that has scored pixels.
+        """
+        index = {place: number for number, place in enumerate(map(tuple, self.places.tolist()))}
+        wanted = map(tuple, np.stack([rows, cols], axis=1) // self.side)
+        found = np.array([index.get(place, -1) for place in wanted], np.int64)
+        if (found < 0).any():
+            raise GridError(f"scene {self.scene}: {(found < 0).sum()} objects lie where no pixel is scored")
+        return found
 
     def in_cells_of(self, side: int) -> NDArray[np.int64]:
         """The matrices of larger cells, int64, shape (M, K, K).

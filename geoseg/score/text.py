@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from geoseg.score.object_text import object_lines
+from geoseg.score.value_text import measure_text, value_text
+
 if TYPE_CHECKING:
     from geoseg.score.report import ScoreReport
-    from geoseg.score.values import CurveBin, Measure
+    from geoseg.score.values import CurveBin
 
-__all__ = ["measure_text", "report_text", "value_text"]
+__all__ = ["report_text"]
 
 _FEWEST_SCENES = 2
 """Scenes that have a table of their own."""
@@ -21,9 +24,12 @@ def report_text(report: ScoreReport) -> str:
     lines = [*_classes(report, width), "", *_means(report, width)]
     if report.boundary_width is not None or report.reliability:
         lines += ["", *_finer(report, width)]
+    if report.objects:
+        lines += ["", *object_lines(report.objects, width)]
     if len(report.scenes) >= _FEWEST_SCENES:
         lines += ["", *_scenes(report)]
     lines += ["", *_counted(report)]
+    lines += [f"scene {scene}: no polygons, so no objects" for scene in report.without_objects]
     lines += [f"not scored: {scene.reason}" for scene in report.unscored]
     return "\n".join(line.rstrip() for line in lines)
 
@@ -106,18 +112,6 @@ def _counted(report: ScoreReport) -> list[str]:
         f"{polygons}; {report.repaired_polygons} invalid, repaired",
         f"[{report.level:.0%} interval: {drawn}, seed {report.seed}; –: undefined]",
     ]
-
-
-def value_text(value: float | None) -> str:
-    """A measure with three digits; –: undefined."""
-    return "–" if value is None else f"{value:.3f}"
-
-
-def measure_text(measure: Measure) -> str:
-    """A measure with its interval, where it has one."""
-    if measure.low is None or measure.high is None:
-        return value_text(measure.value)
-    return f"{value_text(measure.value)} [{measure.low:.3f}, {measure.high:.3f}]"
 
 
 def _count(number: int, noun: str) -> str:
