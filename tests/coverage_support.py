@@ -63,7 +63,8 @@ class _Lattice:
         if len(real) == len(found):
             dx, dy = (float(np.rint(256 * np.mean([p[n] - (x, y)[n] for p in real]))) for n in (0, 1))
             return (x + dx / 256, y + dy / 256), True, False
-        if len(found) == 3 and len(real) == 1:  # on a straight edge of missing data, the meeting point slides
+        blank = (nw, ne, sw, se).count(NODATA)
+        if blank == 2 and len(found) == 3:  # on a straight edge of missing data, the meeting point slides
             px, py = real[0]
             return ((px, y) if abs(py - y) == 0.5 else (x, py)), True, True
         return (x, y), True, True
@@ -125,7 +126,7 @@ def scenes(draw: st.DrawFn) -> tuple[UInt8, UInt8]:
         noise = ndimage.gaussian_filter(noise, (0, 1.5, 1.5)) * 3
     elif kind == "few values":
         noise = np.rint(noise * 2)
-    scores = np.rint(noise / noise.max() * 200).astype(np.uint8)
+    scores = np.rint(noise / max(noise.max(), 1e-9) * 200).astype(np.uint8)
     classes = scores.argmax(0).astype(np.uint8)
     if kind == "foreign":
         classes = random.integers(0, bands, shape).astype(np.uint8)
