@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise, product
 from typing import Self
 
@@ -15,7 +16,7 @@ from pyproj import CRS, Geod, Transformer
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 
-__all__ = ["AreaMeter"]
+__all__ = ["AreaMeter", "ellipsoid"]
 
 _TOLERANCE = 2.5e-7
 """Relative error allowed to the bend of edges: a quarter of the promised 1e-6."""
@@ -27,7 +28,7 @@ _FINEST = 64
 
 @dataclass(frozen=True, slots=True)
 class AreaMeter:
-    """Measures polygons of one grid in square metres, on the ellipsoid of the grid's CRS.
+    """Measures polygons of one grid in metres and square metres, on the ellipsoid of the grid's CRS.
 
     A straight edge of a CRS is not the geodesic between its ends, so long edges are cut until the strip
     between both is less than a millionth of the polygon's area (Geod measures geodesic polygons). How far to
@@ -54,7 +55,7 @@ class AreaMeter:
         Raises:
             GridError: parts of the grid have no longitude and latitude.
         """
-        geod, project = _ellipsoid(box.crs)
+        geod, project = ellipsoid(box.crs)
         steps = np.linspace(0, 1, _CELLS + 1)
         metres, bends = [], [1e-12]
         ends = [
@@ -80,20 +81,24 @@ class AreaMeter:
         return cls(box.crs, (min(metres), max(metres)), max(bends), min(sides) / _FINEST)
 
     def measure(self, polygons: NDArray[np.object_]) -> NDArray[np.float64]:
-        """Areas in m².
+        """Areas in m², float64 of shape (n,); see :meth:`sizes`."""
+        return self.sizes(polygons)[0]
+
+    def sizes(self, polygons: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Areas in m² and perimeters in m, holes' outlines included.
 
         Args:
             polygons: valid shapely Polygons in the CRS, x first, shape (n,).
 
         Returns:
-            float64, shape (n,), positive.
+            Both float64, shape (n,), positive.
 
         Raises:
             GridError: a polygon has no longitude and latitude.
         """
         if not len(polygons):
-            return np.zeros(0)
-        geod, project = _ellipsoid(self.crs)
+            return np.zeros(0), np.zeros(0)
+        geod, project = ellipsoid(self.crs)
         narrow = self.metres[0] * shapely.area(polygons) / shapely.length(polygons)
         piece = np.sqrt(12 * _TOLERANCE * narrow / self.bend) / self.metres[1]
         rings, owner = shapely.get_rings(polygons, return_index=True)
@@ -101,16 +106,17 @@ class AreaMeter:
         lon, lat = project.transform(points[:, 0], points[:, 1])
         if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
             raise GridError(f"a polygon has no longitude and latitude in {self.crs[:60]}")
-        areas = np.array(
-            [
-                abs(geod.polygon_area_perimeter(lon[start:stop], lat[start:stop])[0])
-                for start, stop in pairwise(starts.tolist())
-            ]
-        )
+        measured = [
+            geod.polygon_area_perimeter(lon[start:stop], lat[start:stop])
+            for start, stop in pairwise(starts.tolist())
+        ]
+        areas, lengths = np.abs(np.array(measured)).T
         is_hole = np.ones(len(rings), np.bool_)
         is_hole[np.searchsorted(owner, np.arange(len(polygons)))] = False
         signed = np.where(is_hole, -areas, areas)
-        return np.bincount(owner, signed, minlength=len(polygons)).astype(np.float64)
+        total = (np.bincount(owner, values, minlength=len(polygons)) for values in (signed, lengths))
+        area, perimeter = (values.astype(np.float64) for values in total)
+        return area, perimeter
 
 
 def _cut(
@@ -131,7 +137,8 @@ def _cut(
     return points, np.searchsorted(ring[edge], np.arange(len(rings) + 1))
 
 
-def _ellipsoid(crs: str) -> tuple[Geod, Transformer]:
+@lru_cache(maxsize=64)
+def ellipsoid(crs: str) -> tuple[Geod, Transformer]:
     """A CRS's ellipsoid, and the way to longitude and latitude on it."""
     parsed = CRS.from_user_input(crs).to_2d()
     geodetic, geod = parsed.geodetic_crs, parsed.get_geod()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Final, Self
 
@@ -44,6 +45,12 @@ class Components:
         """No components."""
         number = np.zeros(0, np.int64)
         return cls(number, np.zeros(0, np.uint8), number, number, np.zeros(0, np.bool_), number)
+
+    @classmethod
+    def join(cls, parts: Iterable[Components]) -> Self:
+        """All components of several sets, one after the other."""
+        each = [cls.none(), *parts]
+        return cls(*(np.concatenate([getattr(part, f.name) for part in each]) for f in fields(cls)))
 
     def choose(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
         """The components of a mask or of indices."""

@@ -15,8 +15,9 @@ size does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import shapely
@@ -73,6 +74,32 @@ class Regions:
 
     def __len__(self) -> int:
         return self.polygons.size
+
+    @classmethod
+    def join(cls, parts: Sequence[Regions]) -> Self:
+        """All regions of several batches with details, one after the other."""
+        start, sides, details = 0, [], [part.detail for part in parts if part.detail is not None]
+        for part, detail in zip(parts, details, strict=True):
+            sides.append(detail.sides.of(detail.sides.region + start))
+            start += len(part)
+        detail = Detail(
+            Sides.join(Sides.none(), *sides),
+            np.concatenate([np.zeros(0, np.uint8), *(one.low for one in details)]),
+            np.concatenate([np.zeros(0, np.uint8), *(one.peak for one in details)]),
+        )
+        polygons = np.concatenate([np.zeros(0, np.object_), *(part.polygons for part in parts)])
+        return cls(polygons, Components.join(part.components for part in parts), detail)
+
+    def choose(self, chosen: NDArray[np.bool_]) -> Self:
+        """The regions of a mask, with their details."""
+        assert self.detail is not None
+        rank, sides = np.cumsum(chosen) - 1, self.detail.sides
+        detail = Detail(
+            sides.choose(chosen[sides.region]).renumber(rank),
+            self.detail.low[chosen],
+            self.detail.peak[chosen],
+        )
+        return type(self)(self.polygons[chosen], self.components.choose(chosen), detail)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

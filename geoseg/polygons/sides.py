@@ -16,8 +16,9 @@ from dataclasses import dataclass, fields
 from typing import Final, Self
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from geoseg.polygons.compiled import compiled
 
 __all__ = ["CORNER", "NODE", "STAYS", "STEPS", "Sides", "find_sides", "side_key"]
 
@@ -145,7 +146,7 @@ _FIRST = np.array([[0, 0], [1, 0], [0, 0], [0, 1]])
 _KEY = np.array([[0, 0, 0], [1, 0, 1], [1, -1, 3], [1, 0, 2]])
 
 
-@njit(cache=True)
+@compiled
 def _count(classes: NDArray[np.uint8], is_class: NDArray[np.bool_]) -> int:
     """How many sides end at the lattice points inside."""
     total = 0
@@ -161,7 +162,7 @@ def _count(classes: NDArray[np.uint8], is_class: NDArray[np.bool_]) -> int:
     return total
 
 
-@njit(cache=True)
+@compiled
 def _above(stored: NDArray[np.uint8], level: float, own: int, other: int, i: int, j: int) -> float:
     """By how much a pixel's class is above another one there."""
     if level >= 0:
@@ -169,7 +170,7 @@ def _above(stored: NDArray[np.uint8], level: float, own: int, other: int, i: int
     return max(float(stored[own, i, j]) - float(stored[other, i, j]), 0.5)
 
 
-@njit(cache=True)
+@compiled
 def _crossing(
     classes: NDArray[np.uint8], stored: NDArray[np.uint8], level: float, i: int, j: int, down: int
 ) -> int:
@@ -183,7 +184,7 @@ def _crossing(
     return min(max(int(np.rint(STEPS * here / (here + there))), _NEAREST), STEPS - _NEAREST)
 
 
-@njit(cache=True)
+@compiled
 def _contrast(stored: NDArray[np.uint8], band: int, i: int, j: int, k: int, m: int) -> int:
     """Distance of a class's probability from one half, mean of two pixels, in steps of 1/200."""
     here, there = int(stored[band, i, j]), int(stored[band, k, m])
@@ -192,7 +193,7 @@ def _contrast(stored: NDArray[np.uint8], band: int, i: int, j: int, k: int, m: i
     return (abs(here - 100) + abs(there - 100)) // 2
 
 
-@njit(cache=True)
+@compiled
 def _straight_edge(crossing: NDArray[np.int64], differs: NDArray[np.bool_]) -> tuple[int, int]:
     """Where two classes meet on a straight edge of missing data: opposite the side that there is not."""
     half = STEPS // 2
@@ -205,7 +206,7 @@ def _straight_edge(crossing: NDArray[np.int64], differs: NDArray[np.bool_]) -> t
     return 0, crossing[2] - half
 
 
-@njit(cache=True)
+@compiled
 def _middle(crossing: NDArray[np.int64], differs: NDArray[np.bool_]) -> tuple[int, int]:
     """Mean of the crossings around a lattice point, in steps from it."""
     half = STEPS // 2
@@ -219,7 +220,7 @@ def _middle(crossing: NDArray[np.int64], differs: NDArray[np.bool_]) -> tuple[in
     return int(np.rint(x / count)), int(np.rint(y / count))
 
 
-@njit(cache=True)
+@compiled
 def _vertex(
     around: NDArray[np.uint8], differs: NDArray[np.bool_], crossing: NDArray[np.int64], touching: bool
 ) -> tuple[int, int, int]:
@@ -242,7 +243,7 @@ def _vertex(
     return NODE, 0, 0
 
 
-@njit(cache=True)
+@compiled
 def _fill(
     classes: NDArray[np.uint8],
     stored: NDArray[np.uint8],

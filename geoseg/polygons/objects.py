@@ -1,0 +1,254 @@
+"""Objects: one clean polygon for each building, from scores that come strip by strip.
+
+    regions of the mask → split where buildings touch → sub-pixel contour → small holes filled → walls fitted
+    → overlaps of neighbours parted
+
+Everything is a function of the region and its neighbours within :data:`TALLEST` rows, so strips of any height
+give the same polygons, bit for bit. Memory: the strip, ``TALLEST`` rows of one byte a pixel, the objects of
+three times as many rows, and, of what is longer than that, the outline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geoseg.grid.geobox import GeoBox
+from geoseg.polygons.exact import Regions, Strip, trace_regions
+from geoseg.polygons.frame import Frames, ground_frames
+from geoseg.polygons.ownership import part_neighbours
+from geoseg.polygons.rings import Rings
+from geoseg.polygons.rows import RowBuffer
+from geoseg.polygons.shapes import Shapes
+from geoseg.polygons.split import Parts, Seeds, find_parts
+from geoseg.polygons.subpixel import edge_contrast, outline, polygons_of
+
+__all__ = ["TALLEST", "Fitted", "ObjectOptions", "Regularize", "find_objects"]
+
+TALLEST: Final = 1024
+"""Rows of the tallest object that is split or fitted: no building; what is longer keeps its contour."""
+_PIECE: Final = 256
+"""Rows that are taken at a time, at most."""
+_NEAR: Final = 16
+"""Rows that a fit may reach beyond its contour, generously."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """What regularization makes of contours, as equal-length arrays."""
+
+    polygons: NDArray[np.object_]
+    """Shapely Polygons in the contours' frame."""
+    kind: NDArray[np.object_]
+    """What each is: text."""
+    iou: NDArray[np.float64]
+    """IoU with the contour."""
+
+
+Regularize = Callable[[NDArray[np.object_]], Fitted]
+"""Contours in a frame with square pixels of size 1 → polygons there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectOptions:
+    """How objects are made."""
+
+    min_area: float = 0.0
+    """Smallest object, in m²."""
+    min_pixels: float = 0.0
+    """Smallest object, in pixels."""
+    min_hole: float = 0.0
+    """Smallest hole that stays, in m²."""
+    min_hole_pixels: float = 0.0
+    """The same in pixels."""
+    peak: int = 0
+    """Stored score that some pixel of an object must reach."""
+    seeds: Seeds | None = None
+    """How touching objects are told apart; None: they are not."""
+    regularize: Regularize | None = None
+    """What is made of the contours; None: nothing."""
+    cut_overlaps: bool = True
+    """Whether neighbours are parted where their fits overlap."""
+
+
+def find_objects(
+    strips: Iterable[Strip],
+    box: GeoBox,
+    classes: Collection[int],
+    level: float | None,
+    options: ObjectOptions,
+) -> Iterator[Shapes]:
+    """The objects of a scene.
+
+    Args:
+        strips: consecutive rows from the top, with all stored bands; the heights may differ.
+        box: the grid of the pixels.
+        classes: ids to make objects of.
+        level: the stored value that separates one foreground class from its background, in the only band;
+            None where there is a band per class (then nothing is split).
+        options: how.
+
+    Yields:
+        Objects in the order of (last row, first pixel), whatever the strips; the too tall ones last.
+
+    Raises:
+        GridError: as :func:`geoseg.polygons.exact.trace_regions`, or an object has no place on the ground.
+    """
+    rows = RowBuffer(box.width, TALLEST + _PIECE + 2) if options.seeds and level is not None else None
+    swept = [0]
+
+    def fed() -> Iterator[Strip]:
+        for strip in strips:
+            for first in range(0, len(strip.classes), _PIECE):
+                part = slice(first, first + _PIECE)
+                assert strip.stored is not None
+                piece = Strip(strip.classes[part], strip.scores[part], strip.stored[:, part])
+                if rows is not None:
+                    rows.append(strip.stored[0, part])
+                swept[0] += len(piece.classes)
+                yield piece
+
+    held, tall, done = Shapes.none(), [], 0
+    contours = np.zeros(0, np.object_)
+    released: list[NDArray[np.object_]] = []
+    for regions in trace_regions(fed(), box.width, classes, level=level, touching=False):
+        fresh = Shapes.join(_contours(regions, rows, box, level, options))
+        is_tall = _height(fresh, box.width) > TALLEST
+        tall.append(fresh.choose(is_tall))
+        fresh = fresh.choose(~is_tall)
+        order = np.lexsort((fresh.first, fresh.last_row))
+        fresh = fresh.choose(order)
+        fitted = _fit(fresh, box, options)
+        held, contours = Shapes.join([held, fitted]), np.concatenate([contours, fresh.polygons])
+        # Whoever may overlap these is complete by now, or too tall.
+        ready = int(np.searchsorted(held.last_row, swept[0] - TALLEST - _NEAR))
+        if ready > done:
+            out = _parted(held, contours, slice(done, ready), options)
+            released.append(out.polygons)
+            yield out
+        # And nobody who is still to come can overlap those.
+        gone = int(np.searchsorted(held.last_row, swept[0] - 2 * (TALLEST + _NEAR)))
+        held, contours, done = held.choose(np.arange(gone, len(held))), contours[gone:], ready - gone
+    out = _parted(held, contours, slice(done, len(held)), options)
+    yield out
+    rest = Shapes.join(tall)
+    if len(rest):
+        others = np.concatenate([*released, out.polygons])
+        rest = rest.choose(np.lexsort((rest.first, rest.last_row)))
+        yield _without(rest, others) if options.cut_overlaps else rest
+
+
+def _height(shapes: Shapes, width: int) -> NDArray[np.int64]:
+    return shapes.last_row - shapes.first // width + 1
+
+
+def _contours(
+    regions: Regions, rows: RowBuffer | None, box: GeoBox, level: float | None, options: ObjectOptions
+) -> Iterator[Shapes]:
+    """Contours of regions and of their parts, without what is too small or too faint."""
+    if not len(regions):
+        return
+    whole = regions
+    if rows is not None and options.seeds is not None and level is not None:
+        is_split, parts = find_parts(regions, rows, options.seeds, level, TALLEST)
+        if parts is not None:
+            whole = regions.choose(~is_split)
+            yield _drawn(parts.regions, parts.width, box, options, parts)
+    yield _drawn(whole, box.width, box, options, None)
+
+
+def _drawn(regions: Regions, width: int, box: GeoBox, options: ObjectOptions, parts: Parts | None) -> Shapes:
+    if not len(regions):
+        return Shapes.none()
+    assert regions.detail is not None
+    rings, region_start = outline(regions, width)
+    known = regions.components
+    if parts is not None:
+        # Whole pixels are added to multiples of 1/256: no bit is lost.
+        owner = np.repeat(np.arange(len(regions)), np.diff(region_start))
+        moved = rings.xy + np.repeat(parts.offset[owner], np.diff(rings.start), axis=0)
+        rings = replace(rings, xy=moved)
+        known = replace(known, first=parts.first[:, 0] * box.width + parts.first[:, 1])
+    polygons = polygons_of(rings, region_start)
+    shapes = Shapes.of(Regions(polygons, known, regions.detail), polygons, edge_contrast(regions), "contour")
+    pixel_area = _frames(shapes, box).pixel_area
+    shapes = replace(shapes, polygons=_filled(rings, region_start, polygons, pixel_area, options))
+    area = shapely.area(shapes.polygons)
+    kept = (area * pixel_area >= options.min_area) & (area >= options.min_pixels)
+    return shapes.choose(kept & (regions.detail.peak >= options.peak))
+
+
+def _frames(shapes: Shapes, box: GeoBox) -> Frames:
+    """The ground at the middle of each object."""
+    bounds = shapely.bounds(shapes.polygons).reshape(-1, 4)
+    return ground_frames(box, (bounds[:, :2] + bounds[:, 2:]) / 2)
+
+
+def _filled(
+    rings: Rings,
+    region_start: NDArray[np.int64],
+    polygons: NDArray[np.object_],
+    pixel_area: NDArray[np.float64],
+    options: ObjectOptions,
+) -> NDArray[np.object_]:
+    """Polygons without their small holes."""
+    count = np.diff(region_start)
+    if not (count > 1).any():
+        return polygons
+    owner = np.repeat(np.arange(count.size), count)
+    area = shapely.area(shapely.polygons(shapely.get_rings(polygons)))
+    kept = (area * pixel_area[owner] >= options.min_hole) & (area >= options.min_hole_pixels)
+    kept[region_start[:-1]] = True
+    if kept.all():
+        return polygons
+    size = np.diff(rings.start)
+    some = Rings(
+        rings.xy[np.repeat(kept, size)],
+        np.concatenate([[0], np.cumsum(size[kept])]),
+        rings.node[np.repeat(kept, size)],
+        rings.fixed[np.repeat(kept, size)],
+    )
+    return polygons_of(some, np.concatenate([[0], np.cumsum(kept)])[region_start])
+
+
+def _fit(contours: Shapes, box: GeoBox, options: ObjectOptions) -> Shapes:
+    """Regularized contours."""
+    if options.regularize is None or not len(contours):
+        return contours
+    frames = _frames(contours, box)
+    fitted = options.regularize(frames.to_frame(contours.polygons))
+    polygons = shapely.orient_polygons(frames.to_pixels(fitted.polygons))
+    return replace(contours, polygons=polygons, kind=fitted.kind, fit=fitted.iou)
+
+
+def _parted(held: Shapes, contours: NDArray[np.object_], which: slice, options: ObjectOptions) -> Shapes:
+    """Some of the objects held, without what belongs to their neighbours."""
+    out = held.choose(np.arange(len(held))[which])
+    if options.regularize is None or not options.cut_overlaps or not len(out):
+        return out
+    wanted = np.zeros(len(held), np.bool_)
+    wanted[which] = True
+    polygons, lost = part_neighbours(held.polygons, contours, wanted)
+    return replace(out, polygons=polygons, fit=np.where(lost, _iou(polygons, contours[which]), out.fit))
+
+
+def _iou(one: NDArray[np.object_], other: NDArray[np.object_]) -> NDArray[np.float64]:
+    shared = shapely.area(shapely.intersection(one, other))
+    iou: NDArray[np.float64] = shared / (shapely.area(one) + shapely.area(other) - shared)
+    return iou
+
+
+def _without(tall: Shapes, others: NDArray[np.object_]) -> Shapes:
+    """Objects too tall to be fitted, without what the fits of others take of them."""
+    polygons = tall.polygons.copy()
+    mine, other = shapely.STRtree(others).query(polygons, predicate="intersects")
+    for index in np.unique(mine).tolist():
+        left = shapely.difference(polygons[index], shapely.union_all(others[other[mine == index]]))
+        parts = shapely.get_parts(left)
+        polygons[index] = parts[int(np.argmax(shapely.area(parts)))]
+    return replace(tall, polygons=shapely.orient_polygons(polygons), fit=_iou(polygons, tall.polygons))

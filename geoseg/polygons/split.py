@@ -1,0 +1,216 @@
+"""Buildings that touch in the mask, told apart: seeds, and a watershed between them.
+
+A network's probability dips where two roofs meet. Parts of a region that are surer than the seed's level are
+seeds; each floods downhill along the probability until it meets another (Meyer 1994, "Topographic distance
+and watershed lines"; here by levels, first come, first served, so that the result is exact and repeatable).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from geoseg.polygons.compiled import compiled
+from geoseg.polygons.components import NODATA, SCORE_STEPS
+from geoseg.polygons.exact import Regions, Strip, trace_regions
+from geoseg.polygons.rows import RowBuffer
+
+__all__ = ["Parts", "Seeds", "find_parts", "part_labels"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """What is a seed."""
+
+    score: int
+    """Least stored score of its pixels, above the mask's own level."""
+    pixels: int
+    """Fewest pixels of it; smaller ones are noise, and of no part."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """Parts of regions, on a canvas of their own."""
+
+    regions: Regions
+    """The parts, on the canvas; but ``components.last_row`` is the scene's."""
+    first: NDArray[np.int64]
+    """Row and column of each part's first pixel in the scene, shape (n, 2)."""
+    offset: NDArray[np.int64]
+    """Columns and rows from the canvas to the scene, shape (n, 2)."""
+    width: int
+    """Columns of the canvas."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """A region that falls into parts: its window of the scene."""
+
+    row: int
+    col: int
+    labels: NDArray[np.int32]
+    scores: NDArray[np.uint8]
+    class_id: int
+
+
+def part_labels(
+    scores: NDArray[np.uint8], inside: NDArray[np.bool_], seeds: Seeds
+) -> NDArray[np.int32] | None:
+    """Parts of one region.
+
+    Args:
+        scores: stored scores, uint8 (rows, columns).
+        inside: the region's pixels.
+        seeds: what is a seed.
+
+    Returns:
+        Part of each of its pixels from 1, 0 elsewhere; None where there are fewer than two seeds.
+    """
+    found, count = ndimage.label(inside & (scores >= seeds.score))
+    if count < 2:  # noqa: PLR2004 - two seeds make two parts
+        return None
+    size = np.bincount(found.ravel(), minlength=count + 1)
+    large = size >= seeds.pixels
+    large[0] = False
+    if np.count_nonzero(large) < 2:  # noqa: PLR2004
+        return None
+    number = np.where(large, np.cumsum(large), 0).astype(np.int32)
+    labels: NDArray[np.int32] = number[found]
+    _flood(SCORE_STEPS - np.minimum(scores, SCORE_STEPS), inside, labels)
+    return labels
+
+
+@compiled
+def _flood(cost: NDArray[np.uint8], inside: NDArray[np.bool_], labels: NDArray[np.int32]) -> None:
+    """Give every pixel inside to the seed that reaches it over the lowest pass; in place."""
+    rows, columns = labels.shape
+    following = np.full(rows * columns, -1, np.int64)
+    head, tail = np.full(256, -1, np.int64), np.full(256, -1, np.int64)
+    for i in range(rows):
+        for j in range(columns):
+            if labels[i, j]:
+                level, pixel = cost[i, j], i * columns + j
+                if head[level] < 0:
+                    head[level] = pixel
+                else:
+                    following[tail[level]] = pixel
+                tail[level] = pixel
+    level = 0
+    while level < 256:  # noqa: PLR2004 - a byte's values
+        pixel = head[level]
+        if pixel < 0:
+            level += 1
+            continue
+        head[level] = following[pixel]
+        i, j = pixel // columns, pixel % columns
+        for step in range(4):
+            k = i + (step == 1) - (step == 0)
+            m = j + (step == 3) - (step == 2)  # noqa: PLR2004 - up, down, left, right
+            if k < 0 or m < 0 or k >= rows or m >= columns or labels[k, m] or not inside[k, m]:
+                continue
+            labels[k, m] = labels[i, j]
+            to, other = max(level, int(cost[k, m])), k * columns + m
+            following[other] = -1
+            if head[to] < 0:
+                head[to] = other
+            else:
+                following[tail[to]] = other
+            tail[to] = other
+
+
+def _colours(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """A colour from 1 for each part, one that no part beside it or diagonally across has; 0 for none."""
+    pairs = [
+        np.stack([one[apart], other[apart]])
+        for one, other in (
+            (labels[1:], labels[:-1]),
+            (labels[:, 1:], labels[:, :-1]),
+            (labels[1:, 1:], labels[:-1, :-1]),
+            (labels[1:, :-1], labels[:-1, 1:]),
+        )
+        if (apart := (one != other) & (one > 0) & (other > 0)).any()
+    ]
+    colour = np.zeros(int(labels.max()) + 1, np.uint8)
+    beside: dict[int, set[int]] = {}
+    for one, other in np.unique(np.concatenate(pairs, axis=1), axis=1).T.tolist() if pairs else ():
+        beside.setdefault(one, set()).add(other)
+        beside.setdefault(other, set()).add(one)
+    for part in range(1, colour.size):
+        taken = {int(colour[other]) for other in beside.get(part, ())}
+        colour[part] = next(free for free in range(1, NODATA) if free not in taken)
+    return colour
+
+
+def find_parts(
+    regions: Regions, rows: RowBuffer, seeds: Seeds, level: float, tallest: int
+) -> tuple[NDArray[np.bool_], Parts | None]:
+    """Split what can be split.
+
+    Args:
+        regions: complete regions of one class against a background.
+        rows: stored scores of that class, at least from the regions' first rows on.
+        seeds: what is a seed.
+        level: stored score that separates the class from the background.
+        tallest: rows of the tallest region to be split; taller ones stay whole.
+
+    Returns:
+        Which regions were split, shape (n,), and their parts.
+    """
+    split = np.zeros(len(regions), np.bool_)
+    pieces: list[_Piece] = []
+    large = regions.components.pixels >= 2 * seeds.pixels
+    assert regions.detail is not None
+    for index in np.flatnonzero(large & (regions.detail.peak >= seeds.score)).tolist():
+        left, top, right, bottom = (int(v) for v in regions.polygons[index].bounds)
+        if bottom - top > tallest:
+            continue
+        scores = rows.crop(top - 1, left - 1, bottom + 1, right + 1)
+        found, _ = ndimage.label((scores >= level) & (scores != NODATA))
+        col = int(regions.polygons[index].exterior.coords[0][0])
+        inside = found == found[1, 1 + col - left]
+        labels = part_labels(scores, inside, seeds)
+        if labels is not None:
+            split[index] = True
+            class_id = int(regions.components.class_id[index])
+            pieces.append(_Piece(top - 1, left - 1, labels, scores, class_id))
+    return split, _canvas(pieces, level) if pieces else None
+
+
+def _canvas(pieces: list[_Piece], level: float) -> Parts:
+    """All pieces one below the other, traced at once."""
+    width = max(piece.labels.shape[1] for piece in pieces)
+    height = sum(piece.labels.shape[0] for piece in pieces)
+    classes, scores = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
+    start, top = np.zeros(len(pieces), np.int64), 0
+    for index, piece in enumerate(pieces):
+        rows, columns = piece.labels.shape
+        colour = _colours(piece.labels)
+        place = slice(top, top + rows), slice(0, columns)
+        classes[place] = np.where(piece.scores == NODATA, NODATA, colour[piece.labels])
+        scores[place] = piece.scores
+        start[index] = top
+        top += rows
+    strip = Strip(classes, scores, scores[None])
+    found = list(trace_regions([strip], width, range(1, 255), level=level, touching=False))
+    return _joined(found, pieces, start, width)
+
+
+def _joined(found: list[Regions], pieces: list[_Piece], start: NDArray[np.int64], width: int) -> Parts:
+    """The parts of all batches, each with its place and class in the scene."""
+    regions = Regions.join(found)
+    parts = regions.components
+    row, col = np.divmod(parts.first, width)
+    piece = np.searchsorted(start, row, side="right") - 1
+    offset = np.array([[p.col, p.row] for p in pieces])[piece]
+    offset[:, 1] -= start[piece]
+    class_id = np.array([p.class_id for p in pieces], np.uint8)[piece]
+    last_row = parts.last_row + offset[:, 1]
+    return Parts(
+        Regions(regions.polygons, replace(parts, class_id=class_id, last_row=last_row), regions.detail),
+        np.stack([row + offset[:, 1], col + offset[:, 0]], axis=1),
+        offset,
+        width,
+    )
