@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geoseg.errors import GeosegError, LabelError
+from geoseg.flow.evaluate_objects import Outlined, score_objects, write_errors
 from geoseg.flow.evaluate_scene import MAP_NAME, Pair, evaluate_scene
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.files import write_json
@@ -57,6 +58,7 @@ def evaluate_pairs(
     without: Sequence[Unscored] = (),
     how: Bootstrap | None = None,
     width: BoundaryWidth = DEFAULT_WIDTH,
+    outlined: Outlined | None = None,
 ) -> Evaluated:
     """Score several scenes as one; a scene that cannot be scored is named in the report and leaves the rest.
 
@@ -66,19 +68,28 @@ def evaluate_pairs(
         without: scenes known to have no reference, for the report.
         how: of the intervals.
         width: of the boundary.
+        outlined: polygons beside the maps, whose objects are scored too; a scene that has them gets an
+            ``errors.gpkg`` beside its map, and one that has not loses an older one.
 
     Raises:
         LabelError: no scene could be scored; says why the first one could not.
+        OutputError: the errors cannot be written.
     """
     scored: list[Pair] = []
     tallies: list[SceneTally] = []
     unscored: list[Unscored] = []
     for pair in pairs:
+        errors = None
         try:
-            tallies.append(evaluate_scene(pair, classes, width))
-            scored.append(pair)
+            tally = evaluate_scene(pair, classes, width)
+            if outlined is not None:
+                tally, errors = score_objects(pair, tally, classes, outlined)
         except GeosegError as error:
             unscored.append(Unscored(scene=pair.scene, reason=str(error)))
+            continue
+        tallies.append(tally)
+        scored.append(pair)
+        write_errors(errors, pair.classes_tif.parent)
     unscored += without
     if not tallies and unscored:
         others = f" ({len(unscored) - 1} more cannot be scored)" if len(unscored) > 1 else ""
@@ -98,6 +109,7 @@ def evaluate_run(
     reference: LabelRef | None = None,
     how: Bootstrap | None = None,
     width: BoundaryWidth = DEFAULT_WIDTH,
+    outlined: Outlined | None = None,
 ) -> Evaluated:
     """Score a run's folder, ``<run>/<scene>/classes.tif``, and write ``<run>/score.json``.
 
@@ -110,13 +122,14 @@ def evaluate_run(
         reference: one reference for all scenes, in place of the catalog's.
         how: of the intervals.
         width: of the boundary.
+        outlined: as for :func:`evaluate_pairs`.
 
     Raises:
         LabelError: no scene could be scored; a key that no scene has; several assets and none named.
-        OutputError: the report cannot be written.
+        OutputError: the report or the errors cannot be written.
     """
     pairs, without = pairs_of(run, scenes, bands=bands, asset=asset, reference=reference)
-    evaluated = evaluate_pairs(pairs, classes, without=without, how=how, width=width)
+    evaluated = evaluate_pairs(pairs, classes, without=without, how=how, width=width, outlined=outlined)
     write_json(run / SCORE_NAME, evaluated.report.to_dict())
     return evaluated
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from geoseg.errors import GeosegError
 from geoseg.flow.evaluate import SCORE_NAME, check_reference, evaluate_run
+from geoseg.flow.evaluate_objects import Outlined
 from geoseg.flow.worst import WORST_NAME, draw_worst
 from geoseg.io.stac import load_catalog
 from geoseg.io.text import load_workflow
@@ -39,7 +40,8 @@ def evaluate_workflow(
         worst: windows to draw in ``worst.png`` beside ``score.json``; 0: none.
 
     Raises:
-        RecipeError, CatalogError, BundleError: the workflow, its catalog or its model cannot be read.
+        RecipeError, CatalogError, BundleError: the workflow, its catalog or its model cannot be read, or its
+            polygons have the name of the errors.
         LabelError: no scene could be scored.
         SceneError: a scene cannot be read any more, to be drawn.
         OutputError: the report or the picture cannot be written.
@@ -59,6 +61,7 @@ def evaluate_workflow(
         asset=asset,
         reference=reference,
         width=width,
+        outlined=Outlined.of(workflow.vectorize),
     )
     picture = loaded.output / WORST_NAME
     try:

@@ -15,6 +15,7 @@ from geoseg.engine.plan import BandTask, Plan
 from geoseg.engine.predict import run_band
 from geoseg.errors import GeosegError, RunError
 from geoseg.flow.evaluate import evaluate_run
+from geoseg.flow.evaluate_objects import Outlined
 from geoseg.flow.events import BandFinished, Event, RunStarted, SceneFinished, Status, Watch
 from geoseg.flow.prepare import Prepared, prepare
 from geoseg.io.files import free_bytes
@@ -125,6 +126,7 @@ def _score(prepared: Prepared, outcomes: Mapping[str, SceneOutcome]) -> tuple[Sc
             spec.classes,
             bands=workflow.scenes.bands or spec.bands,
             asset=workflow.evaluate.asset,
+            outlined=Outlined.of(workflow.vectorize),
         )
     except GeosegError as error:
         return None, str(error)  # the maps are there all the same: the summary says what is missing

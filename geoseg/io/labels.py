@@ -134,6 +134,11 @@ class LabelReader:
             raise LabelError(f"labels {path}: do not overlap the scene; check the file and its CRS")
         self.repaired = sum(area.repaired for area in self._areas) + getattr(self._labels, "repaired", 0)
 
+    @property
+    def polygons(self) -> PixelPolygons | None:
+        """The label polygons that touch the grid, in its pixels, not cut by the area; None: a raster."""
+        return self._labels if isinstance(self._labels, PixelPolygons) else None
+
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Class ids of a window, uint8 (height, width); 255 = not labelled, as is all past the grid's edges.
 

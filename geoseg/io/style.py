@@ -18,6 +18,7 @@ __all__ = [
     "ClassStyle",
     "at_scales",
     "classes_qml",
+    "kinds_qml",
     "palette",
     "polygons_qml",
     "probability_qml",
@@ -91,15 +92,38 @@ def polygons_qml(classes: Sequence[ClassStyle], attribute: str = "class_id") -> 
         symbols = "".join(
             _symbol(n, _fill(_rgba(style, 110), _rgba(style, 255), 0.2)) for n, style in enumerate(classes)
         )
-        categories = "".join(
-            f'<category render="true" symbol="{n}" type="long" value="{style.id}" '
-            f"label={quoteattr(style.title)}/>\n"
-            for n, style in enumerate(classes)
-        )
-        renderer = (
-            f'type="categorizedSymbol" attr={quoteattr(attribute)} {_RENDERER}>\n'
-            f"<categories>\n{categories}</categories>"
-        )
+        renderer = _by_value(attribute, "long", [(str(style.id), style.title) for style in classes])
+    return _vector(renderer, symbols)
+
+
+def kinds_qml(kinds: Sequence[ClassStyle], attribute: str) -> str:
+    """Style of a polygon layer with one symbol per text that an attribute holds, outlines in full colour.
+
+    Args:
+        kinds: titles are the attribute's texts; ids do not matter. Background: an outline alone.
+        attribute: text attribute.
+    """
+    symbols = "".join(
+        _symbol(n, _fill(_rgba(kind, 0 if kind.background else 90), _rgba(kind, 255), 0.4))
+        for n, kind in enumerate(kinds)
+    )
+    return _vector(_by_value(attribute, "string", [(kind.title, kind.title) for kind in kinds]), symbols)
+
+
+def _by_value(attribute: str, kind: str, values: Sequence[tuple[str, str]]) -> str:
+    """A renderer of a symbol per value; values with their labels."""
+    categories = "".join(
+        f'<category render="true" symbol="{n}" type="{kind}" value={quoteattr(value)} '
+        f"label={quoteattr(label)}/>\n"
+        for n, (value, label) in enumerate(values)
+    )
+    return (
+        f'type="categorizedSymbol" attr={quoteattr(attribute)} {_RENDERER}>\n'
+        f"<categories>\n{categories}</categories>"
+    )
+
+
+def _vector(renderer: str, symbols: str) -> str:
     return _document(
         f"<renderer-v2 {renderer}\n<symbols>\n{symbols}</symbols>\n</renderer-v2>\n"
         "<blendMode>0</blendMode>\n<layerOpacity>1</layerOpacity>\n"
