@@ -5,6 +5,9 @@ usage: /usr/bin/python3 qgis_probe.py JOB.json
 ``JOB.json`` holds a list of ``{"name", "folder", "layer", "rasters", "scene", "png"}``. One JSON object is
 printed: for each job the validity, CRS, extent, renderer, colours and geometry errors of the layer and the
 rasters, and how many colours each rendered picture has. Pictures are written to ``png``, a folder.
+
+A job ``{"name", "project", "scales", "png"}`` opens a project instead: what is said of each layer is said in
+the order of the map, with its group, whether it is shown, and its scales; one picture is drawn at each scale.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from qgis.core import (
     QgsApplication,
     QgsMapRendererParallelJob,
     QgsMapSettings,
+    QgsProject,
     QgsRasterLayer,
     QgsVectorLayer,
     QgsWkbTypes,
@@ -134,10 +138,74 @@ def probe(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def project_layer(node: Any) -> dict[str, Any]:
+    layer = node.layer()
+    facts = {
+        "title": node.name(),
+        "group": node.parent().name(),
+        "shown": node.isVisible(),
+        "found": layer is not None,
+        "valid": layer is not None and layer.isValid(),
+    }
+    if layer is None or not layer.isValid():
+        return facts
+    scales = [layer.minimumScale(), layer.maximumScale()] if layer.hasScaleBasedVisibility() else None
+    told = vector_facts(layer) if isinstance(layer, QgsVectorLayer) else raster_facts(layer)
+    return {**facts, **told, "scales": scales, "source": layer.source()}
+
+
+def project_probe(job: dict[str, Any]) -> dict[str, Any]:
+    project = QgsProject()
+    read = project.read(job["project"])
+    nodes = project.layerTreeRoot().findLayers()
+    shown = [node.layer() for node in nodes if node.isVisible() and node.layer() is not None]
+    settings = QgsMapSettings()
+    settings.setLayers([layer for layer in shown if layer.isValid()])
+    settings.setDestinationCrs(project.crs())
+    settings.setBackgroundColor(QColor("white"))
+    settings.setOutputSize(QSize(1400, 1000))
+    settings.setTransformContext(project.transformContext())
+    view = project.viewSettings().defaultViewExtent()
+    pictures = {}
+    for scale in job["scales"]:  # 0: the whole extent
+        settings.setExtent(view)
+        if scale:
+            box = settings.extent()
+            box.scale(scale / settings.scale())
+            settings.setExtent(box)
+        here = QgsMapSettings(settings)
+        here.setLayers([one for one in settings.layers() if one.isInScaleRange(settings.scale())])
+        rendering = QgsMapRendererParallelJob(here)
+        rendering.start()
+        rendering.waitForFinished()
+        image = rendering.renderedImage()
+        image.save(str(Path(job["png"]) / f"{job['name']}_{scale}.png"))
+        pictures[str(scale)] = {
+            "layers": [layer.name() for layer in here.layers()],
+            "scale": settings.scale(),
+            "milliseconds": rendering.renderingTime(),
+            "colors": len({image.pixel(x, y) for x in range(0, 1400, 4) for y in range(0, 1000, 4)}),
+            "errors": [error.message for error in rendering.errors()],
+        }
+    return {
+        "name": job["name"],
+        "read": read,
+        "error": project.error(),
+        "title": project.title(),
+        "crs": crs_of(project),
+        "view": [view.xMinimum(), view.yMinimum(), view.xMaximum(), view.yMaximum()],
+        "layers": [project_layer(node) for node in nodes],
+        "pictures": pictures,
+    }
+
+
 def main() -> None:
     application = QgsApplication([], False, tempfile.mkdtemp())
     application.initQgis()
-    results = [probe(job) for job in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))]
+    results = [
+        project_probe(job) if "project" in job else probe(job)
+        for job in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    ]
     sys.stdout.write(json.dumps({"version": Qgis.QGIS_VERSION, "results": results}) + "\n")
     sys.stdout.flush()
     os._exit(0)  # layers outlive QGIS otherwise, and it crashes after its work is done

@@ -11,7 +11,7 @@ from pyproj.exceptions import CRSError
 from geoseg.errors import OutputError
 from geoseg.grid.geobox import GeoBox
 
-__all__ = ["is_code", "same_crs", "written_crs"]
+__all__ = ["bounds_in", "is_code", "same_crs", "written_crs"]
 
 _TWINS = {("OGC", "CRS84"): "EPSG:4326", ("OGC", "CRS83"): "EPSG:4269", ("OGC", "CRS27"): "EPSG:4267"}
 """EPSG's twin of what differs by the order of axes only, which raster and vector files do not keep."""
@@ -92,3 +92,21 @@ def same_crs(found: str | None, geobox: GeoBox) -> bool:
     moved = [~geobox.transform @ between.transform(x, y) for x, y in geobox.corners]
     ends = ((0, 0), (geobox.width, 0), (geobox.width, geobox.height), (0, geobox.height))
     return all(math.dist(a, b) < 1e-3 for a, b in zip(moved, ends, strict=True))  # noqa: PLR2004 - a thousandth of a pixel
+
+
+def bounds_in(geobox: GeoBox, crs: str) -> tuple[float, float, float, float]:
+    """``(min x, min y, max x, max y)`` of a grid in another CRS.
+
+    Args:
+        geobox: the grid.
+        crs: a code, WKT or PROJ text.
+
+    Raises:
+        OutputError: the grid has no place in the CRS.
+    """
+    between = Transformer.from_crs(written_crs(geobox.crs), written_crs(crs), always_xy=True)
+    found = between.transform_bounds(*geobox.bounds)
+    if not all(map(math.isfinite, found)):
+        raise OutputError(f"a scene in {geobox.crs[:60]!r} has no place in the CRS {crs[:60]!r}")
+    west, south, east, north = found
+    return west, south, east, north

@@ -6,6 +6,7 @@ counterpart in another scene a few words; outlines are compared two scenes at a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from geoseg.io.vector import Overview, write_features
 from geoseg.io.vector_read import Piece, read_pieces, read_within
 from geoseg.polygons.duplicates import CONFIDENCE, Rank, counterparts, dropped
 
-__all__ = ["Merged", "SceneLayer", "merge_layers"]
+__all__ = ["Merged", "SceneLayer", "merge_layers", "merged_grid"]
 
 _POINTS: Final = 16
 """Points on each edge of a footprint: a straight edge is none in another CRS."""
@@ -57,7 +58,20 @@ class Merged:
     duplicates: int
     """Objects left out, since another scene shows them too."""
     geobox: GeoBox
-    """One pixel over all scenes, in the merged layer's CRS."""
+    """:func:`merged_grid` of the scenes."""
+
+
+def merged_grid(scenes: Sequence[SceneLayer], crs: str | None = None) -> GeoBox:
+    """A grid over all scenes, with pixels about as large as those of the scene whose id comes first.
+
+    Args:
+        scenes: at least one.
+        crs: its CRS; None: that of the scene whose id comes first.
+
+    Raises:
+        OutputError: a scene lies nowhere in the CRS.
+    """
+    return _grid(_placed(scenes, "", crs))
 
 
 def merge_layers(
@@ -95,12 +109,8 @@ def merge_layers(
     Raises:
         OutputError: a scene's file cannot be read or lies nowhere in the CRS, or the layer cannot be written.
     """
-    ordered = sorted(scenes, key=lambda one: one.scene)
-    target = written_crs(crs or ordered[0].geobox.crs)
-    placed = [_Placed.of(one, layer, target) for one in ordered]
-    bounds = np.array([one.footprint.bounds for one in placed])
-    (west, south), (east, north) = bounds[:, :2].min(0), bounds[:, 2:].max(0)
-    geobox = GeoBox(1, 1, Affine(east - west, 0, west, 0, south - north, north), target)
+    placed = _placed(scenes, layer, crs)
+    geobox = _grid(placed)
     gone = _duplicates(placed)
     features = write_features(
         path,
@@ -121,6 +131,8 @@ class _Placed:
 
     source: SceneLayer
     layer: str
+    crs: str
+    """The merged CRS."""
     way: Transformer | None
     """None: both are the same."""
     footprint: shapely.Polygon
@@ -141,7 +153,7 @@ class _Placed:
             raise OutputError(
                 f"scene {source.scene} has no place in the CRS {target[:60]!r}; choose another for merging"
             )
-        return cls(source, layer, way, moved)
+        return cls(source, layer, target, way, moved)
 
     def within(self, area: BaseGeometry) -> Piece:
         """Objects that meet an area of the merged CRS, in that CRS, with what ranks them."""
@@ -159,6 +171,22 @@ class _Placed:
         for piece in read_pieces(self.source.path, self.layer, fields):
             stay = piece.features[~np.isin(piece.numbers, numbers)]
             yield Features(_moved(stay.geometry, self.way), stay.attributes)
+
+
+def _placed(scenes: Sequence[SceneLayer], layer: str, crs: str | None) -> list[_Placed]:
+    """The scenes by id, in one CRS."""
+    ordered = sorted(scenes, key=lambda one: one.scene)
+    target = written_crs(crs or ordered[0].geobox.crs)
+    return [_Placed.of(one, layer, target) for one in ordered]
+
+
+def _grid(placed: Sequence[_Placed]) -> GeoBox:
+    bounds = np.array([one.footprint.bounds for one in placed])
+    (west, south), (east, north) = bounds[:, :2].min(0).tolist(), bounds[:, 2:].max(0).tolist()
+    first = placed[0]
+    pixel = math.sqrt(first.footprint.area / first.source.geobox.window.pixels)
+    height, width = math.ceil((north - south) / pixel), math.ceil((east - west) / pixel)
+    return GeoBox(height, width, Affine(pixel, 0, west, 0, -pixel, north), first.crs)
 
 
 def _transformed(

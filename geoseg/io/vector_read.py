@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,13 +20,19 @@ from geoseg.errors import OutputError
 from geoseg.io import _parquet
 from geoseg.io.features import Features
 
-__all__ = ["LayerInfo", "Piece", "layer_info", "read_pieces", "read_within"]
+__all__ = ["LayerInfo", "Piece", "layer_info", "layer_style", "read_pieces", "read_within"]
 
 _PIECE: Final = 1 << 14
 """Features of one piece."""
 _KINDS: Final = {"O": "text", "i": "integer", "f": "real", "b": "boolean"}
 """numpy's letter of a column → kind of field."""
 _ERRORS: Final = (DataSourceError, DataLayerError, FieldError, FeatureError, CRSError, ValueError)
+
+_STYLE: Final = (
+    "SELECT styleQML FROM layer_styles WHERE f_table_name = ? "
+    "ORDER BY useAsDefault DESC, update_time DESC LIMIT 1"
+)
+"""As QGIS chooses it."""
 
 Bounds = tuple[float, float, float, float]
 
@@ -71,6 +78,24 @@ def layer_info(path: Path, layer: str) -> LayerInfo:
         for name, dtype in zip(info["fields"], info["dtypes"], strict=True)
     }
     return LayerInfo(max(0, info["features"]), info["crs"], kinds)
+
+
+def layer_style(path: Path, layer: str) -> str | None:
+    """The QML that QGIS shows a layer with, in the GeoPackage or beside the file; None: there is none.
+
+    Raises:
+        OutputError: it cannot be read.
+    """
+    with _reading(path):
+        if path.suffix != ".gpkg":
+            beside = path.with_suffix(".qml")
+            return beside.read_text(encoding="utf-8") if beside.is_file() else None
+        place = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(place, uri=True)) as database:
+            if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'layer_styles'").fetchone():
+                return None
+            found = database.execute(_STYLE, (layer,)).fetchone()
+    return None if found is None else str(found[0])
 
 
 def read_pieces(path: Path, layer: str, fields: Sequence[str]) -> Iterator[Piece]:
@@ -164,6 +189,6 @@ def _read(path: Path, layer: str, fields: Sequence[str], how: dict[str, Any]) ->
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
-    except (*_ERRORS, OSError) as error:
+    except (*_ERRORS, sqlite3.Error, OSError) as error:
         told = " ".join(str(error).split())
         raise OutputError(f"{path} cannot be read back ({told:.160}); make it anew") from error
