@@ -22,6 +22,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.io.merge import Merged, SceneLayer, merge_layers
 from geoseg.io.vector import Features, Overview, overview_layer, write_features
 from geoseg.io.vector_read import layer_info, read_pieces
+from geoseg.polygons.area import AreaMeter
 from geoseg.polygons.duplicates import CONFIDENCE, counterparts, dropped
 
 SCHEMA = {"id": "text", CONFIDENCE: "real", "touches_edge": "boolean", "scene": "text"}
@@ -244,6 +245,70 @@ def test_no_two_that_stay_are_the_same_and_what_goes_has_a_counterpart(
     for n in gone:
         better = [m for pair in alike if n in pair for m in pair if m != n and ranks[m] < ranks[n]]
         assert set(better) - gone or any(piece == n for _, piece in within)
+
+
+# --- coverages ------------------------------------------------------------------------------------------
+
+
+COVER = {
+    "id": "text",
+    "touches_edge": "boolean",
+    CONFIDENCE: "real",
+    "area_m2": "real",
+    "perimeter_m": "real",
+}
+
+
+def cover(folder: Path, scene: str, where: GeoBox, random: np.random.Generator) -> SceneLayer:
+    """A scene whose ground is cut into cells; some of it is missing."""
+    frame = shapely.box(*where.bounds)
+    west, south, east, north = frame.bounds
+    points = shapely.MultiPoint(
+        np.stack([random.uniform(west, east, 25), random.uniform(south, north, 25)], axis=1)
+    )
+    cells = shapely.intersection(shapely.get_parts(shapely.voronoi_polygons(points, extend_to=frame)), frame)
+    cells = cells[random.random(cells.size) > 0.1]
+    count = cells.size
+    sizes = AreaMeter.of(where).sizes(cells)
+    values = {
+        "id": np.array([f"{scene}-0-{n}" for n in range(count)], object),
+        "touches_edge": np.zeros(count, bool),
+        CONFIDENCE: np.full(count, 0.5),
+        "area_m2": sizes[0],
+        "perimeter_m": sizes[1],
+    }
+    path = folder / scene / "objects.gpkg"
+    write_features(path, "objects", [Features(cells, values)], geobox=where, schema=COVER)
+    return SceneLayer(scene, path, where)
+
+
+@settings(max_examples=8)
+@given(st.integers(0, 2**32 - 1))
+def test_coverages_join_without_gap_or_overlap(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        places = {"a": LEFT, "b": RIGHT, "c": grid(30, 20, 40, 40)}
+        scenes = [cover(folder, scene, where, random) for scene, where in places.items()]
+        for result, order in (("merged.gpkg", scenes), ("other.gpkg", scenes[::-1])):
+            merge_layers(folder / result, "objects", order, schema=COVER, coverage=True)
+        found, again = (
+            [p.features for p in read_pieces(folder / result, "objects", list(COVER))]
+            for result in ("merged.gpkg", "other.gpkg")
+        )
+        every = [p.features for one in scenes for p in read_pieces(one.path, "objects", list(COVER))]
+    merged = np.concatenate([one.geometry for one in found])
+    assert shapely.to_wkb(merged).tolist() == [g for one in again for g in shapely.to_wkb(one.geometry)]
+    ground = shapely.union_all(np.concatenate([one.geometry for one in every]))
+    assert shapely.area(merged).sum() == pytest.approx(ground.area, rel=1e-6)  # nothing twice
+    assert shapely.union_all(merged).symmetric_difference(ground).area < 1e-6 * ground.area  # nothing lost
+    ids = [i for one in found for i in one.attributes["id"].tolist()]
+    assert len(set(ids)) == len(ids)
+    first = dict(zip(every[0].attributes["id"], every[0].geometry, strict=True))
+    assert all(g.equals_exact(first[i]) for i, g in zip(ids, merged, strict=True) if i.startswith("a"))
+    for measured, meant in zip(AreaMeter.of(LEFT).sizes(merged), ("area_m2", "perimeter_m"), strict=True):
+        told = np.concatenate([one.attributes[meant] for one in found])
+        assert told == pytest.approx(measured, rel=1e-4)
 
 
 # --- files ----------------------------------------------------------------------------------------------

@@ -103,6 +103,7 @@ def _merged(
         scenes,
         schema=FIELDS,
         crs=crs,
+        coverage=coverage,
         style=style,
         description=f"{len(scenes)} scenes, each object once",
         overview=general.styled(style) if suffix == FORMATS["gpkg"] else None,

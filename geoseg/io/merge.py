@@ -6,7 +6,6 @@ counterpart in another scene a few words; outlines are compared two scenes at a 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,39 +13,23 @@ from typing import Final
 
 import numpy as np
 import shapely
-from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
-from pyproj.enums import TransformDirection
-from pyproj.exceptions import CRSError
-from shapely.geometry.base import BaseGeometry
 
-from geoseg.errors import OutputError
 from geoseg.grid.geobox import GeoBox
-from geoseg.io.crs import written_crs
+from geoseg.io._placed import PlacedLayer, SceneLayer, grid_over, overlapping, placed
 from geoseg.io.features import Features, LayerStyle
 from geoseg.io.vector import Overview, write_features
-from geoseg.io.vector_read import Piece, read_pieces, read_within
+from geoseg.io.vector_read import Piece
+from geoseg.polygons.area import AreaMeter
 from geoseg.polygons.duplicates import CONFIDENCE, Rank, counterparts, dropped
+from geoseg.polygons.mosaic import beside
 
 __all__ = ["Merged", "SceneLayer", "merge_layers", "merged_grid"]
 
-_POINTS: Final = 16
-"""Points on each edge of a footprint: a straight edge is none in another CRS."""
 _RANKED: Final = ("id", CONFIDENCE, "touches_edge")
 """Fields that decide which of two objects stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class SceneLayer:
-    """The polygons of a finished scene."""
-
-    scene: str
-    """The catalog's id of the scene."""
-    path: Path
-    """The file, as :func:`geoseg.io.vector.write_features` wrote it."""
-    geobox: GeoBox
-    """The grid that its objects lie on."""
+_SLIVER: Final = 1e-3
+"""Part of a pixel below which what is left of a polygon is rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +39,7 @@ class Merged:
     features: int
     """Objects in the merged layer."""
     duplicates: int
-    """Objects left out, since another scene shows them too."""
+    """Objects left out, since another scene shows them too (of a coverage, less those that were parted)."""
     geobox: GeoBox
     """:func:`merged_grid` of the scenes."""
 
@@ -71,7 +54,7 @@ def merged_grid(scenes: Sequence[SceneLayer], crs: str | None = None) -> GeoBox:
     Raises:
         OutputError: a scene lies nowhere in the CRS.
     """
-    return _grid(_placed(scenes, "", crs))
+    return grid_over(placed(scenes, "", crs))
 
 
 def merge_layers(
@@ -81,6 +64,7 @@ def merge_layers(
     *,
     schema: Mapping[str, str],
     crs: str | None = None,
+    coverage: bool = False,
     style: LayerStyle | None = None,
     description: str = "",
     overview: Overview | None = None,
@@ -92,6 +76,10 @@ def merge_layers(
     does not depend on the order of the scenes: it holds them by id, each in the order of its own file. All
     attributes stay as they are; areas were measured on the ellipsoid, so another CRS does not change them.
 
+    Of coverages, the scene whose id comes first keeps all its polygons, and every other one fills what is
+    left (:mod:`geoseg.polygons.mosaic`): no ground is covered twice, none that a scene covers is lost. What
+    is cut is measured anew, and a second part of a polygon has the first one's id with ``.2`` behind it.
+
     Args:
         path: final name; its ending is the format.
         layer: the layer's name, in every scene's file and in the merged one.
@@ -99,6 +87,7 @@ def merge_layers(
         schema: the fields, as they are in every scene's file, with ``id``, ``touches_edge`` and
             :data:`geoseg.polygons.duplicates.CONFIDENCE`.
         crs: CRS of the merged layer; None: that of the scene whose id comes first.
+        coverage: whether each scene's polygons cover their ground without overlaps.
         style: default style.
         description: what the layer is, for people.
         overview: a generalised second layer; a GeoPackage only.
@@ -108,113 +97,71 @@ def merge_layers(
 
     Raises:
         OutputError: a scene's file cannot be read or lies nowhere in the CRS, or the layer cannot be written.
+        GridError: parts of a coverage have no longitude and latitude, so areas cannot be measured.
     """
-    placed = _placed(scenes, layer, crs)
-    geobox = _grid(placed)
-    gone = _duplicates(placed)
+    layers = placed(scenes, layer, crs)
+    geobox = grid_over(layers)
+    read = 0
+
+    def batches() -> Iterator[Features]:
+        nonlocal read
+        gone = [] if coverage else _duplicates(layers)
+        for number, one in enumerate(layers):
+            rest = _Rest.beside(layers, number) if coverage else None
+            for piece in one.pieces(list(schema)):
+                read += piece.numbers.size
+                if rest is None:
+                    yield piece.features[~np.isin(piece.numbers, sorted(gone[number]))]
+                else:
+                    yield rest.of(piece.features)
+
     features = write_features(
         path,
         layer,
-        (batch for number, one in enumerate(placed) for batch in one.kept(list(schema), gone[number])),
+        batches(),
         geobox=geobox,
         schema=schema,
         style=style,
         description=description,
         overview=overview,
     )
-    return Merged(features, sum(map(len, gone)), geobox)
+    return Merged(features, read - features, geobox)
 
 
 @dataclass(frozen=True, slots=True)
-class _Placed:
-    """A scene's layer, and the way from its CRS to the merged one's."""
+class _Rest:
+    """The ground that is left to a scene of a coverage."""
 
-    source: SceneLayer
-    layer: str
-    crs: str
-    """The merged CRS."""
-    way: Transformer | None
-    """None: both are the same."""
-    footprint: shapely.Polygon
-    """In the merged CRS."""
+    taken: NDArray[np.object_]
+    """Polygons of the scenes before, where they share ground with this one."""
+    meter: AreaMeter
+    least: float
+    """Area of the smallest part that counts, in square CRS units."""
 
     @classmethod
-    def of(cls, source: SceneLayer, layer: str, target: str) -> _Placed:
-        ring = shapely.LinearRing(source.geobox.corners)
-        outline = shapely.Polygon(shapely.segmentize(ring, ring.length / (4 * _POINTS)))
-        try:
-            theirs, ours = CRS.from_user_input(written_crs(source.geobox.crs)), CRS.from_user_input(target)
-            same = theirs.equals(ours, ignore_axis_order=True)
-            way = None if same else Transformer.from_crs(theirs, ours, always_xy=True)
-        except CRSError as error:
-            raise OutputError(f"{source.path} cannot be taken to the CRS {target[:60]!r}: {error}") from error
-        moved = _transformed(np.array([outline], object), way)[0]
-        if not np.isfinite(moved.bounds).all():
-            raise OutputError(
-                f"scene {source.scene} has no place in the CRS {target[:60]!r}; choose another for merging"
-            )
-        return cls(source, layer, target, way, moved)
+    def beside(cls, scenes: Sequence[PlacedLayer], number: int) -> _Rest:
+        mine = scenes[number].footprint
+        before = [one for one in scenes[:number] if one.footprint.intersects(mine)]
+        taken = [one.within(one.footprint.intersection(mine), ()).features.geometry for one in before]
+        grid = grid_over([scenes[number]])
+        pixel = abs(grid.transform.determinant)
+        return cls(np.concatenate([np.zeros(0, object), *taken]), AreaMeter.of(grid), _SLIVER * pixel)
 
-    def within(self, area: BaseGeometry) -> Piece:
-        """Objects that meet an area of the merged CRS, in that CRS, with what ranks them."""
-        outline = shapely.segmentize(area, area.length / (4 * _POINTS))
-        west, south, east, north = _transformed(np.array([outline], object), self.way, back=True)[0].bounds
-        margin = 1e-3 * max(east - west, north - south)  # for what lies between the points
-        bounds = west - margin, south - margin, east + margin, north + margin
-        found = read_within(self.source.path, self.layer, _RANKED, bounds)
-        geometry = _moved(found.features.geometry, self.way)
-        return Piece(found.numbers, Features(geometry, found.features.attributes))
-
-    def kept(self, fields: list[str], gone: set[int]) -> Iterator[Features]:
-        """The objects that stay, in the merged CRS."""
-        numbers = np.array(sorted(gone), np.int64)
-        for piece in read_pieces(self.source.path, self.layer, fields):
-            stay = piece.features[~np.isin(piece.numbers, numbers)]
-            yield Features(_moved(stay.geometry, self.way), stay.attributes)
+    def of(self, found: Features) -> Features:
+        parts, source = beside(found.geometry, self.taken, self.least)
+        values = {name: column[source] for name, column in found.attributes.items()}
+        nth = np.arange(source.size) - np.searchsorted(source, source)
+        second = np.flatnonzero(nth)
+        values["id"][second] = [f"{values['id'][n]}.{nth[n] + 1}" for n in second.tolist()]
+        cut = np.flatnonzero(parts != found.geometry[source])
+        area, perimeter = self.meter.sizes(parts[cut])
+        for name, sizes in (("area_m2", area), ("perimeter_m", perimeter)):
+            if name in values:
+                values[name][cut] = sizes
+        return Features(parts, values)
 
 
-def _placed(scenes: Sequence[SceneLayer], layer: str, crs: str | None) -> list[_Placed]:
-    """The scenes by id, in one CRS."""
-    ordered = sorted(scenes, key=lambda one: one.scene)
-    target = written_crs(crs or ordered[0].geobox.crs)
-    return [_Placed.of(one, layer, target) for one in ordered]
-
-
-def _grid(placed: Sequence[_Placed]) -> GeoBox:
-    bounds = np.array([one.footprint.bounds for one in placed])
-    (west, south), (east, north) = bounds[:, :2].min(0).tolist(), bounds[:, 2:].max(0).tolist()
-    first = placed[0]
-    pixel = math.sqrt(first.footprint.area / first.source.geobox.window.pixels)
-    height, width = math.ceil((north - south) / pixel), math.ceil((east - west) / pixel)
-    return GeoBox(height, width, Affine(pixel, 0, west, 0, -pixel, north), first.crs)
-
-
-def _transformed(
-    polygons: NDArray[np.object_], way: Transformer | None, *, back: bool = False
-) -> NDArray[np.object_]:
-    """Polygons in another CRS, vertex by vertex."""
-    if way is None:
-        return polygons
-    direction = TransformDirection.INVERSE if back else TransformDirection.FORWARD
-
-    def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack(way.transform(xy[:, 0], xy[:, 1], direction=direction), axis=1)
-
-    return np.asarray(shapely.transform(polygons, move))
-
-
-def _moved(polygons: NDArray[np.object_], way: Transformer | None) -> NDArray[np.object_]:
-    """Valid polygons in another CRS; where rounding makes rings cross, the largest part enclosed."""
-    moved = _transformed(polygons, way)
-    if moved is not polygons:
-        for n in np.flatnonzero(~shapely.is_valid(moved)).tolist():
-            parts = shapely.get_parts(shapely.make_valid(moved[n], method="structure", keep_collapsed=False))
-            if parts.size:
-                moved[n] = parts[np.argmax(shapely.area(parts))]
-    return moved
-
-
-def _duplicates(scenes: Sequence[_Placed]) -> list[set[int]]:
+def _duplicates(scenes: Sequence[PlacedLayer]) -> list[set[int]]:
     """Numbers of the objects that go, for each scene."""
     index: dict[tuple[int, int], int] = {}
     ranks: list[Rank] = []
@@ -238,9 +185,9 @@ def _duplicates(scenes: Sequence[_Placed]) -> list[set[int]]:
             areas.append(shapely.area(piece.features.geometry[position]))
         return index[key]
 
-    for one, other in _overlapping(scenes):
+    for one, other in overlapping(scenes):
         shared = scenes[one].footprint.intersection(scenes[other].footprint)
-        first, second = scenes[one].within(shared), scenes[other].within(shared)
+        first, second = scenes[one].within(shared, _RANKED), scenes[other].within(shared, _RANKED)
         found = counterparts(
             first.features.geometry,
             second.features.geometry,
@@ -257,10 +204,3 @@ def _duplicates(scenes: Sequence[_Placed]) -> list[set[int]]:
         if position in gone:
             numbers[scene].add(number)
     return numbers
-
-
-def _overlapping(scenes: Sequence[_Placed]) -> list[tuple[int, int]]:
-    """Pairs of scenes whose footprints share ground."""
-    outlines = np.array([one.footprint for one in scenes], object)
-    pairs = shapely.STRtree(outlines).query(outlines, predicate="intersects").T.tolist()
-    return sorted((a, b) for a, b in pairs if a < b and outlines[a].intersection(outlines[b]).area > 0)
