@@ -12,6 +12,7 @@ from typing import Any
 import pyogrio
 import pytest
 import rasterio
+import shapely
 from rasterio.features import rasterize
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -68,7 +69,7 @@ def test_the_score_against_exact_truth_is_what_the_weights_reach(folder: tuple[s
     assert score["labelled_pixels"] == 1024 * 1024
 
 
-def test_polygons_rasterize_back_to_the_classes(folder: tuple[str, Path], root: Path) -> None:
+def test_polygons_are_valid_and_where_the_classes_are(folder: tuple[str, Path], root: Path) -> None:
     layer, path = folder
     with rasterio.open(path / "classes.tif") as raster:
         classes, transform, crs = raster.read(1), raster.transform, raster.crs
@@ -80,9 +81,19 @@ def test_polygons_rasterize_back_to_the_classes(folder: tuple[str, Path], root: 
     shown = classes.copy()
     if layer == "buildings":
         shown[classes == 0] = 254
-    assert (burnt == shown).all()
+    # Walls are straight where pixels are not, and what is too small is gone or part of its neighbour.
+    assert (burnt == shown).mean() > 0.985
     assert table.geometry.is_valid.all()
-    assert table.confidence.between(0, 1).all()
+    if layer == "landcover":
+        assert shapely.coverage_is_valid(table.geometry.to_numpy())
+        assert table.area_m2.sum() == pytest.approx(classes.size * 0.09, rel=1e-3)
+    else:
+        one, other = shapely.STRtree(table.geometry).query(table.geometry, predicate="overlaps")
+        shared = shapely.intersection(table.geometry.to_numpy()[one], table.geometry.to_numpy()[other])
+        assert shapely.area(shared).max(initial=0) < 1e-6
+        assert (table["shape"] != "free").mean() > 0.9
+    for name in ("conf_mean", "conf_p10", "conf_edge"):
+        assert table[name].between(0, 1).all()
     assert set(table.acquired) == {"2021-01-18T11:30:00Z"}
 
 

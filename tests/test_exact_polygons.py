@@ -23,7 +23,9 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.area import AreaMeter
 from geoseg.polygons.attributes import FIELDS, Provenance, object_attributes
 from geoseg.polygons.components import Components
-from geoseg.polygons.exact import NODATA, Regions, exact_polygons, to_ground
+from geoseg.polygons.exact import NODATA, Regions, Strip, exact_polygons, to_ground, trace_regions
+from geoseg.polygons.shapes import Shapes
+from geoseg.polygons.subpixel import edge_contrast
 
 UInt8 = NDArray[np.uint8]
 CLASSES = (0, 1, 2)
@@ -322,11 +324,13 @@ def test_attributes_say_what_and_where_from() -> None:
     ids = np.array([[1, 1, 0, 2], [0, 1, 0, 2], [0, 0, 0, 2]], np.uint8)
     scores = np.where(ids == 1, 190, 100).astype(np.uint8)
     ids, scores = np.pad(ids, ((0, 1), (0, 0))), np.pad(scores, ((0, 1), (0, 0)))
-    (regions,) = exact_polygons([(ids, scores)], 4, [1, 2])
+    stored = np.where(ids == np.arange(3)[:, None, None], scores, 200 - scores).astype(np.uint8)
+    (regions,) = trace_regions([Strip(ids, scores, stored)], 4, [1, 2])
+    shapes = Shapes.of(regions, regions.polygons, edge_contrast(regions), "exact")
     box = GeoBox(4, 4, Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000), "EPSG:26914")
     polygons = to_ground(regions.polygons, box.transform)
     found = object_attributes(
-        regions,
+        shapes,
         polygons,
         width=4,
         meter=AreaMeter.of(box),
@@ -336,8 +340,12 @@ def test_attributes_say_what_and_where_from() -> None:
     assert list(found) == list(FIELDS)
     assert found["id"].tolist() == ["scene-1-0-0", "scene-1-0-3"]
     assert found["class_name"].tolist() == ["building", "road"]
-    assert found["confidence"].tolist() == [0.95, 0.5]
-    assert found["pixels"].tolist() == [3, 3]
+    assert found["conf_mean"].tolist() == [0.95, 0.5]
+    assert found["conf_p10"].tolist() == [0.95, 0.5]
+    assert found["conf_edge"] == pytest.approx([0.45, 0.125])
+    assert found["shape"].tolist() == ["exact", "exact"]
+    assert np.isnan(found["reg_iou"]).all()
+    assert found["perimeter_m"] == pytest.approx([2.4, 2.4], rel=1e-3)
     assert found["area_m2"] == pytest.approx([0.27, 0.27], rel=1e-3)
     assert found["touches_edge"].tolist() == [True, True]
     assert found["acquired"].tolist() == [None, None]

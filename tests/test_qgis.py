@@ -20,11 +20,13 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 from geoseg.io.cog import write_cog
 from geoseg.io.files import write_text
-from geoseg.io.polygonize import exact_features
+from geoseg.io.polygonize import features_of
 from geoseg.io.style import ClassStyle, classes_qml, palette, polygons_qml, probability_qml
 from geoseg.io.vector import LayerStyle, write_features
 from geoseg.polygons.attributes import FIELDS, Provenance
-from geoseg.polygons.exact import exact_polygons
+from geoseg.polygons.exact import Strip, trace_regions
+from geoseg.polygons.shapes import Shapes
+from geoseg.polygons.subpixel import edge_contrast
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 SIDE = 600
@@ -125,12 +127,16 @@ def write_outputs(folder: Path, case: Case) -> GeoBox:
     write_text(folder / "probability.qml", probability_qml())
     shown = [one for one in case.classes if not one.background]
     own = store[0] if count == 2 else np.take_along_axis(store, np.minimum(ids, count - 1)[None], axis=0)[0]
-    regions = exact_polygons([(ids, own)], SIDE, [one.id for one in shown])
+    bands = np.stack([own] * len(case.classes))
+    shapes = [
+        Shapes.of(regions, regions.polygons, edge_contrast(regions), "exact")
+        for regions in trace_regions([Strip(ids, own, bands)], SIDE, [one.id for one in shown])
+    ]
     provenance = Provenance("scene 1", "scene_1", "test 1", "0" * 64, "run", "2024-05-31")
     write_features(
         folder / f"{case.layer}.gpkg",
         case.layer,
-        exact_features(regions, geobox, {one.id: one.title for one in shown}, provenance),
+        features_of(shapes, geobox, {one.id: one.title for one in shown}, provenance),
         geobox=geobox,
         schema=FIELDS,
         style=LayerStyle(polygons_qml(shown)),

@@ -134,7 +134,7 @@ def test_serial_threads_and_processes_agree_bit_for_bit(
 def test_the_map_is_whole_and_its_polygons_are_its_pixels(
     which: str, tmp_path: Path, request: pytest.FixtureRequest, scenes: Path
 ) -> None:
-    run_to(request.getfixturevalue(which), tmp_path)
+    run_to(request.getfixturevalue(which), tmp_path, vectorize__mode="exact", vectorize__min_area="0 px")
     folder = tmp_path / which
     found = sorted(p.name for p in folder.iterdir())
     assert [name for name in found if not name.endswith(".qml")] == MAPS

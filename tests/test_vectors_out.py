@@ -32,11 +32,13 @@ from geoseg.io.cog import read_strips, write_cog
 from geoseg.io.crs import same_crs, written_crs
 from geoseg.io.files import sha256_of, write_json, write_text
 from geoseg.io.item import scene_item
-from geoseg.io.polygonize import exact_features
+from geoseg.io.polygonize import features_of
 from geoseg.io.style import ClassStyle, classes_qml, palette, polygons_qml, probability_qml
 from geoseg.io.vector import Features, LayerStyle, write_features
 from geoseg.polygons.attributes import FIELDS, Provenance
-from geoseg.polygons.exact import exact_polygons
+from geoseg.polygons.exact import Strip, trace_regions
+from geoseg.polygons.shapes import Shapes
+from geoseg.polygons.subpixel import edge_contrast
 from geoseg.recipe.bundle import BundleSpec, ClassSpec, DataSource, Scaling, Training, WeightsFile
 
 UTM = Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000)
@@ -319,23 +321,29 @@ def test_rasters_become_the_same_features_in_any_strips(tmp_path: Path, ids: NDA
     digests = []
     for rows in (None, 1, 7, 60):
         strips = (
-            (found, np.where(found == 2, scores[1], scores[0]))
+            Strip(found, np.where(found == 2, scores[1], scores[0]), scores[[0, 0, 1]])
             for (found,), scores in zip(
                 read_strips(classes, [1], rows), read_strips(probability, [2, 3], rows), strict=True
             )
         )
-        regions = exact_polygons(strips, BOX.width, [1, 2])
-        features = exact_features(regions, BOX, {1: "building", 2: "road"}, provenance)
+        shapes = (
+            Shapes.of(regions, regions.polygons, edge_contrast(regions), "exact")
+            for regions in trace_regions(strips, BOX.width, [1, 2])
+        )
+        features = features_of(shapes, BOX, {1: "building", 2: "road"}, provenance)
         write_features(tmp_path / "x.gpkg", "cover", features, geobox=BOX, schema=FIELDS)
         _, geometry, fields = read(tmp_path / "x.gpkg", "cover")
-        digests.append((shapely.to_wkb(geometry).tolist(), {k: v.tolist() for k, v in fields.items()}))
+        digests.append(
+            (shapely.to_wkb(geometry).tolist(), {k: v.astype(str).tolist() for k, v in fields.items()})
+        )
     assert digests[1:] == digests[:1] * 3
     wkb, found = digests[0]
     assert list(found) == list(FIELDS)
     assert len(set(found["id"])) == len(wkb)
-    assert sum(found["pixels"]) == np.isin(ids, (1, 2)).sum()
-    assert found["area_m2"] == pytest.approx(np.array(found["pixels"]) * 0.09, rel=1e-3)
-    assert (set(found["class_id"]), set(found["class_name"])) == ({1, 2}, {"building", "road"})
+    area, perimeter = (np.array(found[name], float) for name in ("area_m2", "perimeter_m"))
+    assert area.sum() == pytest.approx(np.isin(ids, (1, 2)).sum() * 0.09, rel=1e-3)
+    assert perimeter == pytest.approx(shapely.length(shapely.from_wkb(wkb)), rel=1e-3)
+    assert (set(found["class_id"]), set(found["class_name"])) == ({"1", "2"}, {"building", "road"})
     assert set(found["scene"] + found["acquired"]) == {"Scene 1", "2024-05-31"}
 
 

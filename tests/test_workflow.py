@@ -271,11 +271,22 @@ workflows = st.fixed_dictionaries(
         ).filter(lambda it: it.get("executor") != "serial" or it.get("workers", 1) in (1, "auto")),
         "vectorize": st.none()
         | _some(
-            mode=st.just("exact"),
-            threshold=st.floats(0, 1) | st.integers(0, 1),
+            mode=_choice("auto", "exact", "objects", "coverage"),
+            threshold=st.floats(0, 0.95) | st.just(0),
             layer=_choice("buildings", "A_1"),
             classes=st.lists(words, min_size=1, max_size=3, unique=True),
-            min_area=_choice("8 m2", "90 px", "0 px"),
+            min_area=_choice("auto", "8 m2", "90 px", "0 px"),
+            min_hole=_choice("3 m2", "0 px"),
+            format=_choice("gpkg", "parquet", "fgb"),
+            split=_some(method=_choice("seeds", "none"), min_seed=_choice("1 m2", "5 px")),
+            regularize=_some(
+                method=_choice("walls", "rectangle", "buildingregulariser", "none"),
+                tolerance=_choice("2 px", "0.6 m"),
+                min_iou=st.floats(0, 1),
+            ),
+            overlaps=_choice("cut", "keep"),
+            simplify=_choice("0 px", "0.2 m"),
+            merge=st.booleans(),
         ),
         "write": _some(probability=_choice("classes", "top"), grid=_choice("model", "scene")),
         "evaluate": st.none() | st.fixed_dictionaries({"asset": words}),
@@ -354,7 +365,7 @@ tiling:
 compute:
 scenes: 12
 vectorize:
-  mode: objects
+  mode: object
   min_area: 8
   threshold: 2
   classes: []
@@ -385,7 +396,10 @@ write: {probability: al, grid: }
         ),
         "flow.yaml:12: tiling.block: must be at least 1 px, got 0 px",
         "flow.yaml:13: tiling.block: is given twice, first in line 12",
-        "flow.yaml:17: vectorize.mode: 'objects' is not available in this version; use 'exact'",
+        (
+            "flow.yaml:17: vectorize.mode: must be 'auto', 'exact', 'objects' or 'coverage', got 'object'; "
+            "did you mean 'objects'?"
+        ),
         "flow.yaml:18: vectorize.min_area: 8 needs a unit, such as 8 m2 or 90 px",
         "flow.yaml:19: vectorize.threshold: must be less than or equal to 1, got 2",
         "flow.yaml:20: vectorize.classes: is an empty list; name at least one, or leave the key out",
@@ -432,7 +446,9 @@ START = "catalog: c.json\nmodel: m\n"
         ("compute: {workers: atuo}", "did you mean 'auto'?"),
         ("compute: {scheduler: somewhere}", "flow.yaml:3: compute.scheduler: 'somewhere' is no address"),
         ("compute: {memory: lots}", "flow.yaml:3: compute.memory: 'lots' is no number with a unit"),
-        ("vectorize: {mode: coverage}", "'coverage' is not available in this version"),
+        ("vectorize: {split: {seed: 0.3}}", "split.seed is 0.3, below the threshold 0.5"),
+        ("vectorize: {simplify: 0.5}", "vectorize.simplify: 0.5 needs a unit, such as 0.5 px"),
+        ("vectorize: {regularize: {method: wals}}", "did you mean 'walls'?"),
         ("vectorize: {mode: exactly}", "did you mean 'exact'?"),
         ("vectorize: {threshold: .nan}", "flow.yaml:3: vectorize.threshold"),
         ("vectorize: {threshold: no}", "flow.yaml:3: vectorize.threshold: must be a number, got 'no'"),

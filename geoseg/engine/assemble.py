@@ -14,19 +14,18 @@ from geoseg.engine.bounds import POLYGON_STRIP
 from geoseg.engine.parts_store import PartsStore
 from geoseg.engine.plan import Plan
 from geoseg.engine.store import SCALE
+from geoseg.engine.vectorize import Store, find_shapes
 from geoseg.grid.window import Window
 from geoseg.io.cog import strip_rows, write_cog
 from geoseg.io.files import output_error, sweep_temporaries, write_json, write_text
 from geoseg.io.item import scene_item
 from geoseg.io.parts import PartReceipt, discard_parts
-from geoseg.io.polygonize import exact_features
+from geoseg.io.polygonize import features_of
 from geoseg.io.scene import verify_checksums
 from geoseg.io.style import ClassStyle, classes_qml, palette, polygons_qml, probability_qml
-from geoseg.io.vector import Features, LayerStyle, write_features
+from geoseg.io.vector import FORMATS, LayerStyle, write_features
 from geoseg.polygons.attributes import FIELDS, Provenance
-from geoseg.polygons.exact import exact_polygons
 from geoseg.recipe.slug import scene_slug
-from geoseg.recipe.units import Area
 
 __all__ = ["ITEM_NAME", "AssembleTask", "SceneReceipt", "assemble", "finished_fingerprint"]
 
@@ -169,18 +168,21 @@ def _rasters(plan: Plan, store: PartsStore) -> list[Path]:
 
 
 def _polygons(plan: Plan, store: PartsStore) -> tuple[int, Path]:
-    """Write the GeoPackage; returns the number of polygons and its path."""
+    """Write the layer of polygons; returns their number and its path."""
     assert plan.vectorize is not None
     options, spec = plan.vectorize, plan.bundle.spec
-    chosen = [c for c in spec.classes if (c.name in options.classes if options.classes else not c.background)]
-    path = plan.folder / f"{options.layer}.gpkg"
+    everything = options.mode == "coverage"
+    chosen = [
+        c
+        for c in spec.classes
+        if (c.name in options.classes if options.classes else everything or not c.background)
+    ]
+    path = plan.folder / f"{options.layer}{FORMATS[options.format]}"
 
-    def strips() -> Iterator[tuple[UInt8, UInt8]]:
-        for _, stored in store.strips(max(1, POLYGON_STRIP // plan.grid.width)):
-            classes = plan.layout.decide(stored)
-            yield classes, plan.layout.confidence(stored, classes)
+    def strips() -> Iterator[UInt8]:
+        return (stored for _, stored in store.strips(max(1, POLYGON_STRIP // plan.grid.width)))
 
-    regions = exact_polygons(strips(), plan.grid.width, [c.id for c in chosen])
+    shapes = find_shapes(Store(plan.grid, plan.layout, strips), [c.id for c in chosen], options)
     provenance = Provenance(
         scene=plan.scene.ref.id,
         slug=scene_slug(plan.scene.ref.id),
@@ -189,22 +191,15 @@ def _polygons(plan: Plan, store: PartsStore) -> tuple[int, Path]:
         run_id=plan.fingerprint[:16],
         acquired=plan.scene.ref.acquired,
     )
-    features = exact_features(regions, plan.grid, {c.id: c.name for c in chosen}, provenance)
     styles = [style for style in _styles(plan) if style.id in {c.id for c in chosen}]
     titles = ", ".join(c.title for c in chosen)
     count = write_features(
         path,
         options.layer,
-        (_at_least(batch, options.min_area) for batch in features),
+        features_of(shapes, plan.grid, {c.id: c.name for c in chosen}, provenance),
         geobox=plan.grid,
         schema=FIELDS,
         style=LayerStyle(polygons_qml(styles)),
         description=f"{plan.scene.ref.id}: {titles} by {spec.name} {spec.version}",
     )
     return count, path
-
-
-def _at_least(batch: Features, area: Area) -> Features:
-    """The features of at least an area: counted in pixels, or measured in m²."""
-    kept = batch.attributes["pixels" if area.unit == "px" else "area_m2"] >= area.value
-    return Features(batch.geometry[kept], {name: values[kept] for name, values in batch.attributes.items()})

@@ -29,8 +29,9 @@ from geoseg.models.bundle import Bundle
 from geoseg.models.memory import weights_bytes
 from geoseg.models.runtime import Runtime
 from geoseg.recipe.slug import scene_slug
+from geoseg.recipe.vectorize import Vectorize
 from geoseg.recipe.words import did_you_mean
-from geoseg.recipe.workflow import Vectorize, Workflow, Write
+from geoseg.recipe.workflow import Workflow, Write
 
 __all__ = ["BandTask", "Plan", "check_classes", "check_contract", "make_plan"]
 
@@ -199,15 +200,17 @@ def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime
         raster=_raster_bytes(scene),
     )
     threshold = 0.5 if workflow.vectorize is None else workflow.vectorize.threshold
+    layout = StoreLayout.of(spec, threshold)
+    vectorize = workflow.vectorize
     return Plan(
         scene=scene,
         grid=grid,
         tiles=tiles,
-        layout=StoreLayout.of(spec, threshold),
+        layout=layout,
         bundle=bundle,
         runtime=runtime,
         stretch=stretch,
-        vectorize=workflow.vectorize,
+        vectorize=None if vectorize is None else vectorize.resolved(binary=layout.binary),
         write=workflow.write,
         folder=output / scene_slug(scene.ref.id),
     )

@@ -58,6 +58,11 @@ class StoreLayout:
         return self.classes == 2 and self.background is not None  # noqa: PLR2004 - two classes
 
     @property
+    def level(self) -> float | None:
+        """Stored value that separates the classes in the only band; None: the largest of several decides."""
+        return float(np.ceil(self.threshold * SCALE - 1e-9)) - 0.5 if self.binary else None
+
+    @property
     def bands(self) -> tuple[int, ...]:
         """Class id of each band of the store."""
         ids = range(self.classes)
@@ -105,8 +110,8 @@ class StoreLayout:
         if self.binary:
             (foreground,) = self.bands
             assert self.background is not None
-            least = np.ceil(self.threshold * SCALE - 1e-9)
-            chosen = np.where(stored[0] >= least, np.uint8(foreground), np.uint8(self.background))
+            assert self.level is not None
+            chosen = np.where(stored[0] > self.level, np.uint8(foreground), np.uint8(self.background))
         else:
             # Not argmax, which takes eight bytes a pixel and seven times as long.
             chosen = np.zeros(stored.shape[1:], np.uint8)

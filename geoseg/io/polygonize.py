@@ -8,35 +8,37 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.io.vector import Features
 from geoseg.polygons.area import AreaMeter
 from geoseg.polygons.attributes import Provenance, object_attributes
-from geoseg.polygons.exact import Regions, to_ground
+from geoseg.polygons.exact import to_ground
+from geoseg.polygons.shapes import Shapes
 
-__all__ = ["exact_features"]
+__all__ = ["features_of"]
 
 
-def exact_features(
-    regions: Iterable[Regions],
+def features_of(
+    batches: Iterable[Shapes],
     geobox: GeoBox,
     names: Mapping[int, str],
     provenance: Provenance,
 ) -> Iterator[Features]:
-    """Regions on the ground, with attributes.
+    """Shapes on the ground, with attributes.
 
     Args:
-        regions: from :func:`geoseg.polygons.exact.exact_polygons`.
-        geobox: the grid of their pixels.
+        batches: polygons in pixels.
+        geobox: the grid of these pixels.
         names: class id → class name.
         provenance: scene, model and run.
 
     Yields:
-        As many as regions came, in the same order; fields are :data:`geoseg.polygons.attributes.FIELDS`.
+        As many features as shapes came, in the same order; their fields are
+        :data:`geoseg.polygons.attributes.FIELDS`.
 
     Raises:
         GridError: parts of the grid have no longitude and latitude, so areas cannot be measured.
     """
     meter = AreaMeter.of(geobox)
-    for batch in regions:
-        polygons = to_ground(batch.polygons, geobox.transform)
+    for shapes in batches:
+        polygons = to_ground(shapes.polygons, geobox.transform)
         attributes = object_attributes(
-            batch, polygons, width=geobox.width, meter=meter, names=names, provenance=provenance
+            shapes, polygons, width=geobox.width, meter=meter, names=names, provenance=provenance
         )
         yield Features(polygons, attributes)

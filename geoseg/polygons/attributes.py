@@ -11,17 +11,24 @@ from numpy.typing import NDArray
 
 from geoseg.polygons.area import AreaMeter
 from geoseg.polygons.components import SCORE_STEPS
-from geoseg.polygons.exact import Regions
+from geoseg.polygons.shapes import Shapes
 
-__all__ = ["FIELDS", "Provenance", "object_attributes"]
+__all__ = ["CONFIDENCE", "FIELDS", "Provenance", "object_attributes"]
+
+CONFIDENCE: Final = "conf_mean"
+"""The field by which polygons are ranked."""
 
 FIELDS: Final[Mapping[str, str]] = {
     "id": "text",
     "class_id": "integer",
     "class_name": "text",
     "area_m2": "real",
-    "confidence": "real",
-    "pixels": "integer",
+    "perimeter_m": "real",
+    CONFIDENCE: "real",
+    "conf_p10": "real",
+    "conf_edge": "real",
+    "shape": "text",
+    "reg_iou": "real",
     "touches_edge": "boolean",
     "scene": "text",
     "acquired": "text",
@@ -31,10 +38,13 @@ FIELDS: Final[Mapping[str, str]] = {
 }
 """Attributes and their kinds, in the order of the layer.
 
-``id``: scene and pixel where the object starts, the same in every run that finds it there ·
-``area_m2``: on the ellipsoid · ``confidence``: mean probability of the class over the object's pixels, 0 to
-1 · ``touches_edge``: the object meets the scene's edge or missing data and may go on there · ``acquired``:
-ISO 8601, null where the date is unknown.
+``id``: scene and pixel where the object starts, the same in every run that finds it there · ``area_m2``,
+``perimeter_m``: on the ellipsoid · ``conf_mean``: mean probability of the class over the object's pixels, 0
+to 1 · ``conf_p10``: what a tenth of them do not pass · ``conf_edge``: how clearly it ends, twice the mean
+distance of the probability from one half beside its outline · ``shape``: exact, contour, free, or the kind
+that was fitted · ``reg_iou``: IoU of the fitted polygon with its contour, null where none was fitted ·
+``touches_edge``: the object meets the scene's edge or missing data and may go on there · ``acquired``: ISO
+8601, null where unknown.
 """
 
 
@@ -57,8 +67,8 @@ class Provenance:
 
 
 def object_attributes(
-    regions: Regions,
-    polygons: NDArray[np.object_],
+    shapes: Shapes,
+    ground: NDArray[np.object_],
     *,
     width: int,
     meter: AreaMeter,
@@ -68,32 +78,37 @@ def object_attributes(
     """Attributes of polygons, by name, in the order of :data:`FIELDS`.
 
     Args:
-        regions: components with their statistics.
-        polygons: their polygons in CRS units, shape (n,).
+        shapes: polygons with what is known of them.
+        ground: the same polygons in CRS units, shape (n,).
         width: columns of the scene.
-        meter: measures areas in the polygons' CRS.
+        meter: measures in the polygons' CRS.
         names: class id → class name.
         provenance: what all of them share.
 
     Returns:
-        Arrays of shape (n,): text as object, numbers as int32, int64 and float64, flags as bool.
+        Arrays of shape (n,): text as object, numbers as int32 and float64, flags as bool.
     """
-    found = regions.components
-    rows, cols = np.divmod(found.first, width)
+    rows, cols = np.divmod(shapes.first, width)
     ids = [f"{provenance.slug}-{row}-{col}" for row, col in zip(rows.tolist(), cols.tolist(), strict=True)]
+    area, perimeter = meter.sizes(ground)
+    count = len(shapes)
     return {
         "id": _text(ids),
-        "class_id": found.class_id.astype(np.int32),
-        "class_name": _text([names[class_id] for class_id in found.class_id.tolist()]),
-        "area_m2": meter.measure(polygons),
-        "confidence": found.score / (found.pixels * SCORE_STEPS),
-        "pixels": found.pixels,
-        "touches_edge": found.touches_edge,
-        "scene": _text([provenance.scene] * len(regions)),
-        "acquired": _text([provenance.acquired] * len(regions)),
-        "model": _text([provenance.model] * len(regions)),
-        "model_sha256": _text([provenance.model_sha256] * len(regions)),
-        "run_id": _text([provenance.run_id] * len(regions)),
+        "class_id": shapes.class_id.astype(np.int32),
+        "class_name": _text([names[class_id] for class_id in shapes.class_id.tolist()]),
+        "area_m2": area,
+        "perimeter_m": perimeter,
+        CONFIDENCE: shapes.score / (shapes.pixels * SCORE_STEPS),
+        "conf_p10": shapes.low / SCORE_STEPS,
+        "conf_edge": shapes.contrast,
+        "shape": shapes.kind,
+        "reg_iou": shapes.fit,
+        "touches_edge": shapes.touches_edge,
+        "scene": _text([provenance.scene] * count),
+        "acquired": _text([provenance.acquired] * count),
+        "model": _text([provenance.model] * count),
+        "model_sha256": _text([provenance.model_sha256] * count),
+        "run_id": _text([provenance.run_id] * count),
     }
 
 

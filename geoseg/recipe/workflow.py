@@ -19,10 +19,10 @@ from pydantic import (
 from geoseg.recipe.fields import Auto, AutoOrCount, Band, PathText, distinct, word_or_quantity
 from geoseg.recipe.scene import Trust
 from geoseg.recipe.section import Section, editor_schema
-from geoseg.recipe.units import Area, Pixels, Size
+from geoseg.recipe.units import Pixels, Size
+from geoseg.recipe.vectorize import Vectorize
 
 __all__ = [
-    "LAYER_NAME",
     "NAME_LENGTH",
     "Compute",
     "Evaluate",
@@ -33,12 +33,6 @@ __all__ = [
     "Write",
     "workflow_schema",
 ]
-
-LAYER_NAME = re.compile(r"(?!(?i:gpkg|sqlite|rtree)_)[A-Za-z][A-Za-z0-9_]{0,62}")
-"""Layer names that every GeoPackage reader takes: no SQL, no path, no system table."""
-
-_RASTERS = ("classes", "probability")
-"""A layer of this name would share its style file and its asset key with the raster."""
 
 NAME_LENGTH = 200
 """Longest name of a workflow, in characters."""
@@ -131,42 +125,6 @@ class Compute(Section):
                 f"workers is {self.workers} but executor serial works alone; use processes or threads"
             )
         return self
-
-
-class Vectorize(Section):
-    """How classes become polygons."""
-
-    mode: Literal["exact"] = "exact"
-    """exact: outlines along the pixels, which rasterize back to the same mask."""
-    threshold: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.5
-    """Probability from which a pixel of a model with one foreground class belongs to it."""
-    layer: Annotated[StrictStr, Field(json_schema_extra={"pattern": "^[A-Za-z][A-Za-z0-9_]{0,62}$"})] = (
-        "polygons"
-    )
-    """Name of the layer, and of the file <layer>.gpkg."""
-    classes: Annotated[tuple[StrictStr, ...], AfterValidator(distinct)] | None = None
-    """Names of the classes to outline; without it, every class that is not background."""
-    min_area: Area = Area(0, "px")
-    """Smallest polygon to keep, such as 8 m2 or 90 px."""
-
-    @field_validator("mode", mode="before")
-    @classmethod
-    def _mode(cls, mode: object) -> object:
-        if mode in ("objects", "coverage"):
-            raise ValueError(f"{mode!r} is not available in this version; use 'exact'")
-        return mode
-
-    @field_validator("layer")
-    @classmethod
-    def _layer(cls, layer: str) -> str:
-        if LAYER_NAME.fullmatch(layer) is None:
-            raise ValueError(
-                f"{layer!r} cannot name a layer: a letter, then up to 62 letters, digits or _, "
-                "and not gpkg_…, sqlite_… or rtree_…"
-            )
-        if layer.lower() in _RASTERS:
-            raise ValueError(f"{layer!r} is the name of one of the map's rasters; choose another")
-        return layer
 
 
 class Write(Section):

@@ -1,0 +1,143 @@
+"""The store becomes polygons: which way, with which options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.engine.store import SCALE, StoreLayout
+from geoseg.errors import RecipeError
+from geoseg.grid.geobox import GeoBox
+from geoseg.grid.ground import ground_resolution
+from geoseg.polygons.coverage import find_coverage
+from geoseg.polygons.exact import Strip, trace_regions
+from geoseg.polygons.objects import Fitted, ObjectOptions, Regularize, find_objects
+from geoseg.polygons.shapes import Shapes
+from geoseg.polygons.split import Seeds
+from geoseg.polygons.subpixel import edge_contrast
+from geoseg.polygons.walls import WallOptions, fit_rectangles, fit_walls
+from geoseg.recipe.units import Area
+from geoseg.recipe.vectorize import Regularization, Vectorize
+
+__all__ = ["Store", "find_shapes"]
+
+UInt8 = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Stored probabilities of a scene, from the top."""
+
+    grid: GeoBox
+    """The grid of their pixels."""
+    layout: StoreLayout
+    """Its bands, and how classes follow from them."""
+    strips: Callable[[], Iterator[UInt8]]
+    """Rows from the top, each time anew: uint8 (bands, rows, width)."""
+
+    def classified(self) -> Iterator[Strip]:
+        """The same rows with classes and their scores."""
+        for stored in self.strips():
+            classes = self.layout.decide(stored)
+            yield Strip(classes, self.layout.confidence(stored, classes), stored)
+
+
+def find_shapes(store: Store, classes: Sequence[int], options: Vectorize) -> Iterator[Shapes]:
+    """Polygons of a scene.
+
+    Args:
+        store: the scene's probabilities.
+        classes: ids to make polygons of.
+        options: how; nothing in it is ``auto``.
+
+    Yields:
+        Polygons in pixels, with what is known of them.
+
+    Raises:
+        GridError: a polygon has no place on the ground.
+        RecipeError: a regularization that is not installed.
+    """
+    pixel = ground_resolution(store.grid).mean
+    if options.mode == "objects":
+        return find_objects(
+            store.classified(), store.grid, classes, store.layout.level, object_options(options, pixel)
+        )
+    assert isinstance(options.min_area, Area)
+    if options.mode == "coverage":
+        least = options.min_area.pixels(pixel**2)
+        return find_coverage(
+            store.classified,
+            store.grid.width,
+            classes,
+            store.layout.level,
+            min_pixels=int(np.ceil(least)),
+            tolerance=options.simplify.pixels(pixel),
+        )
+    return _exact(store, classes, options.min_area.pixels(pixel**2))
+
+
+def _exact(store: Store, classes: Sequence[int], min_pixels: float) -> Iterator[Shapes]:
+    """Outlines along the pixels."""
+    for regions in trace_regions(store.classified(), store.grid.width, classes, level=store.layout.level):
+        shapes = Shapes.of(regions, regions.polygons, edge_contrast(regions), "exact")
+        yield shapes.choose(shapes.pixels >= min_pixels)
+
+
+def object_options(options: Vectorize, pixel: float) -> ObjectOptions:
+    """What a recipe means for objects of pixels of some size (m)."""
+    assert isinstance(options.min_area, Area)
+    seeds = None
+    if options.split.method == "seeds":
+        least = round(options.split.min_seed.pixels(pixel**2))
+        seeds = Seeds(round(options.split.seed * SCALE), max(1, least))
+    return ObjectOptions(
+        min_area=options.min_area.value if options.min_area.unit == "m2" else 0.0,
+        min_pixels=options.min_area.value if options.min_area.unit == "px" else 0.0,
+        min_hole=options.min_hole.value if options.min_hole.unit == "m2" else 0.0,
+        min_hole_pixels=options.min_hole.value if options.min_hole.unit == "px" else 0.0,
+        peak=round(options.peak * SCALE),
+        seeds=seeds,
+        regularize=regularization(options.regularize, pixel),
+        cut_overlaps=options.overlaps == "cut",
+    )
+
+
+def regularization(options: Regularization, pixel: float) -> Regularize | None:
+    """What a recipe means for outlines in pixels of some size (m).
+
+    Raises:
+        RecipeError: the method's package is not installed.
+    """
+    if options.method == "none":
+        return None
+    if options.method == "rectangle":
+        return _rectangles
+    if options.method == "buildingregulariser":
+        try:
+            from geoseg.polygons.peer import Peer  # noqa: PLC0415 - it asks for a package that few have
+        except ImportError as error:
+            raise RecipeError(
+                "vectorize.regularize.method: buildingregulariser is not installed; pip install "
+                "'geoseg[peers]', or use walls"
+            ) from error
+        return Peer(pixel)
+    walls = WallOptions(
+        tolerance=options.tolerance.pixels(pixel),
+        min_wall=options.min_wall.pixels(pixel),
+        min_diagonal=options.min_diagonal.pixels(pixel),
+        min_iou=options.min_iou,
+    )
+
+    def fit(contours: npt.NDArray[np.object_]) -> Fitted:
+        fits = fit_walls(contours, walls)
+        return Fitted(fits.polygons, fits.kind, fits.iou)
+
+    return fit
+
+
+def _rectangles(contours: npt.NDArray[np.object_]) -> Fitted:
+    fits = fit_rectangles(contours)
+    return Fitted(fits.polygons, fits.kind, fits.iou)
