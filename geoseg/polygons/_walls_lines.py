@@ -1,0 +1,206 @@
+"""From a split ring to straight walls: lines through the contour, corners where they meet."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from geoseg.polygons._arc import Arc, nearest, point_at, stretch
+from geoseg.polygons._walls_split import ACROSS, ALONG, DIAGONAL
+
+__all__ = ["draw", "refine_direction"]
+
+Float64 = NDArray[np.float64]
+_ROUNDING = 2.0  # px beside a corner where a blurred contour leaves its wall
+_ROUNDS = 12
+_STILL = 1e-8  # px: corners that move less are found
+_SNAP = np.radians(8.0)  # a diagonal this close to 45 degrees is at 45
+_FLAT = np.sin(np.radians(15.0))  # walls that turn by less do not make a corner
+_RIGHT = np.pi / 2
+_FEWEST = 3
+
+
+@njit(cache=True)
+def _ends(begins: Float64, wall: int, length: float) -> tuple[float, float]:
+    """Where a wall begins and ends (past the lap where it must)."""
+    begin, end = begins[wall], begins[(wall + 1) % begins.shape[0]]
+    if end <= begin:
+        end += length
+    return begin, end
+
+
+@njit(cache=True)
+def _trimmed(begins: Float64, wall: int, length: float, trim: float) -> tuple[float, float]:
+    """The stretch of a wall away from its corners."""
+    begin, end = _ends(begins, wall, length)
+    trim = min(trim, 0.25 * (end - begin))
+    return begin + trim, end - trim
+
+
+@njit(cache=True)
+def refine_direction(
+    arc: Arc, begins: Float64, classes: NDArray[np.int64], direction: float, trim: float
+) -> float:
+    """The direction with the least squared distance of the contour to walls along and across it.
+
+    Args:
+        arc: the ring.
+        begins: position where each wall begins, shape (W,).
+        classes: of the walls, shape (W,).
+        direction: of the walls up to now, radians.
+        trim: length at either end of a wall that does not count.
+    """
+    length = arc[1][-1]
+    uu = uv = vv = 0.0
+    for wall in range(begins.shape[0]):
+        if classes[wall] == DIAGONAL:
+            continue
+        begin, end = _trimmed(begins, wall, length, trim)
+        _, _, xx, xy, yy = stretch(arc, begin, end)
+        if classes[wall] == ALONG:
+            uu, uv, vv = uu + xx, uv + xy, vv + yy
+        else:
+            uu, uv, vv = uu + yy, uv - xy, vv + xx
+    found = np.arctan2(2 * uv, uu - vv) / 2
+    # The axis of the moments is known modulo a half turn.
+    return float(found - np.pi * np.round((found - direction) / np.pi))
+
+
+@njit(cache=True)
+def _line(
+    arc: Arc, begins: Float64, wall: int, kind: int, direction: float, trim: float
+) -> tuple[float, float, float]:
+    """Normal and offset of the line of a wall."""
+    begin, end = _trimmed(begins, wall, arc[1][-1], trim)
+    x, y, xx, xy, yy = stretch(arc, begin, end)
+    angle = direction
+    if kind == ACROSS:
+        angle += _RIGHT
+    elif kind == DIAGONAL:
+        angle = np.arctan2(2 * xy, xx - yy) / 2
+        nearest_diagonal = direction + _RIGHT / 2 + _RIGHT * np.round((angle - direction) / _RIGHT - 0.5)
+        if abs(angle - nearest_diagonal) < _SNAP:
+            angle = nearest_diagonal
+    nx, ny = -np.sin(angle), np.cos(angle)
+    return nx, ny, nx * x + ny * y
+
+
+@njit(cache=True)
+def _corners(lines: Float64, corners: Float64) -> int:
+    """Fill in where each line meets the one before; a line that is too flat to its predecessor, or -1."""
+    count = lines.shape[0]
+    for w in range(count):
+        ax, ay, a = lines[w - 1]
+        bx, by, b = lines[w]
+        turn = ax * by - ay * bx
+        if abs(turn) < _FLAT:
+            return w
+        corners[w] = (a * by - b * ay) / turn, (ax * b - bx * a) / turn
+    return -1
+
+
+@njit(cache=True)
+def _without(
+    begins: Float64, classes: NDArray[np.int64], wall: int, length: float
+) -> tuple[Float64, NDArray[np.int64]]:
+    """The walls less one: its neighbours become one wall where they are parallel, else they meet halfway."""
+    count = begins.shape[0]
+    before, after = (wall - 1) % count, (wall + 1) % count
+    keep = np.ones(count, np.bool_)
+    keep[wall] = False
+    begins = begins.copy()
+    if classes[before] == classes[after] != DIAGONAL:
+        keep[after] = False
+    else:
+        begin, end = _ends(begins, wall, length)
+        middle = (begin + end) / 2
+        begins[after] = middle - length if middle >= length else middle
+    return begins[keep], classes[keep]
+
+
+@njit(cache=True)
+def draw(
+    arc: Arc,
+    begins: Float64,
+    classes: NDArray[np.int64],
+    direction: float,
+    turn: bool,
+    shortest: float,
+    trim: float,
+) -> tuple[Float64, NDArray[np.int64], float]:
+    """Walls through the contour, and their corners.
+
+    Lines and corners are fitted in turn: a line to the stretch of contour between its corners, less what a
+    blur rounds; a corner where two lines meet. Walls shorter than asked, or that run backwards, are dropped.
+
+    Args:
+        arc: the ring.
+        begins: position where each wall begins, shape (W,).
+        classes: of the walls, shape (W,).
+        direction: of the walls, radians.
+        turn: whether the direction may be refined.
+        shortest: length of the shortest wall to keep.
+        trim: length at either end of a wall that a blur rounded.
+
+    Returns:
+        Corners, shape (V, 2), with the class of the wall that begins at each, and the direction. No corners
+        where the walls do not close to a ring.
+    """
+    length = arc[1][-1]
+    nothing = np.empty((0, 2)), np.empty(0, np.int64), direction
+    while True:
+        count = begins.shape[0]
+        if count < _FEWEST:
+            return nothing
+        lines, corners = np.empty((count, 3)), np.empty((count, 2))
+        flat = squeezed = -1
+        for _ in range(_ROUNDS):
+            if turn:
+                direction = refine_direction(arc, begins, classes, direction, trim / 2)
+            for w in range(count):
+                lines[w] = _line(arc, begins, w, classes[w], direction, trim)
+            flat = _corners(lines, corners)
+            if flat >= 0:
+                break
+            moved = begins.copy()
+            for w in range(count):
+                begin, end = _ends(begins, w, length)
+                earlier, _ = _ends(begins, (w - 1) % count, length)
+                back = begin - earlier
+                if back <= 0:
+                    back += length
+                moved[w] = nearest(
+                    arc, corners[w, 0], corners[w, 1], begin - 0.45 * back, begin + 0.45 * (end - begin)
+                )
+            still = np.max(np.abs(moved - begins)) < _STILL
+            begins = moved - np.floor(moved / length) * length
+            if still:
+                break
+            for w in range(count):
+                begin, end = _ends(begins, w, length)
+                if end - begin < shortest / 2:
+                    squeezed = w
+            if squeezed >= 0:
+                break
+        drop = flat
+        if squeezed >= 0:
+            drop = squeezed
+        elif flat < 0:
+            least = shortest
+            for w in range(count):
+                begin, end = _ends(begins, w, length)
+                ax, ay = point_at(arc, begin)
+                bx, by = point_at(arc, end)
+                to = corners[(w + 1) % count] - corners[w]
+                # Signed: a wall that runs against its contour is shorter than any.
+                along = lines[w, 1] * to[0] - lines[w, 0] * to[1]
+                if lines[w, 1] * (bx - ax) - lines[w, 0] * (by - ay) < 0:
+                    along = -along
+                if along < least:
+                    least, drop = along, w
+            if drop < 0:
+                return corners, classes, direction
+        elif classes[flat] != DIAGONAL:
+            drop = (flat - 1) % count
+        begins, classes = _without(begins, classes, drop, length)

@@ -1,0 +1,168 @@
+"""Where a ring turns from wall to wall: the split of least cost.
+
+A split costs, for each wall, the squared distance of the contour to the wall's line, integrated over arc
+length, and a price per wall. With the direction of the walls given, dynamic programming finds the cheapest of
+all splits into walls along the direction, across it and (dearer) diagonal ones, after Bellman 1961, "On the
+approximation of curves by line segments using dynamic programming".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from geoseg.polygons._arc import Arc, integrals, locate
+
+__all__ = ["ACROSS", "ALONG", "DIAGONAL", "main_direction", "sample", "split"]
+
+Float64 = NDArray[np.float64]
+ALONG, ACROSS, DIAGONAL = 0, 1, 2
+_TAN_TWICE = np.tan(np.radians(2 * 20.0))  # a diagonal wall is at least 20 degrees off the others
+
+
+@njit(cache=True)
+def sample(arc: Arc, step: float) -> tuple[Float64, Float64]:
+    """Points at equal distances along an arc, and the integrals up to each.
+
+    Args:
+        arc: the ring.
+        step: about their distance.
+
+    Returns:
+        Shapes (N + 1, 2) and (N + 1, 5), from position 0 to a whole lap.
+    """
+    vertices, along, sums = arc
+    count = max(int(np.round(along[-1] / step)), 12)
+    points, to = np.empty((count + 1, 2)), np.empty((count + 1, 5))
+    for i in range(count + 1):
+        k, rest, x, y = locate(arc, along[-1] * i / count)
+        piece = integrals(vertices[k, 0], vertices[k, 1], x, y, rest)
+        points[i] = x, y
+        for j in range(5):
+            to[i, j] = sums[k, j] + piece[j]
+    return points, to
+
+
+@njit(cache=True)
+def main_direction(points: Float64, span: int) -> tuple[float, float]:
+    """Direction of a ring's walls from its chords, and how much the chords agree (0 to 1).
+
+    The mean of the chords' directions modulo a right angle, weighted by the square of their lengths.
+
+    Args:
+        points: equally distant along the ring, closed, shape (N + 1, 2).
+        span: number of steps that a chord spans.
+    """
+    real = imaginary = total = 0.0
+    count = points.shape[0] - 1
+    for k in range(count):
+        far = (k + span) % count
+        dx, dy = points[far, 0] - points[k, 0], points[far, 1] - points[k, 1]
+        squared = dx * dx + dy * dy
+        if squared > 0:
+            a, b = dx * dx - dy * dy, 2 * dx * dy
+            real += (a * a - b * b) / squared
+            imaginary += 2 * a * b / squared
+            total += squared
+    return np.arctan2(imaginary, real) / 4, np.hypot(real, imaginary) / total
+
+
+@njit(cache=True)
+def split(
+    points: Float64,
+    sums: Float64,
+    length: float,
+    direction: float,
+    price: float,
+    diagonal_price: float,
+    min_wall: float,
+    min_diagonal: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Float64]:
+    """The cheapest walls of a ring.
+
+    Args:
+        points: of :func:`sample`, shape (N + 1, 2).
+        sums: likewise, shape (N + 1, 5).
+        length: of the ring.
+        direction: of the walls, radians.
+        price: of a wall, px³.
+        diagonal_price: of a diagonal wall, px³; infinite: there are none.
+        min_wall: shortest wall.
+        min_diagonal: shortest diagonal wall.
+
+    Returns:
+        For each wall the sample where it begins, its class, and the integral of the squared distances of the
+        contour to its line; no walls where there is no split.
+    """
+    count = points.shape[0] - 1
+    step = length / count
+    c, s = np.cos(direction), np.sin(direction)
+    # In the walls' frame: u along, v across.
+    frame, rotated = np.empty((count + 1, 2)), np.empty((count + 1, 5))
+    for k in range(count + 1):
+        x, y = points[k, 0], points[k, 1]
+        frame[k] = c * x + s * y, c * y - s * x
+        x, y, xx, xy, yy = sums[k, 0], sums[k, 1], sums[k, 2], sums[k, 3], sums[k, 4]
+        rotated[k] = (
+            c * x + s * y,
+            c * y - s * x,
+            c * c * xx + 2 * c * s * xy + s * s * yy,
+            c * s * (yy - xx) + (c * c - s * s) * xy,
+            s * s * xx - 2 * c * s * xy + c * c * yy,
+        )
+    best = np.full((3, count + 1), np.inf)
+    fitted = np.full((3, count + 1), np.inf)
+    since = np.zeros((3, count + 1), np.int64)
+    kind = np.full((3, count + 1), -1, np.int64)
+    before = np.zeros((3, count + 1))  # cheapest up to here for a wall of the class to follow
+    last = np.full((3, count + 1), -1, np.int64)
+    for j in range(1, count + 1):
+        for wall in range(3):
+            if wall == DIAGONAL and diagonal_price == np.inf:
+                continue
+            least = np.inf
+            fee = diagonal_price if wall == DIAGONAL else price
+            shortest = min_diagonal * min_diagonal if wall == DIAGONAL else min_wall * min_wall
+            for i in range(j - 1, -1, -1):
+                run = (j - i) * step
+                u, v = rotated[j, 0] - rotated[i, 0], rotated[j, 1] - rotated[i, 1]
+                wide, high = frame[j, 0] - frame[i, 0], frame[j, 1] - frame[i, 1]
+                if wall == ALONG:
+                    off, extent = rotated[j, 4] - rotated[i, 4] - v * v / run, wide * wide
+                elif wall == ACROSS:
+                    off, extent = rotated[j, 2] - rotated[i, 2] - u * u / run, high * high
+                else:
+                    uu = rotated[j, 2] - rotated[i, 2] - u * u / run
+                    uv = rotated[j, 3] - rotated[i, 3] - u * v / run
+                    vv = rotated[j, 4] - rotated[i, 4] - v * v / run
+                    if 2 * abs(uv) < _TAN_TWICE * abs(uu - vv):
+                        continue
+                    off = (uu + vv - np.sqrt((uu - vv) ** 2 + 4 * uv * uv)) / 2
+                    extent = wide * wide + high * high
+                off = max(off, 0.0)
+                # The further back, the larger: nothing before can be cheaper.
+                if off + fee >= least:
+                    break
+                if extent >= shortest:
+                    cost = before[wall, i] + off + fee
+                    if cost < least:
+                        least = cost
+                        best[wall, j], fitted[wall, j] = cost, off
+                        since[wall, j], kind[wall, j] = i, last[wall, i]
+        for wall in range(3):
+            before[wall, j] = np.inf
+            for other in range(3):
+                if other != wall and best[other, j] < before[wall, j]:
+                    before[wall, j], last[wall, j] = best[other, j], other
+    wall = 0
+    for other in range(1, 3):
+        if best[other, count] < best[wall, count]:
+            wall = other
+    begins, classes, off = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count)
+    walls, j = 0, count
+    while j > 0 and best[wall, count] < np.inf:
+        begins[walls], classes[walls], off[walls] = since[wall, j], wall, fitted[wall, j]
+        j, wall = since[wall, j], kind[wall, j]
+        walls += 1
+    return begins[:walls][::-1].copy(), classes[:walls][::-1].copy(), off[:walls][::-1].copy()
