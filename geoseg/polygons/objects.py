@@ -222,8 +222,18 @@ def _fit(contours: Shapes, box: GeoBox, options: ObjectOptions) -> Shapes:
         return contours
     frames = _frames(contours, box)
     fitted = options.regularize(frames.to_frame(contours.polygons))
-    polygons = shapely.orient_polygons(frames.to_pixels(fitted.polygons))
+    polygons = _within(frames.to_pixels(fitted.polygons), box)
     return replace(contours, polygons=polygons, kind=fitted.kind, fit=fitted.iou)
+
+
+def _within(polygons: NDArray[np.object_], box: GeoBox) -> NDArray[np.object_]:
+    """Polygons without what lies beyond the scene's edge."""
+    scene = shapely.box(0, 0, box.width, box.height)
+    for index in np.flatnonzero(~shapely.within(polygons, scene)).tolist():
+        parts = shapely.get_parts(shapely.intersection(polygons[index], scene))
+        polygons[index] = shapely.normalize(parts[int(np.argmax(shapely.area(parts)))])
+    oriented: NDArray[np.object_] = shapely.orient_polygons(polygons)
+    return oriented
 
 
 def _parted(held: Shapes, contours: NDArray[np.object_], which: slice, options: ObjectOptions) -> Shapes:

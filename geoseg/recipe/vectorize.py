@@ -42,7 +42,7 @@ class Split(Section):
     """seeds: parts of an object surer than the seed become objects, with a watershed between them."""
     seed: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.95
     """Probability from which a pixel belongs to a seed."""
-    min_seed: Area = Area(10, "px")
+    min_seed: Area = Area(4, "m2")
     """Smallest seed."""
 
 
