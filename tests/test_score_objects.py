@@ -102,6 +102,29 @@ class TestMatching:
                 if both:
                     assert given[p, r] == pytest.approx((iou(one, other), both / one.area, both / other.area))
 
+    @given(rectangles(), rectangles(), st.integers(9, 20))
+    def test_polygons_cut_into_pieces_overlap_as_whole_ones(
+        self, mapped: Polygons, reference: Polygons, most: int
+    ) -> None:
+        both = shapely.union_all(reference)
+        holed = array(*(shape.difference(both.buffer(-0.4)) for shape in mapped))
+        round_ones = array(*(shape.buffer(1.5) for shape in reference))
+        holed = holed[~shapely.is_empty(holed)]
+        whole = overlaps(holed, round_ones)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("geoseg.score.matching._MOST_VERTICES", most)
+            cut = overlaps(holed, round_ones)
+        found = {
+            (p, r): (iou, share)
+            for p, r, iou, share in zip(cut.mapped, cut.reference, cut.iou, cut.of_mapped, strict=True)
+            if iou > 1e-9
+        }
+        expected = zip(whole.mapped, whole.reference, whole.iou, whole.of_mapped, strict=True)
+        for p, r, iou, share in expected:
+            if iou > 1e-9:
+                assert found.pop((p, r)) == pytest.approx((iou, share), abs=1e-9)
+        assert not found
+
     @given(rectangles(), rectangles())
     def test_both_sides_are_alike(self, mapped: Polygons, reference: Polygons) -> None:
         there, back = match_objects(mapped, reference), match_objects(reference, mapped)

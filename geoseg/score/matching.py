@@ -21,6 +21,12 @@ LEAST_IOU = 0.5
 """IoU from which a mapped object stands for one of the reference."""
 MOSTLY = 0.5
 """An object lies mostly in another one where more than this share of its own area does."""
+_MOST_VERTICES = 256
+"""Vertices of a polygon that is compared whole."""
+_MOST_CELLS = 8
+"""Rows and columns of the grid that others are cut by, at most."""
+_MOST_CUTS = 4
+"""How often pieces are cut again."""
 
 
 class Outcome(IntEnum):
@@ -77,19 +83,25 @@ class Matching:
 def overlaps(mapped: Polygons, reference: Polygons) -> Overlaps:
     """Pairs of polygons that share some area, by a spatial index: cost follows the number of pairs.
 
+    Polygons of very many vertices, such as all roads of a town, are cut into pieces first: each of their
+    thousands of neighbours would else go through all of their vertices.
+
     Args:
         mapped: Polygons or MultiPolygons, shape (P,); invalid ones are repaired.
         reference: likewise, shape (R,).
     """
     one, other = _valid(mapped), _valid(reference)
-    first, second = shapely.STRtree(other).query(one, predicate="intersects")
-    shared = shapely.area(shapely.intersection(one[first], other[second]))
-    some = shared > 0
-    first, second, shared = first[some].astype(np.int64), second[some].astype(np.int64), shared[some]
+    (pieces, owner), (others, other_owner) = _pieces(one), _pieces(other)
+    here, there = shapely.STRtree(others).query(pieces, predicate="intersects")
+    both = shapely.area(shapely.intersection(pieces[here], others[there]))
+    some = both > 0
+    pair = owner[here[some]] * len(other) + other_owner[there[some]]
+    pairs, which = np.unique(pair, return_inverse=True)
+    shared = np.bincount(which, both[some], minlength=len(pairs))
+    first, second = np.divmod(pairs, max(1, len(other)))
     area, reference_area = shapely.area(one)[first], shapely.area(other)[second]
-    return Overlaps(
-        first, second, shared / (area + reference_area - shared), shared / area, shared / reference_area
-    )
+    either = area + reference_area - shared
+    return Overlaps(first, second, shared / either, shared / area, shared / reference_area)
 
 
 def match_objects(
@@ -156,6 +168,30 @@ def match_objects(
         reference_iou=reference_iou,
         reference_outcome=_outcomes(reference_out, reference_partner >= 0, merged, splits, Outcome.MISSED),
     )
+
+
+def _pieces(polygons: Polygons) -> tuple[Polygons, NDArray[np.int64]]:
+    """Polygons, those of too many vertices cut by a grid until they are small; whose piece each is."""
+    done, owners = [np.zeros(0, np.object_)], [np.zeros(0, np.int64)]
+    owner = np.arange(len(polygons))
+    for cuts_left in reversed(range(_MOST_CUTS + 1)):
+        vertices = shapely.get_num_coordinates(polygons)
+        # Not for ever: where very many edges meet in one point, no piece round it gets small.
+        large = (vertices > _MOST_VERTICES) & (cuts_left > 0)
+        done.append(polygons[~large])
+        owners.append(owner[~large])
+        side = np.clip(np.ceil(np.sqrt(vertices[large] / _MOST_VERTICES)), 2, _MOST_CELLS).astype(np.int64)
+        which = np.repeat(np.arange(len(side)), side**2)
+        nth = np.arange(len(which)) - np.repeat(np.cumsum(side**2) - side**2, side**2)
+        row, col = np.divmod(nth, side[which])
+        left, bottom, right, top = shapely.bounds(polygons[large])[which].T
+        across, up = (right - left) / side[which], (top - bottom) / side[which]
+        x, y = left + col * across, bottom + row * up
+        cells = shapely.intersection(polygons[large][which], shapely.box(x, y, x + across, y + up))
+        parts, of_cell = shapely.get_parts(cells, return_index=True)
+        areal = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
+        polygons, owner = parts[areal], owner[large][which][of_cell[areal]]
+    return np.concatenate(done), np.concatenate(owners)
 
 
 def _paired(found: Overlaps, mapped: int, reference: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
