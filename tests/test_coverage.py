@@ -14,15 +14,17 @@ from coverage_support import deformed, scenes
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from geoseg.polygons.arcs import simplify_rings
+from geoseg.polygons.coverage import find_coverage
 from geoseg.polygons.exact import NODATA, Strip, trace_regions
-from geoseg.polygons.subpixel import outline, polygons_of
+from geoseg.polygons.shapes import Shapes
+from geoseg.polygons.subpixel import outline
 from geoseg.testing.landcover_fields import FINER, make_landcover
 
 UInt8 = NDArray[np.uint8]
 Scene = tuple[UInt8, UInt8]
-tolerances = st.sampled_from([None, 0.5, 1.0])
+tolerances = st.sampled_from([0.0, 0.5, 1.0])
 
 
 def strips(scene: Scene, heights: list[int]) -> Iterator[Strip]:
@@ -37,19 +39,20 @@ def strips(scene: Scene, heights: list[int]) -> Iterator[Strip]:
 
 
 def covered(
-    scene: Scene, tolerance: float | None = None, heights: list[int] | None = None
-) -> tuple[NDArray[Any], UInt8, NDArray[np.int64]]:
-    """Polygons, class ids and first pixels."""
-    polygons, class_ids, first = [np.zeros(0, object)], [np.zeros(0, np.uint8)], [np.zeros(0, np.int64)]
-    width = scene[0].shape[1]
-    for regions in trace_regions(strips(scene, heights or [len(scene[0])]), width, range(len(scene[1]))):
-        rings, region_start = outline(regions, width)
-        if tolerance is not None:
-            rings = simplify_rings(rings, tolerance)
-        polygons.append(polygons_of(rings, region_start))
-        class_ids.append(regions.components.class_id)
-        first.append(regions.components.first)
-    return np.concatenate(polygons), np.concatenate(class_ids), np.concatenate(first)
+    scene: Scene, tolerance: float = 0, heights: list[int] | None = None, min_pixels: int = 1
+) -> Shapes:
+    """The polygons of a scene."""
+    classes, scores = scene
+    cut = heights or [len(classes)]
+    found = find_coverage(
+        lambda: strips(scene, cut),
+        classes.shape[1],
+        range(len(scores)),
+        None,
+        min_pixels=min_pixels,
+        tolerance=tolerance,
+    )
+    return Shapes.join(found)
 
 
 def burnt(polygons: NDArray[Any], values: NDArray[Any], shape: tuple[int, ...], finer: int = 1) -> Any:
@@ -80,11 +83,10 @@ def test_outlines_are_the_ones_walked_side_by_side(scene: Scene) -> None:
 
 
 @given(scenes(), tolerances)
-def test_every_region_is_one_valid_polygon_around_its_own_pixels(
-    scene: Scene, tolerance: float | None
-) -> None:
+def test_every_region_is_one_valid_polygon_around_its_own_pixels(scene: Scene, tolerance: float) -> None:
     classes, _ = scene
-    polygons, class_ids, first = covered(scene, tolerance)
+    found = covered(scene, tolerance)
+    polygons = found.polygons
     assert shapely.is_valid(polygons).all()
     assert not shapely.is_empty(polygons).any()
     rings, owner = shapely.get_rings(polygons, return_index=True)
@@ -93,13 +95,13 @@ def test_every_region_is_one_valid_polygon_around_its_own_pixels(
     exact = deformed(*scene).exact
     number = np.arange(len(polygons))
     np.testing.assert_array_equal(burnt(polygons, number, classes.shape), burnt(exact, number, classes.shape))
-    np.testing.assert_array_equal(class_ids, classes.reshape(-1)[first])
+    np.testing.assert_array_equal(found.class_id, classes.reshape(-1)[found.first])
 
 
 @given(scenes(), tolerances)
-def test_polygons_share_the_scene_without_gap_or_overlap(scene: Scene, tolerance: float | None) -> None:
+def test_polygons_share_the_scene_without_gap_or_overlap(scene: Scene, tolerance: float) -> None:
     classes, _ = scene
-    polygons, _, _ = covered(scene, tolerance)
+    polygons = covered(scene, tolerance).polygons
     assert shapely.coverage_is_valid(polygons)
     assert shapely.area(polygons).sum() == np.count_nonzero(classes != NODATA)
     rows, cols = np.nonzero(classes != NODATA)
@@ -108,10 +110,11 @@ def test_polygons_share_the_scene_without_gap_or_overlap(scene: Scene, tolerance
 
 
 @given(scenes(), tolerances, st.lists(st.integers(1, 9), min_size=1, max_size=4))
-def test_nothing_depends_on_the_strips(scene: Scene, tolerance: float | None, heights: list[int]) -> None:
+def test_nothing_depends_on_the_strips(scene: Scene, tolerance: float, heights: list[int]) -> None:
     whole, cut = covered(scene, tolerance), covered(scene, tolerance, heights)
-    assert shapely.to_wkb(whole[0]).tolist() == shapely.to_wkb(cut[0]).tolist()
-    np.testing.assert_array_equal(whole[1], cut[1])
+    assert shapely.to_wkb(whole.polygons).tolist() == shapely.to_wkb(cut.polygons).tolist()
+    for name in ("class_id", "first", "pixels", "score"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(cut, name))
 
 
 @given(scenes(), st.integers(0, 3), st.booleans())
@@ -129,14 +132,14 @@ def test_outlines_turn_with_the_scene(scene: Scene, quarters: int, mirrored: boo
             x, y, width, height = y, width - x, height, width
         return np.stack([x, y], axis=1)
 
-    there, _, _ = covered((turn(scene[0]), turn(scene[1])))
-    here = shapely.transform(covered(scene)[0], turn_points)
+    there = covered((turn(scene[0]), turn(scene[1]))).polygons
+    here = shapely.transform(covered(scene).polygons, turn_points)
     canonical = [shapely.to_wkb(shapely.normalize(polygons)) for polygons in (here, there)]
     assert sorted(canonical[0]) == sorted(canonical[1])
 
 
 @given(scenes(), tolerances, st.randoms(use_true_random=False))
-def test_the_numbers_of_classes_do_not_matter(scene: Scene, tolerance: float | None, random: Any) -> None:
+def test_the_numbers_of_classes_do_not_matter(scene: Scene, tolerance: float, random: Any) -> None:
     classes, scores = scene
     order = list(range(len(scores)))
     random.shuffle(order)
@@ -144,18 +147,18 @@ def test_the_numbers_of_classes_do_not_matter(scene: Scene, tolerance: float | N
     shuffled = np.empty_like(scores)
     shuffled[order] = scores
     before, after = covered(scene, tolerance), covered((renamed, shuffled), tolerance)
-    assert shapely.to_wkb(before[0]).tolist() == shapely.to_wkb(after[0]).tolist()
+    assert shapely.to_wkb(before.polygons).tolist() == shapely.to_wkb(after.polygons).tolist()
 
 
 def test_a_scene_of_one_class_is_its_frame() -> None:
     scene = np.zeros((4, 9), np.uint8), np.full((1, 4, 9), 200, np.uint8)
-    (polygon,), _, _ = covered(scene, 0.5)
+    (polygon,) = covered(scene, 0.5).polygons
     assert polygon.normalize().wkt == "POLYGON ((0 0, 0 4, 9 4, 9 0, 0 0))"
 
 
 def test_missing_data_keeps_its_pixels() -> None:
     land = make_landcover(60, 60, seed=2, blank=0.3)
-    polygons, _, _ = covered((land.classes, land.scores), 0.75)
+    polygons = covered((land.classes, land.scores), 0.75).polygons
     rows, cols = np.nonzero(land.classes == NODATA)
     holes = shapely.union_all(shapely.box(cols, rows, cols + 1, rows + 1))
     missing = shapely.box(0, 0, 60, 60).difference(shapely.union_all(polygons))
@@ -166,32 +169,66 @@ def test_the_outline_is_where_the_scores_cross() -> None:
     # Scores fall linearly to the right and rise the other way; they are equal at x = 2.25.
     falling = np.round(100 - 40 * (np.arange(5) + 0.5 - 2.25)).astype(np.uint8)
     scores = np.stack([np.tile(falling, (3, 1)), np.tile(200 - falling, (3, 1))])
-    polygons, class_ids, _ = covered((scores.argmax(0).astype(np.uint8), scores), 0.5)
-    assert [polygon.bounds for polygon in polygons] == [(0, 0, 2.25, 3), (2.25, 0, 5, 3)]
-    assert class_ids.tolist() == [0, 1]
+    found = covered((scores.argmax(0).astype(np.uint8), scores), 0.5)
+    assert [polygon.bounds for polygon in found.polygons] == [(0, 0, 2.25, 3), (2.25, 0, 5, 3)]
+    assert found.class_id.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_error_of_stairs_is_halved_with_fewer_vertices(seed: int) -> None:
     land = make_landcover(300, 300, 6, seed=seed)
     scene = land.classes, land.scores
-    polygons, class_ids, _ = covered(scene, 0.5, [64])
+    found = covered(scene, 0.5, [64])
     stairs = np.kron(land.classes, np.ones((FINER, FINER), np.uint8))
-    error = (burnt(polygons, class_ids, land.truth.shape, FINER) != land.truth).mean()
+    error = (burnt(found.polygons, found.class_id, land.truth.shape, FINER) != land.truth).mean()
     assert error <= 0.4 * (stairs != land.truth).mean()
     exact = [
         shapely.get_num_coordinates(regions.polygons).sum()
         for regions in trace_regions(strips(scene, [300]), 300, range(6))
     ]
-    assert shapely.get_num_coordinates(polygons).sum() <= 0.65 * sum(exact)
+    assert shapely.get_num_coordinates(found.polygons).sum() <= 0.65 * sum(exact)
 
 
 def test_simplified_outlines_turn_with_a_scene_without_ties() -> None:
     land = make_landcover(120, 120, seed=4)
-    here, _, _ = covered((land.classes, land.scores), 0.5)
-    there, _, _ = covered(
-        (np.ascontiguousarray(land.classes[:, ::-1]), np.ascontiguousarray(land.scores[..., ::-1])), 0.5
-    )
+    here = covered((land.classes, land.scores), 0.5).polygons
+    turned = np.ascontiguousarray(land.classes[:, ::-1]), np.ascontiguousarray(land.scores[..., ::-1])
+    there = covered(turned, 0.5).polygons
     mirrored = shapely.transform(here, lambda xy: xy * (-1, 1) + (120, 0))
     one, other = ({p.wkb for p in shapely.normalize(polygons)} for polygons in (mirrored, there))
     assert len(one & other) >= 0.95 * len(one)
+
+
+@given(scenes(), st.sampled_from([2, 4, 20]), st.lists(st.integers(1, 9), min_size=1, max_size=3))
+def test_small_regions_leave_no_gap(scene: Scene, least: int, heights: list[int]) -> None:
+    found = covered(scene, 0.5, heights, least)
+    valid = scene[0] != NODATA
+    assert shapely.coverage_is_valid(found.polygons)
+    assert shapely.area(found.polygons).sum() == np.count_nonzero(valid)
+    islands, _ = ndimage.label(valid)
+    own_island = np.bincount(islands.flat)[islands.flat[found.first]]
+    assert ((found.pixels >= least) | (found.pixels == own_island)).all()
+
+
+@given(scenes(), tolerances)
+def test_chosen_classes_are_those_of_all(scene: Scene, tolerance: float) -> None:
+    found = covered(scene, tolerance)
+    chosen = Shapes.join(
+        find_coverage(
+            lambda: strips(scene, [7]), scene[0].shape[1], [0, 2], None, min_pixels=1, tolerance=tolerance
+        )
+    )
+    wanted = np.isin(found.class_id, [0, 2])
+    assert shapely.to_wkb(chosen.polygons).tolist() == shapely.to_wkb(found.polygons[wanted]).tolist()
+
+
+def test_one_band_tells_two_classes() -> None:
+    # The probability falls by 40 steps a pixel and passes the level at x = 2.25; a speck is too small.
+    stored = np.tile(np.round(100 - 40 * (np.arange(5) + 0.5 - 2.25)), (4, 1))[None].clip(0, 200)
+    stored[0, 1, 4] = 150
+    stored = stored.astype(np.uint8)
+    classes = np.where(stored[0] > 100, 1, 0).astype(np.uint8)
+    strip = Strip(classes, np.where(classes, stored[0], 200 - stored[0]), stored)
+    found = Shapes.join(find_coverage(lambda: iter([strip]), 5, [0, 1], 100, min_pixels=3, tolerance=0.5))
+    assert found.class_id.tolist() == [1, 0]
+    assert [polygon.bounds for polygon in found.polygons] == [(0, 0, 2.25, 4), (2.25, 0, 5, 4)]

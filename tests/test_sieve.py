@@ -121,7 +121,7 @@ def test_one_band_tells_two_classes() -> None:
     classes[2, 2] = 1
     stored = np.where(classes == 1, 130, 20).astype(np.uint8)
     strip = Strip(classes, np.where(classes == 1, stored, 200 - stored), stored[None])
-    (after,) = sieved(lambda: iter([strip]), 5, 2, level=99.5)
+    (after,) = sieved(lambda: iter([strip]), 5, 2, level=100)
     assert not after.classes.any()
     assert after.scores[2, 2] == 70
     assert after.stored is strip.stored

@@ -34,11 +34,10 @@ import math
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.errors import GridError
-from geoseg.polygons.chains import cheapest_chain, settle, windows
+from geoseg.polygons.chains import simplify_arcs
 from geoseg.polygons.rings import Rings
 
 __all__ = ["simplify_rings"]
@@ -71,82 +70,10 @@ def simplify_rings(rings: Rings, tolerance: float) -> Rings:
     keep = np.zeros(rings.node.size, np.bool_)
     xy = rings.xy.copy()
     stays = rings.node | rings.fixed
-    _simplify(rings.xy, rings.start, stays, math.floor(tolerance * _STEPS) / _STEPS, xy, keep)
+    simplify_arcs(rings.xy, rings.start, stays, math.floor(tolerance * _STEPS) / _STEPS, xy, keep)
     _drop_straight(rings.xy, rings.start, rings.fixed & ~rings.node, keep)
     number = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep)])
     return Rings(xy[keep], number[rings.start], rings.node[keep], rings.fixed[keep])
-
-
-@njit(cache=True)
-def _simplify(xy: Floats, start: Ints, stays: Flags, tolerance: float, moved: Floats, keep: Flags) -> None:
-    """Mark the vertices of all rings that are kept, and write where they move."""
-    most = 2
-    for r in range(start.size - 1):
-        most = max(most, start[r + 1] - start[r] + 1)
-    of = np.empty(most, np.int64)
-    for r in range(start.size - 1):
-        first, size = start[r], start[r + 1] - start[r]
-        begin = 0
-        while begin < size and not stays[first + begin]:
-            begin += 1
-        if begin == size:
-            _closed_arc(xy, first, size, tolerance, moved, keep)
-            continue
-        done = 0
-        while done < size:
-            n = 0
-            while n < 2 or not stays[of[n - 1]]:  # noqa: PLR2004 - an arc has two ends
-                of[n] = first + (begin + done + n) % size
-                n += 1
-            keep[of[0]] = True
-            if n > 2:  # noqa: PLR2004 - and something between
-                _open_arc(xy, of[:n], tolerance, moved, keep)
-            done += n - 1
-
-
-@njit(cache=True)
-def _open_arc(xy: Floats, of: Ints, tolerance: float, moved: Floats, keep: Flags) -> None:
-    """An arc between two vertices that stay, which may be the same one."""
-    one, other = (of[0], of[-1]) if of[0] != of[-1] else (of[1], of[-2])
-    along = of.copy() if _before(xy, one, other) else of[::-1].copy()
-    path = xy[along]
-    window = windows(path, tolerance, closed=False)
-    chain = cheapest_chain(path, window, tolerance)
-    at = settle(path, window, chain, closed=False)
-    for q in range(1, chain.size - 1):
-        keep[along[chain[q]]] = True
-        moved[along[chain[q]]] = at[q]
-
-
-@njit(cache=True)
-def _closed_arc(xy: Floats, first: int, size: int, tolerance: float, moved: Floats, keep: Flags) -> None:
-    """A ring without any vertex that stays."""
-    begin = 0
-    for k in range(1, size):
-        if _before(xy, first + k, first + begin):
-            begin = k
-    onward = _before(xy, first + (begin + 1) % size, first + (begin - 1) % size)
-    steps = np.arange(size + 1) if onward else -np.arange(size + 1)
-    # A chain has to begin somewhere, though no vertex is known to be a good one. Half way round it has
-    # forgotten where it began; the second one begins there.
-    along = first + (begin + steps) % size
-    path = xy[along]
-    chain = cheapest_chain(path, windows(path, tolerance, closed=True), tolerance)
-    middle = chain[np.argmin(np.abs(2 * chain - size))]
-    along = first + (begin + steps[middle] + steps) % size
-    path = xy[along]
-    window = windows(path, tolerance, closed=True)
-    chain = cheapest_chain(path, window, tolerance)
-    at = settle(path, window, chain, closed=True)
-    for q in range(chain.size - 1):
-        keep[along[chain[q]]] = True
-        moved[along[chain[q]]] = at[q]
-
-
-@njit(cache=True)
-def _before(xy: Floats, one: int, other: int) -> bool:
-    """Whether a vertex has the smaller coordinates, x first."""
-    return bool(xy[one, 0] < xy[other, 0] or (xy[one, 0] == xy[other, 0] and xy[one, 1] < xy[other, 1]))
 
 
 def _drop_straight(xy: Floats, start: Ints, loose: Flags, keep: Flags) -> None:

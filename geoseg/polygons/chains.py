@@ -1,4 +1,7 @@
-"""The cheapest chain of chords along one arc, and where its vertices lie best: see :mod:`~.arcs`."""
+"""The cheapest chain of chords along each arc, and where its vertices lie best: :mod:`~.arcs`, compiled.
+
+All compiled functions are in one module, because numba's cache looks at the time of that module's file alone.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,16 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["cheapest_chain", "settle", "windows"]
+__all__ = ["simplify_arcs"]
 
 _STEPS: Final = 256
 """Coordinates are multiples of one pixel over this."""
 _CLEAR: Final = 5 / _STEPS
 """Chords keep this far (0.02 px) from pixel centres, in px."""
-_REACH: Final = 1024
-"""Longest chord, in gates: on a straight line, work grows with its square."""
+_REACH: Final = 512
+"""Most vertices that a chord passes, but for those inside straight pieces: work may grow with it."""
+_NEAR: Final = 8
+"""Vertices this near to the end of a straight piece may be where chords meet best."""
 _SWEEPS: Final = 40
 """Most rounds of settling; each divides what is missing by about four."""
 _SETTLED: Final = 1e-9
@@ -28,14 +33,93 @@ Flags = NDArray[np.bool_]
 
 
 @njit(cache=True)
-def windows(path: Floats, tolerance: float, closed: bool) -> Floats:
-    """Left and right end (x, y, x, y) of each vertex's window, seen along the path.
+def simplify_arcs(
+    xy: Floats, start: Ints, stays: Flags, tolerance: float, moved: Floats, keep: Flags
+) -> None:
+    """Mark the vertices of rings that are kept, and write where they move.
 
     Args:
-        path: vertices of an arc, shape (n, 2).
-        tolerance: how far from a crossing its window reaches, px, a multiple of 1/256.
-        closed: whether the path is a whole ring, its first vertex repeated at the end; else the ends stay,
-            and their windows are not set.
+        xy: vertices of all rings, shape (n, 2).
+        start: where each ring starts, and n.
+        stays: vertices at which arcs end, shape (n,).
+        tolerance: px, a multiple of 1/256.
+        moved: a copy of ``xy``, changed in place.
+        keep: no vertices, changed in place.
+    """
+    most = 2
+    for r in range(start.size - 1):
+        most = max(most, start[r + 1] - start[r] + 1)
+    of = np.empty(most, np.int64)
+    for r in range(start.size - 1):
+        first, size = start[r], start[r + 1] - start[r]
+        begin = 0
+        while begin < size and not stays[first + begin]:
+            begin += 1
+        if begin == size:
+            _closed_arc(xy, first, size, tolerance, moved, keep)
+            continue
+        done = 0
+        while done < size:
+            n = 0
+            while n < 2 or not stays[of[n - 1]]:  # noqa: PLR2004 - an arc has two ends
+                of[n] = first + (begin + done + n) % size
+                n += 1
+            keep[of[0]] = True
+            if n > 2:  # noqa: PLR2004 - and something between
+                _open_arc(xy, of[:n], tolerance, moved, keep)
+            done += n - 1
+
+
+@njit(cache=True)
+def _open_arc(xy: Floats, of: Ints, tolerance: float, moved: Floats, keep: Flags) -> None:
+    """An arc between two vertices that stay, which may be the same one."""
+    one, other = (of[0], of[-1]) if of[0] != of[-1] else (of[1], of[-2])
+    along = of.copy() if _before(xy, one, other) else of[::-1].copy()
+    _thin(xy, along, tolerance, moved, keep, closed=False)
+
+
+@njit(cache=True)
+def _closed_arc(xy: Floats, first: int, size: int, tolerance: float, moved: Floats, keep: Flags) -> None:
+    """A ring without any vertex that stays."""
+    begin = 0
+    for k in range(1, size):
+        if _before(xy, first + k, first + begin):
+            begin = k
+    onward = _before(xy, first + (begin + 1) % size, first + (begin - 1) % size)
+    steps = np.arange(size + 1) if onward else -np.arange(size + 1)
+    # A chain has to begin somewhere, though no vertex is known to be a good one. Half way round it has
+    # forgotten where it began; the second one begins there.
+    along = first + (begin + steps) % size
+    path = xy[along]
+    chain = _cheapest_chain(path, _windows(path, tolerance, closed=True), tolerance)
+    middle = chain[np.argmin(np.abs(2 * chain - size))]
+    along = first + (begin + steps[middle] + steps) % size
+    _thin(xy, along, tolerance, moved, keep, closed=True)
+
+
+@njit(cache=True)
+def _thin(xy: Floats, along: Ints, tolerance: float, moved: Floats, keep: Flags, closed: bool) -> None:
+    """Keep the cheapest chain of vertices of a path, given by number, where they settle."""
+    path = xy[along]
+    window = _windows(path, tolerance, closed)
+    chain = _cheapest_chain(path, window, tolerance)
+    at = _settle(path, window, chain, closed)
+    for q in range(0 if closed else 1, chain.size - 1):
+        keep[along[chain[q]]] = True
+        moved[along[chain[q]]] = at[q]
+
+
+@njit(cache=True)
+def _before(xy: Floats, one: int, other: int) -> bool:
+    """Whether a vertex has the smaller coordinates, x first."""
+    return bool(xy[one, 0] < xy[other, 0] or (xy[one, 0] == xy[other, 0] and xy[one, 1] < xy[other, 1]))
+
+
+@njit(cache=True)
+def _windows(path: Floats, tolerance: float, closed: bool) -> Floats:
+    """Left and right end (x, y, x, y) of each vertex's window, seen along the path.
+
+    A closed path is a ring with its first vertex repeated; the ends of others stay and have no window.
     """
     n = path.shape[0]
     window = np.empty((n, 4))
@@ -54,35 +138,29 @@ def windows(path: Floats, tolerance: float, closed: bool) -> Floats:
 
 
 @njit(cache=True)
-def cheapest_chain(path: Floats, window: Floats, tolerance: float) -> Ints:
-    """The cheapest chain of admissible chords from a path's first vertex to its last.
-
-    Args:
-        path: vertices of an arc, shape (n, 2).
-        window: as :func:`windows` gives them.
-        tolerance: what a vertex costs is half its square.
-
-    Returns:
-        Numbers of the path's vertices, rising, the first and the last included.
-    """
+def _cheapest_chain(path: Floats, window: Floats, tolerance: float) -> Ints:
+    """Vertices, by number, of the cheapest chain of admissible chords from a path's first to its last."""
     n = path.shape[0]
     vertex_cost = max(tolerance, 1 / _STEPS) ** 2 / 2
     cost = np.full(n, np.inf)
     before = np.zeros(n, np.int64)
     cost[0] = 0.0
-    for i in range(n - 1):
+    useful = _useful(path)
+    for i in np.flatnonzero(useful)[:-1]:
         x, y = path[i, 0], path[i, 1]
         xx = xy = yy = 0.0  # second moments, about vertex i, of the vertices between
         left_x = left_y = right_x = right_y = 0.0
-        for j in range(i + 1, min(n, i + _REACH)):
+        passed = 0
+        for j in range(i + 1, n):
             dx, dy = path[j, 0] - x, path[j, 1] - y
-            if j == i + 1 or (left_x * dy >= left_y * dx and right_x * dy <= right_y * dx):
+            if useful[j] and (j == i + 1 or (left_x * dy >= left_y * dx and right_x * dy <= right_y * dx)):
                 off = max(dx * dx * yy - 2 * dx * dy * xy + dy * dy * xx, 0.0)
                 # A chord of two neighbouring vertices has nothing between, wherever they are.
                 total = cost[i] + vertex_cost + (off / (dx * dx + dy * dy) if off > 0 else 0.0)
                 if total < cost[j]:
                     cost[j], before[j] = total, i
-            if j == n - 1:
+            passed += useful[j]
+            if j == n - 1 or passed == _REACH:
                 break
             xx, xy, yy = xx + dx * dx, xy + dx * dy, yy + dy * dy
             ax, ay, bx, by = window[j, 0] - x, window[j, 1] - y, window[j, 2] - x, window[j, 3] - y
@@ -102,18 +180,24 @@ def cheapest_chain(path: Floats, window: Floats, tolerance: float) -> Ints:
 
 
 @njit(cache=True)
-def settle(path: Floats, window: Floats, chain: Ints, closed: bool) -> Floats:
-    """Where a chain's vertices come to lie: each in its window, all chords admissible.
+def _useful(path: Floats) -> Flags:
+    """Which vertices a chord may begin or end at: not those far inside a straight piece of the path."""
+    n = path.shape[0]
+    useful = np.zeros(n, np.bool_)
+    for k in range(n):
+        is_end = k in (0, n - 1)
+        if not is_end:
+            into_x, into_y = path[k, 0] - path[k - 1, 0], path[k, 1] - path[k - 1, 1]
+            out_x, out_y = path[k + 1, 0] - path[k, 0], path[k + 1, 1] - path[k, 1]
+            is_end = into_x * out_y != into_y * out_x
+        if is_end:
+            useful[max(k - _NEAR, 0) : k + _NEAR + 1] = True
+    return useful
 
-    Args:
-        path: vertices of an arc, shape (n, 2).
-        window: as :func:`windows` gives them.
-        chain: as :func:`cheapest_chain` gives it.
-        closed: as for :func:`windows`.
 
-    Returns:
-        Coordinates of the chain's vertices, shape (m, 2), multiples of 1/256 px.
-    """
+@njit(cache=True)
+def _settle(path: Floats, window: Floats, chain: Ints, closed: bool) -> Floats:
+    """Where a chain's vertices come to lie: each in its window, all chords admissible; shape (m, 2)."""
     m = chain.size
     along = np.zeros(m, np.int64)
     low, high, slid = np.zeros(m), np.zeros(m), np.zeros(m)
