@@ -33,6 +33,7 @@ _ROUNDS = 3
 _SAME = 0.7  # a price that falls by less is the same
 _DIAGONAL = 3.0  # price of a diagonal wall in prices of a wall
 _CIRCLE = 3.0  # price of a circle, likewise
+_HIDES = 1.5  # per px²: noise hides the rounding, and what is near a corner is worth more than it costs
 _SLACK = 0.8  # a wall may be this much shorter before its corners are fitted
 _ON_AXIS = np.radians(1e-3)
 _OFF_AXIS = np.sin(np.radians(15.0))
@@ -100,7 +101,7 @@ def _exterior(ring: Float64, lone: bool, options: Float64) -> tuple[Float64, int
     tolerance, min_wall, min_diagonal, circle_cv = options
     highest = _PRICE * tolerance * tolerance
     nothing = np.empty((0, 2)), FREE, 0.0, highest
-    classes, direction = _given_walls(ring, min_wall)
+    classes, direction = _given_walls(ring, _SLACK * min_wall)
     if classes.shape[0]:
         return ring, _kind(classes, lone), direction, highest
     arc = close_ring(ring)
@@ -113,10 +114,10 @@ def _exterior(ring: Float64, lone: bool, options: Float64) -> tuple[Float64, int
     begins, classes, off = split(
         points, sums, length, direction, highest, factor * highest, shortest, min_diagonal
     )
-    if not begins.shape[0]:
-        return nothing
     price = highest
     for turn in range(_ROUNDS):
+        if not begins.shape[0]:
+            break
         for _ in range(2):
             direction = refine_direction(arc, begins * step, classes, direction, _ROUNDING / 2)
         earned = min(max(_NOISE * np.sum(off) / length, _LOWEST * highest), _HIGHEST * highest)
@@ -128,14 +129,14 @@ def _exterior(ring: Float64, lone: bool, options: Float64) -> tuple[Float64, int
         )
     walls = np.sum(off) + price * (begins.shape[0] + (_DIAGONAL - 1) * np.sum(classes == DIAGONAL))
     radius, variance = roundness(points)
-    if lone and np.sqrt(variance) <= circle_cv * radius and variance * length + _CIRCLE * price < walls:
+    closed = begins.shape[0] >= _ENOUGH
+    cheaper = variance * length + _CIRCLE * price < walls or not closed
+    if lone and cheaper and np.sqrt(variance) <= circle_cv * radius:
         return circle(ring), CIRCLE, 0.0, price
-    if np.sum(off) > tolerance * tolerance * length:
+    if not closed or np.sum(off) > tolerance * tolerance * length:
         return nothing
     places, classes = _joined(begins * step, classes)
-    trim = _ROUNDING / (
-        1 + 1.5 * np.sum(off) / length
-    )  # noise hides the rounding, and leaves more to average
+    trim = _ROUNDING / (1 + _HIDES * np.sum(off) / length)
     corners, classes, direction = draw(arc, places, classes, direction, True, min_wall, trim)
     if not corners.shape[0]:
         return nothing
@@ -152,7 +153,8 @@ def _kind(classes: Int64, lone: bool) -> int:
 @njit(cache=True)
 def _hole(ring: Float64, direction: float, price: float, min_wall: float) -> Float64:
     """Walls of a hole, parallel to those of the exterior; a rectangle where it is too small for walls."""
-    classes = _classes(ring, direction, min_wall)
+    # A small hole was made a rectangle, however short its walls.
+    classes = _classes(ring, direction, 0.0 if ring.shape[0] == 4 else _SLACK * min_wall)  # noqa: PLR2004 - four walls
     if classes.shape[0] and not np.any(classes == DIAGONAL):
         return ring
     arc = close_ring(ring)
@@ -162,7 +164,7 @@ def _hole(ring: Float64, direction: float, price: float, min_wall: float) -> Flo
     if not begins.shape[0]:
         return box(ring, direction)
     places, classes = _joined(begins * (length / (points.shape[0] - 1)), classes)
-    trim = _ROUNDING / (1 + 1.5 * np.sum(off) / length)
+    trim = _ROUNDING / (1 + _HIDES * np.sum(off) / length)
     corners, _, _ = draw(arc, places, classes, direction, False, min_wall, trim)
     return corners if corners.shape[0] else box(ring, direction)
 

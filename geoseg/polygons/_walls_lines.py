@@ -62,6 +62,8 @@ def refine_direction(
             uu, uv, vv = uu + xx, uv + xy, vv + yy
         else:
             uu, uv, vv = uu + yy, uv - xy, vv + xx
+    if uu + vv == 0:  # all walls are diagonal
+        return direction
     found = np.arctan2(2 * uv, uu - vv) / 2
     # The axis of the moments is known modulo a half turn.
     return float(found - np.pi * np.round((found - direction) / np.pi))
@@ -87,10 +89,14 @@ def _line(
 
 
 @njit(cache=True)
-def _corners(lines: Float64, corners: Float64) -> int:
-    """Fill in where each line meets the one before; a line that is too flat to its predecessor, or -1."""
+def _corners(lines: Float64, classes: NDArray[np.int64], direction: float, corners: Float64) -> int:
+    """Fill in where each line meets the one before; a line too flat to that one or to the axes, or -1."""
     count = lines.shape[0]
+    c, s = np.cos(direction), np.sin(direction)
     for w in range(count):
+        u, v = abs(c * lines[w, 0] + s * lines[w, 1]), abs(c * lines[w, 1] - s * lines[w, 0])
+        if classes[w] == DIAGONAL and min(u, v) < _FLAT:
+            return w
         ax, ay, a = lines[w - 1]
         bx, by, b = lines[w]
         turn = ax * by - ay * bx
@@ -160,7 +166,7 @@ def draw(
                 direction = refine_direction(arc, begins, classes, direction, trim / 2)
             for w in range(count):
                 lines[w] = _line(arc, begins, w, classes[w], direction, trim)
-            flat = _corners(lines, corners)
+            flat = _corners(lines, classes, direction, corners)
             if flat >= 0:
                 break
             moved = begins.copy()
