@@ -23,7 +23,8 @@ from geoseg.io.merge import Merged, SceneLayer, merge_layers
 from geoseg.io.vector import Features, Overview, overview_layer, write_features
 from geoseg.io.vector_read import layer_info, read_pieces
 from geoseg.polygons.area import AreaMeter
-from geoseg.polygons.duplicates import CONFIDENCE, counterparts, dropped
+from geoseg.polygons.attributes import CONFIDENCE
+from geoseg.polygons.duplicates import counterparts, dropped
 
 SCHEMA = {"id": "text", CONFIDENCE: "real", "touches_edge": "boolean", "scene": "text"}
 UTM = "EPSG:26914"

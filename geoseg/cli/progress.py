@@ -61,6 +61,8 @@ class Watcher:
             click.echo(f"\n{summary.score.text()}\n")
         if summary.unscored is not None:
             click.echo(f"not scored: {summary.unscored}", err=True)
+        if summary.unwritten is not None:
+            click.echo(f"not written: {summary.unwritten}", err=True)
         counts = ", ".join(
             f"{summary.count(status)} {status}" for status in ("done", "skipped", "refused", "failed")
         )
@@ -110,6 +112,7 @@ class _Json(Watcher):
             **{status: summary.count(status) for status in ("done", "skipped", "refused", "failed")},
             "score": None if summary.score is None else summary.score.to_dict(),
             "unscored": summary.unscored,
+            "unwritten": summary.unwritten,
         }
         click.echo(json.dumps(end))
 

@@ -64,6 +64,7 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """Sha256 over everything that decides the scene's outputs (not over executors, bands or batches)."""
+        beside = {"merge"}  # decides nothing of the scene's own files
         axes = (self.tiles.grid.rows, self.tiles.grid.cols)
         content: dict[str, Any] = {
             "geoseg": __version__,
@@ -77,7 +78,9 @@ class Plan:
             "model": self.bundle.spec.identity,
             "runtime": asdict(self.runtime),
             "stretch": self.stretch,
-            "vectorize": None if self.vectorize is None else self.vectorize.model_dump(mode="json"),
+            "vectorize": None
+            if self.vectorize is None
+            else self.vectorize.model_dump(mode="json", exclude=beside),
             "write": self.write.model_dump(mode="json"),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -18,6 +18,7 @@ from geoseg.flow.evaluate import evaluate_run
 from geoseg.flow.evaluate_objects import Outlined
 from geoseg.flow.events import BandFinished, Event, RunStarted, SceneFinished, Status, Watch
 from geoseg.flow.prepare import Prepared, prepare
+from geoseg.flow.run_outputs import write_outputs
 from geoseg.io.files import free_bytes
 from geoseg.io.lock import locked
 from geoseg.io.parts import PartReceipt, discard_parts
@@ -56,6 +57,8 @@ class RunSummary:
     """The map's score, where the workflow asks for one."""
     unscored: str | None = None
     """Why there is no score though the workflow asks for one."""
+    unwritten: str | None = None
+    """Why the merged layer or the QGIS project is missing or not up to date."""
     errors: tuple[BaseException, ...] = ()
     """What failed scenes failed with."""
 
@@ -65,8 +68,9 @@ class RunSummary:
 
     @property
     def exit_code(self) -> int:
-        """0: every scene mapped and scored as asked; 2: some refused; 1: some failed."""
-        return 1 if self.count("failed") else 2 if self.count("refused") or self.unscored else 0
+        """0: every scene mapped, and all else as asked; 2: some refused; 1: some failed."""
+        lacking = self.count("refused") or self.unscored or self.unwritten
+        return 1 if self.count("failed") else 2 if lacking else 0
 
 
 def run(
@@ -101,6 +105,7 @@ def run(
     with locked(output):
         state = _Run(prepared, watch or (lambda _: None), overwrite=overwrite)
         state.execute()
+        unwritten = _write_outputs(prepared, state.outcomes)
         score, unscored = _score(prepared, state.outcomes)
     return RunSummary(
         output=output,
@@ -108,8 +113,25 @@ def run(
         seconds=time.perf_counter() - start,
         score=score,
         unscored=unscored,
+        unwritten=unwritten,
         errors=tuple(state.errors),
     )
+
+
+def _write_outputs(prepared: Prepared, outcomes: Mapping[str, SceneOutcome]) -> str | None:
+    """Write what stands beside the scenes, or say why it is not there: the maps are there all the same."""
+    mapped = {o.scene for o in outcomes.values() if o.status in ("done", "skipped")}
+    vectorize = next((plan.vectorize for plan in prepared.plans), None)
+    try:
+        write_outputs(
+            prepared,
+            mapped,
+            merge=vectorize is not None and vectorize.merge,
+            coverage=vectorize is not None and vectorize.mode == "coverage",
+        )
+    except GeosegError as error:
+        return str(error)
+    return None
 
 
 def _score(prepared: Prepared, outcomes: Mapping[str, SceneOutcome]) -> tuple[ScoreReport | None, str | None]:

@@ -21,7 +21,8 @@ from geoseg.io.features import Features, LayerStyle
 from geoseg.io.vector import Overview, write_features
 from geoseg.io.vector_read import Piece
 from geoseg.polygons.area import AreaMeter
-from geoseg.polygons.duplicates import CONFIDENCE, Rank, counterparts, dropped
+from geoseg.polygons.attributes import CONFIDENCE
+from geoseg.polygons.duplicates import Rank, counterparts, dropped
 from geoseg.polygons.mosaic import beside
 
 __all__ = ["Merged", "SceneLayer", "merge_layers", "merged_grid"]
@@ -85,7 +86,7 @@ def merge_layers(
         layer: the layer's name, in every scene's file and in the merged one.
         scenes: at least one; ids are unique.
         schema: the fields, as they are in every scene's file, with ``id``, ``touches_edge`` and
-            :data:`geoseg.polygons.duplicates.CONFIDENCE`.
+            :data:`geoseg.polygons.attributes.CONFIDENCE`.
         crs: CRS of the merged layer; None: that of the scene whose id comes first.
         coverage: whether each scene's polygons cover their ground without overlaps.
         style: default style.

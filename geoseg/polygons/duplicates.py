@@ -15,10 +15,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-__all__ = ["CONFIDENCE", "CONTAINED", "SAME_IOU", "Counterparts", "Rank", "counterparts", "dropped"]
+__all__ = ["CONTAINED", "SAME_IOU", "Counterparts", "Rank", "counterparts", "dropped"]
 
-CONFIDENCE: Final = "confidence"
-"""Field of :data:`geoseg.polygons.attributes.FIELDS` that says how sure an object is."""
 SAME_IOU: Final = 0.5
 """Intersection over union from which two objects are the same."""
 CONTAINED: Final = 0.8
