@@ -282,6 +282,22 @@ def test_the_merged_layer_comes_in_the_crs_asked_for(world: World) -> None:
     assert (first["features"], first["duplicates"]) == (second["features"], second["duplicates"])
 
 
+def test_a_run_of_finished_scenes_leaves_what_is_asked_for_by_now(world: World) -> None:
+    workflow, settings = world.root / "map.yaml", {"compute.executor": "serial"}
+    plain = run(workflow, settings)
+    assert (plain.count("skipped"), plain.exit_code) == (2, 0)
+    assert sorted(world.times()) == [".geoseg.lock", "run.json", "run.qgz"]
+    merging = run(workflow, settings | {"vectorize.merge": "true"})
+    assert (merging.count("skipped"), merging.unwritten, merging.exit_code) == (2, None, 0)
+    assert sorted(world.times()) == [".geoseg.lock", "merged.gpkg", "run.json", "run.qgz"]
+    (world.output / "merged.gpkg").unlink()
+    (world.output / "merged.gpkg").mkdir()
+    failing = run(workflow, settings | {"vectorize.merge": "true"})
+    assert failing.exit_code == 2
+    assert failing.unwritten is not None
+    assert "merged.gpkg cannot be written: a folder has this name" in failing.unwritten
+
+
 # --- projects by hand -----------------------------------------------------------------------------------
 
 
