@@ -35,8 +35,13 @@ _SHA2_256: Final = "1220"
 """Multihash: the function's code and the digest's length, before the digest."""
 _OLDEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _COG: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
-_MEDIA: Final = {".tif": _COG, ".gpkg": "application/geopackage+sqlite3", ".qml": "application/xml"}
-_ROLES: Final = {".tif": ["data"], ".gpkg": ["data"], ".qml": ["style"]}
+_MEDIA: Final = {
+    ".tif": _COG,
+    ".gpkg": "application/geopackage+sqlite3",
+    ".fgb": "application/vnd.flatgeobuf",
+    ".parquet": "application/vnd.apache.parquet",
+    ".qml": "application/xml",
+}
 _SOFTWARE: Final = ("geoseg", "torch", "numpy", "rasterio", "pyogrio", "shapely", "pyproj")
 
 
@@ -58,7 +63,8 @@ def scene_item(
         geobox: the scene's grid: its footprint becomes the item's.
         acquired: date, date-time or ``start/end``, ISO 8601; None: unknown, and then the dates only frame it
             (1900 to now) and ``geoseg:datetime_source`` is ``unknown``.
-        outputs: the files, in ``folder``: ``.tif``, ``.gpkg`` and ``.qml``. An asset is called like the file
+        outputs: the files, in ``folder``: rasters (``.tif``), layers (``.gpkg``, ``.fgb``, ``.parquet``)
+            and styles (``.qml``). An asset is called like the file
             without its suffix (styles: with ``_style``).
         folder: where the item goes; hrefs are relative to it.
         model: the model's contract; its bundle has been saved.
@@ -109,7 +115,7 @@ def _asset(path: Path, folder: Path, model: BundleSpec) -> dict[str, Any]:
         facts = {
             "href": f"./{path.relative_to(folder).as_posix()}",
             "type": _MEDIA[path.suffix],
-            "roles": _ROLES[path.suffix],
+            "roles": ["style" if path.suffix == ".qml" else "data"],
             "file:size": path.stat().st_size,
             "file:checksum": _SHA2_256 + sha256_of(path),
         }
