@@ -17,6 +17,7 @@ from shapely import Polygon
 from shapely.affinity import affine_transform, rotate, translate
 
 from geoseg.errors import GridError
+from geoseg.polygons.align import align_directions
 from geoseg.polygons.walls import KINDS, Fits, WallOptions, fit_rectangles, fit_walls
 from geoseg.score.shapes import ShapeMeasures, iou, shape_measures
 from geoseg.testing.rooftops import CELL, NOISE, RESOLUTION, Rooftops, _signed_distance, make_rooftops
@@ -240,6 +241,54 @@ def test_any_contour_gives_sound_fits(seed: int, blur: float, share: float) -> N
     outlines = contours(field)
     outlines = outlines[shapely.is_valid(outlines)]
     assert_sound(fit_walls(outlines), outlines)
+
+
+def test_parallel_neighbours_correct_directions() -> None:
+    made = make_rooftops(SIDE, "hard", seed=5, street=17.0)
+    outlines = largest_contours(made)
+    own = fit_walls(outlines)
+    known = align_directions(own, outlines, reach=2.5 * CELL)
+    joined = ~np.isnan(known)
+    assert np.count_nonzero(joined) > 80
+    aligned = fit_walls(outlines, direction=known)
+    assert_sound(aligned, outlines)
+    angular = joined & ~np.isin(made.kinds, ["circle"]) & ~np.isnan(aligned.direction)
+    # Rows run down, so a street of 17 degrees has walls of -17.
+    off = [
+        np.abs((np.degrees(fits.direction[angular]) + 17 + 45) % 90 - 45).mean() for fits in (own, aligned)
+    ]
+    assert off[1] < 0.8 * off[0]
+    better = [shape_measures(fits.polygons, made.truth, step=1.0) for fits in (own, aligned)]
+    assert better[1].polis.mean() < 0.97 * better[0].polis.mean()
+
+
+def test_strangers_keep_their_directions() -> None:
+    outlines = largest_contours(make_rooftops(SIDE, "hard", seed=5))
+    known = align_directions(fit_walls(outlines), outlines, reach=2.5 * CELL)
+    assert np.count_nonzero(~np.isnan(known)) <= 2
+
+
+def test_alignment_turns_with_the_block() -> None:
+    outlines = largest_contours(make_rooftops(5, "mid", seed=5, street=89.0))
+    known = align_directions(fit_walls(outlines), outlines, reach=3 * CELL)
+    for degrees in (90, 37):
+        turned = np.array([rotate(p, degrees, origin=(0, 0)) for p in outlines])
+        there = align_directions(fit_walls(turned), turned, reach=3 * CELL)
+        off = np.degrees(there - known) - degrees
+        assert (np.isnan(there) == np.isnan(known)).all()
+        assert np.nanmax(np.abs((off + 45) % 90 - 45)) < (1e-6 if degrees == 90 else 0.01)
+
+
+def test_alignment_needs_its_contours() -> None:
+    outlines = np.array([shapely.box(0, 0, 30, 20)])
+    fits = fit_walls(outlines)
+    assert np.isnan(align_directions(fits, outlines, reach=9)).all()
+    with pytest.raises(GridError, match="got reach 9, 0 contours and 1 fits"):
+        align_directions(fits, outlines[:0], reach=9)
+    with pytest.raises(GridError, match="each of 1 polygons needs a direction"):
+        fit_walls(outlines, direction=np.zeros(2))
+    turned = fit_walls(shapely.segmentize(outlines, 0.7), direction=np.radians([45.0]))
+    assert set(turned.kind) <= {"diagonal", "free"}
 
 
 def test_options_rule_kinds_out() -> None:

@@ -96,7 +96,7 @@ def _joined(begins: Float64, classes: Int64) -> tuple[Float64, Int64]:
 
 
 @njit(cache=True)
-def _exterior(ring: Float64, lone: bool, options: Float64) -> tuple[Float64, int, float, float]:
+def _exterior(ring: Float64, lone: bool, options: Float64, known: float) -> tuple[Float64, int, float, float]:
     """Walls of an exterior ring: corners, kind, direction, and the price that was paid for a wall."""
     tolerance, min_wall, min_diagonal, circle_cv = options
     highest = _PRICE * tolerance * tolerance
@@ -108,7 +108,8 @@ def _exterior(ring: Float64, lone: bool, options: Float64) -> tuple[Float64, int
     length = arc[1][-1]
     points, sums = sample(arc, _STEP)
     step = length / (points.shape[0] - 1)
-    direction, _ = main_direction(points, _CHORD)
+    turns = np.isnan(known)
+    direction = main_direction(points, _CHORD)[0] if turns else known
     factor = _DIAGONAL if min_diagonal > 0 else np.inf
     shortest = _SLACK * min_wall
     begins, classes, off = split(
@@ -118,7 +119,7 @@ def _exterior(ring: Float64, lone: bool, options: Float64) -> tuple[Float64, int
     for turn in range(_ROUNDS):
         if not begins.shape[0]:
             break
-        for _ in range(2):
+        for _ in range(2 if turns else 0):
             direction = refine_direction(arc, begins * step, classes, direction, _ROUNDING / 2)
         earned = min(max(_NOISE * np.sum(off) / length, _LOWEST * highest), _HIGHEST * highest)
         if turn > 0 and earned > _SAME * price:
@@ -137,7 +138,7 @@ def _exterior(ring: Float64, lone: bool, options: Float64) -> tuple[Float64, int
         return nothing
     places, classes = _joined(begins * step, classes)
     trim = _ROUNDING / (1 + _HIDES * np.sum(off) / length)
-    corners, classes, direction = draw(arc, places, classes, direction, True, min_wall, trim)
+    corners, classes, direction = draw(arc, places, classes, direction, turns, min_wall, trim)
     if not corners.shape[0]:
         return nothing
     return corners, _kind(classes, lone), direction, price
@@ -196,7 +197,7 @@ def _longer(ring: Float64, direction: float) -> float:
 
 @njit(cache=True)
 def fit_rings(
-    coordinates: Float64, ring_offsets: Int64, polygon_offsets: Int64, options: Float64
+    coordinates: Float64, ring_offsets: Int64, polygon_offsets: Int64, options: Float64, known: Float64
 ) -> tuple[Float64, Int64, Int64, Float64]:
     """Walls of the rings of polygons.
 
@@ -206,6 +207,7 @@ def fit_rings(
         polygon_offsets: where each polygon's rings begin, exterior first, and the end, shape (polygons + 1,).
         options: tolerance, shortest wall, shortest diagonal wall (0: there are none), largest coefficient of
             variation of a circle's radius.
+        known: direction of each polygon's walls, radians, NaN where it is to be found, shape (polygons,).
 
     Returns:
         Coordinates of closed rings; where each begins and the end, in the order of the rings that were given;
@@ -225,7 +227,7 @@ def fit_rings(
             given = coordinates[ring_offsets[r] : ring_offsets[r + 1]]
             ring = about(given, x, y)
             if r == first and ring.shape[0] >= _ENOUGH:
-                ring, kinds[p], direction, price = _exterior(ring, end == first + 1, options)
+                ring, kinds[p], direction, price = _exterior(ring, end == first + 1, options, known[p])
             elif kinds[p] != FREE and ring.shape[0] >= _ENOUGH:
                 ring = _hole(ring, direction, price, options[1])
             if kinds[p] != FREE:

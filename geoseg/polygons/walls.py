@@ -89,20 +89,24 @@ class Fits:
     ``circle`` and ``free``."""
 
 
-def fit_walls(polygons: Objects, options: WallOptions | None = None) -> Fits:
+def fit_walls(
+    polygons: Objects, options: WallOptions | None = None, direction: Float64 | None = None
+) -> Fits:
     """Fit walls to polygons, each on its own.
 
     Args:
         polygons: valid shapely Polygons, shape (N,), in a frame where a unit is a pixel both ways. Their
             rings are contours with a vertex wherever a line between neighbouring pixel centres is crossed.
         options: by default those of :class:`WallOptions`.
+        direction: of each polygon's walls, radians, where it is known better than its contour tells it
+            (:func:`~geoseg.polygons.align.align_directions`), else NaN; shape (N,).
 
     Returns:
         For each polygon the fit. Angles of ``rectangle`` and ``rectilinear`` are right angles. The area
         changes by at most 2 %, that of ``free`` not at all.
 
     Raises:
-        GridError: a geometry that is not a valid Polygon with an area.
+        GridError: a geometry that is not a valid Polygon with an area, or fewer or more directions.
 
     >>> import math
     >>> contour = shapely.segmentize(shapely.affinity.rotate(shapely.box(0, 0, 40, 25), 33), 0.7)
@@ -116,7 +120,10 @@ def fit_walls(polygons: Objects, options: WallOptions | None = None) -> Fits:
     _check(polygons)
     coordinates, (rings, parts) = _ragged(polygons)
     numbers = np.array([options.tolerance, options.min_wall, options.min_diagonal, options.circle_cv])
-    points, offsets, kinds, direction = fit_rings(coordinates, rings, parts, numbers)
+    known = np.full(len(polygons), np.nan) if direction is None else direction.astype(np.float64)
+    if known.shape != polygons.shape:
+        raise GridError(f"each of {len(polygons)} polygons needs a direction or NaN, got {known.shape}")
+    points, offsets, kinds, direction = fit_rings(coordinates, rings, parts, numbers, known)
     fitted = shapely.orient_polygons(_polygons(points, offsets, parts))
     iou = np.zeros(len(polygons))
     sound = (kinds != FREE) & shapely.is_valid(fitted)
