@@ -454,7 +454,7 @@ START = "catalog: c.json\nmodel: m\n"
         ("vectorize: {threshold: no}", "flow.yaml:3: vectorize.threshold: must be a number, got 'no'"),
         ("vectorize: {layer: 'a;drop'}", "cannot name a layer"),
         ("vectorize: {layer: RTree_x}", "cannot name a layer"),
-        ("vectorize: {layer: Classes}", "'Classes' is the name of one of the map's rasters"),
+        ("vectorize: {layer: Classes}", "'Classes' is the name of another file of the map"),
         ("compute: {executor: serial, workers: 2}", "flow.yaml:3: compute: workers is 2 but executor serial"),
         ("evaluate: {}", "flow.yaml:3: evaluate.asset: is missing"),
         ("evaluate: {asset: ''}", "flow.yaml:3: evaluate.asset"),

@@ -117,7 +117,7 @@ def regularization(options: Regularization, pixel: float) -> Regularize | None:
         return _rectangles
     if options.method == "buildingregulariser":
         try:
-            from geoseg.polygons.peer import Peer  # noqa: PLC0415 - it asks for a package that few have
+            from geoseg.io.peer import Peer  # noqa: PLC0415 - it asks for a package that few have
         except ImportError as error:
             raise RecipeError(
                 "vectorize.regularize.method: buildingregulariser is not installed; pip install "

@@ -24,8 +24,8 @@ __all__ = ["LAYER_NAME", "Regularization", "Split", "Vectorize"]
 LAYER_NAME = re.compile(r"(?!(?i:gpkg|sqlite|rtree)_)[A-Za-z][A-Za-z0-9_]{0,62}")
 """Layer names that every GeoPackage reader takes: no SQL, no path, no system table."""
 
-_RASTERS = ("classes", "probability")
-"""A layer of this name would share its style file and its asset key with the raster."""
+_TAKEN = ("classes", "probability", "errors")
+"""A layer of this name would share its file, its style or its key in the item with another one."""
 
 _SMALLEST: Final[dict[str, Area]] = {
     "exact": Area(0, "px"),
@@ -106,8 +106,8 @@ class Vectorize(Section):
                 f"{layer!r} cannot name a layer: a letter, then up to 62 letters, digits or _, "
                 "and not gpkg_…, sqlite_… or rtree_…"
             )
-        if layer.lower() in _RASTERS:
-            raise ValueError(f"{layer!r} is the name of one of the map's rasters; choose another")
+        if layer.lower() in _TAKEN:
+            raise ValueError(f"{layer!r} is the name of another file of the map; choose another")
         return layer
 
     @model_validator(mode="after")
