@@ -1,8 +1,8 @@
 """Buildings of a block stand parallel: directions of walls, corrected by those of the neighbours.
 
 A noisy contour of a small building tells its direction to a few degrees only, and a wrong direction moves
-every corner. Where enough neighbours agree on a direction, the mean of both, weighted by how well each is known,
-is nearer to the truth; where they do not agree, a building keeps its own.
+every corner. Where enough neighbours agree on a direction, the mean of both, weighted by how well each is
+known, is nearer to the truth; where they do not agree, a building keeps its own.
 
 Measured on 400 generated buildings within 1.5 degrees of one street's direction, seed 5: with noise of 1.2 px
 the IoU with the truth rises from 0.926 to 0.929, the PoLiS distance falls from 0.20 to 0.19 m and the tangent
