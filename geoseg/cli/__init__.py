@@ -18,6 +18,7 @@ from geoseg.cli.evaluate import evaluate
 from geoseg.cli.models import models
 from geoseg.cli.options import workflow_command
 from geoseg.cli.train import train
+from geoseg.cli.vectorize import vectorize
 from geoseg.errors import GeosegError
 
 __all__ = ["main"]
@@ -147,6 +148,7 @@ def completion(shell: str) -> None:
 cli.add_command(train)
 cli.add_command(evaluate)
 cli.add_command(models)
+cli.add_command(vectorize)
 
 
 def main() -> None:

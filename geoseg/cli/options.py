@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-__all__ = ["workflow_command"]
+__all__ = ["set_option", "workflow_command"]
 
 _EXISTING_FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 
@@ -19,14 +19,14 @@ def _overrides(_context: click.Context, _option: click.Parameter, values: tuple[
     return dict(parse_overrides(values))
 
 
+def set_option(told: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``--set``; its values come as ``overrides``."""
+    return click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", callback=_overrides, help=told
+    )
+
+
 def workflow_command(function: Callable[..., Any]) -> Callable[..., Any]:
     """What every command on a workflow takes."""
-    set_option = click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        callback=_overrides,
-        help="Override a key of the workflow, such as tiling.halo=exact; may be repeated.",
-    )
-    return click.argument("workflow", type=_EXISTING_FILE)(set_option(function))
+    option = set_option("Override a key of the workflow, such as tiling.halo=exact; may be repeated.")
+    return click.argument("workflow", type=_EXISTING_FILE)(option(function))

@@ -19,7 +19,16 @@ from geoseg.recipe.section import Section
 from geoseg.recipe.words import did_you_mean
 from geoseg.recipe.workflow import NAME_LENGTH
 
-__all__ = ["FileKind", "ReadFile", "absolute", "is_path", "parse_overrides", "read_file", "where"]
+__all__ = [
+    "FileKind",
+    "ReadFile",
+    "absolute",
+    "is_path",
+    "parse_overrides",
+    "read_file",
+    "read_overrides",
+    "where",
+]
 
 _OVERRIDE = "--set"
 AnyFile = TypeVar("AnyFile", bound=Section)
@@ -86,15 +95,44 @@ def read_file(
     for key, value in (overrides or {}).items():
         found += _override(data, origins, key, _as_text(key, value), kind)
     data.setdefault("name", path.stem[:NAME_LENGTH])
+    content = _validated(data, origins, found, kind)
+    folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 resolve() would follow links away from the file
+    return ReadFile(content, folder / path.name, {key_text(key): origin for key, origin in origins.items()})
+
+
+def read_overrides(overrides: Mapping[str, Any], kind: FileKind[AnyFile]) -> AnyFile:
+    """What ``--set`` alone says, where a command takes no file.
+
+    Args:
+        overrides: as for :func:`read_file`.
+        kind: what they are validated as; every key of it has a default.
+
+    Raises:
+        RecipeError: every mistake, one line each.
+    """
+    data: dict[str, Any] = {}
+    origins: dict[KeyPath, str] = {(): _OVERRIDE}
+    found: list[tuple[str, str, str]] = []
+    for key, value in overrides.items():
+        found += _override(data, origins, key, _as_text(key, value), kind)
+    return _validated(data, origins, found, kind)
+
+
+def _validated(
+    data: dict[str, Any],
+    origins: Mapping[KeyPath, str],
+    found: list[tuple[str, str, str]],
+    kind: FileKind[AnyFile],
+) -> AnyFile:
+    """The model of these values, unless they or what was found before are wrong."""
     try:
         content = kind.model.model_validate(data)
     except ValidationError as error:
-        found += [(_nearest(origins, at), key_text(at), why) for at, why in mistakes(error, kind.model)]
-        raise RecipeError(_joined(found)) from error
+        wrong = [(_nearest(origins, at), key_text(at), why) for at, why in mistakes(error, kind.model)]
+        raise RecipeError(_joined([*found, *wrong])) from error
     if found:
         raise RecipeError(_joined(found))
-    folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 resolve() would follow links away from the file
-    return ReadFile(content, folder / path.name, {key_text(key): origin for key, origin in origins.items()})
+    return content
 
 
 def where(origins: Mapping[str, str], key: str) -> str:

@@ -1,0 +1,84 @@
+"""``geoseg vectorize``: the polygon stage alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from geoseg.cli.options import set_option
+
+__all__ = ["vectorize"]
+
+
+def _names(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for text in values:
+        number, _, name = (part.strip() for part in text.partition("="))
+        if not number.removeprefix("-").isdecimal() or not name:
+            raise click.UsageError(f"--class {text}: needs ID=NAME, such as 1=building")
+        found[int(number)] = name
+    return found
+
+
+@click.command()
+@click.argument("raster", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="File to write: .gpkg, .parquet or .fgb.",
+)
+@set_option("Set a key of a workflow's vectorize section, such as vectorize.mode=exact; may be repeated.")
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(["auto", "probability", "classes"]),
+    default="auto",
+    show_default=True,
+    help="What the values are. auto: class ids where they are whole numbers without a scale. probability: of "
+    "bytes without a scale, value/255.",
+)
+@click.option(
+    "--class",
+    "names",
+    multiple=True,
+    metavar="ID=NAME",
+    callback=_names,
+    help="Name of a class, such as 1=building; may be repeated.",
+)
+@click.option(
+    "--trust",
+    type=click.Choice(["catalog", "local"]),
+    default="catalog",
+    show_default=True,
+    help="local: everything that GDAL reads from your own disk, not plain GeoTIFFs only.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def vectorize(
+    raster: Path,
+    *,
+    output: Path,
+    overrides: dict[str, str],
+    kind: Literal["auto", "probability", "classes"],
+    names: dict[int, str],
+    trust: Literal["catalog", "local"],
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Make polygons of a RASTER, geoseg's or any other tool's.
+
+    It holds probabilities or class ids. One band of probabilities is a class against its background; of
+    several, the largest decides. Floats are probabilities as they are, whole numbers with their scale.
+    """
+    from geoseg.cli.report import counted  # noqa: PLC0415 - --help answers at once
+    from geoseg.flow.vectorize import vectorize as make_polygons  # noqa: PLC0415 - likewise
+
+    made = make_polygons(raster, output, overrides, kind=kind, names=names, trust=trust, overwrite=overwrite)
+    click.echo(
+        json.dumps(made.to_dict(), indent=2) if as_json else f"{output}: {counted(made.polygons, 'polygon')}"
+    )

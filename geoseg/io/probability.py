@@ -1,0 +1,166 @@
+"""Rasters of probabilities or class ids, whoever made them, as the store that polygons are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from pyproj.exceptions import CRSError, ProjError
+
+from geoseg.errors import GridError
+from geoseg.grid.ground import ground_resolution
+from geoseg.io._dates import parse_moment
+from geoseg.io._gdal import GDAL_ERRORS, environment, open_raster, reason, refusal
+from geoseg.io._header import Header, read_header
+from geoseg.io.scene import Scene
+from geoseg.recipe.scene import BandRef, SceneRef, Trust
+
+__all__ = ["MOST_CLASSES", "Kind", "ScoreRaster", "describe_scores"]
+
+Kind = Literal["probability", "classes"]
+MOST_CLASSES: Final = 255
+"""Classes that a store tells apart, 0 to 254."""
+_TOP: Final = "probability of the class"
+"""How a run describes the band of ``write.probability: top``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRaster:
+    """A raster of scores: what its header says."""
+
+    scene: Scene
+    """Its grid and bands; its id is the file's stem."""
+    kind: Kind
+    """What its values are."""
+    names: tuple[str, ...]
+    """Description of each band, empty where it has none."""
+    block: tuple[int, int]
+    """Rows and columns of a block of the file."""
+    colors: Mapping[int, str] = field(default_factory=dict)
+    """Value → ``#rrggbb``, from its colour table."""
+
+    @property
+    def href(self) -> str:
+        """Its path."""
+        return self.scene.bands[0].href
+
+
+def describe_scores(
+    path: Path, kind: Literal["auto"] | Kind = "auto", trust: Trust = "catalog"
+) -> ScoreRaster:
+    """Look at a raster's header; no pixel is read.
+
+    Args:
+        path: one or more bands of probabilities (floats, or whole numbers with a scale), or one of class ids.
+        kind: what the values are; auto: class ids where they are whole numbers without a scale.
+        trust: what GDAL may open.
+
+    Raises:
+        SceneError: the file cannot be opened, has no place on the ground, or holds neither.
+    """
+    stem, href = path.stem, str(path.absolute())
+    header = read_header(stem, href, trust)
+    chosen = [index for index in range(1, header.count + 1) if index not in header.alpha]
+    found = _kind(stem, header, chosen, kind)
+    names, colors, block, acquired = _details(stem, href, trust, chosen)
+    if found == "probability" and names == (_TOP,):
+        raise refusal(
+            stem,
+            href,
+            "holds the probability of whichever class won, not of one class: give classes.tif, or run with "
+            "write.probability: classes",
+        )
+    try:
+        resolution = ground_resolution(header.geobox)
+    except (GridError, CRSError, ProjError) as error:
+        raise refusal(
+            stem, href, f"has pixels without a size on the ground ({error}): assign the right CRS"
+        ) from error
+    scene = Scene(
+        ref=SceneRef(stem, (), href=href, acquired=acquired, trust=trust),
+        geobox=header.geobox,
+        bands=tuple(BandRef(href, i, header.names[i - 1], *_scale(header, i, found)) for i in chosen),
+        dtype=np.result_type(*(header.dtypes[i - 1] for i in chosen)).name,
+        nodata=None,
+        resolution=resolution,
+        identity=f"0={header.stamp}",
+        files=header.files,
+    )
+    return ScoreRaster(scene, found, names, block, colors)
+
+
+def _is_unscaled(header: Header, chosen: list[int]) -> bool:
+    """Whether bands hold whole numbers and nothing says what these are worth."""
+    return any(
+        np.dtype(header.dtypes[i - 1]).kind != "f"
+        and header.scales[i - 1] == 1
+        and header.offsets[i - 1] == 0
+        for i in chosen
+    )
+
+
+def _scale(header: Header, index: int, kind: Kind) -> tuple[float, float]:
+    """Scale and offset of a band; ids have none, and bytes that state none are in steps of 1/255."""
+    if kind == "classes":
+        return 1.0, 0.0
+    if _is_unscaled(header, [index]):
+        return 1 / 255, 0.0
+    return header.scales[index - 1], header.offsets[index - 1]
+
+
+def _kind(stem: str, header: Header, chosen: list[int], wanted: str) -> Kind:
+    """What the values are, as far as a header tells."""
+    if not chosen:
+        raise refusal(stem, header.href, "has an alpha band only: give one with probabilities or class ids")
+    dtypes = ", ".join(sorted({header.dtypes[i - 1] for i in chosen}))
+    bands = f"{len(chosen)} band{'s' * (len(chosen) != 1)} of {dtypes}"
+    unscaled = _is_unscaled(header, chosen) if "complex" not in dtypes else False
+    why = None
+    if "complex" in dtypes:
+        why = f"has {bands}: convert them to probabilities"
+    elif len(chosen) > MOST_CLASSES:
+        why = f"has {bands}, one for each class: at most {MOST_CLASSES} are told apart"
+    elif wanted == "classes" and len(chosen) > 1:
+        why = f"has {bands}, and class ids are one band: extract it with gdal_translate -b"
+    elif wanted == "probability" and unscaled and dtypes != "uint8":
+        why = f"has {bands} without a scale: set what one step is worth with gdal_edit.py -scale"
+    elif wanted == "auto" and unscaled and len(chosen) > 1:
+        why = (
+            f"has {bands} without a scale, neither class ids (one band) nor probabilities: read bytes as "
+            "value/255 with --as probability, or set what one step is worth with gdal_edit.py -scale"
+        )
+    if why is not None:
+        raise refusal(stem, header.href, why)
+    return "classes" if wanted == "classes" or (wanted == "auto" and unscaled) else "probability"
+
+
+def _details(
+    stem: str, href: str, trust: Trust, chosen: list[int]
+) -> tuple[tuple[str, ...], dict[int, str], tuple[int, int], str | None]:
+    """Band descriptions, colour table, block and date."""
+    with environment(trust):
+        try:
+            with open_raster(stem, href, trust, pixels=False) as dataset:
+                names = tuple(" ".join((dataset.descriptions[i - 1] or "").split()) for i in chosen)
+                block = dataset.block_shapes[chosen[0] - 1]
+                moment = parse_moment(str(dataset.tags().get("TIFFTAG_DATETIME", "")))
+                colors = _colors(dataset, chosen[0])
+        except GDAL_ERRORS as error:
+            raise refusal(
+                stem, href, f"has a header that cannot be read ({reason(error)}): fetch the file again"
+            ) from error
+    if moment is None:
+        return names, colors, block, None
+    taken, exact = moment
+    return names, colors, block, f"{taken:%Y-%m-%dT%H:%M:%SZ}" if exact else f"{taken:%Y-%m-%d}"
+
+
+def _colors(dataset: Any, band: int) -> dict[int, str]:
+    try:
+        table = dataset.colormap(band)
+    except ValueError:  # there is none
+        return {}
+    return {value: "#{:02x}{:02x}{:02x}".format(*rgba[:3]) for value, rgba in table.items()}
