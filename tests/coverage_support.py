@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from geoseg.polygons.exact import NODATA, exact_polygons
+from geoseg.polygons.components import NODATA
+from geoseg.polygons.exact import exact_polygons
 from geoseg.polygons.rings import Rings
 
 UInt8 = NDArray[np.uint8]

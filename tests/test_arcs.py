@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import GridError
 from geoseg.polygons.arcs import simplify_rings
-from geoseg.polygons.exact import NODATA
+from geoseg.polygons.components import NODATA
 from geoseg.polygons.rings import Rings
 from geoseg.testing.landcover_fields import FINER, LandCover, make_landcover
 

@@ -175,7 +175,7 @@ def test_bad_scenes_are_refused_and_the_good_one_is_mapped(
         assert "\n" not in ended[name]["reason"]
     assert done.returncode == 2
     assert events[-1] | {"done": 1, "refused": len(bad_scenes), "skipped": 0, "failed": 0} == events[-1]
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {".geoseg.lock", "good"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {".geoseg.lock", "good", "run.json", "run.qgz"}
     checked = geoseg_here("check", workflow)
     assert checked.returncode == 2
     # A cut-off file shows only when its pixels are read; all else shows in the headers.

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from geoseg.polygons.components import NODATA
 from geoseg.polygons.coverage import find_coverage
-from geoseg.polygons.exact import NODATA, Strip, trace_regions
+from geoseg.polygons.exact import trace_regions
+from geoseg.polygons.regions import Strip
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.subpixel import outline
 from geoseg.testing.landcover_fields import FINER, make_landcover

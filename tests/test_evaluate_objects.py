@@ -26,7 +26,8 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.io.cog import write_cog
 from geoseg.io.scene import grid_of
 from geoseg.io.vector import Features, write_features
-from geoseg.polygons.exact import exact_polygons, to_ground
+from geoseg.polygons.exact import exact_polygons
+from geoseg.polygons.regions import to_ground
 from geoseg.recipe.bundle import ClassSpec
 from geoseg.recipe.scene import LabelRef
 from geoseg.score.object_values import ObjectScore

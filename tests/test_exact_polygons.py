@@ -22,8 +22,9 @@ from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.area import AreaMeter
 from geoseg.polygons.attributes import FIELDS, Provenance, object_attributes
-from geoseg.polygons.components import Components
-from geoseg.polygons.exact import NODATA, Regions, Strip, exact_polygons, to_ground, trace_regions
+from geoseg.polygons.components import NODATA, Components
+from geoseg.polygons.exact import exact_polygons, trace_regions
+from geoseg.polygons.regions import Regions, Strip, to_ground
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.subpixel import edge_contrast
 

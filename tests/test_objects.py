@@ -18,10 +18,11 @@ from scipy import ndimage
 from geoseg.grid.geobox import GeoBox
 from geoseg.polygons import objects as module
 from geoseg.polygons.area import AreaMeter
-from geoseg.polygons.exact import NODATA, Strip, to_ground
+from geoseg.polygons.components import NODATA
 from geoseg.polygons.frame import ground_frames
 from geoseg.polygons.objects import Fitted, ObjectOptions, find_objects
 from geoseg.polygons.ownership import part_neighbours
+from geoseg.polygons.regions import Strip, to_ground
 from geoseg.polygons.rows import RowBuffer
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.split import Seeds, part_labels

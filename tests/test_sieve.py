@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from geoseg.errors import GridError
-from geoseg.polygons.exact import NODATA, Strip
+from geoseg.polygons.components import NODATA
+from geoseg.polygons.regions import Strip
 from geoseg.polygons.sieve import plan_sieve, sieved
 from geoseg.testing.landcover_fields import make_landcover
 

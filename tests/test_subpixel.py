@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from geoseg.polygons.components import Components
-from geoseg.polygons.exact import NODATA, Detail, Regions, Strip, exact_polygons, trace_regions
+from geoseg.polygons.components import NODATA, Components
+from geoseg.polygons.exact import exact_polygons, trace_regions
+from geoseg.polygons.regions import Detail, Regions, Strip
 from geoseg.polygons.sides import Sides
 from geoseg.polygons.subpixel import edge_contrast, outline, polygons_of
 

@@ -36,7 +36,8 @@ from geoseg.io.polygonize import features_of
 from geoseg.io.style import ClassStyle, classes_qml, palette, polygons_qml, probability_qml
 from geoseg.io.vector import Features, LayerStyle, write_features
 from geoseg.polygons.attributes import FIELDS, Provenance
-from geoseg.polygons.exact import Strip, trace_regions
+from geoseg.polygons.exact import trace_regions
+from geoseg.polygons.regions import Strip
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.subpixel import edge_contrast
 from geoseg.recipe.bundle import BundleSpec, ClassSpec, DataSource, Scaling, Training, WeightsFile

@@ -17,7 +17,7 @@ from geoseg.engine.store import NODATA, SCALE, StoreLayout
 from geoseg.engine.vectorize import Store, find_shapes
 from geoseg.grid.ground import ground_resolution
 from geoseg.polygons.borders import shared_sides
-from geoseg.polygons.exact import Strip
+from geoseg.polygons.regions import Strip
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.sieve import plan_sieve
 from geoseg.recipe.units import Area

@@ -13,8 +13,9 @@ from geoseg.errors import RecipeError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
 from geoseg.polygons.coverage import find_coverage
-from geoseg.polygons.exact import Strip, trace_regions
+from geoseg.polygons.exact import trace_regions
 from geoseg.polygons.objects import Fitted, ObjectOptions, Regularize, find_objects
+from geoseg.polygons.regions import Strip
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.split import Seeds
 from geoseg.polygons.subpixel import edge_contrast

@@ -20,7 +20,8 @@ from geoseg.io.labels import NOT_LABELLED, LabelReader
 from geoseg.io.maps import MapReader
 from geoseg.io.vector_read import layer_info, read_pieces
 from geoseg.polygons.area import AreaMeter
-from geoseg.polygons.exact import exact_polygons, to_ground
+from geoseg.polygons.exact import exact_polygons
+from geoseg.polygons.regions import to_ground
 
 __all__ = ["CONFIDENCE_FIELDS", "Ground", "Side", "mapped_objects", "reference_objects"]
 

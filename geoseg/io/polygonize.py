@@ -8,7 +8,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.io.vector import Features
 from geoseg.polygons.area import AreaMeter
 from geoseg.polygons.attributes import Provenance, object_attributes
-from geoseg.polygons.exact import to_ground
+from geoseg.polygons.regions import to_ground
 from geoseg.polygons.shapes import Shapes
 
 __all__ = ["features_of"]

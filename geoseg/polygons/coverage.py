@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 
 from geoseg.polygons.arcs import simplify_rings
-from geoseg.polygons.exact import Strip, trace_regions
+from geoseg.polygons.exact import trace_regions
+from geoseg.polygons.regions import Strip
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.sieve import sieved
 from geoseg.polygons.subpixel import edge_contrast, outline, polygons_of

@@ -19,9 +19,10 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.grid.geobox import GeoBox
-from geoseg.polygons.exact import Regions, Strip, trace_regions
+from geoseg.polygons.exact import trace_regions
 from geoseg.polygons.frame import Frames, ground_frames
 from geoseg.polygons.ownership import part_neighbours
+from geoseg.polygons.regions import Regions, Strip
 from geoseg.polygons.rings import Rings
 from geoseg.polygons.rows import RowBuffer
 from geoseg.polygons.shapes import Shapes

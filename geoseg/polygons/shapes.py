@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.exact import Regions
+from geoseg.polygons.regions import Regions
 
 __all__ = ["Shapes"]
 

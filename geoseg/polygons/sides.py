@@ -215,7 +215,7 @@ def _middle(crossing: NDArray[np.int64], differs: NDArray[np.bool_]) -> tuple[in
         if differs[side]:
             along, away = crossing[side] - half, half if side & 1 else -half
             x += along if side < 2 else away  # noqa: PLR2004 - the first two are vertical
-            y += away if side < 2 else along  # noqa: PLR2004
+            y += away if side < 2 else along  # noqa: PLR2004 - as above
             count += 1
     return int(np.rint(x / count)), int(np.rint(y / count))
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from geoseg.errors import GridError
 from geoseg.polygons._sieve_plan import Open, advance
 from geoseg.polygons.components import NODATA, SCORE_STEPS
-from geoseg.polygons.exact import Strip
+from geoseg.polygons.regions import Strip
 from geoseg.polygons.runs import find_runs, group, touching_rows
 
 __all__ = ["Sieve", "plan_sieve", "sieved"]

@@ -15,7 +15,8 @@ from scipy import ndimage
 
 from geoseg.polygons.compiled import compiled
 from geoseg.polygons.components import NODATA, SCORE_STEPS
-from geoseg.polygons.exact import Regions, Strip, trace_regions
+from geoseg.polygons.exact import trace_regions
+from geoseg.polygons.regions import Regions, Strip
 from geoseg.polygons.rows import RowBuffer
 
 __all__ = ["Parts", "Seeds", "find_parts", "part_labels"]
@@ -75,7 +76,7 @@ def part_labels(
     size = np.bincount(found.ravel(), minlength=count + 1)
     large = size >= seeds.pixels
     large[0] = False
-    if np.count_nonzero(large) < 2:  # noqa: PLR2004
+    if np.count_nonzero(large) < 2:  # noqa: PLR2004 - as above
         return None
     number = np.where(large, np.cumsum(large), 0).astype(np.int32)
     labels: NDArray[np.int32] = number[found]

@@ -15,7 +15,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.polygons.exact import Regions
+from geoseg.polygons.regions import Regions
 from geoseg.polygons.rings import Rings
 from geoseg.polygons.sides import CORNER, NODE, STAYS, STEPS, side_key
 
