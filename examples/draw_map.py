@@ -40,7 +40,7 @@ def main() -> None:
     with rasterio.open(arguments.scene) as raster:
         image = raster.read([1, 2, 3], window=raster.window(*bounds)).transpose(1, 2, 0)
     palette[int(nodata), 3] = 0
-    (layer,) = arguments.map.glob("*.gpkg")
+    (layer,) = (path for path in arguments.map.glob("*.gpkg") if path.stem != "errors")
     polygons = gpd.read_file(layer, layer=layer.stem, bbox=bounds)
 
     figure, axes = plt.subplots(1, 3, figsize=(15, 5 * height / width + 0.3), layout="constrained")

@@ -15,15 +15,17 @@ from geoseg.engine.parts_store import PartsStore
 from geoseg.engine.plan import Plan
 from geoseg.engine.store import SCALE
 from geoseg.engine.vectorize import Store, find_shapes
+from geoseg.grid.ground import ground_resolution
 from geoseg.grid.window import Window
 from geoseg.io.cog import strip_rows, write_cog
 from geoseg.io.files import output_error, sweep_temporaries, write_json, write_text
 from geoseg.io.item import scene_item
 from geoseg.io.parts import PartReceipt, discard_parts
 from geoseg.io.polygonize import features_of
+from geoseg.io.scales import thinning_qml
 from geoseg.io.scene import verify_checksums
 from geoseg.io.style import ClassStyle, classes_qml, palette, polygons_qml, probability_qml
-from geoseg.io.vector import FORMATS, LayerStyle, write_features
+from geoseg.io.vector import FORMATS, LayerStyle, layer_files, write_features
 from geoseg.polygons.attributes import FIELDS, Provenance
 from geoseg.recipe.slug import scene_slug
 
@@ -102,8 +104,8 @@ def assemble(task: AssembleTask) -> SceneReceipt:
     outputs = [*_rasters(plan, store)]
     polygons = None
     if plan.vectorize is not None:
-        polygons, output = _polygons(plan, store)
-        outputs.append(output)
+        polygons, layer = _polygons(plan, store)
+        outputs += layer_files(layer)
     item = scene_item(
         scene=plan.scene.ref.id,
         geobox=plan.grid,
@@ -199,7 +201,7 @@ def _polygons(plan: Plan, store: PartsStore) -> tuple[int, Path]:
         features_of(shapes, plan.grid, {c.id: c.name for c in chosen}, provenance),
         geobox=plan.grid,
         schema=FIELDS,
-        style=LayerStyle(polygons_qml(styles)),
+        style=LayerStyle(thinning_qml(polygons_qml(styles), ground_resolution(plan.grid).mean)),
         description=f"{plan.scene.ref.id}: {titles} by {spec.name} {spec.version}",
     )
     return count, path

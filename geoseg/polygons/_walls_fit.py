@@ -98,7 +98,7 @@ def _joined(begins: Float64, classes: Int64) -> tuple[Float64, Int64]:
 @njit(cache=True)
 def _exterior(ring: Float64, lone: bool, options: Float64, known: float) -> tuple[Float64, int, float, float]:
     """Walls of an exterior ring: corners, kind, direction, and the price that was paid for a wall."""
-    tolerance, min_wall, min_diagonal, circle_cv = options
+    tolerance, min_wall, min_diagonal, circle_cv, min_radius = options
     highest = _PRICE * tolerance * tolerance
     nothing = np.empty((0, 2)), FREE, 0.0, highest
     classes, direction = _given_walls(ring, _SLACK * min_wall)
@@ -132,7 +132,7 @@ def _exterior(ring: Float64, lone: bool, options: Float64, known: float) -> tupl
     radius, variance = roundness(points)
     closed = begins.shape[0] >= _ENOUGH
     cheaper = variance * length + _CIRCLE * price < walls or not closed
-    if lone and cheaper and np.sqrt(variance) <= circle_cv * radius:
+    if lone and cheaper and radius >= min_radius and np.sqrt(variance) <= circle_cv * radius:
         return circle(ring), CIRCLE, 0.0, price
     if not closed or np.sum(off) > tolerance * tolerance * length:
         return nothing

@@ -50,6 +50,8 @@ class WallOptions:
     """Least intersection over union with the contour."""
     circle_cv: float = 0.1
     """Largest standard deviation of a circle's radius, as a share of the radius; 0: there are no circles."""
+    min_radius: float = 8.0
+    """Radius of the smallest circle: a blur makes a small square as round."""
     free_area: float = 1.0
     """Area, px², that one vertex less may displace where no walls fit."""
 
@@ -63,6 +65,7 @@ class WallOptions:
                 ("min_diagonal", self.min_diagonal, 0, np.inf),
                 ("min_iou", self.min_iou, 0, 1),
                 ("circle_cv", self.circle_cv, 0, 1),
+                ("min_radius", self.min_radius, 0, np.inf),
                 ("free_area", self.free_area, 0, np.inf),
             )
             if not low <= value <= high
@@ -119,7 +122,8 @@ def fit_walls(
     options = WallOptions() if options is None else options
     _check(polygons)
     coordinates, (rings, parts) = _ragged(polygons)
-    numbers = np.array([options.tolerance, options.min_wall, options.min_diagonal, options.circle_cv])
+    o = options
+    numbers = np.array([o.tolerance, o.min_wall, o.min_diagonal, o.circle_cv, o.min_radius])
     known = np.full(len(polygons), np.nan) if direction is None else direction.astype(np.float64)
     if known.shape != polygons.shape:
         raise GridError(f"each of {len(polygons)} polygons needs a direction or NaN, got {known.shape}")
