@@ -28,6 +28,7 @@ from geoseg.io.raster import Scene
 from geoseg.models.bundle import Bundle
 from geoseg.models.memory import weights_bytes
 from geoseg.models.runtime import Runtime
+from geoseg.recipe.calibration import Calibration
 from geoseg.recipe.slug import scene_slug
 from geoseg.recipe.vectorize import Vectorize
 from geoseg.recipe.words import did_you_mean
@@ -83,7 +84,15 @@ class Plan:
             else self.vectorize.model_dump(mode="json", exclude=beside),
             "write": self.write.model_dump(mode="json"),
         }
+        if self.calibration is not None:
+            content["calibration"] = self.calibration.model_dump(mode="json", include={"class_name", "knots"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The model's, where the scene's polygons are objects, to which alone it belongs; None: none."""
+        objects = self.vectorize is not None and self.vectorize.mode == "objects"
+        return self.bundle.spec.calibration if objects else None
 
     @property
     def parts_folder(self) -> Path:
@@ -105,7 +114,10 @@ class Plan:
         rasters, resampled = self._rasters
         bands = 1 if self.write.probability == "top" else len(self.layout.bands)
         assembling = cache_bytes(rasters.window.pixels * bands) + assembly_bytes(
-            rasters.width, len(self.layout.bands), resampled=resampled, polygons=self.vectorize is not None
+            *rasters.shape[::-1],
+            len(self.layout.bands),
+            resampled=resampled,
+            mode=None if self.vectorize is None else self.vectorize.mode,
         )
         return PROCESS_BYTES + weights_bytes(self.bundle.spec) + max(making, assembling)
 

@@ -192,7 +192,8 @@ def _advance(before: _Open, strip: Strip, row: int, wanted: _Wanted) -> tuple[_O
         rank[number[node[in_last_row]]],
     )
     detail = None if strip.stored is None else (sides, spread)
-    return after, _complete(components, corners, detail, ~is_open)
+    oldest = int(after.components.first.min()) // width if len(after.components) else None
+    return after, _complete(components, corners, detail, ~is_open, oldest)
 
 
 def _find_sides(
@@ -230,6 +231,7 @@ def _complete(
     corners: Corners,
     detail: tuple[Sides, Spread] | None,
     chosen: NDArray[np.bool_],
+    oldest: int | None,
 ) -> Iterator[Regions]:
     """The chosen components with their polygons, in order, some at a time."""
     done = np.flatnonzero(chosen)
@@ -252,4 +254,4 @@ def _complete(
             of_batch = sides.choose(slice(*np.searchsorted(sides.region, bounds)))
             of_batch = of_batch.of(of_batch.region - start)
             known = Detail(of_batch, low[slice(*bounds)], peak[slice(*bounds)])
-        yield Regions(polygons, components.choose(batch), known)
+        yield Regions(polygons, components.choose(batch), known, oldest)

@@ -5,7 +5,7 @@
 
 Everything is a function of the region and its neighbours within :data:`TALLEST` rows, so strips of any height
 give the same polygons, bit for bit. Memory: the strip, ``TALLEST`` rows of one byte a pixel, the objects of
-three times as many rows, and, of what is longer than that, the outline.
+twice as many rows, and, where something is longer than that, its outline and the objects beside and below it.
 """
 
 from __future__ import annotations
@@ -130,7 +130,10 @@ def find_objects(
         ready = int(np.searchsorted(held.last_row, swept[0] - TALLEST - _NEAR))
         if ready > done:
             out = _parted(held, contours, slice(done, ready), options)
-            released.append(out.polygons)
+            # Only what is as tall as this already, or was, can reach down to objects that are let go.
+            is_open = regions.oldest is not None and regions.oldest <= swept[0] - TALLEST
+            if is_open or any(map(len, tall)):
+                released.append(out.polygons)
             yield out
         # And nobody who is still to come can overlap those.
         gone = int(np.searchsorted(held.last_row, swept[0] - 2 * (TALLEST + _NEAR)))

@@ -51,6 +51,8 @@ class Regions:
     """Their statistics, in the same order."""
     detail: Detail | None = None
     """What their outlines are fitted to, where the strips had all bands."""
+    oldest: int | None = None
+    """Row where the oldest region that goes on below begins; None: none does, or nobody asked."""
 
     def __len__(self) -> int:
         return self.polygons.size
