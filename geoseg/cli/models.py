@@ -182,3 +182,43 @@ def import_model(
         f"{output}: {spec.name} {spec.version}, {spec.architecture}, {spec.weights.parameters:,} parameters, "
         f"halo {spec.halo} px; look at it with: geoseg models verify {output}"
     )
+
+
+@models.command()
+@click.argument("model", metavar="BUNDLE")
+@click.option(
+    "--errors",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="RUN/SCENE/errors.gpkg",
+    help="Scored objects of a scene, as geoseg evaluate writes them beside a map of this model; may be "
+    "repeated.",
+)
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Bundle to make."
+)
+@click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
+def calibrate(model: str, *, errors: tuple[Path, ...], output: Path, overwrite: bool) -> None:
+    """Teach a model how often its objects are right.
+
+    A copy of the bundle learns from scored objects which share of a confidence is right (IoU of 0.5 or more);
+    runs with it write that share as conf_right. It is for one class against a background, and holds for
+    objects of the options and of imagery like those it was fitted on.
+    """
+    from geoseg.errors import OutputError  # noqa: PLC0415 - --help answers at once
+    from geoseg.flow.calibrate import calibrate as fitted  # noqa: PLC0415 - likewise
+    from geoseg.models.bundle import ITEM_NAME, load_bundle  # noqa: PLC0415 - likewise
+
+    if (output / ITEM_NAME).exists() and not overwrite:
+        raise OutputError(f"{output} holds a bundle already; choose another folder, or give --overwrite")
+    found = fitted(load_bundle(model), errors, output)
+    told, spec = found.calibration, found.bundle.spec
+    click.echo(
+        f"{output}: {spec.name} {spec.version}, calibrated on {told.objects:,} mapped objects of class "
+        f"{told.class_name}, {found.share_right:.1%} of them right"
+    )
+    click.echo(
+        f"calibration error: {found.error_before:.3f} before, {found.error_after:.3f} after (northern and "
+        "southern halves of each scene, each calibrated by the other)"
+    )

@@ -197,6 +197,9 @@ def _said(bundle: Bundle) -> Iterator[tuple[str, str, str | None]]:
     yield "windows", _windows(spec), None
     for index, metric in enumerate(spec.metrics):
         yield "figures" if index == 0 else "", _figure(metric), None
+    if spec.calibration is not None:
+        known = spec.calibration
+        yield "objects", f"{known.class_name}, calibrated on {known.objects:,}. {known.data}", None
     for index, source in enumerate(spec.training.data):
         url = "" if source.url is None else f", {source.url}"
         yield (

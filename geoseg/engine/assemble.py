@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +26,9 @@ from geoseg.io.scales import thinning_qml
 from geoseg.io.scene import verify_checksums
 from geoseg.io.style import ClassStyle, classes_qml, palette, polygons_qml, probability_qml
 from geoseg.io.vector import FORMATS, LayerStyle, layer_files, write_features
-from geoseg.polygons.attributes import FIELDS, Provenance
+from geoseg.polygons.attributes import FIELDS, Calibrated, Provenance
 from geoseg.recipe.slug import scene_slug
+from geoseg.score.isotonic import Isotonic
 
 __all__ = ["ITEM_NAME", "AssembleTask", "SceneReceipt", "assemble", "finished_fingerprint"]
 
@@ -116,6 +117,7 @@ def assemble(task: AssembleTask) -> SceneReceipt:
         properties={
             "geoseg:fingerprint": plan.fingerprint,
             "geoseg:polygons": polygons,
+            "geoseg:mode": None if plan.vectorize is None else plan.vectorize.mode,
             "geoseg:windows": sum(part.windows for part in task.parts),
             "geoseg:windows_without_data": sum(part.skipped for part in task.parts),
         },
@@ -198,10 +200,19 @@ def _polygons(plan: Plan, store: PartsStore) -> tuple[int, Path]:
     count = write_features(
         path,
         options.layer,
-        features_of(shapes, plan.grid, {c.id: c.name for c in chosen}, provenance),
+        features_of(shapes, plan.grid, {c.id: c.name for c in chosen}, provenance, _calibrated(plan)),
         geobox=plan.grid,
         schema=FIELDS,
         style=LayerStyle(thinning_qml(polygons_qml(styles), ground_resolution(plan.grid).mean)),
         description=f"{plan.scene.ref.id}: {titles} by {spec.name} {spec.version}",
     )
     return count, path
+
+
+def _calibrated(plan: Plan) -> Mapping[int, Calibrated]:
+    """The model's calibration by class id, where the polygons are such as it was fitted to."""
+    found = plan.calibration
+    if found is None:
+        return {}
+    said, right = np.array(found.knots).T
+    return {c.id: Isotonic(said, right).apply for c in plan.bundle.spec.classes if c.name == found.class_name}

@@ -20,6 +20,7 @@ from geoseg.io.files import output_error
 from geoseg.io.maps import MapReader
 from geoseg.io.style import ClassStyle, kinds_qml
 from geoseg.io.vector import FORMATS, Features, LayerStyle, write_features
+from geoseg.polygons.attributes import CONFIDENCE
 from geoseg.recipe.slug import scene_slug
 from geoseg.score.matching import Matching, Outcome, match_objects
 from geoseg.score.objects import ObjectTally, object_tally
@@ -30,16 +31,18 @@ if TYPE_CHECKING:
     from geoseg.recipe.bundle import ClassSpec
     from geoseg.recipe.workflow import Vectorize
 
-__all__ = ["ERRORS_NAME", "Errors", "Outlined", "score_objects", "write_errors"]
+__all__ = ["ERRORS_LAYER", "ERRORS_NAME", "Errors", "Outlined", "score_objects", "write_errors"]
 
 ERRORS_NAME = "errors.gpkg"
 """The layer of errors in a scene's folder."""
-_LAYER: Final = "errors"
+ERRORS_LAYER: Final = "errors"
+"""Its name in the file."""
 _SCHEMA: Final = {
     "error": "text",
     "side": "text",
     "class_name": "text",
     "iou": "real",
+    CONFIDENCE: "real",
     "area_m2": "real",
     "id": "text",
 }
@@ -70,7 +73,7 @@ class Outlined:
         """
         if vectorize is None:
             return None
-        if vectorize.layer.lower() == _LAYER:
+        if vectorize.layer.lower() == ERRORS_LAYER:
             raise RecipeError(f"vectorize.layer: {ERRORS_NAME} is the layer of errors; choose another name")
         return cls(vectorize.layer, vectorize.classes)
 
@@ -105,7 +108,7 @@ def write_errors(errors: Errors | None, folder: Path) -> None:
         return
     write_features(
         path,
-        _LAYER,
+        ERRORS_LAYER,
         errors.features,
         geobox=errors.grid,
         schema=_SCHEMA,
@@ -204,6 +207,7 @@ def _features(side: Side, found: Matching, name: str, *, reference: bool = False
         "side": ["reference" if reference else "map"] * len(kinds),
         "class_name": [name] * len(kinds),
         "iou": (found.reference_iou if reference else found.iou)[shown],
+        CONFIDENCE: side.confidence[shown],
         "area_m2": side.area[shown],
         "id": side.id[shown],
     }

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.vector import Features
 from geoseg.polygons.area import AreaMeter
-from geoseg.polygons.attributes import Provenance, object_attributes
+from geoseg.polygons.attributes import Calibrated, Provenance, object_attributes
 from geoseg.polygons.regions import to_ground
 from geoseg.polygons.shapes import Shapes
 
@@ -19,6 +19,7 @@ def features_of(
     geobox: GeoBox,
     names: Mapping[int, str],
     provenance: Provenance,
+    calibrated: Mapping[int, Calibrated] | None = None,
 ) -> Iterator[Features]:
     """Shapes on the ground, with attributes.
 
@@ -27,6 +28,7 @@ def features_of(
         geobox: the grid of these pixels.
         names: class id → class name.
         provenance: scene, model and run.
+        calibrated: class id → its calibration; None: there is none.
 
     Yields:
         As many features as shapes came, in the same order; their fields are
@@ -39,6 +41,12 @@ def features_of(
     for shapes in batches:
         polygons = to_ground(shapes.polygons, geobox.transform)
         attributes = object_attributes(
-            shapes, polygons, width=geobox.width, meter=meter, names=names, provenance=provenance
+            shapes,
+            polygons,
+            width=geobox.width,
+            meter=meter,
+            names=names,
+            provenance=provenance,
+            calibrated=calibrated,
         )
         yield Features(polygons, attributes)

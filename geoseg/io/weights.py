@@ -22,7 +22,15 @@ from safetensors.numpy import load, save
 from geoseg.errors import BundleError
 from geoseg.io.files import staged
 
-__all__ = ["MAX_ITEM_BYTES", "MAX_WEIGHTS_BYTES", "Arrays", "read_item", "read_weights", "write_weights"]
+__all__ = [
+    "MAX_ITEM_BYTES",
+    "MAX_WEIGHTS_BYTES",
+    "Arrays",
+    "copy_weights",
+    "read_item",
+    "read_weights",
+    "write_weights",
+]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 """Tensors by name."""
@@ -80,6 +88,38 @@ def read_weights(path: Path, sha256: str) -> dict[str, npt.NDArray[Any]]:
     Raises:
         BundleError: no such file, a pickle or other format, altered, truncated or too large.
     """
+    data = _checked(path, sha256)
+    try:
+        arrays = {name: np.array(array) for name, array in load(data).items()}
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise BundleError(f"{path} is no safetensors file ({error}); fetch the bundle again") from error
+    for name, array in arrays.items():
+        if array.dtype not in _DTYPES:
+            raise BundleError(f"{path}: tensor {name!r} is {array.dtype}, not float32; save it anew")
+        if not np.isfinite(array).all():
+            raise BundleError(f"{path}: tensor {name!r} holds NaN or infinity; train or save it anew")
+    return arrays
+
+
+def copy_weights(path: Path, sha256: str, target: Path) -> None:
+    """Copy a weights file, byte by byte.
+
+    Args:
+        path: the file.
+        sha256: what it must hash to, hexadecimal.
+        target: the copy's final name.
+
+    Raises:
+        BundleError: no such file, a pickle, altered or too large.
+        OutputError: the copy cannot be written.
+    """
+    data = _checked(path, sha256)
+    with staged(target) as temporary:
+        temporary.write_bytes(data)
+
+
+def _checked(path: Path, sha256: str) -> bytes:
+    """The bytes of the weights file that a contract names."""
     data = _read(path, MAX_WEIGHTS_BYTES, "weights")
     for magic, what in _PICKLES.items():
         # A safetensors file begins with its header's length, in eight bytes that may be a pickle's, too.
@@ -94,16 +134,7 @@ def read_weights(path: Path, sha256: str) -> dict[str, npt.NDArray[Any]]:
             f"{path} is not the file that item.json describes: sha256 {found}, expected {sha256}; it was "
             "altered or only partly copied: fetch the bundle again"
         )
-    try:
-        arrays = {name: np.array(array) for name, array in load(data).items()}
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise BundleError(f"{path} is no safetensors file ({error}); fetch the bundle again") from error
-    for name, array in arrays.items():
-        if array.dtype not in _DTYPES:
-            raise BundleError(f"{path}: tensor {name!r} is {array.dtype}, not float32; save it anew")
-        if not np.isfinite(array).all():
-            raise BundleError(f"{path}: tensor {name!r} holds NaN or infinity; train or save it anew")
-    return arrays
+    return data
 
 
 def read_item(path: Path) -> dict[str, Any]:

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, cast
 from geoseg import __version__
 from geoseg.errors import BundleError
 from geoseg.io.files import write_json
-from geoseg.io.weights import read_item, read_weights, write_weights
+from geoseg.io.weights import copy_weights, read_item, read_weights, write_weights
 from geoseg.recipe.bundle import BundleSpec, WeightsFile
+from geoseg.recipe.calibration import Calibration
 from geoseg.recipe.mlm import WEIGHTS_NAME, from_item, to_item
 from geoseg.recipe.words import did_you_mean, listed
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from geoseg.models.network import Network
 
-__all__ = ["ITEM_NAME", "Bundle", "load_bundle", "save_bundle", "shipped_bundles"]
+__all__ = ["ITEM_NAME", "Bundle", "calibrated_bundle", "load_bundle", "save_bundle", "shipped_bundles"]
 
 ITEM_NAME = "item.json"
 """Name of a bundle's contract."""
@@ -130,6 +131,28 @@ def save_bundle(folder: Path, spec: BundleSpec, network: Network) -> Bundle:
         torch=str(torch.__version__),
     )
     write_json(folder / ITEM_NAME, to_item(spec.model_copy(update={"weights": weights})))
+    return load_bundle(folder / ITEM_NAME)
+
+
+def calibrated_bundle(bundle: Bundle, calibration: Calibration, folder: Path) -> Bundle:
+    """Write a copy of a bundle that differs in its calibration alone.
+
+    Args:
+        bundle: a saved one.
+        calibration: of its only class.
+        folder: made when absent; a bundle in it is replaced.
+
+    Returns:
+        The copy, its contract read back from its file.
+
+    Raises:
+        BundleError: the weights are missing or altered, or the calibration is of another class.
+        OutputError: the folder cannot be written.
+    """
+    item = to_item(bundle.spec.model_copy(update={"calibration": calibration}))
+    from_item(item, f"the calibration of {bundle.spec.name}")
+    copy_weights(bundle.folder / WEIGHTS_NAME, bundle.spec.sha256, folder / WEIGHTS_NAME)
+    write_json(folder / ITEM_NAME, item)
     return load_bundle(folder / ITEM_NAME)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +13,10 @@ from geoseg.polygons.area import AreaMeter
 from geoseg.polygons.components import SCORE_STEPS
 from geoseg.polygons.shapes import Shapes
 
-__all__ = ["CONFIDENCE", "FIELDS", "Provenance", "object_attributes"]
+__all__ = ["CONFIDENCE", "FIELDS", "Calibrated", "Provenance", "object_attributes"]
+
+Calibrated = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""Mean probabilities (n,) to shares that are right (n,), both 0 to 1."""
 
 CONFIDENCE: Final = "conf_mean"
 """The field by which polygons are ranked."""
@@ -27,6 +30,7 @@ FIELDS: Final[Mapping[str, str]] = {
     CONFIDENCE: "real",
     "conf_p10": "real",
     "conf_edge": "real",
+    "conf_right": "real",
     "shape": "text",
     "reg_iou": "real",
     "touches_edge": "boolean",
@@ -41,10 +45,11 @@ FIELDS: Final[Mapping[str, str]] = {
 ``id``: scene and pixel where the object starts, the same in every run that finds it there · ``area_m2``,
 ``perimeter_m``: on the ellipsoid · ``conf_mean``: mean probability of the class over the object's pixels, 0
 to 1 · ``conf_p10``: what a tenth of them do not pass · ``conf_edge``: how clearly it ends, twice the mean
-distance of the probability from one half beside its outline · ``shape``: exact, contour, free, or the kind
-that was fitted · ``reg_iou``: IoU of the fitted polygon with its contour, null where none was fitted ·
-``touches_edge``: the object meets the scene's edge or missing data and may go on there · ``acquired``: ISO
-8601, null where unknown.
+distance of the probability from one half beside its outline · ``conf_right``: share of objects of this
+``conf_mean`` that were right where the model was calibrated, null where it was not · ``shape``: exact,
+contour, free, or the kind that was fitted · ``reg_iou``: IoU of the fitted polygon with its contour, null
+where none was fitted · ``touches_edge``: the object meets the scene's edge or missing data and may go on
+there · ``acquired``: ISO 8601, null where unknown.
 """
 
 
@@ -74,6 +79,7 @@ def object_attributes(
     meter: AreaMeter,
     names: Mapping[int, str],
     provenance: Provenance,
+    calibrated: Mapping[int, Calibrated] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Attributes of polygons, by name, in the order of :data:`FIELDS`.
 
@@ -84,6 +90,7 @@ def object_attributes(
         meter: measures in the polygons' CRS.
         names: class id → class name.
         provenance: what all of them share.
+        calibrated: class id → what turns a mean probability into the share of such objects that are right.
 
     Returns:
         Arrays of shape (n,): text as object, numbers as int32 and float64, flags as bool.
@@ -92,15 +99,21 @@ def object_attributes(
     ids = [f"{provenance.slug}-{row}-{col}" for row, col in zip(rows.tolist(), cols.tolist(), strict=True)]
     area, perimeter = meter.sizes(ground)
     count = len(shapes)
+    sure = shapes.score / (shapes.pixels * SCORE_STEPS)
+    right = np.full(count, np.nan)
+    for class_id, apply in (calibrated or {}).items():
+        here = shapes.class_id == class_id
+        right[here] = apply(sure[here])
     return {
         "id": _text(ids),
         "class_id": shapes.class_id.astype(np.int32),
         "class_name": _text([names[class_id] for class_id in shapes.class_id.tolist()]),
         "area_m2": area,
         "perimeter_m": perimeter,
-        CONFIDENCE: shapes.score / (shapes.pixels * SCORE_STEPS),
+        CONFIDENCE: sure,
         "conf_p10": shapes.low / SCORE_STEPS,
         "conf_edge": shapes.contrast,
+        "conf_right": right,
         "shape": shapes.kind,
         "reg_iou": shapes.fit,
         "touches_edge": shapes.touches_edge,

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from geoseg.errors import BundleError
+from geoseg.recipe.calibration import Calibration
 
 __all__ = [
     "BundleSpec",
@@ -178,6 +179,8 @@ class BundleSpec(_Value):
     """Data, seed, procedure."""
     metrics: tuple[Metric, ...] = ()
     """What it reaches."""
+    calibration: Calibration | None = None
+    """How often objects of a confidence are right; None: nobody knows."""
     weights: WeightsFile | None = None
     """The saved weights; None before they are saved."""
 
@@ -223,7 +226,18 @@ class BundleSpec(_Value):
             )
         if self.halo % self.alignment:
             raise ValueError(f"halo {self.halo} is no multiple of the alignment {self.alignment}")
+        if self.calibration is not None and self.calibration.class_name != self.only_class:
+            raise ValueError(
+                f"calibration is for {self.calibration.class_name!r:.40}; needed the only class of a model "
+                f"beside its background, and this one has {', '.join(c.name for c in self.classes)}"
+            )
         return self
+
+    @property
+    def only_class(self) -> str | None:
+        """Name of the one class that stands against a background; None: there are others."""
+        shown = [c.name for c in self.classes if not c.background]
+        return shown[0] if len(shown) == 1 and len(self.classes) == 2 else None  # noqa: PLR2004 - with it
 
     @property
     def sha256(self) -> str:
@@ -238,7 +252,10 @@ class BundleSpec(_Value):
 
     @property
     def identity(self) -> str:
-        """Sha256 over all that decides the model's output: weights, architecture, scaling, bands, classes."""
+        """Sha256 over all that decides the model's output: weights, architecture, scaling, bands, classes.
+
+        A calibration decides no probability but a field of objects: the fingerprint of their run has it.
+        """
         decisive = {
             "architecture", "arguments", "bands", "scaling", "value_dtype", "fill", "resolution",
             "resolution_tolerance", "classes",

@@ -38,9 +38,11 @@ _PROPERTIES = {
     field: f"geoseg:{field}"
     for field in (
         "version", "arguments", "value_dtype", "fill", "resolution", "resolution_tolerance", "alignment",
-        "radius", "halo", "halo_agreement", "window", "training", "metrics",
+        "radius", "halo", "halo_agreement", "window", "training", "metrics", "calibration",
     )
 }  # fmt: skip
+_IF_KNOWN = frozenset({"calibration"})
+"""Fields that an item leaves out where they are None."""
 _SOFTWARE = "geoseg:software"
 _BACKGROUND = "geoseg:background"
 
@@ -57,7 +59,11 @@ def to_item(spec: BundleSpec) -> dict[str, Any]:
     fields = spec.model_dump(mode="json")
     properties: dict[str, Any] = {
         "datetime": weights.created.isoformat().replace("+00:00", "Z"),
-        **{key: fields[field] for field, key in _PROPERTIES.items()},
+        **{
+            key: fields[field]
+            for field, key in _PROPERTIES.items()
+            if fields[field] is not None or field not in _IF_KNOWN
+        },
         _SOFTWARE: {"geoseg": weights.geoseg},
         "mlm:framework": "PyTorch",
         "mlm:framework_version": weights.torch,
