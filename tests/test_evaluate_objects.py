@@ -340,4 +340,4 @@ def test_evaluate_says_it_of_a_workflow(
     assert found["reference"]["matched"] + found["reference"]["wrong"] == found["reference_objects"]
     code, out, err = geoseg(*arguments, "--worst", "0", "--set", "vectorize.layer=errors")
     assert (code, out) == (2, "")
-    assert "errors.gpkg is the layer of errors; choose another name" in err
+    assert "'errors' is the name of another file of the map" in err

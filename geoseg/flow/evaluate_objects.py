@@ -11,7 +11,6 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.errors import RecipeError
 from geoseg.flow.evaluate_scene import Pair, label_reader
 from geoseg.flow.evaluate_sides import Ground, Side, mapped_objects, reference_objects
 from geoseg.grid.geobox import GeoBox
@@ -66,16 +65,8 @@ class Outlined:
 
     @classmethod
     def of(cls, vectorize: Vectorize | None) -> Self | None:
-        """Those of a workflow; None: it makes no polygons.
-
-        Raises:
-            RecipeError: their file has the name of the errors' file, which would replace it.
-        """
-        if vectorize is None:
-            return None
-        if vectorize.layer.lower() == ERRORS_LAYER:
-            raise RecipeError(f"vectorize.layer: {ERRORS_NAME} is the layer of errors; choose another name")
-        return cls(vectorize.layer, vectorize.classes)
+        """Those of a workflow; None: it makes no polygons."""
+        return None if vectorize is None else cls(vectorize.layer, vectorize.classes)
 
     def file(self, folder: Path) -> Path | None:
         """The layer's file in a scene's folder; None: there is none."""
