@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pyproj import Geod, Transformer
 from scipy import ndimage
 
+from geoseg.engine.vectorize import regularization
 from geoseg.grid.geobox import GeoBox
 from geoseg.polygons import objects as module
 from geoseg.polygons.area import AreaMeter
@@ -27,6 +28,7 @@ from geoseg.polygons.rows import RowBuffer
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.split import Seeds, part_labels
 from geoseg.polygons.walls import fit_walls
+from geoseg.recipe.vectorize import Regularization
 
 UInt8 = NDArray[np.uint8]
 METRES = Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000)
@@ -116,6 +118,22 @@ def test_objects_are_valid_apart_and_where_their_pixels_are(
     row, col = np.nonzero((stored == NODATA) | (stored < 100))
     point, _ = shapely.STRtree(contours).query(shapely.points(col + 0.5, row + 0.5), predicate="within")
     assert not point.size
+
+
+@pytest.mark.parametrize("method", ["walls", "rectangle", "buildingregulariser", "none"])
+def test_every_method_gives_valid_polygons_near_their_contours(method: str) -> None:
+    stored = town(3)
+    chosen = regularization(Regularization.model_validate({"method": method}), 0.3)
+    shapes = found(stored, regularize=chosen, min_area=5.0)
+    contours = found(stored, regularize=None, min_area=5.0)
+    assert len(shapes) == len(contours)
+    assert shapely.is_valid(shapes.polygons).all()
+    shared = shapely.area(shapely.intersection(shapes.polygons, contours.polygons))
+    assert (shared > 0.5 * shapely.area(contours.polygons)).all()
+    fitted = np.isfinite(shapes.fit)
+    assert fitted.any() == (method != "none")
+    both = shapely.area(shapely.union(shapes.polygons, contours.polygons))
+    assert shapes.fit[fitted] == pytest.approx((shared / both)[fitted], abs=1e-6)
 
 
 def test_small_objects_and_holes_go_and_faint_ones_too() -> None:

@@ -226,18 +226,19 @@ def _fit(contours: Shapes, box: GeoBox, options: ObjectOptions) -> Shapes:
         return contours
     frames = _frames(contours, box)
     fitted = options.regularize(frames.to_frame(contours.polygons))
-    polygons = _within(frames.to_pixels(fitted.polygons), box)
-    return replace(contours, polygons=polygons, kind=fitted.kind, fit=fitted.iou)
+    polygons, clipped = _within(frames.to_pixels(fitted.polygons), box)
+    iou = np.where(clipped, _iou(polygons, contours.polygons), fitted.iou)
+    return replace(contours, polygons=polygons, kind=fitted.kind, fit=iou)
 
 
-def _within(polygons: NDArray[np.object_], box: GeoBox) -> NDArray[np.object_]:
-    """Polygons without what lies beyond the scene's edge."""
+def _within(polygons: NDArray[np.object_], box: GeoBox) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+    """Polygons without what lies beyond the scene's edge, and which of them lost something."""
     scene = shapely.box(0, 0, box.width, box.height)
-    for index in np.flatnonzero(~shapely.within(polygons, scene)).tolist():
+    beyond = ~shapely.within(polygons, scene)
+    for index in np.flatnonzero(beyond).tolist():
         parts = shapely.get_parts(shapely.intersection(polygons[index], scene))
         polygons[index] = shapely.normalize(parts[int(np.argmax(shapely.area(parts)))])
-    oriented: NDArray[np.object_] = shapely.orient_polygons(polygons)
-    return oriented
+    return shapely.orient_polygons(polygons), beyond
 
 
 def _parted(held: Shapes, contours: NDArray[np.object_], which: slice, options: ObjectOptions) -> Shapes:
