@@ -13,8 +13,13 @@ Loop = TypeVar("Loop", bound=Callable[..., object])
 
 
 def compiled(loop: Loop) -> Loop:
-    """Compile a function of arrays and numbers at its first call; the result is kept on disk.
+    """Compile a function of arrays and numbers at its first call.
 
-    Types are kept for the type checker, which numba's own decorator hides.
+    The result is kept on disk for the next run, beside the package or in the user's cache (or where
+    ``NUMBA_CACHE_DIR`` says); where neither can be written, each process compiles for itself. Types are kept
+    for the type checker, which numba's own decorator hides.
     """
-    return cast("Loop", njit(cache=True)(loop))
+    try:
+        return cast("Loop", njit(cache=True)(loop))
+    except RuntimeError:  # numba finds no folder that it may write to
+        return cast("Loop", njit(loop))
