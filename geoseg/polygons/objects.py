@@ -263,7 +263,8 @@ def _without(tall: Shapes, others: NDArray[np.object_]) -> Shapes:
     polygons = tall.polygons.copy()
     mine, other = shapely.STRtree(others).query(polygons, predicate="intersects")
     for index in np.unique(mine).tolist():
-        left = shapely.difference(polygons[index], shapely.union_all(others[other[mine == index]]))
+        takers = others[np.sort(other[mine == index])]
+        left = shapely.difference(polygons[index], shapely.union_all(takers))
         parts = shapely.get_parts(left)
         polygons[index] = parts[int(np.argmax(shapely.area(parts)))]
     return replace(tall, polygons=shapely.orient_polygons(polygons), fit=_iou(polygons, tall.polygons))

@@ -42,7 +42,7 @@ def part_neighbours(
     theirs = shapely.area(shapely.intersection(shared, contours[other]))
     loses = (theirs > own) | ((theirs == own) & (other < chosen[mine]))
     for index in np.unique(mine[loses]).tolist():
-        winners = fits[other[loses & (mine == index)]]
+        winners = fits[np.sort(other[loses & (mine == index)])]  # the tree's order depends on its company
         left = shapely.difference(parted[index], shapely.union_all(winners))
         parts = shapely.get_parts(left)
         parts = parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]
