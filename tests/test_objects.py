@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyproj import Geod, Transformer
 from scipy import ndimage
 
-from geoseg.engine.vectorize import regularization
+from geoseg.engine.vectorize import realignment, regularization
 from geoseg.grid.geobox import GeoBox
 from geoseg.polygons import objects as module
 from geoseg.polygons.area import AreaMeter
@@ -29,6 +29,7 @@ from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.split import Seeds, part_labels
 from geoseg.polygons.walls import fit_walls
 from geoseg.recipe.vectorize import Regularization
+from geoseg.testing.rooftops import make_rooftops
 
 UInt8 = NDArray[np.uint8]
 METRES = Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000)
@@ -36,7 +37,7 @@ METRES = Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000)
 
 def walls(contours: NDArray[np.object_]) -> Fitted:
     fits = fit_walls(contours)
-    return Fitted(fits.polygons, fits.kind, fits.iou)
+    return Fitted(fits.polygons, fits.kind, fits.iou, fits.direction)
 
 
 def strips(stored: UInt8, rows: int, level: float = 99.5) -> Iterator[Strip]:
@@ -56,12 +57,12 @@ def found(stored: UInt8, rows: int = 64, box: GeoBox | None = None, **options: A
     return Shapes.join(find_objects(strips(stored, rows), box or box_of(stored), [1], 99.5, given))
 
 
-def town(seed: int, height: int = 150, width: int = 110, holes: float = 0.0) -> UInt8:
+def town(seed: int, height: int = 150, width: int = 110, holes: float = 0.0, roofs: int = 14) -> UInt8:
     """Roofs at all angles, some of them touching, blurred and noisy; a wall through all rows."""
     random = np.random.default_rng(seed)
     rows, cols = np.mgrid[:height, :width]
     inside = np.full((height, width), -9.0)
-    for _ in range(14):
+    for _ in range(roofs):
         y, x, angle = random.uniform(0, height), random.uniform(0, width), random.uniform(0, np.pi)
         long, short = random.uniform(6, 22), random.uniform(4, 12)
         u = (cols - x) * np.cos(angle) + (rows - y) * np.sin(angle)
@@ -75,24 +76,56 @@ def town(seed: int, height: int = 150, width: int = 110, holes: float = 0.0) -> 
     return stored
 
 
-@pytest.mark.parametrize(("seed", "holes"), [(0, 0.0), (1, 0.0), (2, 0.01)])
+@pytest.mark.parametrize(
+    ("seed", "holes", "align"), [(0, 0.0, "0 px"), (1, 0.0, "30 px"), (2, 0.01, "0 px"), (3, 0.0, "60 px")]
+)
 def test_strips_of_any_height_give_the_same_bits(
-    seed: int, holes: float, monkeypatch: pytest.MonkeyPatch
+    seed: int, holes: float, align: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if the scene were a hundred times larger: what is held, released, and too tall to be fitted.
     monkeypatch.setattr(module, "TALLEST", 40)
     monkeypatch.setattr(module, "_PIECE", 16)
-    stored = town(seed, holes=holes)
-    whole = found(stored, len(stored))
+    stored = town(seed, 300, 200, holes, roofs=28)
+    recipe = Regularization.model_validate({"align": align})
+    options = {"realign": realignment(recipe, 0.3), "reach": recipe.align.value}
+    whole = found(stored, len(stored), **options)
+    assert (np.diff(whole.last_row[whole.kind != "contour"]) >= 0).all()
     assert (whole.kind == "contour").any(), "one is too tall"
     assert (whole.kind != "contour").any()
     for rows in (1, 7, 33):
-        parts = found(stored, rows)
+        parts = found(stored, rows, **options)
         assert (shapely.to_wkb(whole.polygons) == shapely.to_wkb(parts.polygons)).all()
         for name in ("first", "pixels", "score", "low", "kind"):
             assert np.array_equal(getattr(whole, name), getattr(parts, name))
         for name in ("contrast", "fit"):
             assert np.array_equal(getattr(whole, name), getattr(parts, name), equal_nan=True)
+
+
+def test_parallel_neighbours_correct_each_other_the_same_in_any_strips(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "TALLEST", 170)
+    monkeypatch.setattr(module, "_PIECE", 64)
+    street = make_rooftops(5, "hard", seed=1, street=20.0)
+    stored = np.rint(200 * street.probability).astype(np.uint8)
+    recipe = Regularization.model_validate({"align": "330 px"})
+    options = {"realign": realignment(recipe, 0.3), "reach": 330.0, "seeds": None, "min_area": 8.0}
+    alone = found(stored, seeds=None, min_area=8.0)
+    together = found(stored, len(stored), **options)
+    assert np.array_equal(together.first, alone.first)
+    changed = shapely.to_wkb(together.polygons) != shapely.to_wkb(alone.polygons)
+    assert changed.sum() > 10
+    for rows in (50, 97):
+        assert (
+            shapely.to_wkb(found(stored, rows, **options).polygons) == shapely.to_wkb(together.polygons)
+        ).all()
+
+    def score(shapes: Shapes) -> float:
+        mine, true = shapely.STRtree(street.truth).query(shapes.polygons, predicate="intersects")
+        shared = shapely.area(shapely.intersection(shapes.polygons[mine], street.truth[true]))
+        return float(np.sum(shared / shapely.area(shapely.union(shapes.polygons[mine], street.truth[true]))))
+
+    assert score(together) > score(alone)
 
 
 @settings(max_examples=12)

@@ -97,7 +97,9 @@ def band_bytes(
     return int(window * (at_once * network + _HEAP * batch * copies)) + overlap + store
 
 
-def assembly_bytes(width: int, height: int, bands: int, *, resampled: bool, mode: str | None) -> int:
+def assembly_bytes(
+    width: int, height: int, bands: int, *, resampled: bool, mode: str | None, aligned: bool = False
+) -> int:
     """What a task adds to its worker while it assembles a scene.
 
     Args:
@@ -106,11 +108,12 @@ def assembly_bytes(width: int, height: int, bands: int, *, resampled: bool, mode
         bands: of the store.
         resampled: whether the rasters are on another grid than the store.
         mode: of the polygons; None: there are none.
+        aligned: whether objects wait twice, first for the directions of their neighbours.
     """
     strip = strip_rows(width) * width
     # As read, as decided, as compared, and GDAL's rows of tiles and of overviews; in float while resampled.
     rasters = strip * (bands * (8 + (_FLOAT if resampled else 0)) + (16 if resampled else 4))
-    held = min(height, 3 * TALLEST) * width * _OBJECT_BYTES if mode == "objects" else 0
+    held = min(height, (6 if aligned else 3) * TALLEST) * width * _OBJECT_BYTES if mode == "objects" else 0
     return max(rasters, _POLYGON_BYTES + held if mode else 0)
 
 

@@ -118,6 +118,7 @@ class Plan:
             len(self.layout.bands),
             resampled=resampled,
             mode=None if self.vectorize is None else self.vectorize.mode,
+            aligned=self.vectorize is not None and self.vectorize.regularize.align.value > 0,
         )
         return PROCESS_BYTES + weights_bytes(self.bundle.spec) + max(making, assembling)
 

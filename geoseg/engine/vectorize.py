@@ -12,14 +12,15 @@ from geoseg.engine.store import SCALE, StoreLayout
 from geoseg.errors import RecipeError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
+from geoseg.polygons.align import align_directions
 from geoseg.polygons.coverage import find_coverage
 from geoseg.polygons.exact import trace_regions
-from geoseg.polygons.objects import Fitted, ObjectOptions, Regularize, find_objects
+from geoseg.polygons.objects import Fitted, ObjectOptions, Realign, Regularize, find_objects
 from geoseg.polygons.regions import Strip
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.split import Seeds
 from geoseg.polygons.subpixel import edge_contrast
-from geoseg.polygons.walls import WallOptions, fit_rectangles, fit_walls
+from geoseg.polygons.walls import Fits, WallOptions, fit_rectangles, fit_walls
 from geoseg.recipe.units import Area
 from geoseg.recipe.vectorize import Regularization, Vectorize
 
@@ -102,6 +103,8 @@ def object_options(options: Vectorize, pixel: float) -> ObjectOptions:
         peak=round(options.peak * SCALE),
         seeds=seeds,
         regularize=regularization(options.regularize, pixel),
+        realign=realignment(options.regularize, pixel),
+        reach=options.regularize.align.pixels(pixel),
         cut_overlaps=options.overlaps == "cut",
     )
 
@@ -125,20 +128,40 @@ def regularization(options: Regularization, pixel: float) -> Regularize | None:
                 "'geoseg[peers]', or use walls"
             ) from error
         return Peer(pixel)
-    walls = WallOptions(
+    walls = _walls(options, pixel)
+    return lambda contours: _fitted(fit_walls(contours, walls))
+
+
+def realignment(options: Regularization, pixel: float) -> Realign | None:
+    """What a recipe means for fits whose neighbours are known, in pixels of some size (m)."""
+    reach = options.align.pixels(pixel)
+    if options.method != "walls" or reach == 0:
+        return None
+    walls = _walls(options, pixel)
+
+    def realign(
+        contours: npt.NDArray[np.object_], known: Fitted, which: slice
+    ) -> tuple[npt.NDArray[np.int64], Fitted]:
+        fits = Fits(known.polygons, known.kind, known.iou, known.direction)
+        direction = align_directions(fits, contours, reach=reach)[which]
+        again = np.flatnonzero(np.isfinite(direction))
+        return again, _fitted(fit_walls(contours[which][again], walls, direction[again]))
+
+    return realign
+
+
+def _walls(options: Regularization, pixel: float) -> WallOptions:
+    return WallOptions(
         tolerance=options.tolerance.pixels(pixel),
         min_wall=options.min_wall.pixels(pixel),
         min_diagonal=options.min_diagonal.pixels(pixel),
         min_iou=options.min_iou,
     )
 
-    def fit(contours: npt.NDArray[np.object_]) -> Fitted:
-        fits = fit_walls(contours, walls)
-        return Fitted(fits.polygons, fits.kind, fits.iou)
 
-    return fit
+def _fitted(fits: Fits) -> Fitted:
+    return Fitted(fits.polygons, fits.kind, fits.iou, fits.direction)
 
 
 def _rectangles(contours: npt.NDArray[np.object_]) -> Fitted:
-    fits = fit_rectangles(contours)
-    return Fitted(fits.polygons, fits.kind, fits.iou)
+    return _fitted(fit_rectangles(contours))

@@ -40,4 +40,4 @@ class Peer:
                 polygons[number], kind[number] = polygon, "buildingregulariser"
         shared = shapely.area(shapely.intersection(polygons, contours))
         iou = shared / (shapely.area(polygons) + shapely.area(contours) - shared)
-        return Fitted(polygons, kind, iou)
+        return Fitted(polygons, kind, iou, np.full(len(polygons), np.nan))

@@ -58,6 +58,7 @@ def align_directions(fits: Fits, contours: NDArray[np.object_], *, reach: float,
         error = _errors(fits, contours)[known]
         centres = shapely.centroid(fits.polygons[known])
         pairs = shapely.STRtree(centres).query(centres, predicate="dwithin", distance=reach)
+        pairs = pairs[:, np.lexsort(pairs[::-1])]  # sums in the order given, whatever else the tree holds
         out[known] = _aligned(fits.direction[known], error, pairs[:, pairs[0] != pairs[1]], least)
     return out
 

@@ -7,6 +7,7 @@ Each object gets the linear map from pixels to metres at its own place, for any 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import shapely
@@ -35,6 +36,10 @@ class Frames:
     has area 1; shape (n, 2, 2)."""
     square: NDArray[np.bool_]
     """Where that map changes nothing, shape (n,)."""
+
+    def choose(self, chosen: slice | NDArray[np.int64]) -> Self:
+        """Those of some of the places."""
+        return type(self)(self.pixel_area[chosen], self.shape[chosen], self.square[chosen])
 
     def to_frame(self, polygons: NDArray[np.object_]) -> NDArray[np.object_]:
         """Polygons in pixels, shape (n,), each in the frame of its place."""

@@ -21,15 +21,16 @@ from numpy.typing import NDArray
 from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.exact import trace_regions
 from geoseg.polygons.frame import Frames, ground_frames
-from geoseg.polygons.ownership import part_neighbours
+from geoseg.polygons.ownership import iou_of, part_neighbours, within_scene, without
 from geoseg.polygons.regions import Regions, Strip
 from geoseg.polygons.rings import Rings
 from geoseg.polygons.rows import RowBuffer
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.split import Parts, Seeds, find_parts
 from geoseg.polygons.subpixel import edge_contrast, outline, polygons_of
+from geoseg.polygons.waiting import Waiting
 
-__all__ = ["TALLEST", "Fitted", "ObjectOptions", "Regularize", "find_objects"]
+__all__ = ["TALLEST", "Fitted", "ObjectOptions", "Realign", "Regularize", "find_objects"]
 
 TALLEST: Final = 1024
 """Rows of the tallest object that is split or fitted: no building; what is longer keeps its contour."""
@@ -49,10 +50,16 @@ class Fitted:
     """What each is: text."""
     iou: NDArray[np.float64]
     """IoU with the contour."""
+    direction: NDArray[np.float64]
+    """Direction of the walls, radians; NaN: none."""
 
 
 Regularize = Callable[[NDArray[np.object_]], Fitted]
 """Contours in a frame with square pixels of size 1 → polygons there."""
+
+Realign = Callable[[NDArray[np.object_], Fitted, slice], tuple[NDArray[np.int64], Fitted]]
+"""Contours in such frames, what was fitted to them, and which of them are to be fitted again where their
+neighbours tell more of their direction → which of those, by place, and what was fitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,10 @@ class ObjectOptions:
     """How touching objects are told apart; None: they are not."""
     regularize: Regularize | None = None
     """What is made of the contours; None: nothing."""
+    realign: Realign | None = None
+    """What is made of the fits of neighbours; None: nothing."""
+    reach: float = 0.0
+    """How far away a neighbour may be that ``realign`` looks at, in pixels."""
     cut_overlaps: bool = True
     """Whether neighbours are parted where their fits overlap."""
 
@@ -114,37 +125,41 @@ def find_objects(
                 swept[0] += len(piece.classes)
                 yield piece
 
-    held, tall, done = Shapes.none(), [], 0
-    contours = np.zeros(0, np.object_)
+    near = TALLEST + _NEAR
+    wide = near + int(np.ceil(options.reach)) if options.realign else 0
+    fitted, final, tall = Waiting(), Waiting(), []
     released: list[NDArray[np.object_]] = []
     for regions in trace_regions(fed(), box.width, classes, level=level, touching=False):
         fresh = Shapes.join(_contours(regions, rows, box, level, options))
         is_tall = _height(fresh, box.width) > TALLEST
         tall.append(fresh.choose(is_tall))
         fresh = fresh.choose(~is_tall)
-        order = np.lexsort((fresh.first, fresh.last_row))
-        fresh = fresh.choose(order)
-        fitted = _fit(fresh, box, options)
-        held, contours = Shapes.join([held, fitted]), np.concatenate([contours, fresh.polygons])
-        # Whoever may overlap these is complete by now, or too tall.
-        ready = int(np.searchsorted(held.last_row, swept[0] - TALLEST - _NEAR))
-        if ready > done:
-            out = _parted(held, contours, slice(done, ready), options)
+        fresh = fresh.choose(np.lexsort((fresh.first, fresh.last_row)))
+        _put(fresh, fitted, final, box, options)
+        # Whoever may be a neighbour of these is complete by now, or too tall.
+        _align(fitted, fitted.take(swept[0] - wide), final, box, options)
+        which = final.take(swept[0] - wide - near)
+        if which.stop > which.start:
+            out = _parted(final, which, options)
             # Only what is as tall as this already, or was, can reach down to objects that are let go.
             is_open = regions.oldest is not None and regions.oldest <= swept[0] - TALLEST
             if is_open or any(map(len, tall)):
                 released.append(out.polygons)
             yield out
-        # And nobody who is still to come can overlap those.
-        gone = int(np.searchsorted(held.last_row, swept[0] - 2 * (TALLEST + _NEAR)))
-        held, contours, done = held.choose(np.arange(gone, len(held))), contours[gone:], ready - gone
-    out = _parted(held, contours, slice(done, len(held)), options)
+        # And nobody who is still to come can be a neighbour of those.
+        fitted.forget(swept[0] - 2 * wide)
+        final.forget(swept[0] - wide - 2 * near)
+    _align(fitted, fitted.take(None), final, box, options)
+    out = _parted(final, final.take(None), options)
     yield out
     rest = Shapes.join(tall)
     if len(rest):
         others = np.concatenate([*released, out.polygons])
         rest = rest.choose(np.lexsort((rest.first, rest.last_row)))
-        yield _without(rest, others) if options.cut_overlaps else rest
+        if options.cut_overlaps:
+            polygons = without(rest.polygons, others)
+            rest = replace(rest, polygons=polygons, fit=iou_of(polygons, rest.polygons))
+        yield rest
 
 
 def _height(shapes: Shapes, width: int) -> NDArray[np.int64]:
@@ -220,51 +235,50 @@ def _filled(
     return polygons_of(some, np.concatenate([[0], np.cumsum(kept)])[region_start])
 
 
-def _fit(contours: Shapes, box: GeoBox, options: ObjectOptions) -> Shapes:
-    """Regularized contours."""
-    if options.regularize is None or not len(contours):
-        return contours
-    frames = _frames(contours, box)
-    fitted = options.regularize(frames.to_frame(contours.polygons))
-    polygons, clipped = _within(frames.to_pixels(fitted.polygons), box)
-    iou = np.where(clipped, _iou(polygons, contours.polygons), fitted.iou)
-    return replace(contours, polygons=polygons, kind=fitted.kind, fit=iou)
+def _put(fresh: Shapes, fitted: Waiting, final: Waiting, box: GeoBox, options: ObjectOptions) -> None:
+    """Fit contours, and let them wait for what comes next."""
+    nowhere = np.full(len(fresh), np.nan)
+    if options.regularize is None or not len(fresh):
+        final.add(fresh, fresh.polygons, nowhere)
+        return
+    frames = _frames(fresh, box)
+    found = options.regularize(frames.to_frame(fresh.polygons))
+    queue = fitted if options.realign else final
+    queue.add(_laid(fresh, found, frames, box), fresh.polygons, found.direction)
 
 
-def _within(polygons: NDArray[np.object_], box: GeoBox) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
-    """Polygons without what lies beyond the scene's edge, and which of them lost something."""
-    scene = shapely.box(0, 0, box.width, box.height)
-    beyond = ~shapely.within(polygons, scene)
-    for index in np.flatnonzero(beyond).tolist():
-        parts = shapely.get_parts(shapely.intersection(polygons[index], scene))
-        polygons[index] = shapely.normalize(parts[int(np.argmax(shapely.area(parts)))])
-    return shapely.orient_polygons(polygons), beyond
+def _align(fitted: Waiting, which: slice, final: Waiting, box: GeoBox, options: ObjectOptions) -> None:
+    """Fit objects again with what their neighbours know of their direction."""
+    if options.realign is None or which.stop == which.start:
+        return
+    own = fitted.shapes.choose(np.arange(len(fitted.shapes))[which])
+    contours = fitted.contours[which]
+    frames = _frames(replace(fitted.shapes, polygons=fitted.contours), box)
+    known = Fitted(
+        frames.to_frame(fitted.shapes.polygons), fitted.shapes.kind, fitted.shapes.fit, fitted.direction
+    )
+    again, found = options.realign(frames.to_frame(fitted.contours), known, which)
+    chosen = own.choose(again)
+    laid = _laid(replace(chosen, polygons=contours[again]), found, frames.choose(which).choose(again), box)
+    out = Shapes.join([own.choose(np.flatnonzero(~np.isin(np.arange(len(own)), again))), laid])
+    order = np.lexsort((out.first, out.last_row))
+    final.add(out.choose(order), contours, np.full(len(out), np.nan))
 
 
-def _parted(held: Shapes, contours: NDArray[np.object_], which: slice, options: ObjectOptions) -> Shapes:
+def _laid(contours: Shapes, found: Fitted, frames: Frames, box: GeoBox) -> Shapes:
+    """Contours replaced by what was made of them."""
+    polygons, clipped = within_scene(frames.to_pixels(found.polygons), box)
+    iou = np.where(clipped, iou_of(polygons, contours.polygons), found.iou)
+    return replace(contours, polygons=polygons, kind=found.kind, fit=iou)
+
+
+def _parted(waiting: Waiting, which: slice, options: ObjectOptions) -> Shapes:
     """Some of the objects held, without what belongs to their neighbours."""
+    held, contours = waiting.shapes, waiting.contours
     out = held.choose(np.arange(len(held))[which])
     if options.regularize is None or not options.cut_overlaps or not len(out):
         return out
     wanted = np.zeros(len(held), np.bool_)
     wanted[which] = True
     polygons, lost = part_neighbours(held.polygons, contours, wanted)
-    return replace(out, polygons=polygons, fit=np.where(lost, _iou(polygons, contours[which]), out.fit))
-
-
-def _iou(one: NDArray[np.object_], other: NDArray[np.object_]) -> NDArray[np.float64]:
-    shared = shapely.area(shapely.intersection(one, other))
-    iou: NDArray[np.float64] = shared / (shapely.area(one) + shapely.area(other) - shared)
-    return iou
-
-
-def _without(tall: Shapes, others: NDArray[np.object_]) -> Shapes:
-    """Objects too tall to be fitted, without what the fits of others take of them."""
-    polygons = tall.polygons.copy()
-    mine, other = shapely.STRtree(others).query(polygons, predicate="intersects")
-    for index in np.unique(mine).tolist():
-        takers = others[np.sort(other[mine == index])]
-        left = shapely.difference(polygons[index], shapely.union_all(takers))
-        parts = shapely.get_parts(left)
-        polygons[index] = parts[int(np.argmax(shapely.area(parts)))]
-    return replace(tall, polygons=shapely.orient_polygons(polygons), fit=_iou(polygons, tall.polygons))
+    return replace(out, polygons=polygons, fit=np.where(lost, iou_of(polygons, contours[which]), out.fit))

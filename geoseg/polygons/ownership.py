@@ -1,4 +1,4 @@
-"""Neighbours that a fit has made overlap, parted again."""
+"""What a fit has taken from neighbours or from beyond the scene, given back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-__all__ = ["part_neighbours"]
+from geoseg.grid.geobox import GeoBox
+
+__all__ = ["iou_of", "part_neighbours", "within_scene", "without"]
 
 _NOTHING = 1e-9
 """Overlaps of less area than this, in square pixels, are rounding."""
@@ -53,3 +55,33 @@ def part_neighbours(
             parted[index] = contours[chosen[index]]
         lost[index] = True
     return shapely.orient_polygons(parted), lost
+
+
+def without(polygons: NDArray[np.object_], others: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Polygons without what others take of them, the largest part of each; shapely Polygons, shape (n,)."""
+    out = polygons.copy()
+    mine, other = shapely.STRtree(others).query(polygons, predicate="intersects")
+    for index in np.unique(mine).tolist():
+        takers = others[np.sort(other[mine == index])]
+        parts = shapely.get_parts(shapely.difference(polygons[index], shapely.union_all(takers)))
+        out[index] = parts[int(np.argmax(shapely.area(parts)))]
+    oriented: NDArray[np.object_] = shapely.orient_polygons(out)
+    return oriented
+
+
+def within_scene(polygons: NDArray[np.object_], box: GeoBox) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+    """Polygons, in pixels, without what lies beyond the scene's edge, and which of them lost something."""
+    out = polygons.copy()
+    scene = shapely.box(0, 0, box.width, box.height)
+    beyond = ~shapely.within(polygons, scene)
+    for index in np.flatnonzero(beyond).tolist():
+        parts = shapely.get_parts(shapely.intersection(polygons[index], scene))
+        out[index] = shapely.normalize(parts[int(np.argmax(shapely.area(parts)))])
+    return shapely.orient_polygons(out), beyond
+
+
+def iou_of(one: NDArray[np.object_], other: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Intersection over union of polygons with their counterparts, shape (n,)."""
+    shared = shapely.area(shapely.intersection(one, other))
+    iou: NDArray[np.float64] = shared / (shapely.area(one) + shapely.area(other) - shared)
+    return iou

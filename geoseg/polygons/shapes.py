@@ -23,7 +23,7 @@ class Shapes:
     first: NDArray[np.int64]
     """Flat index, ``row × width + column``, of the first pixel in raster order."""
     last_row: NDArray[np.int64]
-    """Row of the last pixel."""
+    """Row of the last pixel of the region that it is of: when it was known."""
     class_id: NDArray[np.uint8]
     """Class."""
     pixels: NDArray[np.int64]

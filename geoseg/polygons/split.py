@@ -37,7 +37,8 @@ class Parts:
     """Parts of regions, on a canvas of their own."""
 
     regions: Regions
-    """The parts, on the canvas; but ``components.last_row`` is the scene's."""
+    """The parts, on the canvas; but ``components.last_row`` is the scene's, of the whole region: all of its
+    parts are known at once."""
     first: NDArray[np.int64]
     """Row and column of each part's first pixel in the scene, shape (n, 2)."""
     offset: NDArray[np.int64]
@@ -55,6 +56,7 @@ class _Piece:
     labels: NDArray[np.int32]
     scores: NDArray[np.uint8]
     class_id: int
+    last_row: int
 
 
 def part_labels(
@@ -176,7 +178,8 @@ def find_parts(
         if labels is not None:
             split[index] = True
             class_id = int(regions.components.class_id[index])
-            pieces.append(_Piece(top - 1, left - 1, labels, scores, class_id))
+            last_row = int(regions.components.last_row[index])
+            pieces.append(_Piece(top - 1, left - 1, labels, scores, class_id, last_row))
     return split, _canvas(pieces, level) if pieces else None
 
 
@@ -208,7 +211,7 @@ def _joined(found: list[Regions], pieces: list[_Piece], start: NDArray[np.int64]
     offset = np.array([[p.col, p.row] for p in pieces])[piece]
     offset[:, 1] -= start[piece]
     class_id = np.array([p.class_id for p in pieces], np.uint8)[piece]
-    last_row = parts.last_row + offset[:, 1]
+    last_row = np.array([p.last_row for p in pieces])[piece]
     return Parts(
         Regions(regions.polygons, replace(parts, class_id=class_id, last_row=last_row), regions.detail),
         np.stack([row + offset[:, 1], col + offset[:, 0]], axis=1),

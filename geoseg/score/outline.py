@@ -77,8 +77,9 @@ class Outlines:
         length = np.hypot(self.way[:, 0], self.way[:, 1])
         passed = np.concatenate([[0.0], np.cumsum(length)])
         _, begins, counts = np.unique(self.ring, return_index=True, return_counts=True)
-        around = passed[begins + counts] - passed[begins]
-        pieces = np.maximum(1, np.ceil(around / step)).astype(np.int64)
+        # Of each ring alone, and blind to rounding: a whole number of steps is that number in any company.
+        around = np.add.reduceat(length, begins) if len(begins) else np.zeros(0)
+        pieces = np.maximum(1, np.ceil(around / step - 1e-9)).astype(np.int64)
         nth = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
         place = np.repeat(passed[begins], pieces) + (nth + 0.5) * np.repeat(around / pieces, pieces)
         last = np.repeat(begins + counts - 1, pieces)
