@@ -251,6 +251,31 @@ def test_the_same_house_is_the_same_on_every_grid(
     assert not layer.touches_edge[0]
 
 
+def test_a_mask_of_the_same_grid_says_where_there_is_no_data(geoseg: Command, tmp_path: Path) -> None:
+    scores = hills((90, 120), 3)[0].astype(np.float32)
+    raster = write(tmp_path / "p.tif", scores)
+    inside = np.ones((90, 120), np.uint8)
+    inside[:, 100:] = 0
+    holes = scores.copy()
+    holes[..., inside == 0] = np.nan
+    masked = vectorize(raster, tmp_path / "a.gpkg", mask=write(tmp_path / "mask.tif", inside)).file
+    same_polygons(
+        layer_of(masked), layer_of(vectorize(write(tmp_path / "n.tif", holes), tmp_path / "b.gpkg").file)
+    )
+    for name, other in (("small.tif", inside[:20]), ("gone.tif", None)):
+        if other is not None:
+            write(tmp_path / name, other)
+        code, out, err = geoseg("vectorize", raster, "-o", tmp_path / "c.gpkg", "--mask", tmp_path / name)
+        assert (code, out) == (2, "")
+        assert name in err
+        assert len(err.splitlines()) == 1
+        assert not (tmp_path / "c.gpkg").exists()
+    assert (
+        "needed 90×120 px"
+        in geoseg("vectorize", raster, "-o", tmp_path / "c.gpkg", "--mask", tmp_path / "small.tif")[2]
+    )
+
+
 # Class ids.
 
 

@@ -57,6 +57,11 @@ def _names(_context: click.Context, _option: click.Parameter, values: tuple[str,
     show_default=True,
     help="local: everything that GDAL reads from your own disk, not plain GeoTIFFs only.",
 )
+@click.option(
+    "--mask",
+    type=click.Path(path_type=Path),
+    help="Raster of the same grid; where its first band is 0, there is no data.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def vectorize(
@@ -67,6 +72,7 @@ def vectorize(
     kind: Literal["auto", "probability", "classes"],
     names: dict[int, str],
     trust: Literal["catalog", "local"],
+    mask: Path | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -78,7 +84,9 @@ def vectorize(
     from geoseg.cli.report import counted  # noqa: PLC0415 - --help answers at once
     from geoseg.flow.vectorize import vectorize as make_polygons  # noqa: PLC0415 - likewise
 
-    made = make_polygons(raster, output, overrides, kind=kind, names=names, trust=trust, overwrite=overwrite)
+    made = make_polygons(
+        raster, output, overrides, kind=kind, names=names, trust=trust, mask=mask, overwrite=overwrite
+    )
     click.echo(
         json.dumps(made.to_dict(), indent=2) if as_json else f"{output}: {counted(made.polygons, 'polygon')}"
     )

@@ -100,6 +100,7 @@ def vectorize(
     kind: Literal["auto"] | Kind = "auto",
     names: Mapping[int, str] | None = None,
     trust: Trust = "catalog",
+    mask: Path | None = None,
     overwrite: bool = False,
 ) -> Vectorized:
     """Make polygons of a raster.
@@ -113,6 +114,7 @@ def vectorize(
         kind: what the values are; auto: class ids where they are whole numbers without a scale.
         names: class id → name, over what the raster says.
         trust: what GDAL may open.
+        mask: raster of the same grid whose first band is 0 where there is no data.
         overwrite: whether files that are there are replaced.
 
     Raises:
@@ -122,7 +124,7 @@ def vectorize(
     """
     options, given = _options(output, overrides or {})
     _check_files(raster, output, overwrite=overwrite)
-    scores = describe_scores(raster, kind, trust)
+    scores = describe_scores(raster, kind, trust, mask)
     if scores.kind == "classes":
         for key in _OF_PROBABILITY:
             if key in given:

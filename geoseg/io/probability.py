@@ -11,12 +11,13 @@ import numpy as np
 from pyproj.exceptions import CRSError, ProjError
 
 from geoseg.errors import GridError
+from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
 from geoseg.io._dates import parse_moment
 from geoseg.io._gdal import GDAL_ERRORS, environment, open_raster, reason, refusal
 from geoseg.io._header import Header, read_header
 from geoseg.io.scene import Scene
-from geoseg.recipe.scene import BandRef, SceneRef, Trust
+from geoseg.recipe.scene import BandRef, MaskRef, SceneRef, Trust
 
 __all__ = ["MOST_CLASSES", "Kind", "ScoreRaster", "describe_scores"]
 
@@ -49,7 +50,10 @@ class ScoreRaster:
 
 
 def describe_scores(
-    path: Path, kind: Literal["auto"] | Kind = "auto", trust: Trust = "catalog"
+    path: Path,
+    kind: Literal["auto"] | Kind = "auto",
+    trust: Trust = "catalog",
+    mask: Path | None = None,
 ) -> ScoreRaster:
     """Look at a raster's header; no pixel is read.
 
@@ -57,9 +61,11 @@ def describe_scores(
         path: one or more bands of probabilities (floats, or whole numbers with a scale), or one of class ids.
         kind: what the values are; auto: class ids where they are whole numbers without a scale.
         trust: what GDAL may open.
+        mask: raster of the same grid whose first band is 0 where there is no data.
 
     Raises:
-        SceneError: the file cannot be opened, has no place on the ground, or holds neither.
+        SceneError: a file cannot be opened or has no place on the ground, the mask has another grid, or the
+            file holds neither.
     """
     stem, href = path.stem, str(path.absolute())
     header = read_header(stem, href, trust)
@@ -79,17 +85,37 @@ def describe_scores(
         raise refusal(
             stem, href, f"has pixels without a size on the ground ({error}): assign the right CRS"
         ) from error
+    masked = None if mask is None else _mask(stem, mask, header, trust)
+    mask_ref = None if masked is None else MaskRef(masked.href, 1, (0,))
     scene = Scene(
-        ref=SceneRef(stem, (), href=href, acquired=acquired, trust=trust),
+        ref=SceneRef(stem, (), href=href, acquired=acquired, trust=trust, mask=mask_ref),
         geobox=header.geobox,
         bands=tuple(BandRef(href, i, header.names[i - 1], *_scale(header, i, found)) for i in chosen),
         dtype=np.result_type(*(header.dtypes[i - 1] for i in chosen)).name,
         nodata=None,
         resolution=resolution,
-        identity=f"0={header.stamp}",
-        files=header.files,
+        identity=f"0={header.stamp}" + (f";1={masked.stamp};mask=1:1" if masked else ""),
+        files=(*header.files, *(masked.files if masked else ())),
     )
     return ScoreRaster(scene, found, names, block, colors)
+
+
+def _mask(stem: str, path: Path, raster: Header, trust: Trust) -> Header:
+    """The header of a mask, which has the raster's own grid."""
+    header = read_header(stem, str(path.absolute()), trust)
+    one, other = header.geobox, raster.geobox
+    if one.shape != other.shape or not one.transform.almost_equals(other.transform) or one.crs != other.crs:
+        raise refusal(
+            stem,
+            header.href,
+            f"is the mask, on another grid than {raster.href}: {_told(one)}, needed {_told(other)}; warp it "
+            "with gdalwarp",
+        )
+    return header
+
+
+def _told(box: GeoBox) -> str:
+    return f"{box.height}×{box.width} px from ({box.transform.c:g}, {box.transform.f:g}) in {box.crs[:40]}"
 
 
 def _is_unscaled(header: Header, chosen: list[int]) -> bool:
