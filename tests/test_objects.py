@@ -201,6 +201,32 @@ def test_buildings_that_touch_are_told_apart() -> None:
     assert shapely.area(two.polygons) == pytest.approx([510, 590], abs=25)
 
 
+@pytest.mark.parametrize(("neck", "parts"), [(2.0, 2), (4.0, 2), (7.0, 1)])
+def test_a_neck_parts_what_is_wider_on_both_sides(neck: float, parts: int) -> None:
+    stored = np.zeros((40, 70), np.uint8)
+    stored[10:30, 5:30] = 200
+    stored[10:30, 38:60] = 200
+    stored[17:24, 30:38] = 200  # half as wide as 3.5 px, where the houses' are 10
+    shapes = found(stored, seeds=Seeds(0, 1, neck))
+    assert len(shapes) == parts
+    assert shapes.pixels.sum() == np.count_nonzero(stored)
+
+
+@given(st.integers(0, 2_000), st.sampled_from([1.0, 2.5]))
+def test_parts_by_necks_are_a_partition_each_in_one_piece(seed: int, neck: float) -> None:
+    stored = town(seed, 60, 60)
+    regions, count = ndimage.label(stored >= 100)
+    for region in range(1, count + 1):
+        inside = regions == region
+        labels = part_labels(stored, inside, Seeds(0, 1, neck))
+        if labels is None:
+            continue
+        assert np.array_equal(labels > 0, inside)
+        assert labels.max() >= 2
+        for part in range(1, labels.max() + 1):
+            assert ndimage.label(labels == part)[1] == 1
+
+
 @given(st.integers(0, 10_000))
 def test_parts_are_a_partition_each_with_its_seed_and_in_one_piece(seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -278,7 +278,11 @@ workflows = st.fixed_dictionaries(
             min_area=_choice("auto", "8 m2", "90 px", "0 px"),
             min_hole=_choice("3 m2", "0 px"),
             format=_choice("gpkg", "parquet", "fgb"),
-            split=_some(method=_choice("seeds", "none"), min_seed=_choice("1 m2", "5 px")),
+            split=_some(
+                method=_choice("seeds", "necks", "none"),
+                neck=_choice("2 px", "1 m"),
+                min_seed=_choice("1 m2", "5 px"),
+            ),
             regularize=_some(
                 method=_choice("walls", "rectangle", "buildingregulariser", "none"),
                 tolerance=_choice("2 px", "0.6 m"),

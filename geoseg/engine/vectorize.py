@@ -95,6 +95,8 @@ def object_options(options: Vectorize, pixel: float) -> ObjectOptions:
     if options.split.method == "seeds":
         least = round(options.split.min_seed.pixels(pixel**2))
         seeds = Seeds(round(options.split.seed * SCALE), max(1, least))
+    elif options.split.method == "necks":
+        seeds = Seeds(0, 1, max(options.split.neck.pixels(pixel), 0.125))
     return ObjectOptions(
         min_area=options.min_area.value if options.min_area.unit == "m2" else 0.0,
         min_pixels=options.min_area.value if options.min_area.unit == "px" else 0.0,

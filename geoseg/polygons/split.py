@@ -1,8 +1,9 @@
 """Buildings that touch in the mask, told apart: seeds, and a watershed between them.
 
-A network's probability dips where two roofs meet. Parts of a region that are surer than the seed's level are
-seeds; each floods downhill along the probability until it meets another (Meyer 1994, "Topographic distance
-and watershed lines"; here by levels, first come, first served, so that the result is exact and repeatable).
+A network's probability dips where two roofs meet. Parts of a region that are surer than the seed's level
+are seeds; or, by shape alone, parts that a neck joins (h-maxima of the distance to the edge). Each floods
+downhill along the probability until it meets another (Meyer 1994, "Topographic distance and watershed
+lines"; here by levels, first come, first served, so that the result is exact and repeatable).
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ from geoseg.polygons.rows import RowBuffer
 __all__ = ["Parts", "Seeds", "find_parts", "part_labels"]
 
 
+_LEVELS = 8
+"""Steps of a pixel in which distances are told."""
+_AROUND = np.ones((3, 3), np.bool_)
+
+
 @dataclass(frozen=True, slots=True)
 class Seeds:
     """What is a seed."""
@@ -30,6 +36,8 @@ class Seeds:
     """Least stored score of its pixels, above the mask's own level."""
     pixels: int
     """Fewest pixels of it; smaller ones are noise, and of no part."""
+    neck: float = 0.0
+    """By shape instead: by how many pixels a neck's half width is below that of both parts; 0: by score."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,18 +80,54 @@ def part_labels(
     Returns:
         Part of each of its pixels from 1, 0 elsewhere; None where there are fewer than two seeds.
     """
-    found, count = ndimage.label(inside & (scores >= seeds.score))
+    if seeds.neck:
+        height = ndimage.gaussian_filter(ndimage.distance_transform_edt(inside), 1.0) * inside
+        level = np.minimum(np.rint(_LEVELS * height), 255).astype(np.uint8)
+        # Maxima by at least the neck's depth: the tops of what the level, lowered by it, is rebuilt to.
+        flat = _rebuilt(level - np.minimum(level, np.uint8(round(_LEVELS * seeds.neck))), level)
+        tops = flat > _rebuilt(flat - np.minimum(flat, 1), flat)
+        found, count = ndimage.label(inside & tops, _AROUND)
+        cost = np.uint8(255) - level
+    else:
+        found, count = ndimage.label(inside & (scores >= seeds.score))
+        cost = SCORE_STEPS - np.minimum(scores, SCORE_STEPS)
     if count < 2:  # noqa: PLR2004 - two seeds make two parts
         return None
     size = np.bincount(found.ravel(), minlength=count + 1)
-    large = size >= seeds.pixels
+    large = size >= (1 if seeds.neck else seeds.pixels)
     large[0] = False
     if np.count_nonzero(large) < 2:  # noqa: PLR2004 - as above
         return None
     number = np.where(large, np.cumsum(large), 0).astype(np.int32)
     labels: NDArray[np.int32] = number[found]
-    _flood(SCORE_STEPS - np.minimum(scores, SCORE_STEPS), inside, labels)
+    _flood(cost, inside, labels)
     return labels
+
+
+@compiled
+def _rebuilt(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Reconstruction by dilation of one image under another that is nowhere below it (Vincent 1993).
+
+    Sweeps to and fro until nothing changes.
+    """
+    out = low.copy()
+    rows, columns = low.shape
+    changed = True
+    while changed:
+        changed = False
+        for way in range(2):
+            for step in range(rows * columns):
+                pixel = step if way == 0 else rows * columns - 1 - step
+                i, j = pixel // columns, pixel % columns
+                best = out[i, j]
+                for k in range(max(0, i - 1), min(rows, i + 2)):
+                    for m in range(max(0, j - 1), min(columns, j + 2)):
+                        best = max(best, out[k, m])
+                best = min(best, high[i, j])
+                if best > out[i, j]:
+                    out[i, j] = best
+                    changed = True
+    return out
 
 
 @compiled

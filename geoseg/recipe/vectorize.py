@@ -38,12 +38,15 @@ _SMALLEST: Final[dict[str, Area]] = {
 class Split(Section):
     """How touching objects are told apart, where one class stands against a background."""
 
-    method: Literal["seeds", "none"] = "seeds"
-    """seeds: parts of an object surer than the seed become objects, with a watershed between them."""
+    method: Literal["seeds", "necks", "none"] = "seeds"
+    """seeds: parts of an object surer than the seed become objects, with a watershed between them. necks:
+    parts that a narrower piece joins, by shape alone (h-maxima); it also cuts wings off houses."""
     seed: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.95
     """Probability from which a pixel belongs to a seed."""
     min_seed: Area = Area(4, "m2")
     """Smallest seed."""
+    neck: Length = Length(4, "px")
+    """By how much half of a neck's width is below that of both parts."""
 
 
 class Regularization(Section):
