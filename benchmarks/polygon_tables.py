@@ -219,6 +219,8 @@ def split_table(seeds: Iterable[int]) -> Table:
     """F1 of objects by the gap between neighbours."""
     changes: dict[str, dict[str, Any]] = {
         "geoseg objects": {"min_area": f"{LEAST} px"},
+        "geoseg objects, necks of 1 px": _necks(1),
+        "geoseg objects, necks of 4 px": _necks(4),
         "geoseg objects unsplit": {"min_area": f"{LEAST} px", "split": Split(method="none")},
     }
     table: Table = [{"method": name} for name in (*changes, "connected components")]
@@ -236,6 +238,13 @@ def split_table(seeds: Iterable[int]) -> Table:
                 scores.append(f1(labels, row.labels))
             line[f"{gap} px"] = float(np.mean(scores))
     return table
+
+
+def _necks(depth: int) -> dict[str, Any]:
+    return {
+        "min_area": f"{LEAST} px",
+        "split": Split.model_validate({"method": "necks", "neck": f"{depth} px"}),
+    }
 
 
 def f1(found: NDArray[np.int32], true: NDArray[np.int32]) -> float:
