@@ -63,7 +63,7 @@ class Regularization(Section):
     """Shortest wall that is not at right angles to the others; 0 px: there are none."""
     align: Length = Length(0, "m")
     """Distance within which neighbours that stand parallel correct each other, such as 60 m: for noisy maps
-    of regular towns, at a third more time. 0 m: each building stands alone."""
+    of regular towns, at 1.6 times the time. 0 m: each building stands alone."""
     min_iou: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.8
     """Least IoU of the walls with the outline; below, the outline is kept and simplified (shape: free)."""
 
