@@ -74,18 +74,9 @@ class Outlines:
         Returns:
             The points, shape (P, 2), in the order of the edges; the edge that each lies on, shape (P,).
         """
-        length = np.hypot(self.way[:, 0], self.way[:, 1])
-        passed = np.concatenate([[0.0], np.cumsum(length)])
-        _, begins, counts = np.unique(self.ring, return_index=True, return_counts=True)
-        # Of each ring alone, and blind to rounding: a whole number of steps is that number in any company.
-        around = np.add.reduceat(length, begins) if len(begins) else np.zeros(0)
-        pieces = np.maximum(1, np.ceil(around / step - 1e-9)).astype(np.int64)
-        nth = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-        place = np.repeat(passed[begins], pieces) + (nth + 0.5) * np.repeat(around / pieces, pieces)
-        last = np.repeat(begins + counts - 1, pieces)
-        edge = np.minimum(np.searchsorted(passed, place, side="right") - 1, last)
-        share = np.clip((place - passed[edge]) / length[edge], 0, 1)
-        return self.start[edge] + self.way[edge] * share[:, None], edge
+        _, begins = np.unique(self.ring, return_index=True)
+        ends = np.append(begins, len(self.ring)).astype(np.int64)
+        return _sampled(self.start, self.way, np.hypot(self.way[:, 0], self.way[:, 1]), ends, step)
 
     def firsts(self, edge: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where each polygon's points start among points in the order of the edges, and their number.
@@ -109,6 +100,39 @@ class Outlines:
         """
         distance, edge = _nearest(np.ascontiguousarray(points), first, self.start, self.way, self.first)
         return distance, edge
+
+
+@njit(cache=True)
+def _sampled(
+    start: NDArray[np.float64],
+    way: NDArray[np.float64],
+    length: NDArray[np.float64],
+    rings: NDArray[np.int64],
+    step: float,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Points of each ring, measured from its own start: the same bits in any company."""
+    pieces = np.zeros(len(rings) - 1, np.int64)
+    around = np.zeros(len(rings) - 1)
+    for ring in range(len(pieces)):
+        for edge in range(rings[ring], rings[ring + 1]):
+            around[ring] += length[edge]
+        # Blind to rounding: a whole number of steps is that number.
+        pieces[ring] = max(1, int(np.ceil(around[ring] / step - 1e-9)))
+    points, edges = np.empty((pieces.sum(), 2)), np.empty(pieces.sum(), np.int64)
+    n = 0
+    for ring in range(len(pieces)):
+        edge, passed = rings[ring], 0.0
+        for piece in range(pieces[ring]):
+            place = (piece + 0.5) * around[ring] / pieces[ring]
+            while edge + 1 < rings[ring + 1] and passed + length[edge] <= place:
+                passed += length[edge]
+                edge += 1
+            share = min(max((place - passed) / length[edge], 0.0), 1.0)
+            points[n, 0] = start[edge, 0] + way[edge, 0] * share
+            points[n, 1] = start[edge, 1] + way[edge, 1] * share
+            edges[n] = edge
+            n += 1
+    return points, edges
 
 
 @njit(cache=True)
