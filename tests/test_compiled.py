@@ -7,7 +7,7 @@ import pytest
 from numba.core import caching
 from numpy.typing import NDArray
 
-from geoseg.polygons.compiled import compiled
+from geoseg.compiled import compiled
 
 
 def total(values: NDArray[np.int64]) -> int:

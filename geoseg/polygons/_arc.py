@@ -7,8 +7,9 @@ a stretch depends on its shape alone and not on how densely it carries vertices.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from geoseg.compiled import compiled
 
 __all__ = ["close_ring", "integrals", "locate", "nearest", "point_at", "stretch"]
 
@@ -17,7 +18,7 @@ Arc = tuple[Float64, Float64, Float64]
 """Vertices, closed, shape (M + 1, 2); arc length to each, (M + 1,); integrals to each, (M + 1, 5)."""
 
 
-@njit(cache=True)
+@compiled
 def integrals(ax: float, ay: float, bx: float, by: float, length: float) -> tuple[float, ...]:
     """Integrals of x, y, x², xy and y² along the straight piece from a to b."""
     return (
@@ -29,7 +30,7 @@ def integrals(ax: float, ay: float, bx: float, by: float, length: float) -> tupl
     )
 
 
-@njit(cache=True)
+@compiled
 def close_ring(ring: Float64) -> Arc:
     """The arc of a ring, starting at the vertex that is farthest from the centre of the area.
 
@@ -67,7 +68,7 @@ def close_ring(ring: Float64) -> Arc:
     return vertices, along, sums
 
 
-@njit(cache=True)
+@compiled
 def locate(arc: Arc, position: float) -> tuple[int, float, float, float]:
     """The piece that holds a position in [0, length], the length on it, and the point."""
     vertices, along, _ = arc
@@ -79,7 +80,7 @@ def locate(arc: Arc, position: float) -> tuple[int, float, float, float]:
     return k, rest, x, y
 
 
-@njit(cache=True)
+@compiled
 def point_at(arc: Arc, position: float) -> tuple[float, float]:
     """The point at any position; a lap more or less is the same point."""
     length = arc[1][-1]
@@ -87,7 +88,7 @@ def point_at(arc: Arc, position: float) -> tuple[float, float]:
     return x, y
 
 
-@njit(cache=True)
+@compiled
 def _sums_to(arc: Arc, position: float) -> tuple[float, float, float, float, float]:
     vertices, along, sums = arc
     laps = np.floor(position / along[-1])
@@ -103,7 +104,7 @@ def _sums_to(arc: Arc, position: float) -> tuple[float, float, float, float, flo
     )
 
 
-@njit(cache=True)
+@compiled
 def stretch(arc: Arc, begin: float, end: float) -> tuple[float, float, float, float, float]:
     """Mean x and y, and integrals of x², xy and y² about them, over a stretch (begin < end)."""
     low, high = _sums_to(arc, begin), _sums_to(arc, end)
@@ -118,7 +119,7 @@ def stretch(arc: Arc, begin: float, end: float) -> tuple[float, float, float, fl
     )
 
 
-@njit(cache=True)
+@compiled
 def nearest(arc: Arc, x: float, y: float, begin: float, end: float) -> float:
     """The position between begin and end (at most a lap) that is nearest to a point."""
     vertices, along, _ = arc

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from geoseg.compiled import compiled
 
 __all__ = ["SIDES", "about", "box", "circle", "of_area", "roundness", "signed_area"]
 
@@ -14,7 +15,7 @@ SIDES = 64
 _REPEATED = 1e-9  # px between vertices that are one
 
 
-@njit(cache=True)
+@compiled
 def about(ring: Float64, x: float, y: float) -> Float64:
     """A closed ring about (x, y) without its last vertex and repeated ones."""
     out = np.empty((ring.shape[0], 2))
@@ -29,7 +30,7 @@ def about(ring: Float64, x: float, y: float) -> Float64:
     return out[:count]
 
 
-@njit(cache=True)
+@compiled
 def signed_area(ring: Float64) -> float:
     """Signed area of a ring that is not closed."""
     area = 0.0
@@ -38,7 +39,7 @@ def signed_area(ring: Float64) -> float:
     return area / 2
 
 
-@njit(cache=True)
+@compiled
 def of_area(ring: Float64, least: float, most: float) -> Float64:
     """A ring with its edges moved out or in together until its area lies between two bounds."""
     for _ in range(4):
@@ -65,7 +66,7 @@ def of_area(ring: Float64, least: float, most: float) -> Float64:
     return ring
 
 
-@njit(cache=True)
+@compiled
 def roundness(points: Float64) -> tuple[float, float]:
     """Mean distance of points to their centre, and its variance."""
     count = points.shape[0] - 1
@@ -74,7 +75,7 @@ def roundness(points: Float64) -> tuple[float, float]:
     return float(np.mean(radius)), float(np.var(radius))
 
 
-@njit(cache=True)
+@compiled
 def circle(ring: Float64) -> Float64:
     """The regular polygon of a ring's area and centre."""
     area = signed_area(ring)
@@ -91,7 +92,7 @@ def circle(ring: Float64) -> Float64:
     return out
 
 
-@njit(cache=True)
+@compiled
 def box(ring: Float64, direction: float) -> Float64:
     """A rectangle of a ring's area and proportions."""
     c, s = np.cos(direction), np.sin(direction)

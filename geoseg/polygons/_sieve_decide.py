@@ -5,15 +5,16 @@ from __future__ import annotations
 import heapq
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from geoseg.compiled import compiled
 
 __all__ = ["decide"]
 
 Ints = NDArray[np.int64]
 
 
-@njit(cache=True)
+@compiled
 def decide(
     class_id: Ints,
     pixels: Ints,
@@ -96,7 +97,7 @@ def decide(
     return class_id
 
 
-@njit(cache=True)
+@compiled
 def _root(of: Ints, region: int) -> int:
     """The region that a region has become part of."""
     while of[region] != region:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import heapq
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from geoseg.compiled import compiled
 
 __all__ = ["collapse_rings"]
 
@@ -20,12 +21,12 @@ Int64 = NDArray[np.int64]
 _FEWEST = 4
 
 
-@njit(cache=True)
+@compiled
 def _cross(ax: float, ay: float, bx: float, by: float) -> float:
     return ax * by - ay * bx
 
 
-@njit(cache=True)
+@compiled
 def _collapse(a: Float64, b: Float64, c: Float64, d: Float64) -> tuple[float, float, float]:
     """The point that replaces b and c, and the area that is displaced; infinite where there is none."""
     ux, uy = d[0] - a[0], d[1] - a[1]
@@ -59,7 +60,7 @@ def _collapse(a: Float64, b: Float64, c: Float64, d: Float64) -> tuple[float, fl
     return ex, ey, abs(_cross(near[0] - ex, near[1] - ey, mx - ex, my - ey))
 
 
-@njit(cache=True)
+@compiled
 def _collapse_ring(ring: Float64, most: float) -> Float64:
     """Collapse edges of a closed ring, the least displacing first, while one displaces at most ``most``."""
     count = ring.shape[0] - 1
@@ -103,7 +104,7 @@ def _collapse_ring(ring: Float64, most: float) -> Float64:
     return out
 
 
-@njit(cache=True)
+@compiled
 def collapse_rings(coordinates: Float64, ring_offsets: Int64, most: Float64) -> tuple[Float64, Int64]:
     """Simplify closed rings, each of the area that it had.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from geoseg.compiled import compiled
 from geoseg.polygons._arc import close_ring
 from geoseg.polygons._ring_shapes import SIDES, about, box, circle, of_area, roundness, signed_area
 from geoseg.polygons._walls_lines import draw, refine_direction
@@ -42,7 +42,7 @@ _TIE = 1e-9
 _ENOUGH = 3  # vertices of a ring
 
 
-@njit(cache=True)
+@compiled
 def _classes(ring: Float64, direction: float, shortest: float) -> Int64:
     """Classes of a ring's edges where they are walls already, long and clear of each other; else none."""
     count = ring.shape[0]
@@ -68,7 +68,7 @@ def _classes(ring: Float64, direction: float, shortest: float) -> Int64:
     return out
 
 
-@njit(cache=True)
+@compiled
 def _given_walls(ring: Float64, shortest: float) -> tuple[Int64, float]:
     """Classes and direction of a ring that consists of walls: what is fitted is not fitted again."""
     count = ring.shape[0]
@@ -87,7 +87,7 @@ def _given_walls(ring: Float64, shortest: float) -> tuple[Int64, float]:
     return found, direction
 
 
-@njit(cache=True)
+@compiled
 def _joined(begins: Float64, classes: Int64) -> tuple[Float64, Int64]:
     """The walls of a ring; one that the start of the ring cuts in two is one."""
     if begins.shape[0] > 1 and classes[0] == classes[-1]:
@@ -95,7 +95,7 @@ def _joined(begins: Float64, classes: Int64) -> tuple[Float64, Int64]:
     return begins, classes
 
 
-@njit(cache=True)
+@compiled
 def _exterior(ring: Float64, lone: bool, options: Float64, known: float) -> tuple[Float64, int, float, float]:
     """Walls of an exterior ring: corners, kind, direction, and the price that was paid for a wall."""
     tolerance, min_wall, min_diagonal, circle_cv, min_radius = options
@@ -144,14 +144,14 @@ def _exterior(ring: Float64, lone: bool, options: Float64, known: float) -> tupl
     return corners, _kind(classes, lone), direction, price
 
 
-@njit(cache=True)
+@compiled
 def _kind(classes: Int64, lone: bool) -> int:
     if np.any(classes == DIAGONAL):
         return DIAGONALS
     return RECTANGLE if lone and classes.shape[0] == 4 else RECTILINEAR  # noqa: PLR2004 - four walls
 
 
-@njit(cache=True)
+@compiled
 def _hole(ring: Float64, direction: float, price: float, min_wall: float) -> Float64:
     """Walls of a hole, parallel to those of the exterior; a rectangle where it is too small for walls."""
     # A small hole was made a rectangle, however short its walls.
@@ -170,7 +170,7 @@ def _hole(ring: Float64, direction: float, price: float, min_wall: float) -> Flo
     return corners if corners.shape[0] else box(ring, direction)
 
 
-@njit(cache=True)
+@compiled
 def _area_bound(coordinates: Float64, offsets: Int64) -> float:
     """Share of its area by which each ring may change, so that the polygon's changes by AREA_CHANGE."""
     total = every = 0.0
@@ -182,7 +182,7 @@ def _area_bound(coordinates: Float64, offsets: Int64) -> float:
     return 0.999 * AREA_CHANGE * total / every
 
 
-@njit(cache=True)
+@compiled
 def _longer(ring: Float64, direction: float) -> float:
     """Of the directions along and across, the one of the longer walls, in [0, π)."""
     c, s = np.cos(direction), np.sin(direction)
@@ -195,7 +195,7 @@ def _longer(ring: Float64, direction: float) -> float:
     return 0.0 if np.pi - angle < _TIE else angle
 
 
-@njit(cache=True)
+@compiled
 def fit_rings(
     coordinates: Float64, ring_offsets: Int64, polygon_offsets: Int64, options: Float64, known: Float64
 ) -> tuple[Float64, Int64, Int64, Float64]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from geoseg.compiled import compiled
 from geoseg.polygons._arc import Arc, nearest, point_at, stretch
 from geoseg.polygons._walls_split import ACROSS, ALONG, DIAGONAL
 
@@ -21,7 +21,7 @@ _RIGHT = np.pi / 2
 _FEWEST = 3
 
 
-@njit(cache=True)
+@compiled
 def _ends(begins: Float64, wall: int, length: float) -> tuple[float, float]:
     """Where a wall begins and ends (past the lap where it must)."""
     begin, end = begins[wall], begins[(wall + 1) % begins.shape[0]]
@@ -30,7 +30,7 @@ def _ends(begins: Float64, wall: int, length: float) -> tuple[float, float]:
     return begin, end
 
 
-@njit(cache=True)
+@compiled
 def _trimmed(begins: Float64, wall: int, length: float, trim: float) -> tuple[float, float]:
     """The stretch of a wall away from its corners."""
     begin, end = _ends(begins, wall, length)
@@ -38,7 +38,7 @@ def _trimmed(begins: Float64, wall: int, length: float, trim: float) -> tuple[fl
     return begin + trim, end - trim
 
 
-@njit(cache=True)
+@compiled
 def refine_direction(
     arc: Arc, begins: Float64, classes: NDArray[np.int64], direction: float, trim: float
 ) -> float:
@@ -69,7 +69,7 @@ def refine_direction(
     return float(found - np.pi * np.round((found - direction) / np.pi))
 
 
-@njit(cache=True)
+@compiled
 def _line(
     arc: Arc, begins: Float64, wall: int, kind: int, direction: float, trim: float
 ) -> tuple[float, float, float]:
@@ -88,7 +88,7 @@ def _line(
     return nx, ny, nx * x + ny * y
 
 
-@njit(cache=True)
+@compiled
 def _corners(lines: Float64, classes: NDArray[np.int64], direction: float, corners: Float64) -> int:
     """Fill in where each line meets the one before; a line too flat to that one or to the axes, or -1."""
     count = lines.shape[0]
@@ -106,7 +106,7 @@ def _corners(lines: Float64, classes: NDArray[np.int64], direction: float, corne
     return -1
 
 
-@njit(cache=True)
+@compiled
 def _without(
     begins: Float64, classes: NDArray[np.int64], wall: int, length: float
 ) -> tuple[Float64, NDArray[np.int64]]:
@@ -125,7 +125,7 @@ def _without(
     return begins[keep], classes[keep]
 
 
-@njit(cache=True)
+@compiled
 def draw(
     arc: Arc,
     begins: Float64,

@@ -9,9 +9,9 @@ approximation of curves by line segments using dynamic programming".
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from geoseg.compiled import compiled
 from geoseg.polygons._arc import Arc, integrals, locate
 
 __all__ = ["ACROSS", "ALONG", "DIAGONAL", "main_direction", "sample", "split"]
@@ -21,7 +21,7 @@ ALONG, ACROSS, DIAGONAL = 0, 1, 2
 _TAN_TWICE = np.tan(np.radians(2 * 20.0))  # a diagonal wall is at least 20 degrees off the others
 
 
-@njit(cache=True)
+@compiled
 def sample(arc: Arc, step: float) -> tuple[Float64, Float64]:
     """Points at equal distances along an arc, and the integrals up to each.
 
@@ -44,7 +44,7 @@ def sample(arc: Arc, step: float) -> tuple[Float64, Float64]:
     return points, to
 
 
-@njit(cache=True)
+@compiled
 def main_direction(points: Float64, span: int) -> tuple[float, float]:
     """Direction of a ring's walls from its chords, and how much the chords agree (0 to 1).
 
@@ -68,7 +68,7 @@ def main_direction(points: Float64, span: int) -> tuple[float, float]:
     return np.arctan2(imaginary, real) / 4, np.hypot(real, imaginary) / total
 
 
-@njit(cache=True)
+@compiled
 def split(
     points: Float64,
     sums: Float64,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.compiled import compiled
+from geoseg.compiled import compiled
 from geoseg.polygons.components import NODATA
 
 __all__ = ["shared_sides"]

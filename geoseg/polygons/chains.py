@@ -9,8 +9,9 @@ import math
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from geoseg.compiled import compiled
 
 __all__ = ["simplify_arcs"]
 
@@ -32,7 +33,7 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
-@njit(cache=True)
+@compiled
 def simplify_arcs(
     xy: Floats, start: Ints, stays: Flags, tolerance: float, moved: Floats, keep: Flags
 ) -> None:
@@ -70,7 +71,7 @@ def simplify_arcs(
             done += n - 1
 
 
-@njit(cache=True)
+@compiled
 def _open_arc(xy: Floats, of: Ints, tolerance: float, moved: Floats, keep: Flags) -> None:
     """An arc between two vertices that stay, which may be the same one."""
     one, other = (of[0], of[-1]) if of[0] != of[-1] else (of[1], of[-2])
@@ -78,7 +79,7 @@ def _open_arc(xy: Floats, of: Ints, tolerance: float, moved: Floats, keep: Flags
     _thin(xy, along, tolerance, moved, keep, closed=False)
 
 
-@njit(cache=True)
+@compiled
 def _closed_arc(xy: Floats, first: int, size: int, tolerance: float, moved: Floats, keep: Flags) -> None:
     """A ring without any vertex that stays."""
     begin = 0
@@ -97,7 +98,7 @@ def _closed_arc(xy: Floats, first: int, size: int, tolerance: float, moved: Floa
     _thin(xy, along, tolerance, moved, keep, closed=True)
 
 
-@njit(cache=True)
+@compiled
 def _thin(xy: Floats, along: Ints, tolerance: float, moved: Floats, keep: Flags, closed: bool) -> None:
     """Keep the cheapest chain of vertices of a path, given by number, where they settle."""
     path = xy[along]
@@ -109,13 +110,13 @@ def _thin(xy: Floats, along: Ints, tolerance: float, moved: Floats, keep: Flags,
         moved[along[chain[q]]] = at[q]
 
 
-@njit(cache=True)
+@compiled
 def _before(xy: Floats, one: int, other: int) -> bool:
     """Whether a vertex has the smaller coordinates, x first."""
     return bool(xy[one, 0] < xy[other, 0] or (xy[one, 0] == xy[other, 0] and xy[one, 1] < xy[other, 1]))
 
 
-@njit(cache=True)
+@compiled
 def _windows(path: Floats, tolerance: float, closed: bool) -> Floats:
     """Left and right end (x, y, x, y) of each vertex's window, seen along the path.
 
@@ -137,7 +138,7 @@ def _windows(path: Floats, tolerance: float, closed: bool) -> Floats:
     return window
 
 
-@njit(cache=True)
+@compiled
 def _cheapest_chain(path: Floats, window: Floats, tolerance: float) -> Ints:
     """Vertices, by number, of the cheapest chain of admissible chords from a path's first to its last."""
     n = path.shape[0]
@@ -179,7 +180,7 @@ def _cheapest_chain(path: Floats, window: Floats, tolerance: float) -> Ints:
     return chain[q:].copy()
 
 
-@njit(cache=True)
+@compiled
 def _useful(path: Floats) -> Flags:
     """Which vertices a chord may begin or end at: not those far inside a straight piece of the path."""
     n = path.shape[0]
@@ -195,7 +196,7 @@ def _useful(path: Floats) -> Flags:
     return useful
 
 
-@njit(cache=True)
+@compiled
 def _settle(path: Floats, window: Floats, chain: Ints, closed: bool) -> Floats:
     """Where a chain's vertices come to lie: each in its window, all chords admissible; shape (m, 2)."""
     m = chain.size
@@ -230,7 +231,7 @@ def _settle(path: Floats, window: Floats, chain: Ints, closed: bool) -> Floats:
     return at
 
 
-@njit(cache=True)
+@compiled
 def _normal_equations(
     path: Floats, chain: Ints, at: Floats, slid: Floats, along: Ints
 ) -> tuple[Floats, Floats, Floats]:
@@ -255,7 +256,7 @@ def _normal_equations(
     return diagonal, coupling, right
 
 
-@njit(cache=True)
+@compiled
 def _relax(
     diagonal: Floats,
     coupling: Floats,
@@ -286,7 +287,7 @@ def _relax(
             break
 
 
-@njit(cache=True)
+@compiled
 def _passes(one: Floats, other: Floats, window: Floats) -> bool:
     """Whether a chord between two points passes all windows between them."""
     dx, dy = other[0] - one[0], other[1] - one[1]

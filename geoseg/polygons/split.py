@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from geoseg.polygons.compiled import compiled
+from geoseg.compiled import compiled
 from geoseg.polygons.components import NODATA, SCORE_STEPS
 from geoseg.polygons.exact import trace_regions
 from geoseg.polygons.regions import Regions, Strip

@@ -7,8 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 import shapely
-from numba import njit
 from numpy.typing import NDArray
+
+from geoseg.compiled import compiled
 
 __all__ = ["Outlines"]
 
@@ -102,7 +103,7 @@ class Outlines:
         return distance, edge
 
 
-@njit(cache=True)
+@compiled
 def _sampled(
     start: NDArray[np.float64],
     way: NDArray[np.float64],
@@ -135,7 +136,7 @@ def _sampled(
     return points, edges
 
 
-@njit(cache=True)
+@compiled
 def _nearest(
     points: NDArray[np.float64],
     first: NDArray[np.int64],
