@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Final, Self
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import GridError
+from geoseg.polygons.columns import Columns
 from geoseg.polygons.runs import Runs
 
 __all__ = ["NODATA", "SCORE_STEPS", "Components", "run_components"]
@@ -21,7 +21,7 @@ SCORE_STEPS: Final = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Components:
+class Components(Columns):
     """Statistics of 4-connected components, as equal-length arrays."""
 
     first: NDArray[np.int64]
@@ -37,24 +37,11 @@ class Components:
     last_row: NDArray[np.int64]
     """Row of the last pixel in raster order."""
 
-    def __len__(self) -> int:
-        return self.first.size
-
     @classmethod
     def none(cls) -> Self:
         """No components."""
         number = np.zeros(0, np.int64)
         return cls(number, np.zeros(0, np.uint8), number, number, np.zeros(0, np.bool_), number)
-
-    @classmethod
-    def join(cls, parts: Iterable[Components]) -> Self:
-        """All components of several sets, one after the other."""
-        each = [cls.none(), *parts]
-        return cls(*(np.concatenate([getattr(part, f.name) for part in each]) for f in fields(cls)))
-
-    def choose(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
-        """The components of a mask or of indices."""
-        return type(self)(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     def merged(self, other: Components, count: int, number: NDArray[np.int64]) -> Self:
         """These components and others, those with the same number made one.

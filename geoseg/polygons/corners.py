@@ -8,18 +8,20 @@ is needed but the corners: whatever order they were found in, the rings are the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.polygons.columns import Columns
+
 __all__ = ["Corners", "find_corners", "trace"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Corners:
+class Corners(Columns):
     """Corners of regions, as equal-length arrays.
 
     At a lattice point where two diagonal pixels, and only these, are of the same class, each of them has a
@@ -44,19 +46,6 @@ class Corners:
         """No corners."""
         number, flag = np.zeros(0, np.int64), np.zeros(0, np.bool_)
         return cls(number, number, number, flag, flag, flag)
-
-    @classmethod
-    def join(cls, *parts: Corners) -> Self:
-        """All corners of several sets."""
-        names = [field.name for field in fields(cls)]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-    def __len__(self) -> int:
-        return self.region.size
-
-    def choose(self, chosen: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Self:
-        """The corners of a mask, of indices or of a slice."""
-        return type(self)(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     def renumber(self, number: NDArray[np.int64]) -> Self:
         """The same corners with region ``r`` called ``number[r]``."""
@@ -108,7 +97,7 @@ def find_corners(strip: NDArray[np.uint8], is_class: NDArray[np.bool_]) -> tuple
                 )
             )
             beside.append(pixel[chosen])
-    return Corners.join(*found), np.concatenate(beside)
+    return Corners.join(found), np.concatenate(beside)
 
 
 def trace(corners: Corners) -> NDArray[np.object_]:

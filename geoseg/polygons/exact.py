@@ -167,11 +167,11 @@ def _advance(before: _Open, strip: Strip, row: int, wanted: _Wanted) -> tuple[_O
     found = Corners(
         node[runs.of(beside)], found.row + (row - 1), found.col - 1, found.right, found.down, found.below
     )
-    corners = Corners.join(before.corners, found).renumber(number)
+    corners = Corners.join([before.corners, found]).renumber(number)
     sides, spread, last = before.sides, before.spread, None
     if strip.stored is not None:
         last, more, beside = _find_sides(before, strip.stored, padded, row, wanted)
-        sides = Sides.join(sides, more.of(node[runs.of(beside)])).renumber(number)
+        sides = Sides.join([sides, more.of(node[runs.of(beside)])]).renumber(number)
         of_pixel = np.repeat(np.where(is_new, node, -1), runs.stop - runs.start).reshape(padded.shape)[
             1:, 1:-1
         ]

@@ -65,7 +65,7 @@ class Regions:
             sides.append(detail.sides.of(detail.sides.region + start))
             start += len(part)
         detail = Detail(
-            Sides.join(Sides.none(), *sides),
+            Sides.join(sides),
             np.concatenate([np.zeros(0, np.uint8), *(one.low for one in details)]),
             np.concatenate([np.zeros(0, np.uint8), *(one.peak for one in details)]),
         )

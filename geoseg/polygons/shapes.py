@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.polygons.columns import Columns
 from geoseg.polygons.regions import Regions
 
 __all__ = ["Shapes"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shapes:
+class Shapes(Columns):
     """Polygons and what is known of each, as equal-length arrays."""
 
     polygons: NDArray[np.object_]
@@ -40,9 +40,6 @@ class Shapes:
     """What was made of its outline: ``exact``, ``contour``, or a kind of fit."""
     fit: NDArray[np.float64]
     """IoU of the polygon with its contour; NaN where nothing was fitted."""
-
-    def __len__(self) -> int:
-        return self.polygons.size
 
     @classmethod
     def none(cls) -> Self:
@@ -73,13 +70,3 @@ class Shapes:
             polygons, known.first, known.last_row, known.class_id, known.pixels, known.score,
             regions.detail.low, contrast, known.touches_edge, kinds, np.full(len(regions), np.nan),
         )  # fmt: skip
-
-    @classmethod
-    def join(cls, parts: Iterable[Shapes]) -> Self:
-        """All polygons of several sets, one after the other."""
-        each = [cls.none(), *parts]
-        return cls(*(np.concatenate([getattr(part, f.name) for part in each]) for f in fields(cls)))
-
-    def choose(self, chosen: NDArray[Any]) -> Self:
-        """The polygons of a mask or of indices."""
-        return type(self)(*(getattr(self, field.name)[chosen] for field in fields(self)))

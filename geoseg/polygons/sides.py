@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.compiled import compiled
+from geoseg.polygons.columns import Columns
 
 __all__ = ["CORNER", "NODE", "STAYS", "STEPS", "Sides", "find_sides", "side_key"]
 
@@ -37,7 +38,7 @@ _NEAREST: Final = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sides:
+class Sides(Columns):
     """Unit sides of regions, as equal-length arrays; a side between two regions is there twice."""
 
     region: NDArray[np.int64]
@@ -61,19 +62,6 @@ class Sides:
         """No sides."""
         number, byte, step = np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.int16)
         return cls(number, number, byte, byte, byte, step, step)
-
-    @classmethod
-    def join(cls, *parts: Sides) -> Self:
-        """All sides of several sets."""
-        names = [field.name for field in fields(cls)]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-    def __len__(self) -> int:
-        return self.region.size
-
-    def choose(self, chosen: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Self:
-        """The sides of a mask, of indices or of a slice."""
-        return type(self)(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     def of(self, region: NDArray[np.int64]) -> Self:
         """The same sides, of these regions."""
