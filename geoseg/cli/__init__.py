@@ -16,7 +16,7 @@ import click
 from geoseg import __version__
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.models import models
-from geoseg.cli.options import workflow_command
+from geoseg.cli.options import trust_option, workflow_command
 from geoseg.cli.train import train
 from geoseg.cli.vectorize import vectorize
 from geoseg.errors import GeosegError
@@ -98,13 +98,7 @@ def plan(workflow: Path, *, overrides: dict[str, str], as_json: bool) -> None:
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Catalog to write.")
-@click.option(
-    "--trust",
-    type=click.Choice(["catalog", "local"]),
-    default="catalog",
-    show_default=True,
-    help="local: everything that GDAL reads from your own disk, not plain GeoTIFFs only.",
-)
+@trust_option
 def catalog(folder: Path, *, output: Path, trust: Literal["catalog", "local"]) -> None:
     """Make a STAC catalog from a FOLDER of GeoTIFFs."""
     from geoseg.cli.report import counted

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-__all__ = ["set_option", "workflow_command"]
+__all__ = ["set_option", "trust_option", "workflow_command"]
 
 _EXISTING_FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 
@@ -30,3 +30,13 @@ def workflow_command(function: Callable[..., Any]) -> Callable[..., Any]:
     """What every command on a workflow takes."""
     option = set_option("Override a key of the workflow, such as tiling.halo=exact; may be repeated.")
     return click.argument("workflow", type=_EXISTING_FILE)(option(function))
+
+
+trust_option = click.option(
+    "--trust",
+    type=click.Choice(["catalog", "local"]),
+    default="catalog",
+    show_default=True,
+    help="local: everything that GDAL reads from your own disk, not plain GeoTIFFs only.",
+)
+"""How far files are trusted: :data:`geoseg.recipe.scene.Trust`."""

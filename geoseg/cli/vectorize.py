@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from geoseg.cli.options import set_option
+from geoseg.cli.options import set_option, trust_option
 
 __all__ = ["vectorize"]
 
@@ -50,13 +50,7 @@ def _names(_context: click.Context, _option: click.Parameter, values: tuple[str,
     callback=_names,
     help="Name of a class, such as 1=building; may be repeated.",
 )
-@click.option(
-    "--trust",
-    type=click.Choice(["catalog", "local"]),
-    default="catalog",
-    show_default=True,
-    help="local: everything that GDAL reads from your own disk, not plain GeoTIFFs only.",
-)
+@trust_option
 @click.option(
     "--mask",
     type=click.Path(path_type=Path),
