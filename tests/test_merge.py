@@ -317,8 +317,6 @@ def test_coverages_join_without_gap_or_overlap(seed: int) -> None:
 
 @pytest.mark.parametrize("ending", [".gpkg", ".fgb", ".parquet"])
 def test_scenes_of_every_format_merge_alike(tmp_path: Path, ending: str) -> None:
-    if ending == ".parquet":
-        pytest.importorskip("pyarrow")
     truth = [(box(7 * n, 5 + n, 6, 5), 0.5 + n / 100) for n in range(14)]
     scenes = [
         write(tmp_path, s, where, seen(s, where, truth), ending) for s, where in (("a", LEFT), ("b", RIGHT))

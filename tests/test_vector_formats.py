@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
 import sqlite3
 import subprocess
@@ -45,17 +43,7 @@ SCHEMA = {"name": "text", "size": "integer", "area": "real", "whole": "boolean"}
 STYLE = LayerStyle(polygons_qml([ClassStyle(1, "Building", "#d62728")]))
 
 
-def _no_arrow() -> bool:
-    absent = importlib.util.find_spec("pyarrow") is None
-    if absent and os.environ.get("CI"):
-        pytest.fail("pyarrow is required in CI: install geoseg[dev]")
-    return absent
-
-
-needs_arrow = pytest.mark.skipif(_no_arrow(), reason="pyarrow is not installed")
-endings = pytest.mark.parametrize(
-    "ending", [pytest.param(e, marks=[needs_arrow] * (e == ".parquet")) for e in FORMATS.values()]
-)
+endings = pytest.mark.parametrize("ending", list(FORMATS.values()))
 
 
 def squares(start: int, stop: int, box: GeoBox = BOX) -> Features:
@@ -209,7 +197,6 @@ def test_without_pyarrow_the_error_says_what_to_install(
     assert list(tmp_path.iterdir()) == []
 
 
-@needs_arrow
 def test_geoparquet_says_what_its_standard_asks_for(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     write_features(path, "Things", [squares(0, 100)], geobox=BOX, schema=SCHEMA)

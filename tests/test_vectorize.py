@@ -378,8 +378,6 @@ def test_outlines_of_ids_lie_half_way_and_specks_go_where_their_border_is_longes
 
 @pytest.mark.parametrize("ending", [".gpkg", ".parquet", ".fgb"])
 def test_nothing_found_is_a_whole_layer(ending: str, tmp_path: Path) -> None:
-    if ending == ".parquet":
-        pytest.importorskip("pyarrow")
     raster = write(tmp_path / "zero.tif", np.zeros((20, 20), np.float32), names=["roof"])
     made = vectorize(raster, tmp_path / f"2026 roofs{ending}")
     assert (made.polygons, made.layer) == (0, "layer_2026_roofs")
