@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -13,16 +14,16 @@ __all__ = ["Columns"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Columns:
+class Columns(ABC):
     """What such tables have in common: every field is an array with a row for each thing."""
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
 
     @classmethod
+    @abstractmethod
     def none(cls) -> Self:
         """A table without rows."""
-        raise NotImplementedError
 
     @classmethod
     def join(cls, parts: Iterable[Self]) -> Self:
