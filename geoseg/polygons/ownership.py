@@ -7,6 +7,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.grid.geobox import GeoBox
+from geoseg.polygons.noding import crossings, largest, settled, with_vertices
 
 __all__ = ["iou_of", "part_neighbours", "within_scene", "without"]
 
@@ -28,8 +29,9 @@ def part_neighbours(
         wanted: which ones to return.
 
     Returns:
-        The wanted ones, parted, and which of them lost something, both of the length of the wanted. Where a
-        polygon falls apart its largest part is kept; where nothing is left, its contour.
+        The wanted ones, parted, and which of them lost something, both of the length of the wanted. Who keeps
+        an overlap gets the vertices of whoever ends there. Where a polygon falls apart its largest part is
+        kept; where nothing is left, its contour.
     """
     chosen = np.flatnonzero(wanted)
     parted, lost = fits[chosen], np.zeros(chosen.size, np.bool_)
@@ -43,18 +45,41 @@ def part_neighbours(
     own = shapely.area(shapely.intersection(shared, contours[chosen[mine]]))
     theirs = shapely.area(shapely.intersection(shared, contours[other]))
     loses = (theirs > own) | ((theirs == own) & (other < chosen[mine]))
-    for index in np.unique(mine[loses]).tolist():
-        winners = fits[np.sort(other[loses & (mine == index)])]  # the tree's order depends on its company
+    noded = _Noded(fits)
+    for index in np.unique(mine).tolist():
+        around = np.sort(other[mine == index])  # the tree's order depends on its company
+        parted[index] = noded.among(int(chosen[index]), around)
+        taken = np.sort(other[loses & (mine == index)])
+        if not taken.size:
+            continue
+        winners = np.array([noded.among(n, np.append(around, chosen[index])) for n in taken.tolist()])
         left = shapely.difference(parted[index], shapely.union_all(winners))
-        parts = shapely.get_parts(left)
-        parts = parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]
-        area = shapely.area(parts)
-        if area.max(initial=0) > _NOTHING:
-            parted[index] = shapely.normalize(parts[int(np.argmax(area))])
+        part = largest(left)
+        if part.area > _NOTHING:
+            parted[index] = shapely.normalize(part)
         else:
             parted[index] = contours[chosen[index]]
         lost[index] = True
+    parted[lost] = settled(parted[lost])
     return shapely.orient_polygons(parted), lost
+
+
+class _Noded:
+    """Fits with vertices where they cross."""
+
+    def __init__(self, fits: NDArray[np.object_]) -> None:
+        self._fits = fits
+        self._points: dict[tuple[int, int], NDArray[np.float64]] = {}
+
+    def among(self, index: int, others: NDArray[np.int64]) -> shapely.Polygon:
+        """One of them with the vertices where it crosses some others."""
+        points = [self._crossings(*sorted((index, n))) for n in others.tolist() if n != index]
+        return with_vertices(self._fits[index], np.unique(np.concatenate(points), axis=0))
+
+    def _crossings(self, one: int, other: int) -> NDArray[np.float64]:
+        if (one, other) not in self._points:
+            self._points[one, other] = crossings(self._fits[one], self._fits[other])
+        return self._points[one, other]
 
 
 def without(polygons: NDArray[np.object_], others: NDArray[np.object_]) -> NDArray[np.object_]:
@@ -63,20 +88,22 @@ def without(polygons: NDArray[np.object_], others: NDArray[np.object_]) -> NDArr
     mine, other = shapely.STRtree(others).query(polygons, predicate="intersects")
     for index in np.unique(mine).tolist():
         takers = others[np.sort(other[mine == index])]
-        parts = shapely.get_parts(shapely.difference(polygons[index], shapely.union_all(takers)))
-        out[index] = parts[int(np.argmax(shapely.area(parts)))]
-    oriented: NDArray[np.object_] = shapely.orient_polygons(out)
+        out[index] = largest(shapely.difference(polygons[index], shapely.union_all(takers)))
+    oriented: NDArray[np.object_] = shapely.orient_polygons(settled(out))
     return oriented
 
 
 def within_scene(polygons: NDArray[np.object_], box: GeoBox) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
-    """Polygons, in pixels, without what lies beyond the scene's edge, and which of them lost something."""
-    out = polygons.copy()
+    """Polygons, in pixels, without what lies beyond the scene's edge, and which of them lost something.
+
+    Neighbours that share vertices do so to the bit, wherever their fits were computed.
+    """
+    out = settled(polygons)
     scene = shapely.box(0, 0, box.width, box.height)
-    beyond = ~shapely.within(polygons, scene)
+    beyond = ~shapely.within(out, scene)
     for index in np.flatnonzero(beyond).tolist():
-        parts = shapely.get_parts(shapely.intersection(polygons[index], scene))
-        out[index] = shapely.normalize(parts[int(np.argmax(shapely.area(parts)))])
+        out[index] = shapely.normalize(largest(shapely.intersection(out[index], scene)))
+    out[beyond] = settled(out[beyond])
     return shapely.orient_polygons(out), beyond
 
 
