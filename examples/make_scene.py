@@ -6,19 +6,22 @@ the seed; nothing is taken from imagery. Many of them, to train on:
     python examples/make_scene.py --count 48 --seed 1000 --size 512 --out runs/generated
 
 makes a folder for each seed from 1000 on, and `catalog.json` with all of them and their labels. Every fourth
-has the default style, the others one drawn from their seed.
+has the default style, the others one drawn from their seed. With `--terraces 0.6 --alley 0 0 0.3 0.6`, many
+houses stand wall to wall, or with alleys of one and two pixels, to learn where one ends and the next begins.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pystac
 
 from geoseg.io.stac import describe_file, write_catalog
-from geoseg.testing.neighbourhood import LANDCOVER_CLASSES, generate, random_style
+from geoseg.testing.neighbourhood import LANDCOVER_CLASSES, Style, generate, random_style
 from geoseg.testing.writing import ORIGIN, SceneFiles, write_scene
 
 DEMO_SEED = 15
@@ -43,13 +46,22 @@ def labelled_item(files: SceneFiles, item_id: str, catalogs: Path) -> pystac.Ite
 
 
 def make_many(
-    out: Path, count: int, *, seed: int, size: tuple[int, int], resolution: float, epsg: int
+    out: Path,
+    count: int,
+    *,
+    seed: int,
+    size: tuple[int, int],
+    resolution: float,
+    epsg: int,
+    terraces: float,
+    alleys: Sequence[float],
 ) -> Path:
     """Write labelled scenes of different seeds and styles beside each other, and a catalog of them."""
     items = []
     for number in range(count):
         own = seed + number
-        style = random_style(np.random.default_rng(own)) if number % 4 else None
+        style = random_style(np.random.default_rng(own)) if number % 4 else Style()
+        style = replace(style, terraces=terraces, alley=alleys[number % len(alleys)])
         place = generate(size, resolution, own, style)
         row, col = divmod(number, _IN_A_ROW)
         origin = (ORIGIN[0] + col * _APART, ORIGIN[1] - row * _APART)
@@ -86,6 +98,20 @@ def main() -> None:
     parser.add_argument(
         "--style", type=int, metavar="SEED", help="draw season, light, roofs and sensor from this seed"
     )
+    parser.add_argument(
+        "--terraces",
+        type=float,
+        default=Style().terraces,
+        help="share of the lots with houses wall to wall (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--alley",
+        type=float,
+        nargs="+",
+        default=[Style().alley],
+        metavar="METRES",
+        help="between such houses; of several, each scene has another",
+    )
     parser.add_argument("--epsg", type=int, default=26914, help="CRS (default: %(default)s)")
     parser.add_argument("--dtype", choices=["uint8", "uint16"], default="uint8")
     parser.add_argument(
@@ -106,10 +132,13 @@ def main() -> None:
                 size=size,
                 resolution=options.resolution,
                 epsg=options.epsg,
+                terraces=options.terraces,
+                alleys=options.alley,
             )
         )
         return
-    style = None if options.style is None else random_style(np.random.default_rng(options.style))
+    style = Style() if options.style is None else random_style(np.random.default_rng(options.style))
+    style = replace(style, terraces=options.terraces, alley=options.alley[0])
     place = generate(size, options.resolution, options.seed, style)
     files = write_scene(
         options.out,

@@ -36,7 +36,8 @@ def random_bundle(
         **changes: fields of :class:`BundleSpec`, or further ``arguments`` of the architecture.
     """
     torch.manual_seed(seed)
-    arguments = {"bands": len(bands), "classes": classes, **changes.pop("arguments", {})}
+    channels = classes + changes.get("border", False)
+    arguments = {"bands": len(bands), "classes": channels, **changes.pop("arguments", {})}
     network = build(architecture, **arguments).eval()
     spec = BundleSpec(
         name="random-test",

@@ -59,7 +59,7 @@ def _plan(
     """Plan all that stands on a canvas of ``shape`` pixels."""
     height, width = shape[0] * resolution, shape[1] * resolution
     streets, houses, trees, furniture = (np.random.default_rng(seed) for seed in seeds)
-    town = plan_town(streets, width, height, style.lot_width)
+    town = plan_town(streets, width, height, style.lot_width, style.terraces)
     builder = Builder(town, resolution, ROOF_PALETTES[style.palette])
     for lot in town.plan.lots:
         rng = houses.spawn(1)[0]
@@ -69,7 +69,7 @@ def _plan(
         if lot.kind == "home":
             build_home(rng, builder, lot)
         elif lot.kind == "row":
-            build_row(rng, builder, lot)
+            build_row(rng, builder, lot, style.alley)
         elif lot.kind == "civic":
             build_civic(rng, builder, lot)
     reach = math.hypot(width, height) / 2

@@ -19,8 +19,8 @@ ROOM, FAR = (8.0, 6.0), 16.0
 """Half the least length and depth of a large roof, and the yard that a second row of bays needs, metres."""
 
 
-def build_row(rng: np.random.Generator, builder: Builder, lot: Lot) -> None:
-    """Build a terrace: units that share whole walls, so that their footprints touch."""
+def build_row(rng: np.random.Generator, builder: Builder, lot: Lot, alley: float = 0.0) -> None:
+    """Build a terrace: units that share whole walls, so that their footprints touch, or with alleys."""
     units = int(rng.integers(3, 6))
     width = (lot.width - 4) / units
     half_b = rng.uniform(4.5, 6)
@@ -30,10 +30,12 @@ def build_row(rng: np.random.Generator, builder: Builder, lot: Lot) -> None:
     edges = np.linspace(-units * width / 2, units * width / 2, units + 1).tolist()
     for index, (low, high) in enumerate(pairwise(edges)):
         middle = (low + high) / 2
-        wing = Wing(middle, half_b, (high - low) / 2, half_b, True, False, pitch, 5.4 + 0.4 * (index % 2))
+        wing = Wing(
+            middle, half_b, (high - low - alley) / 2, half_b, True, False, pitch, 5.4 + 0.4 * (index % 2)
+        )
         vent = Box(lot.frame.at(middle, setback + half_b * 1.5), 0.3, 0.3, 0.6, (0.4, 0.4, 0.4))
         kind = base if chance(rng, 0.75) else builder.material(rng)
-        gap = -1.0 if index else 1.0
+        gap = (0.9 * alley or -1.0) if index else 1.0
         builder.add(rng, lot.frame.at(0, setback), [wing], kind, boxes=[vent], gap=gap)
         drive = lot.frame.at(middle - 0.8, (setback - lot.kerb) / 2, math.pi / 2)
         builder.plan.slabs.append(Slab(drive, (setback + lot.kerb) / 2, 1.4, 0.36))

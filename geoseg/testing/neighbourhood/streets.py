@@ -181,7 +181,7 @@ def _cut(rng: np.random.Generator, start: float, stop: float, width: float) -> l
     return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
 
 
-def _fill(rng: np.random.Generator, town: Town, block: _Block, lot_width: float) -> None:
+def _fill(rng: np.random.Generator, town: Town, block: _Block, lot_width: float, terraces: float) -> None:
     """Cut a block into lots."""
     start, stop = block.start, block.stop
     lawn = rng.uniform(0.2, 0.8)
@@ -198,7 +198,7 @@ def _fill(rng: np.random.Generator, town: Town, block: _Block, lot_width: float)
     for near, far in sides:
         span = start
         while stop - span > 0.7 * lot_width:
-            if chance(rng, 0.035) and stop - span > 2.2 * lot_width:
+            if chance(rng, terraces) and stop - span > 2.2 * lot_width:
                 kind, width = "row", rng.uniform(28, 44)
             else:
                 kind, width = ("wood" if chance(rng, 0.06) else "home"), rng.uniform(0.8, 1.25) * lot_width
@@ -209,7 +209,9 @@ def _fill(rng: np.random.Generator, town: Town, block: _Block, lot_width: float)
             span = end
 
 
-def plan_town(rng: np.random.Generator, width: float, height: float, lot_width: float) -> Town:
+def plan_town(
+    rng: np.random.Generator, width: float, height: float, lot_width: float, terraces: float
+) -> Town:
     """Lay out streets, water and lots.
 
     Args:
@@ -217,6 +219,7 @@ def plan_town(rng: np.random.Generator, width: float, height: float, lot_width: 
         width: metres covered in x.
         height: metres covered in y.
         lot_width: mean width of a lot, metres.
+        terraces: share of the lots that hold a terrace.
 
     Returns:
         The town with streets and lots, and nothing built yet.
@@ -247,7 +250,7 @@ def plan_town(rng: np.random.Generator, width: float, height: float, lot_width: 
                 if kind == "homes"
                 else kind
             )
-            _fill(rng, town, _Block(inner, outer, start, stop, use), lot_width)
+            _fill(rng, town, _Block(inner, outer, start, stop, use), lot_width, terraces)
     _ponds(rng, town)
     return town
 

@@ -46,6 +46,10 @@ class Style:
     """A key of `ROOF_PALETTES`."""
     lot_width: float = 18.0
     """Mean width of a lot, metres."""
+    terraces: float = 0.035
+    """Share of the lots, where there is room, that hold a terrace of houses wall to wall, 0..1."""
+    alley: float = 0.0
+    """Metres between the houses of a terrace."""
     brightness: float = 1.0
     """Exposure; 1 leaves sunlit asphalt near 110 of 255."""
     contrast: float = 1.0
