@@ -329,7 +329,7 @@ def test_rows_that_have_gone_are_not_made_up() -> None:
     numbers = np.arange(20, dtype=np.uint8)
     for first in range(0, 20, 5):
         rows.append(np.repeat(numbers[first : first + 5, None], 4, axis=1))
-    window = rows.crop(14, -1, 22, 3)
+    (window,) = rows.crop(14, -1, 22, 3)
     assert window[:, 1].tolist() == [14, 15, 16, 17, 18, 19, NODATA, NODATA]
     assert (window[:, 0] == NODATA).all()
     with pytest.raises(IndexError, match="row 13 has gone"):

@@ -96,6 +96,7 @@ def _shipped_json(bundle: Bundle) -> dict[str, object]:
         "architecture": spec.architecture,
         "bands": list(spec.bands),
         "classes": [c.name for c in spec.classes],
+        "border": spec.border,
         "resolution": spec.resolution,
         "parameters": spec.weights and spec.weights.parameters,
         "bytes": spec.weights and spec.weights.size,
@@ -194,6 +195,8 @@ def _said(bundle: Bundle) -> Iterator[tuple[str, str, str | None]]:
             f"{one.id} {one.name} {one.color} {one.title}{ground}",
             one.color,
         )
+    if spec.border:
+        yield "", f"and the border between objects of {spec.only_class}, which parts those that touch", None
     yield "windows", _windows(spec), None
     for index, metric in enumerate(spec.metrics):
         yield "figures" if index == 0 else "", _figure(metric), None

@@ -113,7 +113,10 @@ def assembly_bytes(
     strip = strip_rows(width) * width
     # As read, as decided, as compared, and GDAL's rows of tiles and of overviews; in float while resampled.
     rasters = strip * (bands * (8 + (_FLOAT if resampled else 0)) + (16 if resampled else 4))
-    held = min(height, (6 if aligned else 3) * TALLEST) * width * _OBJECT_BYTES if mode == "objects" else 0
+    held = 0
+    if mode == "objects":
+        held = min(height, (6 if aligned else 3) * TALLEST) * width * _OBJECT_BYTES
+        held += (bands - 1) * min(height, 2 * TALLEST) * width  # rows of the borders wait, too
     return max(rasters, _POLYGON_BYTES + held if mode else 0)
 
 

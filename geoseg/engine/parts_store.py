@@ -59,7 +59,7 @@ class PartsStore:
 
     def rows(self, first: int, stop: int) -> UInt8:
         """Stored values of some rows of the model's grid: uint8 (bands, stop - first, width)."""
-        out = np.empty((len(self._plan.layout.bands), stop - first, self._plan.grid.width), np.uint8)
+        out = np.empty((self._plan.layout.planes, stop - first, self._plan.grid.width), np.uint8)
         for lo, hi, index, seam in self._pieces:
             a, b = max(lo, first), min(hi, stop)
             if a >= b:

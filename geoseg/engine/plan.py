@@ -102,7 +102,7 @@ class Plan:
     @property
     def stitcher(self) -> Stitcher:
         """The scene's stitching."""
-        return Stitcher(self.tiles.grid, self.tiles.blend, len(self.bundle.spec.classes))
+        return Stitcher(self.tiles.grid, self.tiles.blend, self.layout.channels)
 
     @property
     def worker_bytes(self) -> int:
@@ -112,10 +112,10 @@ class Plan:
         """
         making = cache_bytes(_raster_bytes(self.scene)) + self.tiles.task_bytes
         rasters, resampled = self._rasters
-        bands = 1 if self.write.probability == "top" else len(self.layout.bands)
+        bands = 1 if self.write.probability == "top" else self.layout.planes
         assembling = cache_bytes(rasters.window.pixels * bands) + assembly_bytes(
             *rasters.shape[::-1],
-            len(self.layout.bands),
+            self.layout.planes,
             resampled=resampled,
             mode=None if self.vectorize is None else self.vectorize.mode,
             aligned=self.vectorize is not None and self.vectorize.regularize.align.value > 0,
@@ -129,13 +129,13 @@ class Plan:
         Polygons count a byte for each pixel and band of the store, about what ragged maps of real imagery
         take; where most pixels differ from their neighbours, they may take more than the bound.
         """
-        stored = len(self.layout.bands)
+        stored = self.layout.planes
         polygons = self.grid.window.pixels * stored if self.vectorize is not None else 0
         return polygons + disk_bytes(
             self.tiles.grid,
             0 if self.tiles.blend == "crop" else len(self.tiles.bands) - 1,
             self._rasters[0].window.pixels,
-            classes=self.layout.classes,
+            classes=self.layout.channels,
             stored=stored,
             bands=1 if self.write.probability == "top" else stored,
         )
@@ -226,7 +226,9 @@ def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime
         bundle=bundle,
         runtime=runtime,
         stretch=stretch,
-        vectorize=None if vectorize is None else vectorize.resolved(binary=layout.binary),
+        vectorize=None
+        if vectorize is None
+        else vectorize.resolved(binary=layout.binary, border=layout.border),
         write=workflow.write,
         folder=output / scene_slug(scene.ref.id),
     )
@@ -243,6 +245,12 @@ def check_classes(workflow: Workflow, bundle: Bundle) -> None:
     Raises:
         RecipeError: the model has no such class.
     """
+    method = workflow.vectorize.split.method if workflow.vectorize is not None else "auto"
+    if method == "border" and not bundle.spec.border:
+        raise RecipeError(
+            f"vectorize.split.method: border needs a model that knows borders between objects, and "
+            f"{bundle.spec.name} has no such channel; use auto, seeds or necks"
+        )
     names = [c.name for c in bundle.spec.classes]
     wanted = workflow.vectorize.classes if workflow.vectorize is not None else None
     for name in wanted or ():

@@ -98,7 +98,7 @@ def predict_band(
         seams.
     """
     first, stop = stitcher.finished_rows(band)
-    store = np.empty((len(layout.bands), max(0, stop - first), stitcher.tiles.cols.length), np.uint8)
+    store = np.empty((layout.planes, max(0, stop - first), stitcher.tiles.cols.length), np.uint8)
 
     def emit(window: Window, logits: Float32) -> None:
         store[:, *window.shift(-first, 0).slices] = layout.quantise(logits)

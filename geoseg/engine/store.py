@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from geoseg.grid.resample import HALF, Resampler
 from geoseg.grid.window import Window
-from geoseg.recipe.bundle import BundleSpec
+from geoseg.recipe.bundle import BORDER_NAME, BundleSpec
 
 __all__ = ["NODATA", "SCALE", "StoreLayout", "resampled", "row_pieces"]
 
@@ -36,21 +36,34 @@ class StoreLayout:
 
     A network with two classes, one of them background, stores the other's probability alone: one band,
     decided by the threshold. Any other network stores one band per class and the largest decides; of equal
-    values the lowest class id.
+    values the lowest class id. The border between objects is a band of its own behind these, and a part of
+    the only class's probability.
     """
 
     classes: int
-    """Channels of the logits; class ids are 0 … classes - 1."""
+    """Class ids are 0 … classes - 1."""
     background: int | None
     """Id of the background class, or None."""
     threshold: float = 0.5
     """Probability from which a pixel is foreground (two classes with a background only)."""
+    border: bool = False
+    """Whether the logits have one more channel, the border between objects of class 1."""
 
     @classmethod
     def of(cls, spec: BundleSpec, threshold: float) -> Self:
         """The layout of a model's store."""
         background = next((c.id for c in spec.classes if c.background), None)
-        return cls(len(spec.classes), background, threshold)
+        return cls(len(spec.classes), background, threshold, spec.border)
+
+    @property
+    def channels(self) -> int:
+        """Of the logits."""
+        return self.classes + self.border
+
+    @property
+    def planes(self) -> int:
+        """Bands of the store: of classes, then of their border."""
+        return len(self.bands) + self.border
 
     @property
     def binary(self) -> bool:
@@ -64,7 +77,7 @@ class StoreLayout:
 
     @property
     def bands(self) -> tuple[int, ...]:
-        """Class id of each band of the store."""
+        """Class id of each of the store's bands that holds a class."""
         ids = range(self.classes)
         return tuple(i for i in ids if i != self.background) if self.binary else tuple(ids)
 
@@ -72,12 +85,12 @@ class StoreLayout:
         """Softmax, quantised.
 
         Args:
-            logits: float32 (classes, height, width), NaN where the scene has no data.
+            logits: float32 (channels, height, width), NaN where the scene has no data.
 
         Returns:
-            uint8 (bands, height, width).
+            uint8 (planes, height, width).
         """
-        stored = np.empty((len(self.bands), *logits.shape[1:]), np.uint8)
+        stored = np.empty((self.planes, *logits.shape[1:]), np.uint8)
         for rows in row_pieces(logits.shape[1:]):
             self._quantise(logits[:, rows], stored[:, rows])
         return stored
@@ -93,15 +106,18 @@ class StoreLayout:
         total = raised[0].copy()
         for plane in raised[1:]:
             total += plane  # one after another: numpy's own sum takes another order where there is one pixel
-        for band, place in zip(self.bands, stored, strict=True):
+        for band, place in zip(self.bands, stored, strict=False):
             place[...] = np.rint(raised[band] / total * np.float32(SCALE))
+        if self.border:
+            stored[-1] = np.rint(raised[-1] / total * np.float32(SCALE))
+            stored[0] = np.rint((raised[1] + raised[-1]) / total * np.float32(SCALE))
         stored[:, empty] = NODATA
 
     def decide(self, stored: UInt8) -> UInt8:
         """Class ids from the store.
 
         Args:
-            stored: uint8 (bands, height, width).
+            stored: uint8 (planes, height, width).
 
         Returns:
             uint8 (height, width), 255 where the scene has no data.
@@ -126,7 +142,7 @@ class StoreLayout:
         """Stored probability of the chosen class (uint8, 0 … 200, 255 for no data).
 
         Args:
-            stored: uint8 (bands, height, width).
+            stored: uint8 (planes, height, width).
             chosen: uint8 (height, width), from :meth:`decide`.
         """
         value: UInt8
@@ -141,8 +157,13 @@ class StoreLayout:
         return value
 
     def band_names(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Class name of each band."""
-        return tuple(names[i] for i in self.bands)
+        """Name of each plane, from those of the classes."""
+        return (*(names[i] for i in self.bands), *([BORDER_NAME] if self.border else []))
+
+    def inside(self, stored: UInt8) -> UInt8:
+        """Stored probability of the only class away from its borders, uint8 (height, width)."""
+        value: UInt8 = np.where(stored[0] == NODATA, stored[0], stored[0] - np.minimum(stored[-1], stored[0]))
+        return value
 
 
 def row_pieces(shape: tuple[int, int]) -> Iterator[slice]:

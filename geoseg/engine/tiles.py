@@ -109,8 +109,8 @@ def resolve_tiles(
                 batch=batch,
                 at_once=batch if device == "cuda" else 1,  # a CPU computes them one by one; see models.infer
                 channels=len(spec.bands),
-                classes=len(spec.classes),
-                stored=len(StoreLayout.of(spec, 0.5).bands),
+                classes=spec.channels,
+                stored=StoreLayout.of(spec, 0.5).planes,
                 network=per_pixel,
             )
             if aside + needed <= memory:

@@ -38,13 +38,15 @@ class Store:
     layout: StoreLayout
     """Its bands, and how classes follow from them."""
     strips: Callable[[], Iterator[UInt8]]
-    """Rows from the top, each time anew: uint8 (bands, rows, width)."""
+    """Rows from the top, each time anew: uint8 (planes, rows, width)."""
 
     def classified(self) -> Iterator[Strip]:
         """The same rows with classes and their scores."""
         for stored in self.strips():
             classes = self.layout.decide(stored)
-            yield Strip(classes, self.layout.confidence(stored, classes), stored)
+            confidence, bands = self.layout.confidence(stored, classes), len(self.layout.bands)
+            inside = self.layout.inside(stored) if self.layout.border else None
+            yield Strip(classes, confidence, stored[:bands], inside)
 
 
 def find_shapes(store: Store, classes: Sequence[int], options: Vectorize) -> Iterator[Shapes]:
@@ -92,9 +94,11 @@ def object_options(options: Vectorize, pixel: float) -> ObjectOptions:
     """What a recipe means for objects of pixels of some size (m)."""
     assert isinstance(options.min_area, Area)
     seeds = None
-    if options.split.method == "seeds":
+    if options.split.method in ("border", "seeds"):
+        assert options.split.seed != "auto"
         least = round(options.split.min_seed.pixels(pixel**2))
-        seeds = Seeds(round(options.split.seed * SCALE), max(1, least))
+        by_border = options.split.method == "border"
+        seeds = Seeds(round(options.split.seed * SCALE), max(1, least), by_border=by_border)
     elif options.split.method == "necks":
         seeds = Seeds(0, 1, max(options.split.neck.pixels(pixel), 0.125))
     return ObjectOptions(

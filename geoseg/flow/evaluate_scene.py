@@ -18,6 +18,7 @@ from geoseg.grid.window import Window
 from geoseg.io.cog import strip_rows
 from geoseg.io.labels import NOT_LABELLED, LabelReader, counts_scene_pixels
 from geoseg.io.maps import MapReader
+from geoseg.recipe.bundle import BORDER_NAME
 from geoseg.recipe.scene import LabelRef
 from geoseg.score.boundary import DEFAULT_WIDTH, BoundaryWidth, near_contour
 from geoseg.score.cells import CellCounter, Extra
@@ -141,12 +142,12 @@ def _probabilities(
         return None
     reader = files.enter_context(MapReader(path))
     background = next((one.id for one in classes if one.background), None)
-    layout = StoreLayout(len(classes), background)
+    layout = StoreLayout(len(classes), background, border=reader.bands[-1:] == (BORDER_NAME,))
     top = reader.bands == (_TOP,)
-    if reader.grid != grid or len(reader.bands) != (1 if top else len(layout.bands)):
+    if reader.grid != grid or len(reader.bands) != (1 if top else layout.planes):
         raise OutputError(
             f"scene {pair.scene}: {path} has {len(reader.bands)} bands of {reader.grid.height}×"
-            f"{reader.grid.width} px, needed {len(layout.bands)} (or the top one) on the grid of "
+            f"{reader.grid.width} px, needed {layout.planes} (or the top one) on the grid of "
             f"{pair.classes_tif.name}, {grid.height}×{grid.width} px; make the scene anew"
         )
     return _Probabilities(reader, layout, top)

@@ -136,7 +136,7 @@ class _Job:
 
     @property
     def stitcher(self) -> Stitcher:
-        return Stitcher(self.tiles.grid, self.tiles.blend, self.layout.classes)
+        return Stitcher(self.tiles.grid, self.tiles.blend, self.layout.channels)
 
     @property
     def resampler(self) -> Resampler:
@@ -211,7 +211,7 @@ class _Job:
             own = dask.delayed(self.band, pure=False)(pixels[:, slab.row : slab.row_stop], band)
             joined = dask.delayed(self.join, pure=False)(above, own)
             if stop > first:
-                shape = (len(self.layout.bands), stop - first, self.grid.width)
+                shape = (self.layout.planes, stop - first, self.grid.width)
                 rows.append(da.from_delayed(joined, shape, np.uint8))
             above = own
         stored = da.concatenate(rows, axis=1)

@@ -284,7 +284,7 @@ class _Run:
     def _fits_the_disk(self, plan: Plan) -> bool:
         """Refuse at once what certainly cannot end well: not even the scene's parts would fit."""
         free = free_bytes(plan.folder)
-        need = plan.grid.window.pixels * len(plan.layout.bands)
+        need = plan.grid.window.pixels * plan.layout.planes
         if need <= free or plan.parts_folder.exists():
             return True
         self._end(

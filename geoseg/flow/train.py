@@ -129,6 +129,7 @@ def train(
             scored=[number for number, ground in enumerate(grounds) if not ground],
             window=prepared.views.window,
             context=prepared.views.context,
+            border=bool(training.border),
         )
         network = first_network(training, prepared.start, lambda text: watch(Notice(0, text)))
         before = first_score(network, scale, validation, prepared.arithmetic)

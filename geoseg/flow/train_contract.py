@@ -31,8 +31,9 @@ __all__ = ["Views", "class_specs", "draft_spec", "halo_of", "place_metrics", "vi
 
 _AGREEMENTS = (0.9999, 0.999, 0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.5)
 """Asked of a halo, the best first."""
-_SMALLEST = 512
-"""Side of validation windows at least, where the network does not depend on it: maps are made in larger."""
+_SCORED = 512
+"""Side of what is scored of a validation window at least, where the network does not depend on its size: with
+a wide halo, windows of the chips' size would compute each pixel dozens of times."""
 _CORE = 256
 """Side of what is compared where a halo is measured."""
 _HALO_PIXELS = 3e6
@@ -68,7 +69,7 @@ def views_of(training: Training) -> Views:
     side, alignment = max(training.chips.sides), found.alignment
     if found.radius is not None and 2 * found.radius <= side:
         halo = -(-found.radius // alignment) * alignment
-        return Views(max(side // alignment * alignment, _SMALLEST), halo, fixed=False)
+        return Views(max(side // alignment * alignment, _SCORED + 2 * halo), halo, fixed=False)
     if side < 6 * alignment:
         raise RecipeError(
             f"chips.size: {side} px are too few for {training.model.architecture}, whose receptive field is "
@@ -81,7 +82,7 @@ def views_of(training: Training) -> Views:
 
 def arguments_of(training: Training) -> dict[str, JsonValue]:
     """Of the architecture, ``bands`` and ``classes`` among them."""
-    known = {"bands": len(training.bands), "classes": len(training.classes)}
+    known = {"bands": len(training.bands), "classes": training.channels}
     return {**training.model.arguments, **known}
 
 
@@ -119,6 +120,7 @@ def draft_spec(training: Training, scale: Scale, dtype: str, views: Views, proce
         scaling=Scaling(mean=scale.mean, std=scale.std),
         value_dtype=cast("ValueType", dtype),
         classes=class_specs(training),
+        border=bool(training.border),
         resolution=training.resolution.value,
         alignment=found.alignment,
         radius=found.radius,

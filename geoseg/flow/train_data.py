@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, get_args
 
 from geoseg.errors import CatalogError, GeosegError, LabelError, RecipeError, SceneError
 from geoseg.grid.window import Window
-from geoseg.io.labels import label_kind
+from geoseg.io.labels import BORDER, label_kind
 from geoseg.io.stac import load_catalog
-from geoseg.recipe.bundle import ValueType
+from geoseg.recipe.bundle import BORDER_NAME, ValueType
 from geoseg.recipe.words import did_you_mean, listed
 from geoseg.train.augment import ColourSettings
 from geoseg.train.chips import ChipSettings
@@ -128,7 +128,7 @@ def index_data(
     errors: list[GeosegError] = []
     for number, scene in enumerate(scenes, 1):
         try:
-            index = index_scene(scene, classes)
+            index = index_scene(scene, [*classes, BORDER_NAME] if training.border else classes)
         except GeosegError as error:
             errors.append(error)
             continue
@@ -139,6 +139,12 @@ def index_data(
     if errors:
         raise LabelError("\n".join(str(error) for error in errors[:_TOLD]))
     seen = {klass for index in indexes for klass in index.classes}
+    if training.border and BORDER not in seen:
+        raise LabelError(
+            f"no two objects to train on lie within {training.border:g} m of each other: a network cannot "
+            "learn borders that it never sees; add scenes that have some, labelled by polygons, or leave the "
+            "border out"
+        )
     absent = [name for number, name in enumerate(classes) if number not in seen]
     if absent:
         raise LabelError(
@@ -196,6 +202,8 @@ def _label(training: Training, entry: DataEntry, ref: SceneRef) -> LabelRef:
         hint = did_you_mean(entry.asset, assets)
         known = hint or f"; it has {listed(assets) or 'none'}"
         raise LabelError(f"scene {ref.id}: has no label asset {entry.asset!r} in the catalog{known}")
+    if training.border and label_kind(Path(label.href)) == "vector":
+        label = replace(label, border=training.border)
     if entry.classes is None:
         return label
     ids = {klass.name: number for number, klass in enumerate(training.classes)}

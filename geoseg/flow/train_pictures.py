@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import numpy as np
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -14,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from geoseg.flow.worst_picture import Panel, draw
 from geoseg.grid.window import Window
 from geoseg.io.files import staged
+from geoseg.models.border import without_border
 from geoseg.score.confusion import IGNORE, Confusion
 
 if TYPE_CHECKING:
@@ -187,7 +189,8 @@ class _Part(NamedTuple):
 
 
 def _mapped(predictor: Predictor, seen: Seen) -> NDArray[np.uint8]:
-    found = predictor.logits(seen.pixels[None], seen.valid[None])[0].argmax(0).astype(np.uint8)
+    logits = torch.from_numpy(predictor.logits(seen.pixels[None], seen.valid[None]))
+    found = without_border(logits, len(predictor.spec.classes))[0].argmax(0).numpy().astype(np.uint8)
     return np.where(seen.valid, found, np.uint8(IGNORE))
 
 

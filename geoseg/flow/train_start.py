@@ -100,12 +100,12 @@ def first_score(network: Network, scale: Scale, validation: Validation, arithmet
 
 
 def _take_over(network: Network, start: Bundle, tell: _Tell) -> None:
-    """Weights of a bundle; where it has another number of classes, its last layer stays fresh."""
+    """Weights of a bundle; where it has other classes or another border, its last layer stays fresh."""
     state = network.state_dict()
     given = start.network().state_dict()
     fitting = {key: value for key, value in given.items() if key in state and value.shape == state[key].shape}
     other = [key for key in given if key not in fitting]
-    if other and len(start.spec.classes) == network.classes:
+    if other and start.spec.channels == network.classes:
         raise BundleError(
             f"model.start: {start.spec.name} has the tensor {other[0]!r}, which does not fit "
             f"{start.spec.architecture} as this training builds it"
@@ -113,7 +113,7 @@ def _take_over(network: Network, start: Bundle, tell: _Tell) -> None:
     network.load_state_dict(state | fitting)
     if other:
         tell(
-            f"{start.spec.name} has {len(start.spec.classes)} classes, this training {network.classes}: "
+            f"{start.spec.name} gives {start.spec.channels} channels, this training {network.classes}: "
             f"{', '.join(other[:4])} start from random weights"
         )
 

@@ -107,8 +107,8 @@ def vectorize(
 
     Args:
         raster: probabilities (one band: a class against its background; several: a band per class, of which
-            the largest decides) or class ids (one band). Class ids count from 0 with the bands, and the only
-            class of one band is 1.
+            the largest decides; of a model that knows borders: its class and the border) or class ids (one
+            band). Class ids count from 0 with the bands, and the only class of one band is 1.
         output: file to write; its ending says the format.
         overrides: ``vectorize.…`` keys, as in a workflow.
         kind: what the values are; auto: class ids where they are whole numbers without a scale.
@@ -188,15 +188,20 @@ def _check_files(raster: Path, output: Path, *, overwrite: bool) -> None:
 def _vectorize(reader: ScoreReader, output: Path, options: Vectorize, names: Mapping[int, str]) -> Vectorized:
     """Read everything once to find what is wrong, then again to make polygons."""
     raster = reader.raster
-    scene, binary = raster.scene, raster.kind == "probability" and len(raster.scene.bands) == 1
+    scene, binary = raster.scene, raster.kind == "probability" and _is_binary(raster)
     if raster.kind == "classes":
         known = _known(reader.found_ids(), names)
         classes = classes_of(raster, known.tolist(), names)
     else:
         reader.check_probabilities()
-        known = np.arange(len(scene.bands) + binary, dtype=np.int32)
+        known = np.arange(2 if binary else len(scene.bands), dtype=np.int32)
         classes = classes_of(raster, [1] if binary else known.tolist(), names)
-    options = options.resolved(binary=binary)
+    if options.split.method == "border" and not raster.border:
+        raise RecipeError(
+            f"vectorize.split.method: border needs a band for it, as runs with such a model write it, and "
+            f"{raster.href} has none; use auto, seeds or necks"
+        )
+    options = options.resolved(binary=binary, border=raster.border)
     chosen = chosen_classes(classes, options, str(raster.href))
     run_id = _run_id(raster, options, classes)
     shapes = _shapes(reader, known, [c.id for c in chosen], options)
@@ -216,6 +221,10 @@ def _vectorize(reader: ScoreReader, output: Path, options: Vectorize, names: Map
     )
     outlined = tuple((c.id, c.name) for c in chosen)
     return Vectorized(output, options.layer, raster.kind, str(options.mode), count, outlined, run_id)
+
+
+def _is_binary(raster: ScoreRaster) -> bool:
+    return len(raster.scene.bands) == 1 or raster.border
 
 
 def _known(found: NDArray[np.int32], names: Mapping[int, str]) -> NDArray[np.int32]:
@@ -238,12 +247,16 @@ def _shapes(
     reader: ScoreReader, known: NDArray[np.int32], wanted: list[int], options: Vectorize
 ) -> Iterator[Shapes]:
     """Polygons whose classes are places among the ids known."""
-    grid, bands = reader.raster.scene.geobox, len(reader.raster.scene.bands)
+    raster, grid = reader.raster, reader.raster.scene.geobox
     places = [known.tolist().index(number) for number in wanted]
-    if reader.raster.kind == "classes":
+    if raster.kind == "classes":
         ids = ClassMap(grid, EVEN, lambda: reader.class_ids(known), max(2, known.size))
         return find_class_shapes(ids, places, options)
-    layout = StoreLayout(2, 0, options.threshold) if bands == 1 else StoreLayout(bands, None)
+    layout = (
+        StoreLayout(2, 0, options.threshold, raster.border)
+        if _is_binary(raster)
+        else StoreLayout(len(raster.scene.bands), None)
+    )
     return find_shapes(Store(grid, layout, reader.probabilities), places, options)
 
 

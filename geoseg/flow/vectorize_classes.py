@@ -39,7 +39,7 @@ def classes_of(raster: ScoreRaster, ids: Sequence[int], names: Mapping[int, str]
 
     Args:
         raster: the raster.
-        ids: their ids; of probabilities as many as bands, in their order.
+        ids: their ids; of probabilities as many as bands of classes, in their order.
         names: id → name, over the band descriptions. Class 0 of a class raster is background unless named.
 
     Raises:
@@ -51,7 +51,7 @@ def classes_of(raster: ScoreRaster, ids: Sequence[int], names: Mapping[int, str]
                 f"--class {number}={names[number]}: {raster.href} has no class {number}; its bands stand for "
                 f"{listed(map(str, ids))}"
             )
-    described = dict(zip(ids, raster.names, strict=True)) if raster.kind == "probability" else {}
+    described = dict(zip(ids, raster.names[: len(ids)], strict=True)) if raster.kind == "probability" else {}
     out = []
     for number in ids:
         background = raster.kind == "classes" and number == 0 and number not in names

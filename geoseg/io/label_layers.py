@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyogrio
@@ -19,6 +20,7 @@ from rasterio.features import rasterize
 from geoseg.errors import LabelError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
+from geoseg.polygons.touching import near_another
 
 __all__ = ["AREA_LAYER", "PixelPolygons", "rectangle", "vector_layers", "vector_polygons"]
 
@@ -28,6 +30,8 @@ AREA_LAYER = "labelled_area"
 _LATTICE = 2.0**16
 """Vertices are kept to 1/65536 px: a pixel centre on an edge then falls on the same side whatever window
 is burnt, since moving such a number by whole pixels loses nothing."""
+
+Number = TypeVar("Number", np.uint8, np.int32)
 
 _READ_ERRORS = (DataSourceError, DataLayerError, FieldError, CRSError)
 
@@ -48,7 +52,18 @@ class PixelPolygons:
 
         The same pixels come out whatever window they are in.
         """
-        image = np.zeros(window.shape, np.uint8)
+        return self._burn(window, self.values)
+
+    def burn_borders(self, window: Window, reach: float) -> NDArray[np.bool_]:
+        """Where polygons of value 1 have another one within so many pixels; bool (height, width)."""
+        margin = math.ceil(reach)
+        numbers = np.where(self.values == 1, np.arange(1, len(self.values) + 1), 0).astype(np.int32)
+        around = window.pad(margin)
+        near = near_another(self._burn(around, numbers), reach)
+        return near[window.relative_to(around).slices]
+
+    def _burn(self, window: Window, values: NDArray[Number]) -> NDArray[Number]:
+        image = np.zeros(window.shape, values.dtype)
         bounds = shapely.bounds(self.shapes)
         touching = (
             (bounds[:, 0] <= window.col_stop)
@@ -61,7 +76,7 @@ class PixelPolygons:
             shapes = shapely.transform(self.shapes[touching], lambda xy: xy - origin)
             # A rewritten identity: rasterio takes Affine.identity() for a missing transform and warns.
             rasterize(
-                zip(shapes, self.values[touching].tolist(), strict=True),
+                zip(shapes, values[touching].tolist(), strict=True),
                 out=image,
                 transform=Affine(1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
             )

@@ -17,6 +17,7 @@ from geoseg.io._dates import parse_moment
 from geoseg.io._gdal import GDAL_ERRORS, environment, open_raster, reason, refusal
 from geoseg.io._header import Header, read_header
 from geoseg.io.scene import Scene
+from geoseg.recipe.bundle import BORDER_NAME
 from geoseg.recipe.scene import BandRef, MaskRef, SceneRef, Trust
 
 __all__ = ["MOST_CLASSES", "Kind", "ScoreRaster", "describe_scores"]
@@ -42,6 +43,11 @@ class ScoreRaster:
     """Rows and columns of a block of the file."""
     colors: Mapping[int, str] = field(default_factory=dict)
     """Value → ``#rrggbb``, from its colour table."""
+
+    @property
+    def border(self) -> bool:
+        """Whether it is geoseg's own of one class, and of the border between its objects."""
+        return self.kind == "probability" and self.names[1:] == (BORDER_NAME,)
 
     @property
     def href(self) -> str:

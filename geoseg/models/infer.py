@@ -111,7 +111,7 @@ class Predictor:
         """
         self._check(pixels, valid)
         count, _, height, width = pixels.shape
-        output = np.empty((count, len(self.spec.classes), height, width), np.float32)
+        output = np.empty((count, self.spec.channels, height, width), np.float32)
         step = 1 if self.runtime.device == "cpu" else max(count, 1)
         with intra_op_threads(self.runtime.threads), torch.inference_mode(), self._backend(pixels.shape):
             for first in range(0, count, step):

@@ -60,7 +60,8 @@ def verify(name_or_path: str | Path) -> Iterator[Check]:
         bundle = load_bundle(name_or_path)
         bundles.append(bundle)
         spec = bundle.spec
-        return f"{spec.name} {spec.version}: {len(spec.bands)} bands, {len(spec.classes)} classes"
+        border = " and their border" if spec.border else ""
+        return f"{spec.name} {spec.version}: {len(spec.bands)} bands, {len(spec.classes)} classes{border}"
 
     yield (first := _looked("contract", contract))
     if not first.passed:

@@ -111,7 +111,9 @@ def find_objects(
     Raises:
         GridError: as :func:`geoseg.polygons.exact.trace_regions`, or an object has no place on the ground.
     """
-    rows = RowBuffer(box.width, TALLEST + _PIECE + 2) if options.seeds and level is not None else None
+    seeds, rows = options.seeds, None
+    if seeds is not None and level is not None:
+        rows = RowBuffer(box.width, TALLEST + _PIECE + 2, 1 + seeds.by_border)
     swept = [0]
 
     def fed() -> Iterator[Strip]:
@@ -120,8 +122,9 @@ def find_objects(
                 part = slice(first, first + _PIECE)
                 assert strip.stored is not None
                 piece = Strip(strip.classes[part], strip.scores[part], strip.stored[:, part])
-                if rows is not None:
-                    rows.append(strip.stored[0, part])
+                if rows is not None and seeds is not None:
+                    layers = (strip.stored[0], strip.inside) if seeds.by_border else (strip.stored[0],)
+                    rows.append(*(layer[part] for layer in layers if layer is not None))
                 swept[0] += len(piece.classes)
                 yield piece
 

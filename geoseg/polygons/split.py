@@ -1,9 +1,10 @@
 """Buildings that touch in the mask, told apart: seeds, and a watershed between them.
 
-A network's probability dips where two roofs meet. Parts of a region that are surer than the seed's level
-are seeds; or, by shape alone, parts that a neck joins (h-maxima of the distance to the edge). Each floods
-downhill along the probability until it meets another (Meyer 1994, "Topographic distance and watershed
-lines"; here by levels, first come, first served, so that the result is exact and repeatable).
+A network's probability dips where two roofs meet; one that knows borders says so outright. Parts of a region
+that are surer than the seed's level are seeds; or, by shape alone, parts that a neck joins (h-maxima of the
+distance to the edge). Each floods downhill along the probability until it meets another (Meyer 1994,
+"Topographic distance and watershed lines"; here by levels, first come, first served, so that the result is
+exact and repeatable).
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Seeds:
     """Fewest pixels of it; smaller ones are noise, and of no part."""
     neck: float = 0.0
     """By shape instead: by how many pixels a neck's half width is below that of both parts; 0: by score."""
+    by_border: bool = False
+    """Whether the score is that of places inside objects, away from their borders."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +76,7 @@ def part_labels(
     """Parts of one region.
 
     Args:
-        scores: stored scores, uint8 (rows, columns).
+        scores: stored scores that seeds are told by, uint8 (rows, columns).
         inside: the region's pixels.
         seeds: what is a seed.
 
@@ -198,7 +201,8 @@ def find_parts(
 
     Args:
         regions: complete regions of one class against a background.
-        rows: stored scores of that class, at least from the regions' first rows on.
+        rows: stored scores of that class, at least from the regions' first rows on; where borders are known,
+            a second layer has the scores of places inside.
         seeds: what is a seed.
         level: stored score that separates the class from the background.
         tallest: rows of the tallest region to be split; taller ones stay whole.
@@ -214,11 +218,12 @@ def find_parts(
         left, top, right, bottom = (int(v) for v in regions.polygons[index].bounds)
         if bottom - top > tallest:
             continue
-        scores = rows.crop(top - 1, left - 1, bottom + 1, right + 1)
+        layers = rows.crop(top - 1, left - 1, bottom + 1, right + 1)
+        scores = layers[0]
         found, _ = ndimage.label((scores >= level) & (scores != NODATA))
         col = int(regions.polygons[index].exterior.coords[0][0])
         inside = found == found[1, 1 + col - left]
-        labels = part_labels(scores, inside, seeds)
+        labels = part_labels(layers[-1], inside, seeds)
         if labels is not None:
             split[index] = True
             class_id = int(regions.components.class_id[index])

@@ -25,6 +25,7 @@ from geoseg.errors import BundleError
 from geoseg.recipe.calibration import Calibration
 
 __all__ = [
+    "BORDER_NAME",
     "BundleSpec",
     "ClassSpec",
     "DataSource",
@@ -33,6 +34,9 @@ __all__ = [
     "Training",
     "WeightsFile",
 ]
+
+BORDER_NAME = "border"
+"""Name of the channel where objects meet, among those of the classes."""
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -160,6 +164,9 @@ class BundleSpec(_Value):
     """What the network sees where there is no data, after scaling."""
     classes: Annotated[tuple[ClassSpec, ...], Field(min_length=2, max_length=255)]
     """By id, from 0 without gaps."""
+    border: bool = False
+    """Whether the network has one more channel after the classes: where objects of class 1 meet another one.
+    Its probability is a part of that class's, and parts objects that touch."""
     resolution: Positive
     """Ground resolution, in metres."""
     resolution_tolerance: Annotated[float, Field(ge=0, le=1)] = 0.1
@@ -212,11 +219,16 @@ class BundleSpec(_Value):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        sizes = {"bands": len(self.bands), "classes": len(self.classes)}
+        sizes = {"bands": len(self.bands), "classes": self.channels}
         for key, size in sizes.items():
             if self.arguments.get(key) != size:
                 given = f"{self.arguments.get(key)!r:.40}"
                 raise ValueError(f"arguments.{key} is {given} but there are {size} {key}")
+        if self.border and (self.only_class is None or not self.classes[0].background):
+            raise ValueError(
+                "border is of one class of objects after one background; the classes are "
+                f"{', '.join(c.name for c in self.classes)}"
+            )
         if not len(self.scaling.mean) == len(self.scaling.std) == len(self.bands):
             raise ValueError(f"scaling needs a mean and a std for each of the {len(self.bands)} bands")
         if self.window is not None and (self.window % self.alignment or self.window < 6 * self.halo):
@@ -232,6 +244,16 @@ class BundleSpec(_Value):
                 f"beside its background, and this one has {', '.join(c.name for c in self.classes)}"
             )
         return self
+
+    @property
+    def channels(self) -> int:
+        """Of the network's output: the classes, and their border."""
+        return len(self.classes) + self.border
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Name of each channel of the network's output."""
+        return (*(c.name for c in self.classes), *([BORDER_NAME] if self.border else []))
 
     @property
     def only_class(self) -> str | None:
@@ -260,6 +282,8 @@ class BundleSpec(_Value):
             "architecture", "arguments", "bands", "scaling", "value_dtype", "fill", "resolution",
             "resolution_tolerance", "classes",
         }  # fmt: skip
+        if self.border:
+            decisive.add("border")
         content = self.model_dump(mode="json", include=decisive) | {"weights": self.sha256}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

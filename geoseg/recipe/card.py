@@ -81,9 +81,14 @@ class Card(Section):
         return self
 
     @property
+    def border(self) -> bool:
+        """Whether the network's last channel is the border between the objects of a class."""
+        return any(entry.border is not None for entry in self.classes)
+
+    @property
     def all_arguments(self) -> dict[str, Any]:
         """Of the network, ``bands`` and ``classes`` among them."""
-        return {"bands": len(self.bands), "classes": len(self.classes), **self.arguments}
+        return {"bands": len(self.bands), "classes": len(self.classes) + self.border, **self.arguments}
 
     def spec(self, alignment: int, radius: int | None) -> BundleSpec:
         """The contract, without weights yet.
@@ -112,6 +117,7 @@ class Card(Section):
             license=self.license,
             architecture=self.architecture,
             arguments=self.all_arguments,
+            border=self.border,
             bands=self.bands,
             scaling=Scaling(mean=self.scaling.mean, std=self.scaling.std),
             value_dtype=self.value_dtype,

@@ -38,11 +38,11 @@ _PROPERTIES = {
     field: f"geoseg:{field}"
     for field in (
         "version", "arguments", "value_dtype", "fill", "resolution", "resolution_tolerance", "alignment",
-        "radius", "halo", "halo_agreement", "window", "training", "metrics", "calibration",
+        "radius", "halo", "halo_agreement", "window", "training", "metrics", "calibration", "border",
     )
 }  # fmt: skip
-_IF_KNOWN = frozenset({"calibration"})
-"""Fields that an item leaves out where they are None."""
+_IF_KNOWN = frozenset({"calibration", "border"})
+"""Fields that an item leaves out where they are None or false."""
 _SOFTWARE = "geoseg:software"
 _BACKGROUND = "geoseg:background"
 
@@ -62,7 +62,7 @@ def to_item(spec: BundleSpec) -> dict[str, Any]:
         **{
             key: fields[field]
             for field, key in _PROPERTIES.items()
-            if fields[field] is not None or field not in _IF_KNOWN
+            if fields[field] or field not in _IF_KNOWN
         },
         _SOFTWARE: {"geoseg": weights.geoseg},
         "mlm:framework": "PyTorch",
@@ -94,7 +94,7 @@ def to_item(spec: BundleSpec) -> dict[str, Any]:
                 "name": "logits",
                 "tasks": ["semantic-segmentation"],
                 "result": {
-                    "shape": [-1, len(spec.classes), -1, -1],
+                    "shape": [-1, spec.channels, -1, -1],
                     "dim_order": ["batch", "class", "height", "width"],
                     "data_type": "float32",
                 },

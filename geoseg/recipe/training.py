@@ -167,6 +167,13 @@ class Training(Section):
                 raise ValueError(f"names the class {name!r} twice")
         if all(entry.background for entry in classes):
             raise ValueError("are all background; one class must not be")
+        if any(entry.border for entry in classes) and (
+            len(classes) != 2 or not classes[0].background or classes[1].border is None  # noqa: PLR2004 - above
+        ):
+            raise ValueError(
+                "have a border, which is for one class of objects after one background, such as "
+                f"[background, building]; got {listed(names)}"
+            )
         return classes
 
     @model_validator(mode="after")
@@ -178,11 +185,20 @@ class Training(Section):
                     hint = did_you_mean(name, names) or f"; classes are {listed(names)}"
                     raise ValueError(f"data[{index}].classes.{value}: there is no class {name!r}{hint}")
         for key, weights in self.train.loss.class_weights.items():
-            if len(weights) != len(names):
-                raise ValueError(
-                    f"train.loss.{key}.class_weights has {len(weights)} factors for {len(names)} classes"
-                )
+            if len(weights) != self.channels:
+                wanted = f"{len(names)} classes{' and their border' if self.border else ''}"
+                raise ValueError(f"train.loss.{key}.class_weights has {len(weights)} factors for {wanted}")
         return self
+
+    @property
+    def border(self) -> float:
+        """Width of the borders between objects, in metres; 0: none are learned."""
+        return next((entry.border.value for entry in self.classes if entry.border is not None), 0.0)
+
+    @property
+    def channels(self) -> int:
+        """Of the network's output: the classes, and their border."""
+        return len(self.classes) + bool(self.border)
 
 
 def training_schema() -> dict[str, Any]:

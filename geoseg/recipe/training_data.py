@@ -61,6 +61,17 @@ class ClassEntry(Section):
     """Colour of the class, such as '#d7191c', in quotes."""
     background: StrictBool = False
     """Whether the class is the ground that others stand on: it gets no polygons."""
+    border: Metres | None = None
+    """Width within which a pixel counts as border between two objects, such as 0.6 m: the network then tells
+    borders from the rest of the class, and maps part objects that touch. For the one class beside a
+    background, labelled by polygons, one for each object; null: no borders."""
+
+    @field_validator("border")
+    @classmethod
+    def _wide(cls, border: Length | None) -> Length | None:
+        if border is not None and not border.value:
+            raise ValueError("must be wider than 0 m; leave it out to learn no borders")
+        return border
 
 
 class Source(Section):

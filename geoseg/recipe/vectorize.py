@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from geoseg.recipe.fields import Auto, distinct, word_or_quantity
+from geoseg.recipe.fields import Auto, AutoOrShare, distinct, word_or_quantity
 from geoseg.recipe.section import Section
 from geoseg.recipe.units import Area, Length
 
@@ -33,16 +33,21 @@ _SMALLEST: Final[dict[str, Area]] = {
     "coverage": Area(16, "px"),
 }
 """``min_area: auto``."""
+_SUREST: Final = {"seeds": 0.95, "border": 0.5}
+"""``split.seed: auto``."""
 
 
 class Split(Section):
     """How touching objects are told apart, where one class stands against a background."""
 
-    method: Literal["seeds", "necks", "none"] = "seeds"
-    """seeds: parts of an object surer than the seed become objects, with a watershed between them. necks:
-    parts that a narrower piece joins, by shape alone (h-maxima); it also cuts wings off houses."""
-    seed: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.95
-    """Probability from which a pixel belongs to a seed."""
+    method: Literal["auto", "border", "seeds", "necks", "none"] = "auto"
+    """border: parts between the borders that a model with a border channel sees, with a watershed between
+    them. seeds: the same with parts that are surer than the seed. necks: parts that a narrower piece joins,
+    by shape alone (h-maxima); it also cuts wings off houses. auto: border where the model has
+    it, else seeds."""
+    seed: AutoOrShare = "auto"
+    """Probability from which a pixel belongs to a seed; of being inside an object and not at a border, where
+    these are known. auto: 0.95, with borders 0.5."""
     min_seed: Area = Area(4, "m2")
     """Smallest seed."""
     neck: Length = Length(4, "px")
@@ -118,18 +123,21 @@ class Vectorize(Section):
 
     @model_validator(mode="after")
     def _seeds_are_surer(self) -> Self:
-        if self.split.method == "seeds" and self.split.seed < self.threshold:
-            raise ValueError(
-                f"split.seed is {self.split.seed}, below the threshold {self.threshold}; a seed is surer"
-            )
+        seed = _SUREST["seeds"] if self.split.seed == "auto" else self.split.seed
+        if self.split.method in ("auto", "seeds") and seed < self.threshold:
+            raise ValueError(f"split.seed is {seed}, below the threshold {self.threshold}; a seed is surer")
         return self
 
-    def resolved(self, *, binary: bool) -> Self:
+    def resolved(self, *, binary: bool, border: bool = False) -> Self:
         """The same without ``auto``.
 
         Args:
             binary: whether the model has one class and a background.
+            border: whether it knows the borders between objects.
         """
         mode = ("objects" if binary else "coverage") if self.mode == "auto" else self.mode
         area = _SMALLEST[mode] if self.min_area == "auto" else self.min_area
-        return self.model_copy(update={"mode": mode, "min_area": area})
+        method = ("border" if border else "seeds") if self.split.method == "auto" else self.split.method
+        seed = _SUREST.get(method, 1.0) if self.split.seed == "auto" else self.split.seed
+        split = self.split.model_copy(update={"method": method, "seed": seed})
+        return self.model_copy(update={"mode": mode, "min_area": area, "split": split})

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from geoseg.errors import RunError
+from geoseg.models.border import without_border
 from geoseg.recipe.training_loss import CrossEntropy
 from geoseg.train.losses import cross_entropy, focal_loss, imitation_loss, overlap_loss
 
@@ -53,7 +54,7 @@ class Objective:
                 at the target's size (bilinear).
             target: Class ids (N, H, W), 255 where no label is.
             valid: Bool (N, H, W): where a teacher is imitated; None: everywhere.
-            teacher: Float (N, K, H, W); needed where the objective distills.
+            teacher: Float (N, K, H, W), or without the border's channel; needed where the objective distills.
             counts: Of the batch that this is a piece of; None: it is whole.
 
         Returns:
@@ -85,6 +86,8 @@ class Objective:
                     counts=counts,
                 )
         if self.distill is not None:
+            if teacher is not None and teacher.shape[1] < main.shape[1]:
+                main = without_border(main, teacher.shape[1])  # it knows no borders
             if teacher is None or teacher.shape != main.shape:
                 shape = None if teacher is None else tuple(teacher.shape)
                 raise RunError(

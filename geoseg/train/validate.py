@@ -11,6 +11,7 @@ import torch
 
 from geoseg.errors import LabelError
 from geoseg.grid.window import Window, mirrored
+from geoseg.models.border import without_border
 from geoseg.score.confusion import Confusion
 from geoseg.train.losses import IGNORE
 from geoseg.train.scenes import validation_labels
@@ -49,8 +50,10 @@ class Seen(NamedTuple):
     """(C, H, W), stored units."""
     valid: NDArray[np.bool_]
     """(H, W)."""
+    targets: NDArray[np.uint8]
+    """(H, W): ids inside the held-out blocks that this window scores; 255 elsewhere."""
     labels: NDArray[np.uint8]
-    """(H, W): class ids inside the held-out blocks that this window scores; 255 elsewhere."""
+    """The same with classes only: borders count as what they are the border of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Validation:
         window: Side of the windows, in pixels. Nothing else shows how a network does in windows larger
             than its chips: with dilated convolutions it may fail there.
         context: Pixels at a window's edges that the network sees but is not scored on.
+        border: Whether labels and network have one more id, the border between objects of class 1.
 
     Raises:
         LabelError: no scene that takes part in the choice has a held-out pixel.
@@ -94,10 +98,11 @@ class Validation:
         scored: Sequence[int],
         window: int = 1024,
         context: int = 96,
+        border: bool = False,
     ) -> None:
         if 2 * context >= window:
             raise LabelError(f"windows of {window} px have nothing inside a context of {context} px")
-        self.classes, self.scored = classes, tuple(scored)
+        self.classes, self.scored, self.border = classes, tuple(scored), border
         self.scenes = tuple(scene.at(resolution) for scene in scenes)
         self._places = [
             place
@@ -138,10 +143,11 @@ class Validation:
             pixels, valid = torch.from_numpy(seen.pixels)[None], torch.from_numpy(seen.valid)[None]
             found = logits(pixels, valid)
             group = seen.scene.group
-            table = Confusion.of(seen.labels, found[0].argmax(0).cpu().numpy(), self.classes)
+            mapped = without_border(found, self.classes)[0].argmax(0).cpu().numpy()
+            table = Confusion.of(seen.labels, mapped, self.classes)
             tables[group] = tables.get(group, Confusion.zeros(self.classes)) + table
             if loss is not None and group in self.choosing:
-                ids = torch.from_numpy(seen.labels.astype(np.int64))[None].to(found.device)
+                ids = torch.from_numpy(seen.targets.astype(np.int64))[None].to(found.device)
                 losses.append((float(loss(found, ids)), table.pixels))
         iou = {group: table.iou for group, table in tables.items()}
         chosen = fmean(self._mean(iou[group]) for group in sorted(self.choosing))
@@ -160,10 +166,13 @@ class Validation:
         patch = scene.patch(inside)
         pixels: NDArray[Any] = patch.pixels if inside == place.window else patch.pixels[:, *at]
         valid = patch.valid if inside == place.window else patch.valid[at]
-        labels = np.full(place.window.shape, IGNORE, np.uint8)
+        targets = np.full(place.window.shape, IGNORE, np.uint8)
         held = validation_labels(scene, inside, patch.labels)
-        labels[place.inner.relative_to(place.window).slices] = held[place.inner.relative_to(inside).slices]
-        return Seen(scene, place.window, pixels.astype(np.float32), np.ascontiguousarray(valid), labels)
+        targets[place.inner.relative_to(place.window).slices] = held[place.inner.relative_to(inside).slices]
+        labels = np.where(targets == self.classes, np.uint8(1), targets) if self.border else targets
+        return Seen(
+            scene, place.window, pixels.astype(np.float32), np.ascontiguousarray(valid), targets, labels
+        )
 
 
 def _places(scene: Scene, number: int, size: int, context: int) -> Iterator[_Place]:

@@ -1,0 +1,279 @@
+"""The border between objects: from labels through network, store and split to polygons."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+import torch
+from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as nps
+from numpy.typing import NDArray
+
+from geoseg.engine.store import NODATA, SCALE, StoreLayout
+from geoseg.engine.vectorize import Store, find_shapes
+from geoseg.errors import GeosegError
+from geoseg.flow.run import run
+from geoseg.flow.train import train
+from geoseg.flow.vectorize import vectorize
+from geoseg.grid.geobox import GeoBox
+from geoseg.grid.window import Window
+from geoseg.io.labels import BORDER, LabelReader
+from geoseg.io.strict_yaml import dump_yaml
+from geoseg.models.border import without_border
+from geoseg.models.bundle import load_bundle
+from geoseg.polygons.shapes import Shapes
+from geoseg.polygons.touching import near_another
+from geoseg.recipe.mlm import from_item, to_item
+from geoseg.recipe.scene import LabelRef
+from geoseg.recipe.vectorize import Vectorize
+from geoseg.testing.bundles import random_bundle
+
+UInt8 = NDArray[np.uint8]
+PLACE = Affine(0.3, 0, 620_000, 0, -0.3, 3_340_000)
+CRS = "EPSG:32614"
+
+
+@given(
+    nps.arrays(np.int32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3)),
+    st.sampled_from([1.0, 1.42, 2.0, 2.9]),
+)
+def test_what_lies_near_another_is_what_a_search_of_all_pairs_finds(
+    numbers: NDArray[np.int32], reach: float
+) -> None:
+    places = [(r, c) for r, c in np.ndindex(numbers.shape) if numbers[r, c]]
+    wanted = np.zeros(numbers.shape, bool)
+    for one in places:
+        wanted[one] = any(numbers[one] != numbers[o] and math.dist(one, o) <= reach for o in places)
+    assert np.array_equal(near_another(numbers, reach), wanted)
+
+
+def houses(folder: Path, boxes: list[tuple[float, float, float, float]]) -> Path:
+    """Polygons (column, row, column, row) of the place, in another CRS than its pixels."""
+    shapes = [shapely.box(*box) for box in boxes]
+    ground = [shapely.affinity.affine_transform(s, [0.3, 0, 0, -0.3, PLACE.c, PLACE.f]) for s in shapes]
+    path = folder / "houses.gpkg"
+    gpd.GeoDataFrame(geometry=ground, crs=CRS).to_crs("EPSG:4326").to_file(path, layer="houses")
+    return path
+
+
+def test_labels_have_borders_where_houses_are_near_and_the_same_in_any_window(tmp_path: Path) -> None:
+    boxes = [(4, 5, 20, 25), (20, 7, 33, 22), (34, 7, 44, 22), (47, 7, 58, 22)]  # 0, 1 and 3 px apart
+    path = houses(tmp_path, boxes)
+    grid = GeoBox(30, 64, PLACE, CRS)
+    plain = LabelReader(LabelRef(str(path)), grid).read(grid.window)
+    reader = LabelReader(LabelRef(str(path), border=0.6), grid)
+    whole = reader.read(grid.window)
+    assert ((whole > 0) == (plain > 0)).all(), "a border is a part of its house"
+    border = np.flatnonzero((whole == BORDER).any(axis=0))
+    assert border.tolist() == [18, 19, 20, 21, 32, 34], "2 px at a party wall, 1 beside an alley of a pixel"
+    for window in (Window(3, 17, 9, 3), Window(8, 20, 20, 14), Window(0, 33, 12, 9)):
+        assert np.array_equal(reader.read(window), whole[window.slices])
+
+
+def test_the_border_is_a_part_of_its_class() -> None:
+    logits = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0)) * 6
+    share, both = logits.softmax(1), without_border(logits, 2).softmax(1)
+    assert torch.allclose(both[:, 1], share[:, 1] + share[:, 2], atol=1e-6)
+    assert without_border(logits[:, :2], 2).data_ptr() == logits.data_ptr()
+    layout = StoreLayout(2, 0, border=True)
+    logits[0, :, 0, 0] = torch.nan
+    stored = layout.quantise(logits[0].numpy())
+    assert stored.shape == (2, 5, 7)
+    assert (stored[:, 0, 0] == NODATA).all()
+    seen = stored[0] != NODATA
+    assert np.abs(stored[0] / SCALE - both[0, 1].numpy())[seen].max() <= 0.5 / SCALE + 1e-6
+    assert np.abs(stored[1] / SCALE - share[0, 2].numpy())[seen].max() <= 0.5 / SCALE + 1e-6
+    assert np.array_equal(layout.decide(stored)[seen], (stored[0][seen] >= SCALE / 2).astype(np.uint8))
+    assert np.array_equal(layout.inside(stored)[seen], stored[0][seen] - np.minimum(*stored)[seen])
+
+
+def terrace(height: int = 60) -> UInt8:
+    """A block of three houses that only their borders tell apart, one turned the other way below it."""
+    stored = np.zeros((2, height, 90), np.uint8)
+    stored[0, 10:40, 6:84] = 196
+    stored[0, 46:56, 30:60] = 190
+    for wall in (32, 58):
+        stored[1, 10:40, wall - 2 : wall + 2] = 150
+    stored[:, 3:6, 3:6] = NODATA
+    return stored
+
+
+def split(stored: UInt8, rows: int = 60, **options: Any) -> Shapes:
+    layout = StoreLayout(2, 0, border=True)
+
+    def strips() -> Iterator[UInt8]:
+        return (stored[:, row : row + rows] for row in range(0, stored.shape[1], rows))
+
+    box = GeoBox(*stored.shape[1:], PLACE, CRS)
+    recipe = Vectorize.model_validate(options).resolved(binary=True, border=True)
+    return Shapes.join(find_shapes(Store(box, layout, strips), [1], recipe))
+
+
+def test_borders_part_what_the_probability_alone_joins() -> None:
+    parted = split(terrace())
+    assert len(parted) == 4
+    assert np.allclose(sorted(shapely.area(parted.polygons)), [300, 780, 780, 780], rtol=0.01)
+    assert len(split(terrace(), split={"method": "seeds"})) == 2
+    assert len(split(terrace(), split={"method": "none"})) == 2
+    for rows in (1, 7, 33):
+        again = split(terrace(), rows)
+        assert (shapely.to_wkb(again.polygons) == shapely.to_wkb(parted.polygons)).all()
+    exact, coverage = split(terrace(), mode="exact"), split(terrace(), mode="coverage")
+    assert (len(exact), len(coverage)) == (2, 2), "only objects are parted"
+
+
+def write_place(folder: Path, number: int = 0, side: int = 160) -> dict[str, Any]:
+    """A scene of houses wall to wall, each of its own tone; its item has polygons and a raster of them."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(number)
+    boxes, truth = [], np.zeros((side, side), np.uint8)
+    pixels = np.full((3, side, side), 70.0)
+    for row in range(10, side - 30, 36):
+        for k, col in enumerate(range(8, side - 24, 18)):
+            boxes.append((col, row, col + 18, row + 26))
+            truth[row : row + 26, col : col + 18] = 200
+            pixels[:, row : row + 26, col : col + 18] = (150, 210)[k % 2]
+    pixels = (pixels + rng.integers(-12, 13, pixels.shape)).astype(np.uint8)
+    houses(folder, boxes)
+    for file, array in (("scene.tif", pixels), ("truth.tif", truth[None])):
+        profile = {"count": len(array), "height": side, "width": side, "dtype": "uint8"}
+        with rasterio.open(folder / file, "w", driver="GTiff", crs=CRS, transform=PLACE, **profile) as target:
+            target.write(array)
+    bands, name = [{"name": n, "eo:common_name": n} for n in ("red", "green", "blue")], folder.name
+    return {
+        "type": "Feature", "stac_version": "1.1.0", "id": name, "geometry": None, "links": [],
+        "properties": {"datetime": "2024-05-01T00:00:00Z"},
+        "assets": {
+            "data": {"href": f"{name}/scene.tif", "type": "image/tiff", "roles": ["data"], "bands": bands},
+            "houses": {"href": f"{name}/houses.gpkg", "roles": ["labels"]},
+            "truth": {"href": f"{name}/truth.tif", "roles": ["labels"]},
+        },
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("terraces")
+    items = [write_place(folder / f"place{number}", number) for number in range(2)]
+    (folder / "scenes.json").write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    return folder
+
+
+def recipe(place: Path, **changes: Any) -> Path:
+    source = {"name": "toys", "attribution": "nobody", "license": "CC0-1.0"}
+    given: dict[str, Any] = {
+        "model": {
+            "name": "tiny-borders",
+            "architecture": "mininet-1",
+            "arguments": {"widths": [8, 8, 8, 8], "blocks": [1, 1, 1, 1]},
+        },
+        "resolution": "0.3 m",
+        "classes": [
+            {"name": "ground", "color": "#e8e6e1", "background": True},
+            {"name": "house", "color": "#d7301f", "border": "0.6 m"},
+        ],
+        "data": [{"catalog": "scenes.json", "asset": "houses", "place": "here", "source": source}],
+        "split": {"block": "10 m", "every": 4, "margin": "0 m"},
+        "chips": {"size": "96 px"},
+        "train": {"steps": 40, "batch": 4, "optimizer": {"rate": 0.02}, "validate_every": 20},
+        "compute": {"workers": 1, "device": "cpu"},
+        "output": "out",
+    }
+    path = place / "train.yaml"
+    path.write_text(dump_yaml(given | changes))
+    return path
+
+
+def test_a_training_learns_borders_and_its_bundle_maps_with_them(place: Path, tmp_path: Path) -> None:
+    summary = train(recipe(place), {"output": str(tmp_path / "out")})
+    spec = summary.bundle.spec
+    assert spec.border
+    assert spec.channel_names == ("ground", "house", "border")
+    assert spec.arguments["classes"] == 3
+    assert from_item(to_item(spec)) == spec
+    scored = summary.result.score.iou["here"]
+    assert len(scored) == 2, "borders count as houses"
+    assert summary.result.score.chosen > max(0.6, summary.before.chosen)
+
+
+@pytest.mark.parametrize(
+    ("changes", "needed"),
+    [
+        ({"data": "truth"}, "no two objects to train on lie within 0.6 m"),
+        ({"classes": ["house", "ground"]}, "one class of objects after one background"),
+        ({"classes": ["ground", "house", "barn"]}, "one class of objects after one background"),
+        ({"train": {"loss": {"cross_entropy": {"class_weights": [1.0, 2.0]}}}}, "2 classes and their border"),
+    ],
+    ids=["raster labels", "order", "three classes", "weights"],
+)
+def test_borders_that_cannot_be_learned_are_refused(
+    place: Path, tmp_path: Path, changes: dict[str, Any], needed: str
+) -> None:
+    given = json.loads(json.dumps(changes))
+    if "data" in changes:
+        source = {"name": "toys", "attribution": "nobody", "license": "CC0-1.0"}
+        given["data"] = [
+            {"catalog": "scenes.json", "asset": "truth", "classes": {"200": "house"}, "source": source}
+        ]
+    if "classes" in changes:
+        given["classes"] = [
+            {"name": name, "color": "#e8e6e1", "background": name == "ground"}
+            | ({"border": "0.6 m"} if name == "house" else {})
+            for name in changes["classes"]
+        ]
+    with pytest.raises(GeosegError, match=needed):
+        train(recipe(place, **given), {"output": str(tmp_path / "out")})
+    assert not list((tmp_path / "out").glob("*/item.json"))
+
+
+@pytest.fixture(scope="module")
+def finished(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with random weights that know borders."""
+    folder = tmp_path_factory.mktemp("run")
+    random_bundle(folder / "bundle", "mininet-2", border=True, seed=4, halo=16)
+    lines = [f"catalog: {place / 'scenes.json'}", "model: ./bundle", "vectorize: {min_area: 1 px}"]
+    (folder / "flow.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    summary = run(folder / "flow.yaml", {"output": str(folder / "maps"), "compute.executor": "serial"})
+    assert summary.count("done") == 2, summary.scenes
+    return folder
+
+
+def test_a_run_writes_the_border_and_its_raster_gives_the_same_polygons(
+    finished: Path, tmp_path: Path
+) -> None:
+    folder = finished / "maps" / "place0"
+    with rasterio.open(folder / "probability.tif") as source:
+        assert source.descriptions == ("Class 1", "border")
+        both = source.read()
+    with rasterio.open(folder / "classes.tif") as source:
+        assert np.array_equal(source.read(1), (both[0] >= SCALE / 2).astype(np.uint8))
+    assert (both[1] <= both[0] + 1).all()
+    made = vectorize(folder / "probability.tif", tmp_path / "again.gpkg", {"vectorize.min_area": "1 px"})
+    assert (made.kind, made.mode, made.classes) == ("probability", "objects", ((1, "Class 1"),))
+    ours = gpd.read_file(folder / "polygons.gpkg", layer="polygons")
+    again = gpd.read_file(tmp_path / "again.gpkg", layer="again")
+    assert list(ours.geometry.to_wkb()) == list(again.geometry.to_wkb())
+
+
+def test_a_model_without_borders_cannot_split_by_them(
+    finished: Path, tmp_path: Path, geoseg: Callable[..., tuple[int, str, str]]
+) -> None:
+    random_bundle(tmp_path / "plain", "mininet-2", halo=16)
+    lines = (finished / "flow.yaml").read_text().replace("./bundle", str(tmp_path / "plain"))
+    (tmp_path / "flow.yaml").write_text(lines.replace("1 px}", "1 px, split: {method: border}}"))
+    code, _, told = geoseg("run", str(tmp_path / "flow.yaml"), "--set", f"output={tmp_path / 'maps'}")
+    assert code == 2
+    assert "has no such channel; use auto, seeds or necks" in told
+    assert not (tmp_path / "maps" / "place0").exists()
+    assert load_bundle(str(tmp_path / "plain")).spec.border is False
