@@ -35,7 +35,7 @@ def pytest_runtest_setup() -> None:
 
 
 ROOT = Path(__file__).resolve().parent.parent
-collect_ignore = ["qgis_probe.py"]  # run by QGIS's own Python, not importable here
+collect_ignore = ["qgis_checker.py", "qgis_probe.py"]  # run by QGIS's own Python, not importable here
 
 
 @pytest.fixture(scope="session")
