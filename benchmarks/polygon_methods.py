@@ -61,10 +61,12 @@ def level() -> float:
     return value
 
 
-def ours(stored: Scene, **changes: Any) -> Objects:
-    """What a run of geoseg writes with its defaults, in pixels."""
-    options = Vectorize(mode="objects", **changes).resolved(binary=True)
-    store = Store(grid(stored), StoreLayout(2, 0), lambda: iter([stored[None]]))
+def ours(stored: Scene, border: Scene | None = None, **changes: Any) -> Objects:
+    """What a run of geoseg writes with its defaults, in pixels; with borders where the model knows them."""
+    known = border is not None
+    planes = stored[None] if border is None else np.stack([stored, border])
+    options = Vectorize(mode="objects", **changes).resolved(binary=True, border=known)
+    store = Store(grid(stored), StoreLayout(2, 0, border=known), lambda: iter([planes]))
     return np.concatenate([shapes.polygons for shapes in find_shapes(store, [1], options)])
 
 

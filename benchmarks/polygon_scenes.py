@@ -18,6 +18,7 @@ from pyogrio import list_layers
 from scipy import ndimage
 
 from geoseg.engine.store import SCALE
+from geoseg.polygons.touching import near_another
 from geoseg.score.shapes import right_angles
 from geoseg.testing.rooftops import RESOLUTION, make_rooftops
 
@@ -45,6 +46,7 @@ UInt8 = NDArray[np.uint8]
 _PLAIN = ("rectangle", "L", "T", "U", "Z", "courtyard")
 _REACH = 6.0  # px, as the generated town's
 _BLUR, _NOISE, _NOISE_LENGTH, _STEEPNESS = 1.2, 0.6, 2.5, 1.5
+_BORDER, _BORDER_BLUR, _BORDER_NOISE = 2, 1.0, 0.08  # px, px, probability
 _MARGIN = 16  # px around the outermost footprints
 _SMALLEST = 8.0  # m²: what every method leaves out
 _SQUARE = 1.0  # degrees that a surveyed right angle may be off
@@ -73,6 +75,9 @@ class Row:
     """Pixels between those side by side."""
     stored: UInt8
     """Stored probability, shape (rows, columns)."""
+    border: UInt8
+    """Stored probability of the border with another building, as a network sees it that knows borders: true
+    within 2 px of one, blurred, with noise; same shape."""
     labels: NDArray[np.int32]
     """Building of each pixel from 1, 0 elsewhere."""
 
@@ -158,7 +163,11 @@ def make_rows(gap: int, seed: int, side: int = 640) -> Row:
     distance = np.where(
         inside, ndimage.distance_transform_edt(inside) - 0.5, 0.5 - ndimage.distance_transform_edt(~inside)
     )
-    return Row(gap, _stored(np.clip(distance, -_REACH, _REACH), draw), labels)
+    stored = _stored(np.clip(distance, -_REACH, _REACH), draw)
+    border = ndimage.gaussian_filter(near_another(labels, _BORDER).astype(np.float32), _BORDER_BLUR)
+    wave = ndimage.gaussian_filter(draw.standard_normal(border.shape), _NOISE_LENGTH)
+    seen = np.clip(border + _BORDER_NOISE * wave / wave.std(), 0, 1)
+    return Row(gap, stored, np.minimum(np.rint(SCALE * seen).astype(np.uint8), stored), labels)
 
 
 def _stored(distance: NDArray[np.floating], draw: np.random.Generator) -> UInt8:

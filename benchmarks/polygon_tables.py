@@ -224,13 +224,16 @@ def split_table(seeds: Iterable[int]) -> Table:
         "geoseg objects unsplit": {"min_area": f"{LEAST} px", "split": Split(method="none")},
     }
     table: Table = [{"method": name} for name in (*changes, "connected components")]
+    known = "geoseg objects, borders known"
+    table.insert(1, {"method": known})
     for gap in GAPS:
         rows = [make_rows(gap, seed) for seed in seeds]
         for line in table:
             scores = []
             for row in rows:
-                if line["method"] in changes:
-                    polygons = ours(row.stored, **changes[line["method"]])
+                if line["method"] == known or line["method"] in changes:
+                    border = row.border if line["method"] == known else None
+                    polygons = ours(row.stored, border, **changes.get(line["method"], changes[OURS]))
                     marked = zip(polygons, range(1, len(polygons) + 1), strict=True)
                     labels = rasterize(list(marked), row.labels.shape, dtype=np.int32)
                 else:

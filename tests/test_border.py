@@ -95,7 +95,6 @@ def test_the_border_is_a_part_of_its_class() -> None:
     assert np.abs(stored[0] / SCALE - both[0, 1].numpy())[seen].max() <= 0.5 / SCALE + 1e-6
     assert np.abs(stored[1] / SCALE - share[0, 2].numpy())[seen].max() <= 0.5 / SCALE + 1e-6
     assert np.array_equal(layout.decide(stored)[seen], (stored[0][seen] >= SCALE / 2).astype(np.uint8))
-    assert np.array_equal(layout.inside(stored)[seen], stored[0][seen] - np.minimum(*stored)[seen])
 
 
 def terrace(height: int = 60) -> UInt8:

@@ -218,7 +218,7 @@ def test_parts_by_necks_are_a_partition_each_in_one_piece(seed: int, neck: float
     regions, count = ndimage.label(stored >= 100)
     for region in range(1, count + 1):
         inside = regions == region
-        labels = part_labels(stored, inside, Seeds(0, 1, neck))
+        labels = part_labels(stored[None], inside, Seeds(0, 1, neck))
         if labels is None:
             continue
         assert np.array_equal(labels > 0, inside)
@@ -237,7 +237,7 @@ def test_parts_are_a_partition_each_with_its_seed_and_in_one_piece(seed: int) ->
         inside = regions == region
         seeds, number = ndimage.label(inside & (stored >= 190))
         large = [n for n in range(1, number + 1) if np.count_nonzero(seeds == n) >= 3]
-        labels = part_labels(stored, inside, Seeds(190, 3))
+        labels = part_labels(stored[None], inside, Seeds(190, 3))
         if len(large) < 2:
             assert labels is None
             continue

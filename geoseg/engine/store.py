@@ -160,11 +160,6 @@ class StoreLayout:
         """Name of each plane, from those of the classes."""
         return (*(names[i] for i in self.bands), *([BORDER_NAME] if self.border else []))
 
-    def inside(self, stored: UInt8) -> UInt8:
-        """Stored probability of the only class away from its borders, uint8 (height, width)."""
-        value: UInt8 = np.where(stored[0] == NODATA, stored[0], stored[0] - np.minimum(stored[-1], stored[0]))
-        return value
-
 
 def row_pieces(shape: tuple[int, int]) -> Iterator[slice]:
     """Rows of an array of that shape, a few at a time, so that what is made of them stays in cache."""

@@ -45,8 +45,7 @@ class Store:
         for stored in self.strips():
             classes = self.layout.decide(stored)
             confidence, bands = self.layout.confidence(stored, classes), len(self.layout.bands)
-            inside = self.layout.inside(stored) if self.layout.border else None
-            yield Strip(classes, confidence, stored[:bands], inside)
+            yield Strip(classes, confidence, stored[:bands], stored[-1] if self.layout.border else None)
 
 
 def find_shapes(store: Store, classes: Sequence[int], options: Vectorize) -> Iterator[Shapes]:
@@ -95,10 +94,9 @@ def object_options(options: Vectorize, pixel: float) -> ObjectOptions:
     assert isinstance(options.min_area, Area)
     seeds = None
     if options.split.method in ("border", "seeds"):
-        assert options.split.seed != "auto"
-        least = round(options.split.min_seed.pixels(pixel**2))
-        by_border = options.split.method == "border"
-        seeds = Seeds(round(options.split.seed * SCALE), max(1, least), by_border=by_border)
+        least = max(1, round(options.split.min_seed.pixels(pixel**2)))
+        border = round(options.split.max_border * SCALE) if options.split.method == "border" else None
+        seeds = Seeds(round(options.split.seed * SCALE), least, border=border)
     elif options.split.method == "necks":
         seeds = Seeds(0, 1, max(options.split.neck.pixels(pixel), 0.125))
     return ObjectOptions(

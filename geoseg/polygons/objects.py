@@ -113,7 +113,7 @@ def find_objects(
     """
     seeds, rows = options.seeds, None
     if seeds is not None and level is not None:
-        rows = RowBuffer(box.width, TALLEST + _PIECE + 2, 1 + seeds.by_border)
+        rows = RowBuffer(box.width, TALLEST + _PIECE + 2, 1 if seeds.border is None else 2)
     swept = [0]
 
     def fed() -> Iterator[Strip]:
@@ -123,8 +123,8 @@ def find_objects(
                 assert strip.stored is not None
                 piece = Strip(strip.classes[part], strip.scores[part], strip.stored[:, part])
                 if rows is not None and seeds is not None:
-                    layers = (strip.stored[0], strip.inside) if seeds.by_border else (strip.stored[0],)
-                    rows.append(*(layer[part] for layer in layers if layer is not None))
+                    border = () if seeds.border is None or strip.border is None else (strip.border[part],)
+                    rows.append(strip.stored[0, part], *border)
                 swept[0] += len(piece.classes)
                 yield piece
 

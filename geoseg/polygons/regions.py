@@ -27,9 +27,9 @@ class Strip:
     """Stored score of each pixel's class, 0 to 200, same shape."""
     stored: NDArray[np.uint8] | None = None
     """Stored scores of all bands, shape (bands, rows, width), for sub-pixel outlines; None: not wanted."""
-    inside: NDArray[np.uint8] | None = None
-    """Of one class against a background: stored score of a place inside an object, away from its borders with
-    others, shape (rows, width); None: nobody knows of borders."""
+    border: NDArray[np.uint8] | None = None
+    """Stored score of the border between two objects of the only class, shape (rows, width); None: nobody
+    knows of borders."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

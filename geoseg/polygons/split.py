@@ -1,10 +1,10 @@
 """Buildings that touch in the mask, told apart: seeds, and a watershed between them.
 
 A network's probability dips where two roofs meet; one that knows borders says so outright. Parts of a region
-that are surer than the seed's level are seeds; or, by shape alone, parts that a neck joins (h-maxima of the
-distance to the edge). Each floods downhill along the probability until it meets another (Meyer 1994,
-"Topographic distance and watershed lines"; here by levels, first come, first served, so that the result is
-exact and repeatable).
+that are surer than the seed's level, and no border, are seeds; or, by shape alone, parts that a neck joins
+(h-maxima of the distance to the edge). Each floods downhill along the probability until it meets another
+(Meyer 1994, "Topographic distance and watershed lines"; here by levels, first come, first served, so that the
+result is exact and repeatable).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Seeds:
     """Fewest pixels of it; smaller ones are noise, and of no part."""
     neck: float = 0.0
     """By shape instead: by how many pixels a neck's half width is below that of both parts; 0: by score."""
-    by_border: bool = False
-    """Whether the score is that of places inside objects, away from their borders."""
+    border: int | None = None
+    """Stored score of a border from which a pixel is no seed; None: nobody knows of borders."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,12 +71,12 @@ class _Piece:
 
 
 def part_labels(
-    scores: NDArray[np.uint8], inside: NDArray[np.bool_], seeds: Seeds
+    layers: NDArray[np.uint8], inside: NDArray[np.bool_], seeds: Seeds
 ) -> NDArray[np.int32] | None:
     """Parts of one region.
 
     Args:
-        scores: stored scores that seeds are told by, uint8 (rows, columns).
+        layers: stored scores, and those of the border where it counts, uint8 (1 or 2, rows, columns).
         inside: the region's pixels.
         seeds: what is a seed.
 
@@ -92,8 +92,12 @@ def part_labels(
         found, count = ndimage.label(inside & tops, _AROUND)
         cost = np.uint8(255) - level
     else:
-        found, count = ndimage.label(inside & (scores >= seeds.score))
-        cost = SCORE_STEPS - np.minimum(scores, SCORE_STEPS)
+        is_seed, score = inside & (layers[0] >= seeds.score), np.minimum(layers[0], SCORE_STEPS)
+        if seeds.border is not None:
+            is_seed &= layers[1] < seeds.border
+            score = score - np.minimum(score, layers[1])
+        found, count = ndimage.label(is_seed)
+        cost = SCORE_STEPS - score
     if count < 2:  # noqa: PLR2004 - two seeds make two parts
         return None
     size = np.bincount(found.ravel(), minlength=count + 1)
@@ -201,8 +205,8 @@ def find_parts(
 
     Args:
         regions: complete regions of one class against a background.
-        rows: stored scores of that class, at least from the regions' first rows on; where borders are known,
-            a second layer has the scores of places inside.
+        rows: stored scores of that class, at least from the regions' first rows on, and in a second layer
+            those of the border where it counts.
         seeds: what is a seed.
         level: stored score that separates the class from the background.
         tallest: rows of the tallest region to be split; taller ones stay whole.
@@ -219,16 +223,15 @@ def find_parts(
         if bottom - top > tallest:
             continue
         layers = rows.crop(top - 1, left - 1, bottom + 1, right + 1)
-        scores = layers[0]
-        found, _ = ndimage.label((scores >= level) & (scores != NODATA))
+        found, _ = ndimage.label((layers[0] >= level) & (layers[0] != NODATA))
         col = int(regions.polygons[index].exterior.coords[0][0])
         inside = found == found[1, 1 + col - left]
-        labels = part_labels(layers[-1], inside, seeds)
+        labels = part_labels(layers, inside, seeds)
         if labels is not None:
             split[index] = True
             class_id = int(regions.components.class_id[index])
             last_row = int(regions.components.last_row[index])
-            pieces.append(_Piece(top - 1, left - 1, labels, scores, class_id, last_row))
+            pieces.append(_Piece(top - 1, left - 1, labels, layers[0], class_id, last_row))
     return split, _canvas(pieces, level) if pieces else None
 
 

@@ -10,16 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StrictStr
 from geoseg.recipe.units import Quantity
 from geoseg.recipe.words import did_you_mean
 
-__all__ = [
-    "Auto",
-    "AutoOrCount",
-    "AutoOrShare",
-    "Band",
-    "PathText",
-    "at_least",
-    "distinct",
-    "word_or_quantity",
-]
+__all__ = ["Auto", "AutoOrCount", "Band", "PathText", "at_least", "distinct", "word_or_quantity"]
 
 Auto = Literal["auto"]
 """To be resolved once, on the driver, and then written into the plan."""
@@ -52,17 +43,6 @@ def _auto_or_count(given: object) -> object:
     if given < 1:
         raise ValueError(f"must be auto or at least 1, got {given}")
     return given
-
-
-def _auto_or_share(given: object) -> object:
-    if given == "auto":
-        return given
-    if isinstance(given, bool) or not isinstance(given, int | float):
-        hint = did_you_mean(given, ["auto"]) if isinstance(given, str) else ""
-        raise ValueError(f"{given!r} is neither auto nor a number{hint}")  # noqa: TRY004 for pydantic
-    if not 0 < given <= 1:
-        raise ValueError(f"must be auto, or above 0 and at most 1, got {given}")
-    return float(given)
 
 
 def _band(given: object) -> object:
@@ -113,11 +93,6 @@ def _path(given: str) -> str:
 _COUNT_SCHEMA = WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]})
 AutoOrCount = Annotated[Auto | int, BeforeValidator(_auto_or_count), _COUNT_SCHEMA]
 """``auto``, or a number of at least 1."""
-_SHARE_SCHEMA = WithJsonSchema(
-    {"anyOf": [{"const": "auto"}, {"type": "number", "exclusiveMinimum": 0, "maximum": 1}]}
-)
-AutoOrShare = Annotated[Auto | float, BeforeValidator(_auto_or_share), _SHARE_SCHEMA]
-"""``auto``, or a number above 0 and at most 1."""
 _BAND_SCHEMA = {
     "anyOf": [
         {"type": "integer", "minimum": 1},

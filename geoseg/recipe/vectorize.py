@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from geoseg.recipe.fields import Auto, AutoOrShare, distinct, word_or_quantity
+from geoseg.recipe.fields import Auto, distinct, word_or_quantity
 from geoseg.recipe.section import Section
 from geoseg.recipe.units import Area, Length
 
@@ -33,21 +33,20 @@ _SMALLEST: Final[dict[str, Area]] = {
     "coverage": Area(16, "px"),
 }
 """``min_area: auto``."""
-_SUREST: Final = {"seeds": 0.95, "border": 0.5}
-"""``split.seed: auto``."""
 
 
 class Split(Section):
     """How touching objects are told apart, where one class stands against a background."""
 
     method: Literal["auto", "border", "seeds", "necks", "none"] = "auto"
-    """border: parts between the borders that a model with a border channel sees, with a watershed between
-    them. seeds: the same with parts that are surer than the seed. necks: parts that a narrower piece joins,
-    by shape alone (h-maxima); it also cuts wings off houses. auto: border where the model has
-    it, else seeds."""
-    seed: AutoOrShare = "auto"
-    """Probability from which a pixel belongs to a seed; of being inside an object and not at a border, where
-    these are known. auto: 0.95, with borders 0.5."""
+    """seeds: parts of an object surer than the seed become objects, with a watershed between them. border:
+    the same, and no seed reaches over a border that the model sees. necks: parts that a narrower piece joins,
+    by shape alone (h-maxima); it also cuts wings off houses. auto: border where the model knows it, else
+    seeds."""
+    seed: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.95
+    """Probability from which a pixel belongs to a seed."""
+    max_border: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.35
+    """Probability of a border from which a pixel belongs to no seed."""
     min_seed: Area = Area(4, "m2")
     """Smallest seed."""
     neck: Length = Length(4, "px")
@@ -123,9 +122,10 @@ class Vectorize(Section):
 
     @model_validator(mode="after")
     def _seeds_are_surer(self) -> Self:
-        seed = _SUREST["seeds"] if self.split.seed == "auto" else self.split.seed
-        if self.split.method in ("auto", "seeds") and seed < self.threshold:
-            raise ValueError(f"split.seed is {seed}, below the threshold {self.threshold}; a seed is surer")
+        if self.split.method not in ("necks", "none") and self.split.seed < self.threshold:
+            raise ValueError(
+                f"split.seed is {self.split.seed}, below the threshold {self.threshold}; a seed is surer"
+            )
         return self
 
     def resolved(self, *, binary: bool, border: bool = False) -> Self:
@@ -138,6 +138,5 @@ class Vectorize(Section):
         mode = ("objects" if binary else "coverage") if self.mode == "auto" else self.mode
         area = _SMALLEST[mode] if self.min_area == "auto" else self.min_area
         method = ("border" if border else "seeds") if self.split.method == "auto" else self.split.method
-        seed = _SUREST.get(method, 1.0) if self.split.seed == "auto" else self.split.seed
-        split = self.split.model_copy(update={"method": method, "seed": seed})
+        split = self.split.model_copy(update={"method": method})
         return self.model_copy(update={"mode": mode, "min_area": area, "split": split})
