@@ -354,6 +354,47 @@ def test_scenes_of_other_crs_come_to_the_first_one_s_or_the_named_one(tmp_path: 
         merge(tmp_path, scenes, "other.gpkg", crs="+proj=gnom +lat_0=-30 +lon_0=80")
 
 
+@pytest.mark.parametrize("first", ["degrees", "turned degrees", "metres"])
+def test_nothing_is_torn_at_the_antimeridian(first: str, tmp_path: Path) -> None:
+    pixel = 1e-5
+    to_60 = Transformer.from_crs("EPSG:4326", "EPSG:32760", always_xy=True)
+    x, y = to_60.transform(180 - 30 * pixel, -17)
+    grids = {
+        "degrees": GeoBox(40, 60, Affine(pixel, 0, 180 - 30 * pixel, 0, -pixel, -17), "EPSG:4326"),
+        "turned degrees": GeoBox(40, 60, Affine(pixel, 0, -180 - 30 * pixel, 0, -pixel, -17), "EPSG:4326"),
+        "metres": GeoBox(45, 65, Affine(1, 0, x - 1, 0, -1, y + 1), "EPSG:32760"),
+        "east": GeoBox(40, 40, Affine(pixel, 0, -180, 0, -pixel, -17), "EPSG:4326"),
+    }
+
+    def across(name: str) -> list[tuple[Any, ...]]:
+        """Nine houses in three rows, those in the middle across 180°; each as a grid has it."""
+        box_of = grids[name]
+        turn = -360 if name in ("turned degrees", "east") else 0
+        found = []
+        for n in range(9):
+            west, south = 180 + (n % 3 * 16 - 19) * pixel, -17 - (12 + n // 3 * 10) * pixel
+            house = shapely.box(west, south, west + 6 * pixel, south + 6 * pixel)
+            if name == "metres":
+                house = shapely.transform(house, lambda xy: np.stack(to_60.transform(*xy.T), axis=1))
+            elif turn:
+                house = shapely.transform(house, lambda xy: xy + np.array([turn, 0]))
+            if shapely.box(*box_of.bounds).contains(house):
+                found.append((house, f"{name}-{n}", 0.9, False))
+        return found
+
+    order = [first, *(name for name in grids if name != first)]
+    scenes = [write(tmp_path, f"{n}", grids[name], across(name)) for n, name in enumerate(order)]
+    assert [len(across(name)) for name in order] == [9 if name != "east" else 3 for name in order]
+    merged = merge(tmp_path, scenes)
+    assert (merged.features, merged.duplicates) == (9, 21)
+    bounds = shapely.bounds([shapely.from_wkb(row[-1]) for row in read(tmp_path / "merged.gpkg")])
+    assert np.ptp(bounds[:, [0, 2]], axis=1).max() < (12 if first == "metres" else 12 * pixel)
+    west, _, east, _ = merged.geobox.bounds
+    assert east - west < (100 if first == "metres" else 100 * pixel)
+    with pytest.raises(OutputError, match="lies across the edge of the CRS 'EPSG:3857'"):
+        merge(tmp_path, scenes, "other.gpkg", crs="EPSG:3857")
+
+
 def test_scenes_without_objects_and_overviews(tmp_path: Path) -> None:
     scenes = [write(tmp_path, "a", LEFT, []), write(tmp_path, "b", RIGHT, [])]
     assert merge(tmp_path, scenes, overview=Overview(1.0, 1.0)).features == 0
