@@ -19,6 +19,10 @@ def _names(_context: click.Context, _option: click.Parameter, values: tuple[str,
         number, _, name = (part.strip() for part in text.partition("="))
         if not number.removeprefix("-").isdecimal() or not name:
             raise click.UsageError(f"--class {text}: needs ID=NAME, such as 1=building")
+        if int(number) in found:
+            raise click.UsageError(
+                f"--class {text}: class {number} has the name {found[int(number)]!r} already"
+            )
         found[int(number)] = name
     return found
 

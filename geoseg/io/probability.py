@@ -121,7 +121,8 @@ def _mask(stem: str, path: Path, raster: Header, trust: Trust) -> Header:
 
 
 def _told(box: GeoBox) -> str:
-    return f"{box.height}×{box.width} px from ({box.transform.c:g}, {box.transform.f:g}) in {box.crs[:40]}"
+    numbers = ", ".join(f"{value:.15g}" for value in box.transform[:6])
+    return f"{box.height}×{box.width} px by ({numbers}) in {box.crs[:40]}"
 
 
 def _is_unscaled(header: Header, chosen: list[int]) -> bool:

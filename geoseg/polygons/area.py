@@ -22,6 +22,7 @@ _TOLERANCE = 2.5e-7
 """Relative error allowed to the bend of edges: a quarter of the promised 1e-6."""
 _CELLS = 4
 """The grid is sampled along the sides and diagonals of this many cells each way."""
+_POLE = 90 + 1e-9
 _FINEST = 64
 """Edges are never cut shorter than a pixel's side over this."""
 
@@ -67,7 +68,8 @@ class AreaMeter:
             pixels = ((col0, row0), ((col0 + col1) / 2, (row0 + row1) / 2), (col1, row1))
             x, y = zip(*(box.transform @ pixel for pixel in pixels), strict=True)
             lon, lat = project.transform(x, y)
-            if not all(map(math.isfinite, (*lon, *lat))):
+            # PROJ takes degrees to degrees without a look at them.
+            if not all(map(math.isfinite, lon)) or not all(abs(value) <= _POLE for value in lat):
                 raise GridError(
                     f"the pixels near {pixels[1]} have no longitude and latitude in {box.crs[:60]}"
                 )
