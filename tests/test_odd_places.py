@@ -159,6 +159,30 @@ def test_a_run_is_right_wherever_it_is(name: str, tmp_path: Path) -> None:
     assert sorted(merged.geometry.to_wkb()) == sorted(layer.geometry.to_wkb())
 
 
+@pytest.mark.parametrize("name", PLACES)
+def test_fitted_objects_have_the_ground_s_areas_and_right_angles(name: str, tmp_path: Path) -> None:
+    output = mapped(tmp_path, name, **{"vectorize.min_area": f"{LEAST} m2"})
+    merged = pyogrio.read_dataframe(output / "merged.gpkg", layer="roofs")
+    assert len(merged) > 1
+    assert merged.geometry.is_valid.all()
+    crs = CRS.from_user_input(PLACES[name].crs)
+    geod = crs.get_geod()
+    assert geod is not None
+    to_globe = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+    turns = []
+    for polygon, area, shape in zip(merged.geometry, merged.area_m2, merged["shape"], strict=True):
+        globe = shapely.transform(polygon, lambda xy: np.stack(to_globe.transform(*xy.T), axis=1))
+        assert abs(geod.geometry_area_perimeter(globe)[0]) == pytest.approx(area, rel=1e-3)
+        assert area > 0.97 * LEAST  # a fit may be a little smaller than the contour that was large enough
+        if shape in ("rectangle", "rectilinear"):
+            lon, lat = globe.exterior.coords.xy
+            ahead, _, _ = geod.inv(lon[:-1], lat[:-1], lon[1:], lat[1:])
+            turns += (np.diff(ahead) % 90).tolist()
+    turns_off = np.minimum(turns, 90 - np.array(turns))
+    assert len(turns_off) > 3
+    assert np.median(turns_off) < 0.02  # all but where a neighbour or the scene's edge cuts one
+
+
 def test_maps_of_two_crs_meet_at_the_antimeridian(tmp_path: Path) -> None:
     names = ("past 180 degrees, south", "zone 60")
     output = mapped(tmp_path, *names)
