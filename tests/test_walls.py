@@ -17,6 +17,8 @@ from shapely import Polygon
 from shapely.affinity import affine_transform, rotate, translate
 
 from geoseg.errors import GridError
+from geoseg.polygons._arc import close_ring
+from geoseg.polygons._walls_split import roughness, sample
 from geoseg.polygons.align import align_directions
 from geoseg.polygons.walls import KINDS, Fits, WallOptions, fit_rectangles, fit_walls
 from geoseg.score.shapes import ShapeMeasures, iou, shape_measures
@@ -26,6 +28,7 @@ Objects = NDArray[np.object_]
 Float64 = NDArray[np.float64]
 
 SIDE = 10
+SHARP = 40
 PLAIN = ("rectangle", "rectilinear")
 
 
@@ -75,6 +78,12 @@ def angles(ring: Float64) -> Float64:
     return np.degrees(np.abs(np.arctan2(cross, (into * out).sum(axis=1))))
 
 
+def as_sharp(ring: Float64, contour: Polygon) -> bool:
+    """Whether a contour reaches into each sharp angle of a ring that was fitted to it."""
+    tips = shapely.points(ring[angles(ring) > 180 - SHARP + 1e-6])
+    return bool(shapely.distance(tips, contour.boundary).max(initial=0) <= 2.5)
+
+
 def assert_sound(fits: Fits, given: Objects) -> None:
     """What holds for any fit of any contour."""
     assert shapely.is_valid(fits.polygons).all()
@@ -87,12 +96,13 @@ def assert_sound(fits: Fits, given: Objects) -> None:
     assert change[free].max(initial=0) <= 1e-9
     assert not ((fits.direction < 0) | (fits.direction >= np.pi)).any()
     assert (np.isnan(fits.direction) == np.isin(fits.kind, ["circle", "free"])).all()
-    for polygon, kind in zip(fits.polygons, fits.kind, strict=True):
+    for polygon, kind, contour in zip(fits.polygons, fits.kind, given, strict=True):
         assert polygon.exterior.is_ccw
         assert not any(hole.is_ccw for hole in polygon.interiors)
         for ring in rings(polygon):
             assert np.hypot(*(ring - np.roll(ring, 1, axis=0)).T).min() > 1e-6
             assert angles(ring).min() > 1e-6
+            assert kind == "free" or as_sharp(ring, contour)
             if kind in PLAIN:
                 assert np.abs(angles(ring) - 90).max() <= 0.01
         if kind == "rectangle":
@@ -241,6 +251,90 @@ def test_any_contour_gives_sound_fits(seed: int, blur: float, share: float) -> N
     outlines = contours(field)
     outlines = outlines[shapely.is_valid(outlines)]
     assert_sound(fit_walls(outlines), outlines)
+
+
+def seen(outline: Polygon, noise: float = 0.0, seed: int = 0) -> Objects:
+    """The contour of a building in the middle of a cell, blurred and moved by a correlated noise (px)."""
+    wave = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((CELL, CELL)), 2.5)
+    distance = _signed_distance(outline).astype(np.float64)
+    distance = ndimage.gaussian_filter(distance, 1.2) + noise * wave / wave.std()
+    found = contours(1 / (1 + np.exp(-1.5 * distance)))
+    return found[[shapely.area(found).argmax()]]
+
+
+def leaning(wide: float, high: float, lean: float, angle: float) -> Polygon:
+    """A house of right angles but for one wall, which leans by some degrees."""
+    far = wide + high * np.tan(np.radians(lean))
+    corners = np.array([(0, 0), (wide, 0), (far, high), (0, high)]) - (wide / 2, high / 2) + CELL / 2
+    turned = rotate(Polygon(corners), angle, origin=(CELL / 2, CELL / 2))
+    assert isinstance(turned, Polygon)
+    return turned
+
+
+@given(
+    wide=st.floats(35, 60),
+    high=st.floats(40, 60),
+    lean=st.floats(8, 16),
+    side=st.sampled_from([-1, 1]),
+    angle=st.floats(0, 180),
+)
+@settings(max_examples=25, deadline=None)
+def test_a_wall_that_leans_keeps_its_direction(
+    wide: float, high: float, lean: float, side: int, angle: float
+) -> None:
+    truth = leaning(wide, high, side * lean, angle)
+    outlines = seen(truth)
+    fits = fit_walls(outlines)
+    assert_sound(fits, outlines)
+    assert fits.kind.tolist() == ["diagonal"]
+    assert_same(fits.polygons, np.array([truth]), 0.3)
+
+
+@pytest.mark.parametrize("noise", [0.6, 1.2])
+def test_noise_makes_no_wall_lean(noise: float) -> None:
+    def fitted(lean: float) -> tuple[Objects, Fits]:
+        houses = np.array([leaning(45, 60, lean, 7 * seed) for seed in range(30)])
+        return houses, fit_walls(np.concatenate([seen(h, noise, seed) for seed, h in enumerate(houses)]))
+
+    _, straight = fitted(0)
+    assert np.isin(straight.kind, PLAIN).mean() >= 0.9
+    houses, leans = fitted(12)
+    assert (leans.kind == "diagonal").mean() >= (0.9 if noise == 0.6 else 0.6)
+    assert iou(leans.polygons, houses).mean() >= (0.97 if noise == 0.6 else 0.94)
+
+
+@given(
+    size=st.tuples(st.floats(24, 60), st.floats(24, 50)),
+    angle=st.floats(0, 180),
+    shadow=st.floats(0, 180),
+    noise=st.floats(0, 1.2),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=50, deadline=None)
+def test_half_a_roof_in_the_dark_makes_no_spike(
+    size: tuple[float, float], angle: float, shadow: float, noise: float, seed: int
+) -> None:
+    (wide, high), middle = size, CELL / 2
+    roof = shapely.box(middle - wide / 2, middle - high / 2, middle + wide / 2, middle + high / 2)
+    light = rotate(shapely.box(0, middle, CELL, 2 * CELL), shadow, origin=(middle, middle))
+    outlines = seen(rotate(shapely.intersection(roof, light), angle), noise, seed)
+    assert_sound(fit_walls(outlines), outlines)
+
+
+def test_a_sharp_corner_that_the_contour_fills_stays() -> None:
+    gable = Polygon([(0, 0), (80, 0), (80, 40)])
+    outlines = np.array([shapely.segmentize(gable, 0.7)])
+    fits = fit_walls(outlines)
+    assert fits.kind.tolist() == ["diagonal"]
+    assert_same(fits.polygons, np.array([gable]), 0.01)
+
+
+@given(truth=rectilinear())
+@settings(max_examples=30, deadline=None)
+def test_corners_are_not_rough(truth: Polygon) -> None:
+    ring = 3 * np.asarray(truth.exterior.coords)[:-1]
+    arc = close_ring(ring - ring.mean(axis=0))
+    assert roughness(sample(arc, 1.5)[1], arc[1][-1]) < 1e-6
 
 
 def test_parallel_neighbours_correct_directions() -> None:

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from geoseg.compiled import compiled
 from geoseg.polygons._arc import close_ring
 from geoseg.polygons._ring_shapes import SIDES, about, box, circle, of_area, roundness, signed_area
+from geoseg.polygons._walls_given import given_classes, given_walls
 from geoseg.polygons._walls_lines import draw, refine_direction
-from geoseg.polygons._walls_split import ACROSS, ALONG, DIAGONAL, main_direction, sample, split
+from geoseg.polygons._walls_split import DIAGONAL, main_direction, roughness, sample, split
 
 __all__ = ["AREA_CHANGE", "CIRCLE", "DIAGONALS", "FREE", "RECTANGLE", "RECTILINEAR", "fit_rings"]
 
@@ -22,75 +23,35 @@ AREA_CHANGE = 0.02
 _STEP = 1.5  # px: distance of the points where a wall may begin
 _CHORD = 4  # steps that a chord spans
 _ROUNDING = 2.0  # px beside a corner where a blurred contour leaves its wall
-# The price of a wall. How far the contour lies from the walls of a first split tells its noise; the second
-# price is that variance (px²) times a length (px), three of those over which noise is correlated, so that
-# chance makes few walls. Walls that the first price hid count as noise, so where the price falls it is asked
-# again. Chosen on 400 generated buildings, seed 7.
+# The price of a wall is the contour's noise, a variance (px²), times a length (px), three of those over which
+# noise is correlated, so that chance makes few walls. Noise is how far the contour lies from the walls of the
+# split before, as long as it is that rough on short pieces, too: else these are not its walls, and dear walls
+# would hide it. Walls that a price hid count as noise, so where the price falls it is asked again. Chosen on
+# 400 generated buildings, seed 7; the roughness and what diagonals cost on those of the benchmark, generated
+# and real, and on contours of networks.
 _PRICE = 8.0  # px: first price in squares of the tolerance
 _LOWEST, _HIGHEST = 0.2, 1.5  # of later prices, in first prices
 _NOISE = 28.0  # px
+_ROUGH = 25.0  # variance of noise in roughnesses: of generated contours 22 to 27, of networks' 25 to 34
 _ROUNDS = 3
 _SAME = 0.7  # a price that falls by less is the same
-_DIAGONAL = 3.0  # price of a diagonal wall in prices of a wall
+_DIAGONAL = 4.0  # price of a diagonal wall in prices of a wall
+_LEANS = 6.0  # of one that leans, less than 20 degrees off the others, likewise
 _CIRCLE = 3.0  # price of a circle, likewise
 _HIDES = 1.5  # per px²: noise hides the rounding, and what is near a corner is worth more than it costs
 _SLACK = 0.8  # a wall may be this much shorter before its corners are fitted
-_ON_AXIS = np.radians(1e-3)
-_OFF_AXIS = np.sin(np.radians(15.0))
 _RIGHT = np.pi / 2
 _TIE = 1e-9
 _ENOUGH = 3  # vertices of a ring
 
 
 @compiled
-def _classes(ring: Float64, direction: float, shortest: float) -> Int64:
-    """Classes of a ring's edges where they are walls already, long and clear of each other; else none."""
-    count = ring.shape[0]
-    c, s = np.cos(direction), np.sin(direction)
-    out = np.empty(count, np.int64)
-    for k in range(count):
-        dx, dy = ring[(k + 1) % count, 0] - ring[k, 0], ring[(k + 1) % count, 1] - ring[k, 1]
-        length = np.hypot(dx, dy)
-        if length < shortest - 1e-6:
-            return out[:0]
-        u, v = abs(c * dx + s * dy) / length, abs(c * dy - s * dx) / length
-        if v < _ON_AXIS:
-            out[k] = ALONG
-        elif u < _ON_AXIS:
-            out[k] = ACROSS
-        elif min(u, v) > _OFF_AXIS:
-            out[k] = DIAGONAL
-        else:
-            return out[:0]
-    for k in range(count):
-        if out[k] == out[k - 1] != DIAGONAL:
-            return out[:0]
-    return out
-
-
-@compiled
-def _given_walls(ring: Float64, shortest: float) -> tuple[Int64, float]:
-    """Classes and direction of a ring that consists of walls: what is fitted is not fitted again."""
-    count = ring.shape[0]
-    found, direction, most = np.empty(0, np.int64), 0.0, -1.0
-    for k in range(count):
-        dx, dy = ring[(k + 1) % count, 0] - ring[k, 0], ring[(k + 1) % count, 1] - ring[k, 1]
-        if np.hypot(dx, dy) < shortest - 1e-6:
-            return found[:0], direction
-    for k in range(count):
-        dx, dy = ring[(k + 1) % count, 0] - ring[k, 0], ring[(k + 1) % count, 1] - ring[k, 1]
-        angle = np.arctan2(dy, dx)
-        classes = _classes(ring, angle, shortest)
-        straight = 0.0 + np.sum(classes != DIAGONAL)
-        if classes.shape[0] and straight > most:
-            found, direction, most = classes, angle, straight
-    return found, direction
-
-
-@compiled
 def _joined(begins: Float64, classes: Int64) -> tuple[Float64, Int64]:
-    """The walls of a ring; one that the start of the ring cuts in two is one."""
-    if begins.shape[0] > 1 and classes[0] == classes[-1]:
+    """The walls of a ring; one that the start of the ring cuts in two is one.
+
+    Two diagonal ones may be two: where they are not, they hardly turn, and are joined when they are drawn.
+    """
+    if begins.shape[0] > 1 and classes[0] == classes[-1] != DIAGONAL:
         return begins[1:].copy(), classes[1:].copy()
     return begins, classes
 
@@ -101,7 +62,8 @@ def _exterior(ring: Float64, lone: bool, options: Float64, known: float) -> tupl
     tolerance, min_wall, min_diagonal, circle_cv, min_radius = options
     highest = _PRICE * tolerance * tolerance
     nothing = np.empty((0, 2)), FREE, 0.0, highest
-    classes, direction = _given_walls(ring, _SLACK * min_wall)
+    lean = (_LEANS - 1) * _LOWEST * highest
+    classes, direction = given_walls(ring, _SLACK * min_wall, lean / 2)
     if classes.shape[0]:
         return ring, _kind(classes, lone), direction, highest
     arc = close_ring(ring)
@@ -110,35 +72,37 @@ def _exterior(ring: Float64, lone: bool, options: Float64, known: float) -> tupl
     step = length / (points.shape[0] - 1)
     turns = np.isnan(known)
     direction = main_direction(points, _CHORD)[0] if turns else known
-    factor = _DIAGONAL if min_diagonal > 0 else np.inf
+    diagonal, leaning = (_DIAGONAL, _LEANS) if min_diagonal > 0 else (np.inf, np.inf)
     shortest = _SLACK * min_wall
-    begins, classes, off = split(
-        points, sums, length, direction, highest, factor * highest, shortest, min_diagonal
+    most = max(_NOISE * _ROUGH * roughness(sums, length), _LOWEST * highest)
+    price = min(highest, most)
+    begins, classes, off, cost = split(
+        points, sums, length, direction, price, diagonal * price, leaning * price, shortest, min_diagonal
     )
-    price = highest
     for turn in range(_ROUNDS):
         if not begins.shape[0]:
             break
         for _ in range(2 if turns else 0):
             direction = refine_direction(arc, begins * step, classes, direction, _ROUNDING / 2)
-        earned = min(max(_NOISE * np.sum(off) / length, _LOWEST * highest), _HIGHEST * highest)
+        earned = min(max(_NOISE * np.sum(off) / length, _LOWEST * highest), _HIGHEST * highest, most)
         if turn > 0 and earned > _SAME * price:
             break
         price = earned
-        begins, classes, off = split(
-            points, sums, length, direction, price, factor * price, shortest, min_diagonal
+        begins, classes, off, cost = split(
+            points, sums, length, direction, price, diagonal * price, leaning * price, shortest, min_diagonal
         )
-    walls = np.sum(off) + price * (begins.shape[0] + (_DIAGONAL - 1) * np.sum(classes == DIAGONAL))
     radius, variance = roundness(points)
     closed = begins.shape[0] >= _ENOUGH
-    cheaper = variance * length + _CIRCLE * price < walls or not closed
+    cheaper = variance * length + _CIRCLE * price < cost or not closed
     if lone and cheaper and radius >= min_radius and np.sqrt(variance) <= circle_cv * radius:
         return circle(ring), CIRCLE, 0.0, price
     if not closed or np.sum(off) > tolerance * tolerance * length:
         return nothing
+    # Without its spikes a ring may be off by what a wall costs, or it is not one of walls.
+    bound = min((np.sum(off) + price) / length, tolerance * tolerance)
     places, classes = _joined(begins * step, classes)
     trim = _ROUNDING / (1 + _HIDES * np.sum(off) / length)
-    corners, classes, direction = draw(arc, places, classes, direction, turns, min_wall, trim)
+    corners, classes, direction = draw(arc, places, classes, direction, turns, min_wall, trim, lean, bound)
     if not corners.shape[0]:
         return nothing
     return corners, _kind(classes, lone), direction, price
@@ -155,18 +119,20 @@ def _kind(classes: Int64, lone: bool) -> int:
 def _hole(ring: Float64, direction: float, price: float, min_wall: float) -> Float64:
     """Walls of a hole, parallel to those of the exterior; a rectangle where it is too small for walls."""
     # A small hole was made a rectangle, however short its walls.
-    classes = _classes(ring, direction, 0.0 if ring.shape[0] == 4 else _SLACK * min_wall)  # noqa: PLR2004 - four walls
+    classes = given_classes(ring, direction, 0.0 if ring.shape[0] == 4 else _SLACK * min_wall, np.inf)  # noqa: PLR2004 - four walls
     if classes.shape[0] and not np.any(classes == DIAGONAL):
         return ring
     arc = close_ring(ring)
     points, sums = sample(arc, _STEP)
     length = arc[1][-1]
-    begins, classes, off = split(points, sums, length, direction, price, np.inf, _SLACK * min_wall, 0.0)
+    begins, classes, off, _ = split(
+        points, sums, length, direction, price, np.inf, np.inf, _SLACK * min_wall, 0.0
+    )
     if not begins.shape[0]:
         return box(ring, direction)
     places, classes = _joined(begins * (length / (points.shape[0] - 1)), classes)
     trim = _ROUNDING / (1 + _HIDES * np.sum(off) / length)
-    corners, _, _ = draw(arc, places, classes, direction, False, min_wall, trim)
+    corners, _, _ = draw(arc, places, classes, direction, False, min_wall, trim, 0.0, np.inf)
     return corners if corners.shape[0] else box(ring, direction)
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from geoseg.compiled import compiled
 from geoseg.polygons._arc import Arc, nearest, point_at, stretch
+from geoseg.polygons._walls_given import FLAT, leans
 from geoseg.polygons._walls_split import ACROSS, ALONG, DIAGONAL
 
 __all__ = ["draw", "refine_direction"]
@@ -15,8 +16,9 @@ Float64 = NDArray[np.float64]
 _ROUNDING = 2.0  # px beside a corner where a blurred contour leaves its wall
 _ROUNDS = 12
 _STILL = 1e-8  # px: corners that move less are found
-_SNAP = np.radians(8.0)  # a diagonal this close to 45 degrees is at 45
-_FLAT = np.sin(np.radians(15.0))  # walls that turn by less do not make a corner
+_SNAP = np.radians(8.0)  # a diagonal this close to 45 degrees is at 45, unless it is long
+_SHARP = np.cos(np.radians(40.0))  # walls that meet in a sharper angle make a spike
+_TIP = 2.0  # px between the tip of a spike and the contour; what the contour fills is none
 _RIGHT = np.pi / 2
 _FEWEST = 3
 
@@ -71,7 +73,7 @@ def refine_direction(
 
 @compiled
 def _line(
-    arc: Arc, begins: Float64, wall: int, kind: int, direction: float, trim: float
+    arc: Arc, begins: Float64, wall: int, kind: int, direction: float, trim: float, lean: float
 ) -> tuple[float, float, float]:
     """Normal and offset of the line of a wall."""
     begin, end = _trimmed(begins, wall, arc[1][-1], trim)
@@ -82,28 +84,96 @@ def _line(
     elif kind == DIAGONAL:
         angle = np.arctan2(2 * xy, xx - yy) / 2
         nearest_diagonal = direction + _RIGHT / 2 + _RIGHT * np.round((angle - direction) / _RIGHT - 0.5)
-        if abs(angle - nearest_diagonal) < _SNAP:
+        off = abs(angle - nearest_diagonal)
+        if off < _SNAP and not leans(np.sin(off), end - begin, lean):
             angle = nearest_diagonal
     nx, ny = -np.sin(angle), np.cos(angle)
     return nx, ny, nx * x + ny * y
 
 
 @compiled
-def _corners(lines: Float64, classes: NDArray[np.int64], direction: float, corners: Float64) -> int:
-    """Fill in where each line meets the one before; a line too flat to that one or to the axes, or -1."""
-    count = lines.shape[0]
-    c, s = np.cos(direction), np.sin(direction)
-    for w in range(count):
-        u, v = abs(c * lines[w, 0] + s * lines[w, 1]), abs(c * lines[w, 1] - s * lines[w, 0])
-        if classes[w] == DIAGONAL and min(u, v) < _FLAT:
-            return w
+def _corners(lines: Float64, corners: Float64) -> int:
+    """Fill in where each line meets the one before; a line too flat to that one, or -1."""
+    for w in range(lines.shape[0]):
         ax, ay, a = lines[w - 1]
         bx, by, b = lines[w]
         turn = ax * by - ay * bx
-        if abs(turn) < _FLAT:
+        if abs(turn) < FLAT:
             return w
         corners[w] = (a * by - b * ay) / turn, (ax * b - bx * a) / turn
     return -1
+
+
+@compiled
+def _upright(
+    begins: Float64, classes: NDArray[np.int64], lines: Float64, direction: float, length: float, lean: float
+) -> bool:
+    """Make walls that hardly lean walls along or across; whether there was one."""
+    c, s = np.cos(direction), np.sin(direction)
+    found = False
+    for w in range(lines.shape[0]):
+        if classes[w] != DIAGONAL:
+            continue
+        u, v = abs(c * lines[w, 0] + s * lines[w, 1]), abs(c * lines[w, 1] - s * lines[w, 0])
+        begin, end = _ends(begins, w, length)
+        if not leans(min(u, v), end - begin, lean):
+            classes[w] = ALONG if u < v else ACROSS
+            found = True
+    return found
+
+
+@compiled
+def _joined(
+    begins: Float64, classes: NDArray[np.int64], wall: int, length: float
+) -> tuple[Float64, NDArray[np.int64]]:
+    """The walls with one and the one before made one, of the class of the longer."""
+    classes = classes.copy()
+    before = (wall - 1) % begins.shape[0]
+    here, there = _ends(begins, wall, length), _ends(begins, before, length)
+    if here[1] - here[0] > there[1] - there[0]:
+        classes[before] = classes[wall]
+    keep = np.ones(begins.shape[0], np.bool_)
+    keep[wall] = False
+    return begins[keep], classes[keep]
+
+
+@compiled
+def _blunt(arc: Arc, position: float, reach: float, corner: Float64) -> bool:
+    """Whether the contour, seen from a corner, leaves to both sides at no sharp angle."""
+    ax, ay = point_at(arc, position - reach)
+    bx, by = point_at(arc, position + reach)
+    ax, ay, bx, by = ax - corner[0], ay - corner[1], bx - corner[0], by - corner[1]
+    return bool(ax * bx + ay * by < _SHARP * np.hypot(ax, ay) * np.hypot(bx, by))
+
+
+@compiled
+def _spike(arc: Arc, begins: Float64, corners: Float64) -> int:
+    """The shorter wall at the longest spike: a sharp angle that the contour does not reach into; or -1."""
+    count = corners.shape[0]
+    found, farthest = -1, -1.0
+    for w in range(count):
+        back, on = corners[w - 1] - corners[w], corners[(w + 1) % count] - corners[w]
+        one, other = np.hypot(back[0], back[1]), np.hypot(on[0], on[1])
+        if back[0] * on[0] + back[1] * on[1] > _SHARP * one * other:
+            x, y = point_at(arc, begins[w])
+            away = np.hypot(x - corners[w, 0], y - corners[w, 1])
+            empty = away > _TIP or _blunt(arc, begins[w], min(one, other), corners[w])
+            if empty and away > farthest:
+                found, farthest = (w - 1) % count if one < other else w, away
+    return found
+
+
+@compiled
+def _misfit(arc: Arc, begins: Float64, lines: Float64) -> float:
+    """Mean squared distance of the contour to the lines of its walls."""
+    length = arc[1][-1]
+    off = 0.0
+    for w in range(lines.shape[0]):
+        begin, end = _ends(begins, w, length)
+        x, y, xx, xy, yy = stretch(arc, begin, end)
+        nx, ny, at = lines[w]
+        off += nx * nx * xx + 2 * nx * ny * xy + ny * ny * yy + (end - begin) * (nx * x + ny * y - at) ** 2
+    return float(off / length)
 
 
 @compiled
@@ -134,11 +204,14 @@ def draw(
     turn: bool,
     shortest: float,
     trim: float,
+    lean: float,
+    most: float,
 ) -> tuple[Float64, NDArray[np.int64], float]:
     """Walls through the contour, and their corners.
 
     Lines and corners are fitted in turn: a line to the stretch of contour between its corners, less what a
-    blur rounds; a corner where two lines meet. Walls shorter than asked, or that run backwards, are dropped.
+    blur rounds; a corner where two lines meet. What is dropped: walls shorter than asked, that run backwards,
+    or that would make a spike where the contour has none.
 
     Args:
         arc: the ring.
@@ -148,12 +221,16 @@ def draw(
         turn: whether the direction may be refined.
         shortest: length of the shortest wall to keep.
         trim: length at either end of a wall that a blur rounded.
+        lean: what walls that lean have to gain by it, px³ (:func:`~geoseg.polygons._walls_given.leans`).
+        most: largest mean squared distance of the contour to what is left of its walls without spikes.
 
     Returns:
         Corners, shape (V, 2), with the class of the wall that begins at each, and the direction. No corners
-        where the walls do not close to a ring.
+        where the walls do not close to a ring, or not without spikes.
     """
     length = arc[1][-1]
+    classes = classes.copy()
+    spiked = False
     nothing = np.empty((0, 2)), np.empty(0, np.int64), direction
     while True:
         count = begins.shape[0]
@@ -161,12 +238,16 @@ def draw(
             return nothing
         lines, corners = np.empty((count, 3)), np.empty((count, 2))
         flat = squeezed = -1
+        upright = False
         for _ in range(_ROUNDS):
             if turn:
                 direction = refine_direction(arc, begins, classes, direction, trim / 2)
             for w in range(count):
-                lines[w] = _line(arc, begins, w, classes[w], direction, trim)
-            flat = _corners(lines, classes, direction, corners)
+                lines[w] = _line(arc, begins, w, classes[w], direction, trim, lean)
+            upright = _upright(begins, classes, lines, direction, length, lean)
+            if upright:
+                break
+            flat = _corners(lines, corners)
             if flat >= 0:
                 break
             moved = begins.copy()
@@ -189,10 +270,13 @@ def draw(
                     squeezed = w
             if squeezed >= 0:
                 break
-        drop = flat
-        if squeezed >= 0:
-            drop = squeezed
-        elif flat < 0:
+        if upright:
+            continue
+        if flat >= 0:
+            begins, classes = _joined(begins, classes, flat, length)
+            continue
+        drop = squeezed
+        if squeezed < 0:
             least = shortest
             for w in range(count):
                 begin, end = _ends(begins, w, length)
@@ -206,7 +290,9 @@ def draw(
                 if along < least:
                     least, drop = along, w
             if drop < 0:
-                return corners, classes, direction
-        elif classes[flat] != DIAGONAL:
-            drop = (flat - 1) % count
+                drop = _spike(arc, begins, corners)
+                if drop < 0:
+                    sound = not spiked or _misfit(arc, begins, lines) <= most
+                    return (corners, classes, direction) if sound else nothing
+                spiked = True
         begins, classes = _without(begins, classes, drop, length)

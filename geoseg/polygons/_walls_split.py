@@ -2,8 +2,9 @@
 
 A split costs, for each wall, the squared distance of the contour to the wall's line, integrated over arc
 length, and a price per wall. With the direction of the walls given, dynamic programming finds the cheapest of
-all splits into walls along the direction, across it and (dearer) diagonal ones, after Bellman 1961, "On the
-approximation of curves by line segments using dynamic programming".
+all splits into walls along the direction, across it and (dearer) with a direction of their own, after Bellman
+1961, "On the approximation of curves by line segments using dynamic programming". Of the latter those that
+lean, nearly along or across, are dearest: what noise does to a wall along or across looks like them.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from geoseg.compiled import compiled
 from geoseg.polygons._arc import Arc, integrals, locate
 
-__all__ = ["ACROSS", "ALONG", "DIAGONAL", "main_direction", "sample", "split"]
+__all__ = ["ACROSS", "ALONG", "DIAGONAL", "main_direction", "roughness", "sample", "split"]
 
 Float64 = NDArray[np.float64]
 ALONG, ACROSS, DIAGONAL = 0, 1, 2
-_TAN_TWICE = np.tan(np.radians(2 * 20.0))  # a diagonal wall is at least 20 degrees off the others
+_TAN_TWICE = np.tan(np.radians(2 * 20.0))  # a diagonal wall less than 20 degrees off the others leans
+_SPAN = 6  # samples: about 9 px, over which noise is correlated
+_STRAIGHT = 2  # of so many stretches one has no corner in it
 
 
 @compiled
@@ -69,6 +72,32 @@ def main_direction(points: Float64, span: int) -> tuple[float, float]:
 
 
 @compiled
+def roughness(sums: Float64, length: float) -> float:
+    """Variance of a ring about lines of 9 px, the mean of the straighter half of them, px².
+
+    It tells noise, which is short, from walls that are not where they were looked for.
+
+    Args:
+        sums: of :func:`sample`, shape (N + 1, 5).
+        length: of the ring.
+    """
+    count = sums.shape[0] - 1
+    run = length / count * _SPAN
+    off = np.empty(count)
+    for k in range(count):
+        far = (k + _SPAN) % count
+        part = sums[far] - sums[k]
+        if far < k:
+            part += sums[count]
+        uu = part[2] - part[0] * part[0] / run
+        uv = part[3] - part[0] * part[1] / run
+        vv = part[4] - part[1] * part[1] / run
+        off[k] = max(uu + vv - np.sqrt((uu - vv) ** 2 + 4 * uv * uv), 0.0) / 2 / run
+    off.sort()
+    return float(np.mean(off[: count // _STRAIGHT]))
+
+
+@compiled
 def split(
     points: Float64,
     sums: Float64,
@@ -76,9 +105,10 @@ def split(
     direction: float,
     price: float,
     diagonal_price: float,
+    leaning_price: float,
     min_wall: float,
     min_diagonal: float,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Float64]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Float64, float]:
     """The cheapest walls of a ring.
 
     Args:
@@ -87,13 +117,14 @@ def split(
         length: of the ring.
         direction: of the walls, radians.
         price: of a wall, px³.
-        diagonal_price: of a diagonal wall, px³; infinite: there are none.
+        diagonal_price: of a wall with a direction of its own, px³; infinite: there are none.
+        leaning_price: of such a wall less than 20 degrees off the others, px³, not below ``diagonal_price``.
         min_wall: shortest wall.
-        min_diagonal: shortest diagonal wall.
+        min_diagonal: shortest wall with a direction of its own.
 
     Returns:
         For each wall the sample where it begins, its class, and the integral of the squared distances of the
-        contour to its line; no walls where there is no split.
+        contour to its line; no walls where there is no split. And what the split costs, px³.
     """
     count = points.shape[0] - 1
     step = length / count
@@ -123,6 +154,7 @@ def split(
                 continue
             least = np.inf
             fee = diagonal_price if wall == DIAGONAL else price
+            own = fee
             shortest = min_diagonal * min_diagonal if wall == DIAGONAL else min_wall * min_wall
             for i in range(j - 1, -1, -1):
                 run = (j - i) * step
@@ -136,16 +168,15 @@ def split(
                     uu = rotated[j, 2] - rotated[i, 2] - u * u / run
                     uv = rotated[j, 3] - rotated[i, 3] - u * v / run
                     vv = rotated[j, 4] - rotated[i, 4] - v * v / run
-                    if 2 * abs(uv) < _TAN_TWICE * abs(uu - vv):
-                        continue
                     off = (uu + vv - np.sqrt((uu - vv) ** 2 + 4 * uv * uv)) / 2
+                    own = leaning_price if 2 * abs(uv) < _TAN_TWICE * abs(uu - vv) else diagonal_price
                     extent = wide * wide + high * high
                 off = max(off, 0.0)
                 # The further back, the larger: nothing before can be cheaper.
                 if off + fee >= least:
                     break
                 if extent >= shortest:
-                    cost = before[wall, i] + off + fee
+                    cost = before[wall, i] + off + own
                     if cost < least:
                         least = cost
                         best[wall, j], fitted[wall, j] = cost, off
@@ -153,16 +184,16 @@ def split(
         for wall in range(3):
             before[wall, j] = np.inf
             for other in range(3):
-                if other != wall and best[other, j] < before[wall, j]:
+                if (other != wall or wall == DIAGONAL) and best[other, j] < before[wall, j]:
                     before[wall, j], last[wall, j] = best[other, j], other
     wall = 0
     for other in range(1, 3):
         if best[other, count] < best[wall, count]:
             wall = other
     begins, classes, off = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count)
-    walls, j = 0, count
+    walls, j, cost = 0, count, best[wall, count]
     while j > 0 and best[wall, count] < np.inf:
         begins[walls], classes[walls], off[walls] = since[wall, j], wall, fitted[wall, j]
         j, wall = since[wall, j], kind[wall, j]
         walls += 1
-    return begins[:walls][::-1].copy(), classes[:walls][::-1].copy(), off[:walls][::-1].copy()
+    return begins[:walls][::-1].copy(), classes[:walls][::-1].copy(), off[:walls][::-1].copy(), cost
