@@ -11,12 +11,14 @@ from typing import Final
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 __all__ = ["crossings", "largest", "settled", "with_vertices"]
 
 _NEAR: Final = 2.0**-16
 """Crossings lie on multiples of this, in pixels; one as near as this to a vertex is that vertex. So those of
 three outlines that meet are one."""
+_COMPLEX: Final = np.array([1, 1j])
 _STEPS: Final = float(1 << 20)
 """Outlines lie on this many steps a pixel. Scenes lie millions of pixels from the origin of their CRS, where
 a double still holds such a step; what is narrower is no shape on the ground."""
@@ -34,10 +36,10 @@ def crossings(one: shapely.Polygon, other: shapely.Polygon) -> NDArray[np.float6
     """
     points = shapely.get_coordinates(shapely.intersection(one.boundary, other.boundary))
     vertices = shapely.get_coordinates([one, other])
-    apart = np.hypot(*(points[:, None] - vertices[None]).transpose(2, 0, 1))
-    nearest = apart.argmin(axis=1)
-    is_near = apart[np.arange(len(points)), nearest] <= _NEAR
-    met = np.where(is_near[:, None], vertices[nearest], np.round(points / _NEAR) * _NEAR)
+    if not len(points):
+        return points
+    apart, nearest = cKDTree(vertices).query(points)
+    met = np.where(apart[:, None] <= _NEAR, vertices[nearest], np.round(points / _NEAR) * _NEAR)
     return np.unique(met, axis=0)
 
 
@@ -54,13 +56,12 @@ def with_vertices(polygon: shapely.Polygon, points: NDArray[np.float64]) -> shap
     rings = [np.asarray(ring.coords) for ring in (polygon.exterior, *polygon.interiors)]
     start = np.concatenate([ring[:-1] for ring in rings])
     end = np.concatenate([ring[1:] for ring in rings])
-    own = (points[:, None] == start[None]).all(axis=2).any(axis=1)
-    points = points[~own]
-    way = end - start
-    along = ((points[:, None] - start) * way).sum(axis=2) / (way * way).sum(axis=1)
-    foot = start + np.clip(along, 0, 1)[..., None] * way
-    edge = np.hypot(*(points[:, None] - foot).transpose(2, 0, 1)).argmin(axis=1)
-    place = along[np.arange(len(points)), edge]
+    points = points[~np.isin(points @ _COMPLEX, start @ _COMPLEX)]
+    if not len(points):
+        return polygon
+    edges = shapely.STRtree(np.asarray(shapely.linestrings(np.stack([start, end], axis=1))))
+    edge = np.asarray(edges.nearest(shapely.points(points)))
+    place = ((points - start[edge]) * (end - start)[edge]).sum(axis=1)
     order = np.lexsort((place, edge))
     filled, before = [], 0
     for ring in rings:
