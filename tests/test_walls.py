@@ -109,6 +109,15 @@ def assert_sound(fits: Fits, given: Objects) -> None:
             assert [len(ring) for ring in rings(polygon)] == [4]
 
 
+def assert_fitted(fits: Fits) -> None:
+    """Fitting again changes nothing."""
+    walls = fits.polygons[fits.kind != "free"]
+    again = fit_walls(walls)
+    assert (again.kind == fits.kind[fits.kind != "free"]).all()
+    assert again.iou.min(initial=1) >= 0.999
+    assert (shapely.get_num_coordinates(again.polygons) == shapely.get_num_coordinates(walls)).all()
+
+
 def assert_same(one: Objects, other: Objects, tolerance: float = 1e-6) -> None:
     """The same polygons, wherever their rings start."""
     assert (shapely.get_num_coordinates(one) == shapely.get_num_coordinates(other)).all()
@@ -133,12 +142,7 @@ def test_whatever_the_noise_fits_are_sound(town: tuple[str, Rooftops, Objects, F
 
 
 def test_a_fit_is_its_own_fit(town: tuple[str, Rooftops, Objects, Fits]) -> None:
-    fits = town[-1]
-    walls = fits.polygons[fits.kind != "free"]
-    again = fit_walls(walls)
-    assert (again.kind == fits.kind[fits.kind != "free"]).all()
-    assert again.iou.min() >= 0.999
-    assert (shapely.get_num_coordinates(again.polygons) == shapely.get_num_coordinates(walls)).all()
+    assert_fitted(town[-1])
 
 
 def test_neighbours_and_repetition_change_nothing(town: tuple[str, Rooftops, Objects, Fits]) -> None:
@@ -250,7 +254,9 @@ def test_any_contour_gives_sound_fits(seed: int, blur: float, share: float) -> N
     field = np.pad(0.5 + noise - np.quantile(noise, share), 1, constant_values=0)
     outlines = contours(field)
     outlines = outlines[shapely.is_valid(outlines)]
-    assert_sound(fit_walls(outlines), outlines)
+    fits = fit_walls(outlines)
+    assert_sound(fits, outlines)
+    assert_fitted(fits)
 
 
 def seen(outline: Polygon, noise: float = 0.0, seed: int = 0) -> Objects:
@@ -318,7 +324,9 @@ def test_half_a_roof_in_the_dark_makes_no_spike(
     roof = shapely.box(middle - wide / 2, middle - high / 2, middle + wide / 2, middle + high / 2)
     light = rotate(shapely.box(0, middle, CELL, 2 * CELL), shadow, origin=(middle, middle))
     outlines = seen(rotate(shapely.intersection(roof, light), angle), noise, seed)
-    assert_sound(fit_walls(outlines), outlines)
+    fits = fit_walls(outlines)
+    assert_sound(fits, outlines)
+    assert_fitted(fits)
 
 
 def test_a_sharp_corner_that_the_contour_fills_stays() -> None:

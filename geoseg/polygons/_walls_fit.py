@@ -26,13 +26,14 @@ _ROUNDING = 2.0  # px beside a corner where a blurred contour leaves its wall
 # The price of a wall is the contour's noise, a variance (px²), times a length (px), three of those over which
 # noise is correlated, so that chance makes few walls. Noise is how far the contour lies from the walls of the
 # split before, as long as it is that rough on short pieces, too: else these are not its walls, and dear walls
-# would hide it. Walls that a price hid count as noise, so where the price falls it is asked again. Chosen on
-# 400 generated buildings, seed 7; the roughness and what diagonals cost on those of the benchmark, generated
-# and real, and on contours of networks.
+# would hide it. Walls that a price hid count as noise, so where the price falls it is asked again. Where the
+# cheapest walls leave hardly any noise there is none, as no walls fit noise so well. Chosen on 400 generated
+# buildings, seed 7; roughness and diagonals on the benchmark's, generated and real, and networks' contours.
 _PRICE = 8.0  # px: first price in squares of the tolerance
 _LOWEST, _HIGHEST = 0.2, 1.5  # of later prices, in first prices
 _NOISE = 28.0  # px
 _ROUGH = 25.0  # variance of noise in roughnesses: of generated contours 22 to 27, of networks' 25 to 34
+_CLEAN = 0.6  # what the cheapest walls leave of a clean contour, at most, in the price that it would earn
 _ROUNDS = 3
 _SAME = 0.7  # a price that falls by less is the same
 _DIAGONAL = 4.0  # price of a diagonal wall in prices of a wall
@@ -62,7 +63,8 @@ def _exterior(ring: Float64, lone: bool, options: Float64, known: float) -> tupl
     tolerance, min_wall, min_diagonal, circle_cv, min_radius = options
     highest = _PRICE * tolerance * tolerance
     nothing = np.empty((0, 2)), FREE, 0.0, highest
-    lean = (_LEANS - 1) * _LOWEST * highest
+    lowest = _LOWEST * highest
+    lean = (_LEANS - 1) * lowest
     classes, direction = given_walls(ring, _SLACK * min_wall, lean / 2)
     if classes.shape[0]:
         return ring, _kind(classes, lone), direction, highest
@@ -74,17 +76,22 @@ def _exterior(ring: Float64, lone: bool, options: Float64, known: float) -> tupl
     direction = main_direction(points, _CHORD)[0] if turns else known
     diagonal, leaning = (_DIAGONAL, _LEANS) if min_diagonal > 0 else (np.inf, np.inf)
     shortest = _SLACK * min_wall
-    most = max(_NOISE * _ROUGH * roughness(sums, length), _LOWEST * highest)
-    price = min(highest, most)
+    most = max(_NOISE * _ROUGH * roughness(sums, length), lowest)
+    price = lowest
     begins, classes, off, cost = split(
         points, sums, length, direction, price, diagonal * price, leaning * price, shortest, min_diagonal
     )
+    if _NOISE * np.sum(off) / length > _CLEAN * lowest:
+        price = min(highest, most)
+        begins, classes, off, cost = split(
+            points, sums, length, direction, price, diagonal * price, leaning * price, shortest, min_diagonal
+        )
     for turn in range(_ROUNDS):
         if not begins.shape[0]:
             break
         for _ in range(2 if turns else 0):
             direction = refine_direction(arc, begins * step, classes, direction, _ROUNDING / 2)
-        earned = min(max(_NOISE * np.sum(off) / length, _LOWEST * highest), _HIGHEST * highest, most)
+        earned = min(max(_NOISE * np.sum(off) / length, lowest), _HIGHEST * highest, most)
         if turn > 0 and earned > _SAME * price:
             break
         price = earned

@@ -157,6 +157,8 @@ def split(
             own = fee
             shortest = min_diagonal * min_diagonal if wall == DIAGONAL else min_wall * min_wall
             for i in range(j - 1, -1, -1):
+                if before[wall, i] + fee >= least:  # whatever the distance
+                    continue
                 run = (j - i) * step
                 u, v = rotated[j, 0] - rotated[i, 0], rotated[j, 1] - rotated[i, 1]
                 wide, high = frame[j, 0] - frame[i, 0], frame[j, 1] - frame[i, 1]
