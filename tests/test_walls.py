@@ -231,7 +231,10 @@ def rectilinear(draw: st.DrawFn) -> Polygon:
         built[r - 1 : r + 1, c - 1 : c + 1] = True
     x, y = (np.concatenate([[0.0], np.cumsum(random.uniform(8, 16, 6))]) for _ in range(2))
     whole = shapely.union_all([shapely.box(x[c], y[r], x[c + 1], y[r + 1]) for r, c in np.argwhere(built)])
-    turned = rotate(shapely.simplify(shapely.normalize(whole), 1e-9), draw(st.floats(0, 180)))
+    plain = shapely.simplify(whole, 1e-9)
+    # A ring's first vertex always stays; with another one first, it goes if it is no corner.
+    rings = [np.roll(np.asarray(ring.coords)[:-1], 1, axis=0) for ring in (plain.exterior, *plain.interiors)]
+    turned = rotate(shapely.simplify(Polygon(rings[0], rings[1:]), 1e-9), draw(st.floats(0, 180)))
     assert isinstance(turned, Polygon)
     return turned
 
