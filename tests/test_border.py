@@ -12,6 +12,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import rioxarray
 import shapely
 import torch
 from affine import Affine
@@ -20,26 +21,36 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 from numpy.typing import NDArray
 
+import geoseg
 from geoseg.engine.store import NODATA, SCALE, StoreLayout
 from geoseg.engine.vectorize import Store, find_shapes
 from geoseg.errors import GeosegError
+from geoseg.flow.evaluate_models import evaluate_models
+from geoseg.flow.evaluate_workflow import evaluate_workflow
 from geoseg.flow.run import run
 from geoseg.flow.train import train
+from geoseg.flow.train_prepare import prepare_training
+from geoseg.flow.train_start import first_network
 from geoseg.flow.vectorize import vectorize
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 from geoseg.io.labels import BORDER, LabelReader
 from geoseg.io.strict_yaml import dump_yaml
 from geoseg.models.border import without_border
-from geoseg.models.bundle import load_bundle
+from geoseg.models.bundle import load_bundle, save_bundle
+from geoseg.models.export import export_onnx, export_torch
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.touching import near_another
 from geoseg.recipe.mlm import from_item, to_item
 from geoseg.recipe.scene import LabelRef
+from geoseg.recipe.training import Distill
+from geoseg.recipe.training_loss import Focal, Loss
 from geoseg.recipe.vectorize import Vectorize
 from geoseg.testing.bundles import random_bundle
+from geoseg.train.objective import Objective
 
 UInt8 = NDArray[np.uint8]
+Command = Callable[..., tuple[int, str, str]]
 PLACE = Affine(0.3, 0, 620_000, 0, -0.3, 3_340_000)
 CRS = "EPSG:32614"
 
@@ -213,8 +224,11 @@ def test_a_training_learns_borders_and_its_bundle_maps_with_them(place: Path, tm
         ({"classes": ["house", "ground"]}, "one class of objects after one background"),
         ({"classes": ["ground", "house", "barn"]}, "one class of objects after one background"),
         ({"train": {"loss": {"cross_entropy": {"class_weights": [1.0, 2.0]}}}}, "2 classes and their border"),
+        ({"resolution": "1 m"}, r"0.6 pixels of 1 m; give 1 to 16 of them, such as 2 m"),
+        ({"resolution": "0.03 m"}, "20 pixels of 0.03 m"),
+        ({"chips": {"size": "96 px", "scales": [2.1, 2.4]}}, "narrower than the pixels of 0.63"),
     ],
-    ids=["raster labels", "order", "three classes", "weights"],
+    ids=["raster labels", "order", "three classes", "weights", "narrow", "wide", "coarse"],
 )
 def test_borders_that_cannot_be_learned_are_refused(
     place: Path, tmp_path: Path, changes: dict[str, Any], needed: str
@@ -234,6 +248,85 @@ def test_borders_that_cannot_be_learned_are_refused(
     with pytest.raises(GeosegError, match=needed):
         train(recipe(place, **given), {"output": str(tmp_path / "out")})
     assert not list((tmp_path / "out").glob("*/item.json"))
+
+
+def test_class_ids_beyond_the_objects_are_no_borders(place: Path, tmp_path: Path) -> None:
+    path = houses(tmp_path, [(4, 5, 20, 25), (20, 7, 33, 22)])
+    frame = gpd.read_file(path, layer="houses")
+    frame["kind"] = [1, 2]
+    frame.to_file(path, layer="houses")
+    grid = GeoBox(30, 64, PLACE, CRS)
+    reader = LabelReader(LabelRef(str(path), attribute="kind", border=0.6), grid)
+    with pytest.raises(GeosegError, match="hold the class 2 beside 1"):
+        reader.read(grid.window)
+    source = {"name": "toys", "attribution": "nobody", "license": "CC0-1.0"}
+    entry = {"catalog": "scenes.json", "source": source}
+    with rasterio.open(place / "place0" / "truth.tif") as found:
+        profile, ids = found.profile, found.read() // 100
+    with rasterio.open(place / "place0" / "ids.tif", "w", **profile) as target:
+        target.write(ids)
+    catalog = json.loads((place / "scenes.json").read_text())
+    catalog["features"][0]["assets"]["ids"] = {"href": "place0/ids.tif", "roles": ["labels"]}
+    (place / "ids.json").write_text(json.dumps(catalog))
+    data = [
+        {**entry, "asset": "houses"},
+        {**entry, "asset": "ids", "catalog": "ids.json", "ids": ["place0"], "place": "there"},
+    ]
+    with pytest.raises(GeosegError, match="labels hold the class ids 2"):
+        train(recipe(place, data=data), {"output": str(tmp_path / "out")})
+
+
+def test_rasters_among_the_labels_are_told_to_know_no_borders(place: Path, tmp_path: Path) -> None:
+    source = {"name": "toys", "attribution": "nobody", "license": "CC0-1.0"}
+    entry = {"catalog": "scenes.json", "source": source, "ids": ["place0"], "place": "there"}
+    raster = entry | {"asset": "truth", "classes": {"200": "house"}}
+    path = recipe(place, data=[entry | {"asset": "houses"}, raster])
+    (remark,) = prepare_training(path, {"output": str(tmp_path / "out")}).remarks
+    assert "labels of place0 are rasters, which do not tell objects apart" in remark
+
+
+def test_teachers_and_pupils_need_not_both_know_borders() -> None:
+    draw = torch.Generator().manual_seed(1)
+    knows, plain = torch.randn(2, 3, 4, 5, generator=draw), torch.randn(2, 2, 4, 5, generator=draw)
+    target = torch.zeros(2, 4, 5, dtype=torch.long)
+    objective = Objective(Loss(cross_entropy=None, focal=Focal(weight=1e-9)), Distill(teacher="x"))
+    folded = without_border(knows, 2)
+    assert torch.allclose(objective(knows, target, teacher=plain), objective(folded, target, teacher=plain))
+    assert torch.allclose(objective(plain, target, teacher=knows), objective(plain, target, teacher=folded))
+    assert objective(knows, target, teacher=folded) < 1e-6
+
+
+def test_weights_of_another_class_do_not_become_those_of_a_border(place: Path, tmp_path: Path) -> None:
+    tiny = {"widths": [8, 8, 8, 8], "blocks": [1, 1, 1, 1]}
+    other = random_bundle(tmp_path / "three", "mininet-1", classes=3, arguments=tiny)
+    training = prepare_training(recipe(place), {"output": str(tmp_path / "out")}).loaded.training
+    told: list[str] = []
+    started = first_network(training, other, told.append).state_dict()
+    given, fresh = other.network().state_dict(), first_network(training, None).state_dict()
+    head = [key for key in given if key.startswith("classifier") or given[key].shape[:1] == (3,)]
+    assert head
+    assert all(torch.equal(started[key], fresh[key]) for key in head)
+    assert all(torch.equal(started[key], given[key]) for key in given if key not in head)
+    assert "has the channels class0, class1, class2" in told[0]
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_an_export_counts_borders_to_their_class(tmp_path: Path, suffix: str) -> None:
+    bundle = random_bundle(tmp_path / "bundle", "liteunet", border=True)
+    path = tmp_path / f"model{suffix}"
+    done = export_onnx(bundle, path) if suffix == ".onnx" else export_torch(bundle, path)
+    assert done.difference < 1e-4
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    wanted = without_border(bundle.network()(image), 2).softmax(1).detach()
+    if suffix == ".onnx":
+        onnxruntime = pytest.importorskip("onnxruntime")
+        session = onnxruntime.InferenceSession(str(path))
+        found = torch.from_numpy(session.run(None, {"pixels": image.numpy()})[0])
+        assert json.loads(session.get_modelmeta().custom_metadata_map["class_names"]).keys() == {"0", "1"}
+    else:
+        found = torch.export.load(str(path)).module()(image)
+    assert found.shape == wanted.shape
+    assert torch.allclose(found, wanted, atol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -265,13 +358,57 @@ def test_a_run_writes_the_border_and_its_raster_gives_the_same_polygons(
     assert list(ours.geometry.to_wkb()) == list(again.geometry.to_wkb())
 
 
-def test_a_model_without_borders_cannot_split_by_them(
-    finished: Path, tmp_path: Path, geoseg: Callable[..., tuple[int, str, str]]
+def test_a_run_with_borders_is_scored_and_python_gives_its_map(
+    place: Path, finished: Path, tmp_path: Path
 ) -> None:
+    flow = finished / "flow.yaml"
+    report = evaluate_workflow(flow, {"output": str(finished / "maps")}, asset="houses", worst=2)
+    assert [row.name for row in report.classes] == ["class0", "class1"]
+    compared = evaluate_models(
+        flow,
+        [str(finished / "bundle")],
+        {"output": str(tmp_path), "compute.executor": "serial"},
+        asset="houses",
+    )
+    assert compared.exit_code == 0
+    again = json.loads(next(compared.folder.glob("*/score.json")).read_text())
+    assert again["confusion"] == [list(row) for row in report.confusion]
+    image = place / "place0" / "scene.tif"
+    made = geoseg.predict(rioxarray.open_rasterio(image), finished / "bundle")
+    assert made["class"].to_numpy().tolist() == ["class1", "border"]
+    with rasterio.open(finished / "maps" / "place0" / "probability.tif") as source:
+        assert np.array_equal(np.rint(made["probability"].to_numpy() * SCALE), source.read())
+    lazy = geoseg.predict(rioxarray.open_rasterio(image, chunks={}), finished / "bundle")
+    assert lazy.compute().equals(made)
+
+
+def test_a_class_that_is_called_border_is_a_class(place: Path, tmp_path: Path) -> None:
+    plain = random_bundle(tmp_path / "plain", "mininet-2", halo=16)
+    classes = [
+        one.model_copy(update={"name": name, "title": name, "background": False})
+        for one, name in zip(plain.spec.classes, ("field", "border"), strict=True)
+    ]
+    spec = plain.spec.model_copy(update={"classes": tuple(classes), "weights": None})
+    save_bundle(tmp_path / "bundle", spec, plain.network())
+    lines = [f"catalog: {place / 'scenes.json'}", "model: ./bundle", "vectorize: {min_area: 1 px}"]
+    (tmp_path / "flow.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    settings = {"output": str(tmp_path / "maps"), "compute.executor": "serial", "scenes.ids": "[place0]"}
+    run(tmp_path / "flow.yaml", settings)
+    report = evaluate_workflow(tmp_path / "flow.yaml", settings, asset="houses")
+    assert [row.name for row in report.classes] == ["field", "border"]
+    raster = tmp_path / "maps" / "place0" / "probability.tif"
+    made = vectorize(raster, tmp_path / "again.gpkg", {"vectorize.min_area": "1 px"})
+    assert made.mode == "coverage", "two classes, of which the larger decides"
+
+
+def test_a_model_without_borders_cannot_split_by_them(
+    finished: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    command: Command = request.getfixturevalue("geoseg")
     random_bundle(tmp_path / "plain", "mininet-2", halo=16)
     lines = (finished / "flow.yaml").read_text().replace("./bundle", str(tmp_path / "plain"))
     (tmp_path / "flow.yaml").write_text(lines.replace("1 px}", "1 px, split: {method: border}}"))
-    code, _, told = geoseg("run", str(tmp_path / "flow.yaml"), "--set", f"output={tmp_path / 'maps'}")
+    code, _, told = command("run", str(tmp_path / "flow.yaml"), "--set", f"output={tmp_path / 'maps'}")
     assert code == 2
     assert "has no such channel; use auto, seeds or necks" in told
     assert not (tmp_path / "maps" / "place0").exists()

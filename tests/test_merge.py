@@ -19,6 +19,7 @@ from pyproj import Transformer
 
 from geoseg.errors import OutputError
 from geoseg.grid.geobox import GeoBox
+from geoseg.io._placed import placed
 from geoseg.io.merge import Merged, SceneLayer, merge_layers
 from geoseg.io.vector import Features, Overview, overview_layer, write_features
 from geoseg.io.vector_read import layer_info, read_pieces
@@ -402,3 +403,13 @@ def test_scenes_without_objects_and_overviews(tmp_path: Path) -> None:
     (tmp_path / "a" / "objects.gpkg").write_bytes(b"gone bad")
     with pytest.raises(OutputError, match="cannot be read back"):
         merge(tmp_path, scenes)
+
+
+@given(columns=st.integers(3, 400))
+@settings(max_examples=60, deadline=None)
+def test_a_scene_round_the_world_is_not_torn(columns: int) -> None:
+    pixel = 360 / columns
+    world = GeoBox(2, columns, Affine(pixel, 0, -180, 0, -pixel, 1), "EPSG:4326")
+    (layer,) = placed([SceneLayer("world", Path("unread.gpkg"), world)], "objects", None)
+    assert layer.footprint.is_valid
+    assert layer.footprint.bounds == pytest.approx((-180, 1 - 2 * pixel, 180, 1))

@@ -279,7 +279,8 @@ workflows = st.fixed_dictionaries(
             min_hole=_choice("3 m2", "0 px"),
             format=_choice("gpkg", "parquet", "fgb"),
             split=_some(
-                method=_choice("seeds", "necks", "none"),
+                method=_choice("auto", "border", "seeds", "necks", "none"),
+                max_border=st.floats(0.01, 1),
                 neck=_choice("2 px", "1 m"),
                 min_seed=_choice("1 m2", "5 px"),
             ),

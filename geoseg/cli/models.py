@@ -91,7 +91,8 @@ def export(model: str, *, output: Path, kind: str | None, tile: int | None) -> N
     """Write a model for other programs; it is compared with torch before it is kept.
 
     The file takes (value - mean) / std as float32 (N, bands, H, W), 0 where there is no data, and gives
-    probabilities (N, classes, H, W); height and width are multiples of the model's alignment.
+    probabilities (N, classes, H, W), borders between objects being a part of their class; height and width
+    are multiples of the model's alignment.
     """
     from geoseg.cli.report import counted  # noqa: PLC0415 - --help answers at once
     from geoseg.models.bundle import load_bundle  # noqa: PLC0415 - likewise

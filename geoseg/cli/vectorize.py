@@ -77,7 +77,8 @@ def vectorize(
     """Make polygons of a RASTER, geoseg's or any other tool's.
 
     It holds probabilities or class ids. One band of probabilities is a class against its background; of
-    several, the largest decides. Floats are probabilities as they are, whole numbers with their scale.
+    several, the largest decides; a run's own may hold its class and the border between objects. Floats are
+    probabilities as they are, whole numbers with their scale.
     """
     from geoseg.cli.report import counted  # noqa: PLC0415 - --help answers at once
     from geoseg.flow.vectorize import vectorize as make_polygons  # noqa: PLC0415 - likewise

@@ -20,6 +20,7 @@ from geoseg.grid.window import Window
 from geoseg.io.cog import strip_rows, write_cog
 from geoseg.io.files import output_error, sweep_temporaries, write_json, write_text
 from geoseg.io.item import scene_item
+from geoseg.io.maps import BORDER_TAG
 from geoseg.io.parts import PartReceipt, discard_parts
 from geoseg.io.polygonize import features_of
 from geoseg.io.scales import thinning_qml
@@ -164,7 +165,7 @@ def _rasters(plan: Plan, store: PartsStore) -> list[Path]:
         ),
         scale=1 / SCALE,
         overviews="average",
-        tags=tags,
+        tags=tags | ({BORDER_TAG: str(layout.planes)} if layout.border and not top else {}),
     )
     write_text(classes.with_suffix(".qml"), classes_qml(styles))
     write_text(probability.with_suffix(".qml"), probability_qml())

@@ -98,7 +98,14 @@ def band_bytes(
 
 
 def assembly_bytes(
-    width: int, height: int, bands: int, *, resampled: bool, mode: str | None, aligned: bool = False
+    width: int,
+    height: int,
+    bands: int,
+    *,
+    resampled: bool,
+    mode: str | None,
+    aligned: bool = False,
+    border: bool = False,
 ) -> int:
     """What a task adds to its worker while it assembles a scene.
 
@@ -109,6 +116,7 @@ def assembly_bytes(
         resampled: whether the rasters are on another grid than the store.
         mode: of the polygons; None: there are none.
         aligned: whether objects wait twice, first for the directions of their neighbours.
+        border: whether the borders between objects are known.
     """
     strip = strip_rows(width) * width
     # As read, as decided, as compared, and GDAL's rows of tiles and of overviews; in float while resampled.
@@ -116,7 +124,7 @@ def assembly_bytes(
     held = 0
     if mode == "objects":
         held = min(height, (6 if aligned else 3) * TALLEST) * width * _OBJECT_BYTES
-        held += (bands - 1) * min(height, 2 * TALLEST) * width  # rows of the borders wait, too
+        held += border * min(height, 2 * TALLEST) * width  # the rows of the borders wait, too
     return max(rasters, _POLYGON_BYTES + held if mode else 0)
 
 

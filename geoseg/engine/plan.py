@@ -119,6 +119,7 @@ class Plan:
             resampled=resampled,
             mode=None if self.vectorize is None else self.vectorize.mode,
             aligned=self.vectorize is not None and self.vectorize.regularize.align.value > 0,
+            border=self.layout.border,
         )
         return PROCESS_BYTES + weights_bytes(self.bundle.spec) + max(making, assembling)
 

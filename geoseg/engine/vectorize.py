@@ -92,10 +92,11 @@ def _exact(store: Store, classes: Sequence[int], min_pixels: float) -> Iterator[
 def object_options(options: Vectorize, pixel: float) -> ObjectOptions:
     """What a recipe means for objects of pixels of some size (m)."""
     assert isinstance(options.min_area, Area)
+    assert options.split.method != "auto"
     seeds = None
     if options.split.method in ("border", "seeds"):
         least = max(1, round(options.split.min_seed.pixels(pixel**2)))
-        border = round(options.split.max_border * SCALE) if options.split.method == "border" else None
+        border = max(1, round(options.split.max_border * SCALE)) if options.split.method == "border" else None
         seeds = Seeds(round(options.split.seed * SCALE), least, border=border)
     elif options.split.method == "necks":
         seeds = Seeds(0, 1, max(options.split.neck.pixels(pixel), 0.125))

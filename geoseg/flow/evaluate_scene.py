@@ -18,7 +18,6 @@ from geoseg.grid.window import Window
 from geoseg.io.cog import strip_rows
 from geoseg.io.labels import NOT_LABELLED, LabelReader, counts_scene_pixels
 from geoseg.io.maps import MapReader
-from geoseg.recipe.bundle import BORDER_NAME
 from geoseg.recipe.scene import LabelRef
 from geoseg.score.boundary import DEFAULT_WIDTH, BoundaryWidth, near_contour
 from geoseg.score.cells import CellCounter, Extra
@@ -142,7 +141,7 @@ def _probabilities(
         return None
     reader = files.enter_context(MapReader(path))
     background = next((one.id for one in classes if one.background), None)
-    layout = StoreLayout(len(classes), background, border=reader.bands[-1:] == (BORDER_NAME,))
+    layout = StoreLayout(len(classes), background, border=reader.border)
     top = reader.bands == (_TOP,)
     if reader.grid != grid or len(reader.bands) != (1 if top else layout.planes):
         raise OutputError(

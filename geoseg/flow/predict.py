@@ -66,7 +66,8 @@ def predict(
 
     Returns:
         A dataset with ``classes`` (uint8 (y, x), 255: no data) and ``probability`` (float32 (class, y, x),
-        NaN: no data; steps of 1/200). Dask-backed, and nothing computed, where the input is dask-backed.
+        NaN: no data; steps of 1/200; an entry ``border`` is a part of the one before it). Dask-backed, and
+        nothing computed, where the input is dask-backed.
 
     Raises:
         RecipeError: an option is not what a workflow would take.

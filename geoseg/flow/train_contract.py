@@ -185,6 +185,8 @@ def procedure_of(training: Training, step: int, start: str | None = None) -> str
     ]
     if recipe.average is not None:
         sentences.insert(4, f"weights averaged with decay {recipe.average:g}")
+    if training.border:
+        sentences.append(f"borders of {training.border:g} m between objects are a channel of their own")
     if start is not None:
         sentences.append(f"started from {start}")
     if training.distill is not None:

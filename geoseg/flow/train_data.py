@@ -128,7 +128,7 @@ def index_data(
     errors: list[GeosegError] = []
     for number, scene in enumerate(scenes, 1):
         try:
-            index = index_scene(scene, [*classes, BORDER_NAME] if training.border else classes)
+            index = index_scene(scene, [*classes, BORDER_NAME] if scene.label.border else classes)
         except GeosegError as error:
             errors.append(error)
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from geoseg.flow.train_data import open_data
 from geoseg.flow.train_start import first_network, origin_of, start_bundle
 from geoseg.io.training_text import LoadedTraining, load_training
 from geoseg.models.bundle import Bundle
+from geoseg.recipe.words import listed
 from geoseg.train.arithmetic import Arithmetic
 from geoseg.train.checkpoint import read_checkpoint, stated_identity
 from geoseg.train.feed import chip_workers
@@ -108,15 +109,21 @@ def prepare_training(path: str | Path, overrides: Mapping[str, Any] | None = Non
                 f"{key}: {model.spec.name} was trained on {model.spec.value_dtype}, the scenes hold "
                 f"{scenes[0].value_dtype}; give data.stretch, the values that mean black and white"
             )
-    remarks = () if teacher is None else tuple(_remarks(teacher, training.chips.sides))
+    remarks = tuple(_remarks(training, scenes, teacher))
     prepared = PreparedTraining(loaded, scenes, store, views, start, arithmetic, workers, remarks)
     _check_apart(prepared)
     return prepared
 
 
-def _remarks(teacher: Teacher, sides: tuple[int, ...]) -> Iterator[str]:
-    window = teacher.spec.window
-    if window is not None and set(sides) != {window}:
+def _remarks(training: Training, scenes: Sequence[FileScene], teacher: Teacher | None) -> Iterator[str]:
+    rasters = [scene.name for scene in scenes if training.border and not scene.label.border]
+    if rasters:
+        yield (
+            f"the labels of {listed(rasters)} are rasters, which do not tell objects apart: walls that they "
+            "share are learned as no borders"
+        )
+    window, sides = None if teacher is None else teacher.spec.window, training.chips.sides
+    if teacher is not None and window is not None and set(sides) != {window}:
         yield (
             f"the teacher {teacher.spec.name} was trained in windows of {window} px and knows less about "
             f"chips of {' and '.join(map(str, sides))} px: chips.size: {window} px would suit it"

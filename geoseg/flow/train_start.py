@@ -15,6 +15,7 @@ from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.infer import scaled
 from geoseg.models.pretrained import load_encoder
 from geoseg.models.registry import ARCHITECTURES, build
+from geoseg.recipe.words import listed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,7 +82,7 @@ def first_network(training: Training, start: Bundle | None, tell: _Tell = lambda
     if model.encoder_weights is not None:
         load_encoder(network, model.encoder_weights)
     if start is not None:
-        _take_over(network, start, tell)
+        _take_over(network, start, tell, fresh=_of_classes(training, network, start))
     return network
 
 
@@ -99,13 +100,27 @@ def first_score(network: Network, scale: Scale, validation: Validation, arithmet
         return validation.score(logits)
 
 
-def _take_over(network: Network, start: Bundle, tell: _Tell) -> None:
-    """Weights of a bundle; where it has other classes or another border, its last layer stays fresh."""
+def _of_classes(training: Training, network: Network, start: Bundle) -> frozenset[str]:
+    """Tensors that mean something else in the bundle: those of the channels, where one has a border."""
+    if start.spec.border == bool(training.border):
+        return frozenset()
+    arguments = arguments_of(training) | {"classes": training.channels + 1}
+    wider = build(training.model.architecture, **cast("dict[str, Any]", arguments)).state_dict()
+    state = network.state_dict()
+    return frozenset(key for key in state if key in wider and state[key].shape != wider[key].shape)
+
+
+def _take_over(network: Network, start: Bundle, tell: _Tell, fresh: frozenset[str]) -> None:
+    """Weights of a bundle; where it has other channels, its last layer stays fresh."""
     state = network.state_dict()
     given = start.network().state_dict()
-    fitting = {key: value for key, value in given.items() if key in state and value.shape == state[key].shape}
+    fitting = {
+        key: value
+        for key, value in given.items()
+        if key in state and key not in fresh and value.shape == state[key].shape
+    }
     other = [key for key in given if key not in fitting]
-    if other and start.spec.channels == network.classes:
+    if set(other) - fresh and start.spec.channels == network.classes:
         raise BundleError(
             f"model.start: {start.spec.name} has the tensor {other[0]!r}, which does not fit "
             f"{start.spec.architecture} as this training builds it"
@@ -113,8 +128,8 @@ def _take_over(network: Network, start: Bundle, tell: _Tell) -> None:
     network.load_state_dict(state | fitting)
     if other:
         tell(
-            f"{start.spec.name} gives {start.spec.channels} channels, this training {network.classes}: "
-            f"{', '.join(other[:4])} start from random weights"
+            f"{start.spec.name} has the channels {listed(start.spec.channel_names, limit=8)}, this training "
+            f"{network.classes}: {', '.join(other[:4])} start from random weights"
         )
 
 

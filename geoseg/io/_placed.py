@@ -85,7 +85,7 @@ class PlacedLayer:
         there = middle[0] if _has_longitudes(theirs) else None
         lies = middle if way is None else way.transform(*middle)
         here = lies[0] if _has_longitudes(ours) else None
-        moved = _transformed(np.array([outline], object), way, here)[0]
+        moved = _transformed(np.array([outline], object), way, there, here)[0]
         if not np.isfinite(moved.bounds).all():
             raise OutputError(
                 f"scene {source.scene} has no place in the CRS {target[:60]!r}; choose another for merging"
@@ -100,7 +100,7 @@ class PlacedLayer:
     def within(self, area: BaseGeometry, fields: Sequence[str]) -> Piece:
         """Objects that meet the box of an area of the merged CRS, in that CRS."""
         outline = shapely.segmentize(area, area.length / (4 * _POINTS))
-        back = _transformed(np.array([outline], object), self.way, self.there, back=True)
+        back = _transformed(np.array([outline], object), self.way, self.here, self.there, back=True)
         west, south, east, north = back[0].bounds
         margin = 1e-3 * max(east - west, north - south)  # for what lies between the points
         bounds = west - margin, south - margin, east + margin, north + margin
@@ -163,17 +163,22 @@ def grid_over(layers: Sequence[PlacedLayer]) -> GeoBox:
 def _transformed(
     polygons: NDArray[np.object_],
     way: Transformer | None,
+    before: float | None,
     middle: float | None,
     *,
     back: bool = False,
 ) -> NDArray[np.object_]:
-    """Polygons in another CRS, vertex by vertex, those with longitudes near a middle one."""
-    if way is None and middle is None:
-        return polygons
+    """Polygons in another CRS, vertex by vertex, those with longitudes near a middle one.
+
+    In their own CRS all go the way from the middle before: a scene round the world has no side to be near.
+    """
+    if way is None:
+        turn = np.array([(middle or 0.0) - (before or 0.0), 0.0])
+        return np.asarray(shapely.transform(polygons, lambda xy: xy + turn)) if turn.any() else polygons
     direction = TransformDirection.INVERSE if back else TransformDirection.FORWARD
 
     def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, y = (xy[:, 0], xy[:, 1]) if way is None else way.transform(xy[:, 0], xy[:, 1], direction=direction)
+        x, y = way.transform(xy[:, 0], xy[:, 1], direction=direction)
         if middle is not None:
             x = x + _TURN * np.round((middle - x) / _TURN)
         return np.stack([x, y], axis=1)
@@ -183,7 +188,7 @@ def _transformed(
 
 def _moved(polygons: NDArray[np.object_], layer: PlacedLayer) -> NDArray[np.object_]:
     """Valid polygons in another CRS; where rounding makes rings cross, the largest part enclosed."""
-    moved = _transformed(polygons, layer.way, layer.here)
+    moved = _transformed(polygons, layer.way, layer.there, layer.here)
     if moved is not polygons:
         for n in np.flatnonzero(~shapely.is_valid(moved)).tolist():
             parts = shapely.get_parts(shapely.make_valid(moved[n], method="structure", keep_collapsed=False))

@@ -135,7 +135,14 @@ class LabelReader:
         self.grid = grid
         path = Path(label.href)
         self._areas = _areas(label, grid, scene_grid)
-        self._reach = _SLACK * label.border / ground_resolution(grid).mean
+        self._path = path
+        pixel = ground_resolution(grid).mean
+        self._reach = _SLACK * label.border / pixel
+        if 0 < self._reach < 1:
+            raise LabelError(
+                f"labels {path}: a border of {label.border:g} m is narrower than the pixels of {pixel:.3g} m "
+                "that they are burned into; give a wider one, or leave out scenes as coarse as this"
+            )
         self._labels: LabelRaster | PixelPolygons
         if label_kind(path) == "raster":
             self._labels = LabelRaster.open(path, label.classes, scene_grid or grid)
@@ -169,6 +176,11 @@ class LabelReader:
         if isinstance(self._labels, PixelPolygons):
             classes = self._labels.burn(inside)
             if self._reach:
+                if (classes == BORDER).any():
+                    raise LabelError(
+                        f"labels {self._path}: hold the class {BORDER} beside 1, and a border parts objects "
+                        "of one class alone; map it by data.classes, or leave the border out"
+                    )
                 classes[self._labels.burn_borders(inside, self._reach)] = BORDER
         else:
             classes = self._labels.read(self.grid, inside)

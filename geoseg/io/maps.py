@@ -18,7 +18,10 @@ from geoseg.grid.window import Window
 from geoseg.io._gdal import GDAL_ERRORS, environment, reason
 from geoseg.io.scene import grid_of
 
-__all__ = ["MapReader"]
+__all__ = ["BORDER_TAG", "MapReader"]
+
+BORDER_TAG = "GEOSEG_BORDER"
+"""Tag of a probability raster whose last band, of this number, is the border between objects."""
 
 
 class MapReader:
@@ -36,6 +39,8 @@ class MapReader:
     """Where its pixels lie."""
     bands: tuple[str, ...]
     """Description of each band; empty where it has none."""
+    border: bool
+    """Whether the last one is the border between objects."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,6 +48,7 @@ class MapReader:
         with self._gdal():
             self._source = rasterio.open(path, driver="GTiff")
             self.bands = tuple(text or "" for text in self._source.descriptions)
+            self.border = self._source.tags().get(BORDER_TAG) == str(len(self.bands))
         if set(self._source.dtypes) != {"uint8"}:
             self.close()
             raise OutputError(f"{path} holds {self._source.dtypes[0]}, needed uint8; make the scene anew")

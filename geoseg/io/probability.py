@@ -16,8 +16,8 @@ from geoseg.grid.ground import ground_resolution
 from geoseg.io._dates import parse_moment
 from geoseg.io._gdal import GDAL_ERRORS, environment, open_raster, reason, refusal
 from geoseg.io._header import Header, read_header
+from geoseg.io.maps import BORDER_TAG
 from geoseg.io.scene import Scene
-from geoseg.recipe.bundle import BORDER_NAME
 from geoseg.recipe.scene import BandRef, MaskRef, SceneRef, Trust
 
 __all__ = ["MOST_CLASSES", "Kind", "ScoreRaster", "describe_scores"]
@@ -41,13 +41,10 @@ class ScoreRaster:
     """Description of each band, empty where it has none."""
     block: tuple[int, int]
     """Rows and columns of a block of the file."""
+    border: bool = False
+    """Whether it has two bands that a run wrote: its only class, and the border between objects of it."""
     colors: Mapping[int, str] = field(default_factory=dict)
     """Value → ``#rrggbb``, from its colour table."""
-
-    @property
-    def border(self) -> bool:
-        """Whether it is geoseg's own of one class, and of the border between its objects."""
-        return self.kind == "probability" and self.names[1:] == (BORDER_NAME,)
 
     @property
     def href(self) -> str:
@@ -77,7 +74,7 @@ def describe_scores(
     header = read_header(stem, href, trust)
     chosen = [index for index in range(1, header.count + 1) if index not in header.alpha]
     found = _kind(stem, header, chosen, kind)
-    names, colors, block, acquired = _details(stem, href, trust, chosen)
+    names, colors, block, acquired, border = _details(stem, href, trust, chosen)
     if found == "probability" and names == (_TOP,):
         raise refusal(
             stem,
@@ -103,7 +100,7 @@ def describe_scores(
         identity=f"0={header.stamp}" + (f";1={masked.stamp};mask=1:1" if masked else ""),
         files=(*header.files, *(masked.files if masked else ())),
     )
-    return ScoreRaster(scene, found, names, block, colors)
+    return ScoreRaster(scene, found, names, block, border and found == "probability", colors)
 
 
 def _mask(stem: str, path: Path, raster: Header, trust: Trust) -> Header:
@@ -172,8 +169,8 @@ def _kind(stem: str, header: Header, chosen: list[int], wanted: str) -> Kind:
 
 def _details(
     stem: str, href: str, trust: Trust, chosen: list[int]
-) -> tuple[tuple[str, ...], dict[int, str], tuple[int, int], str | None]:
-    """Band descriptions, colour table, block and date."""
+) -> tuple[tuple[str, ...], dict[int, str], tuple[int, int], str | None, bool]:
+    """Band descriptions, colour table, block, date, and whether the second of two bands is a border."""
     with environment(trust):
         try:
             with open_raster(stem, href, trust, pixels=False) as dataset:
@@ -181,14 +178,15 @@ def _details(
                 block = dataset.block_shapes[chosen[0] - 1]
                 moment = parse_moment(str(dataset.tags().get("TIFFTAG_DATETIME", "")))
                 colors = _colors(dataset, chosen[0])
+                border = len(chosen) == 2 and dataset.tags().get(BORDER_TAG) == "2"  # noqa: PLR2004 - bands
         except GDAL_ERRORS as error:
             raise refusal(
                 stem, href, f"has a header that cannot be read ({reason(error)}): fetch the file again"
             ) from error
     if moment is None:
-        return names, colors, block, None
+        return names, colors, block, None, border
     taken, exact = moment
-    return names, colors, block, f"{taken:%Y-%m-%dT%H:%M:%SZ}" if exact else f"{taken:%Y-%m-%d}"
+    return names, colors, block, f"{taken:%Y-%m-%dT%H:%M:%SZ}" if exact else f"{taken:%Y-%m-%d}", border
 
 
 def _colors(dataset: Any, band: int) -> dict[int, str]:

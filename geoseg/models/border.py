@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 __all__ = ["without_border"]
 
@@ -22,4 +23,7 @@ def without_border(logits: Tensor, classes: int) -> Tensor:
     """
     if logits.shape[1] == classes:
         return logits
-    return torch.stack([logits[:, 0], torch.logaddexp(logits[:, 1], logits[:, 2])], 1)
+    inside, border = logits[:, 1], logits[:, 2]
+    # Not torch.logaddexp: what the ONNX exporter makes of it gives NaN.
+    both = torch.maximum(inside, border) + functional.softplus(-(inside - border).abs())
+    return torch.stack([logits[:, 0], both], 1)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from geoseg.errors import BundleError, OutputError
 from geoseg.io.files import staged
+from geoseg.models.border import without_border
 from geoseg.models.bundle import Bundle
 from geoseg.models.onnx_file import OPSET, open_session, state_contract, with_logits
 from geoseg.models.runtime import intra_op_threads
@@ -58,15 +59,19 @@ class Exported:
 
 
 class _Probabilities(nn.Module):
-    """A network and its softmax."""
+    """A network and its softmax over the classes; what it knows of borders belongs to their class."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, classes: int) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.classes = network, classes
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Float (N, bands, H, W) to (N, classes, H, W)."""
+        return without_border(self.network(pixels), self.classes)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Float (N, bands, H, W) to probabilities (N, classes, H, W)."""
-        return torch.softmax(self.network(pixels), 1)
+        return torch.softmax(self.logits(pixels), 1)
 
 
 def export_onnx(bundle: Bundle, path: Path, tile: int | None = None) -> Exported:
@@ -179,8 +184,8 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _module(bundle: Bundle) -> nn.Module:
-    return _Probabilities(bundle.network()).eval()
+def _module(bundle: Bundle) -> _Probabilities:
+    return _Probabilities(bundle.network(), len(bundle.spec.classes)).eval()
 
 
 def _cannot(bundle: Bundle, what: str, error: Exception) -> str:
@@ -236,11 +241,11 @@ def _images(bundle: Bundle, tile: int | None) -> list[Tensor]:
     return images
 
 
-def _compare(bundle: Bundle, module: nn.Module, images: list[Tensor], run: _Run, tool: str) -> float:
+def _compare(bundle: Bundle, module: _Probabilities, images: list[Tensor], run: _Run, tool: str) -> float:
     """Largest difference of a probability from torch's; refuses one that is too large."""
     largest = 0.0
     for image in images:
-        logits = cast("Tensor", bundle.network()(image))
+        logits = module.logits(image)
         found_logits, found = run(image)
         pairs = [("probabilities", module(image), found)]
         if found_logits is not None:

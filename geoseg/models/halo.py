@@ -6,8 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from geoseg.errors import BundleError
+from geoseg.models.border import without_border
 from geoseg.models.bundle import Bundle
 from geoseg.models.infer import Predictor
 
@@ -94,6 +96,7 @@ def _core_classes(
     top, left = (0, 0) if halo is None else (row - halo, col - halo)
     height, width = valid.shape if halo is None else (side + 2 * halo, side + 2 * halo)
     cut = np.s_[top : top + height, left : left + width]
-    logits = predictor.logits(pixels[None, :, *cut], valid[None, *cut])[0]
+    logits = torch.from_numpy(predictor.logits(pixels[None, :, *cut], valid[None, *cut]))
+    classes = without_border(logits, len(predictor.spec.classes))[0].argmax(0).numpy()
     inside = np.s_[row - top : row - top + side, col - left : col - left + side]
-    return logits[:, *inside].argmax(0), valid[*cut][*inside]
+    return classes[*inside], valid[*cut][*inside]

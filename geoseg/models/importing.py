@@ -96,13 +96,13 @@ def _check(weights: Path, card: Card, network: Network, tensors: Mapping[str, to
         wrong.append(f"{other[0]!r} is {found[other[0]]}, needed {wanted[other[0]]}{_more(other)}")
     raise BundleError(
         f"{weights} does not fit {card.architecture} with {len(card.bands)} bands and {len(card.classes)} "
-        f"classes: {'; '.join(wrong)}{_fitting(card, found)}"
+        f"classes{' and their border' if card.border else ''}: {'; '.join(wrong)}{_fitting(card, found)}"
     )
 
 
 def _fitting(card: Card, found: Mapping[str, tuple[int, ...]]) -> str:
     """The end of a sentence: which of geoseg's networks has just these tensors, if one has."""
-    sizes = {(len(card.bands), len(card.classes))} | _likely_sizes(found)
+    sizes = {(len(card.bands), card.all_arguments["classes"])} | _likely_sizes(found)
     for name in ARCHITECTURES:
         for bands, classes in sorted(sizes):
             try:

@@ -34,10 +34,9 @@ def state_contract(model: Any, spec: BundleSpec, tile: int | None) -> None:
     model.producer_name, model.producer_version = "geoseg", __version__
     model.model_version = int(spec.version.split(".")[0])
     model.graph.name = spec.name
-    named = ", ".join(spec.channel_names)
     model.doc_string = (
         f"{spec.title}. pixels: (value - mean) / std per band ({', '.join(spec.bands)}), 0 where there is no "
-        f"data; height and width multiples of {spec.alignment}. probabilities: softmax over {named}."
+        f"data; height and width multiples of {spec.alignment}. probabilities: softmax over the classes."
     )
     model.graph.doc_string = ""
     for part in (
@@ -53,7 +52,7 @@ def state_contract(model: Any, spec: BundleSpec, tile: int | None) -> None:
     del model.metadata_props[:]
     for value, channels in (
         (model.graph.input[0], len(spec.bands)),
-        (model.graph.output[0], spec.channels),
+        (model.graph.output[0], len(spec.classes)),
     ):
         names: tuple[str | int, ...] = ("batch", channels, tile or "height", tile or "width")
         for axis, name in zip(value.type.tensor_type.shape.dim, names, strict=True):

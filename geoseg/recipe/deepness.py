@@ -49,7 +49,7 @@ def deepness_metadata(spec: BundleSpec, tile: int) -> dict[str, str]:
     )
     values = {
         "model_type": "Segmentor",
-        "class_names": {str(channel): name for channel, name in enumerate(spec.channel_names)},
+        "class_names": {str(c.id): c.name for c in spec.classes},
         "resolution": round(100 * spec.resolution, 6),
         "tile_size": tile,
         "tiles_overlap": overlap,

@@ -56,7 +56,7 @@ class LabelRef:
     """Value of that attribute, as text → class id of the model (255: not labelled); empty: values are ids."""
     border: float = 0.0
     """Metres within which a pixel of class 1 that lies near another polygon of it is of class 2, its border;
-    0: there are no borders. A raster knows no polygons: it has none, or holds them as ids."""
+    0: there are no borders. A raster has none."""
     area_href: str | None = None
     """File that holds the labelled area; None: the whole scene is labelled."""
     area_layer: str | None = None

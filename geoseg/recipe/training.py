@@ -29,6 +29,8 @@ __all__ = ["Distill", "Hardware", "Model", "Training", "training_schema"]
 
 PresetName = Literal["geoseg", "micro-net", "faster-unet", "dual-aspp", "mininet"]
 _OWN = ("bands", "classes")
+_WIDEST_BORDER = 16
+"""Pixels; wider ones cost time, and leave little of what they part."""
 
 
 class Model(Section):
@@ -175,6 +177,16 @@ class Training(Section):
                 f"[background, building]; got {listed(names)}"
             )
         return classes
+
+    @model_validator(mode="after")
+    def _border_in_pixels(self) -> Self:
+        pixels = self.border / self.resolution.value
+        if self.border and not 1 <= pixels <= _WIDEST_BORDER:
+            raise ValueError(
+                f"classes.border is {self.border:g} m, {pixels:.3g} pixels of {self.resolution}; give 1 to "
+                f"{_WIDEST_BORDER} of them, such as {2 * self.resolution.value:g} m"
+            )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -66,7 +66,8 @@ class Chips(Section):
     flips: Annotated[tuple[Flip, ...], AfterValidator(_one_per_kind)] = ("horizontal", "vertical", "turns")
     """Which mirrorings, and whether quarter turns, are drawn, each evenly; an empty list draws none."""
     focus: _Chance = 0.5
-    """Probability that a chip is centred on a class drawn evenly, not on any labelled pixel."""
+    """Probability that a chip is centred on a class drawn evenly (borders count as one), not on any labelled
+    pixel."""
     colour: Colour | None = Colour()
     """Changes of colour; null changes none."""
     blur: _Chance = 0.2

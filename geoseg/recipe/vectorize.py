@@ -43,7 +43,7 @@ class Split(Section):
     the same, and no seed reaches over a border that the model sees. necks: parts that a narrower piece joins,
     by shape alone (h-maxima); it also cuts wings off houses. auto: border where the model knows it, else
     seeds."""
-    seed: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.95
+    seed: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.96
     """Probability from which a pixel belongs to a seed."""
     max_border: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.35
     """Probability of a border from which a pixel belongs to no seed."""

@@ -54,7 +54,8 @@ class Objective:
                 at the target's size (bilinear).
             target: Class ids (N, H, W), 255 where no label is.
             valid: Bool (N, H, W): where a teacher is imitated; None: everywhere.
-            teacher: Float (N, K, H, W), or without the border's channel; needed where the objective distills.
+            teacher: Float (N, K, H, W), with the border's channel or without; needed where the objective
+                distills.
             counts: Of the batch that this is a piece of; None: it is whole.
 
         Returns:
@@ -86,8 +87,9 @@ class Objective:
                     counts=counts,
                 )
         if self.distill is not None:
-            if teacher is not None and teacher.shape[1] < main.shape[1]:
-                main = without_border(main, teacher.shape[1])  # it knows no borders
+            if teacher is not None:  # one of the two may know no borders
+                known = min(teacher.shape[1], main.shape[1])
+                main, teacher = without_border(main, known), without_border(teacher, known)
             if teacher is None or teacher.shape != main.shape:
                 shape = None if teacher is None else tuple(teacher.shape)
                 raise RunError(
