@@ -14,26 +14,11 @@ import pytest
 import rasterio
 import shapely
 from rasterio.features import rasterize
+from system_python import need, told_by, validate
 
-SYSTEM_PYTHON = "/usr/bin/python3"
 SCENE = "austin_synthetic"
 # Shown to be reached by the shipped weights; a fall below is a fault of the path, not of the weather.
 LEAST_IOU = {"buildings": {"building": 0.78}, "landcover": {"building": 0.5, "paved": 0.75, "grass": 0.5}}
-
-
-def has(module: str) -> bool:
-    return (
-        Path(SYSTEM_PYTHON).exists()
-        and subprocess.run(
-            [SYSTEM_PYTHON, "-c", f"import {module}"], check=False, capture_output=True, cwd="/"
-        ).returncode
-        == 0
-    )
-
-
-def need(module: str) -> None:
-    if not has(module):
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{SYSTEM_PYTHON} cannot import {module}")
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +91,7 @@ def test_gdal_validators_pass_on_every_output(folder: tuple[str, Path]) -> None:
         ("probability.tif", "validate_cloud_optimized_geotiff"),
         (f"{layer}.gpkg", "validate_gpkg"),
     ):
-        command = [SYSTEM_PYTHON, "-m", f"osgeo_utils.samples.{validator}", str(path / file)]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd="/")
-        assert done.returncode == 0, done.stdout + done.stderr
+        validate(path / file, validator)
 
 
 @pytest.mark.qgis
@@ -128,16 +111,7 @@ def test_qgis_opens_styles_and_draws_the_map(
     }
     place = tmp_path_factory.mktemp("job") / "job.json"
     place.write_text(json.dumps([job]), encoding="utf-8")
-    done = subprocess.run(
-        [SYSTEM_PYTHON, str(Path(__file__).with_name("qgis_probe.py")), str(place)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd="/",
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["results"][0]
+    seen: dict[str, Any] = told_by("qgis_probe.py", place)["results"][0]
     every = [seen["layer"], *seen["rasters"].values()]
     assert all(one["valid"] for one in every)
     assert {one["crs"]["id"] for one in every} == {"EPSG:26914"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from system_python import need, told_by, validate
 
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
@@ -29,7 +29,6 @@ from geoseg.polygons.regions import Strip
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.subpixel import edge_contrast
 
-SYSTEM_PYTHON = "/usr/bin/python3"
 SIDE = 600
 BACKGROUND = ClassStyle(0, "Background", "#c8c8be", background=True)
 BUILDING = ClassStyle(1, "Building", "#e6372d")
@@ -157,20 +156,6 @@ def write_scene(path: Path, geobox: GeoBox) -> None:
         target.write(image.clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
 
 
-def need(module: str) -> None:
-    """Skip without a system package; in CI it has to be there."""
-    found = (
-        Path(SYSTEM_PYTHON).exists()
-        and not subprocess.run(
-            [SYSTEM_PYTHON, "-c", f"import {module}"], check=False, capture_output=True, cwd="/"
-        ).returncode
-    )
-    if not found and os.environ.get("CI"):
-        pytest.fail(f"{SYSTEM_PYTHON} cannot import {module}: install python3-qgis, qgis-providers, gdal-bin")
-    if not found:
-        pytest.skip(f"{SYSTEM_PYTHON} cannot import {module}")
-
-
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, GeoBox]]:
     made = {}
@@ -198,18 +183,7 @@ def seen(outputs: dict[str, tuple[Path, GeoBox]], tmp_path_factory: pytest.TempP
     ]
     job = tmp_path_factory.mktemp("job") / "job.json"
     job.write_text(json.dumps(jobs), encoding="utf-8")
-    probe = Path(__file__).with_name("qgis_probe.py")
-    done = subprocess.run(
-        [SYSTEM_PYTHON, str(probe), str(job)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd="/",
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    report = json.loads(done.stdout.splitlines()[-1])
-    return {one["name"]: one for one in report["results"]}
+    return {one["name"]: one for one in told_by("qgis_probe.py", job)["results"]}
 
 
 @pytest.mark.qgis
@@ -283,12 +257,4 @@ def test_gdal_validators_accept_every_file(name: str, outputs: dict[str, tuple[P
         ("probability.tif", "validate_cloud_optimized_geotiff"),
         (f"{CASES[name].layer}.gpkg", "validate_gpkg"),
     ):
-        done = subprocess.run(
-            [SYSTEM_PYTHON, "-m", f"osgeo_utils.samples.{validator}", str(folder / file)],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd="/",
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "warning" not in (done.stdout + done.stderr).lower()
+        assert "warning" not in validate(folder / file, validator).lower()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +14,11 @@ from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 from scipy import ndimage
 from shapely import Polygon, box
+from system_python import need, told_by
 
 from geoseg.flow.vectorize import vectorize
 from geoseg.testing.neighbourhood import LANDCOVER_CLASSES, generate
 
-SYSTEM_PYTHON = "/usr/bin/python3"
 PLACES = {
     "north_up": Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000),
     "turned": Affine.translation(621_000, 3_350_000) @ Affine.rotation(17) @ Affine.scale(0.3, -0.3),
@@ -107,14 +104,7 @@ LAYERS = [
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What QGIS finds, by layer and check."""
-    found = (
-        Path(SYSTEM_PYTHON).exists()
-        and not subprocess.run(
-            [SYSTEM_PYTHON, "-c", "import qgis.analysis"], check=False, capture_output=True, cwd="/"
-        ).returncode
-    )
-    if not found:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{SYSTEM_PYTHON} has no qgis.analysis")
+    need("qgis.analysis")
     folder = tmp_path_factory.mktemp("layers")
     paths = [folder / f"{name}.gpkg" for name in MISTAKES]
     for path, (polygons, *_) in zip(paths, MISTAKES.values(), strict=True):
@@ -129,16 +119,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         )
         for name, mode, place in LAYERS
     ]
-    done = subprocess.run(
-        [SYSTEM_PYTHON, str(Path(__file__).with_name("qgis_checker.py")), *map(str, paths)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd="/",
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return {Path(path).stem: one for path, one in json.loads(done.stdout.splitlines()[-1]).items()}
+    return {Path(path).stem: one for path, one in told_by("qgis_checker.py", *paths).items()}
 
 
 @pytest.mark.qgis

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import rasterio
 import shapely
 from affine import Affine
 from rasterio.windows import Window
+from system_python import need, told_by
 
 from geoseg.errors import OutputError
 from geoseg.flow.prepare import Prepared, prepare
@@ -34,7 +34,6 @@ from geoseg.io.vector_read import layer_info
 from geoseg.testing.neighbourhood import generate
 from geoseg.testing.writing import write_scene
 
-SYSTEM_PYTHON = "/usr/bin/python3"
 NAMES = ("west", 'east & "more"')
 CLASSES = (ClassStyle(1, "Building", "#d62728"), ClassStyle(2, "Road", "#7f7f86"))
 
@@ -48,14 +47,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def opened(pictures: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Opens projects, by name and each at some scales (0: its whole extent), and says what is in them."""
-    found = (
-        Path(SYSTEM_PYTHON).exists()
-        and not subprocess.run(
-            [SYSTEM_PYTHON, "-c", "import qgis.core"], check=False, capture_output=True, cwd="/"
-        ).returncode
-    )
-    if not found:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{SYSTEM_PYTHON} has no qgis.core")
+    need("qgis.core")
 
     def ask(**projects: tuple[Path, tuple[int, ...]]) -> dict[str, Any]:
         job = [
@@ -63,17 +55,7 @@ def opened(pictures: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
             for name, (project, scales) in projects.items()
         ]
         (tmp_path / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        probe = Path(__file__).with_name("qgis_probe.py")
-        done = subprocess.run(
-            [SYSTEM_PYTHON, str(probe), str(tmp_path / "job.json")],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            cwd="/",
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        return {one["name"]: one for one in json.loads(done.stdout.splitlines()[-1])["results"]}
+        return {one["name"]: one for one in told_by("qgis_probe.py", tmp_path / "job.json")["results"]}
 
     return ask
 
