@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pyogrio
 import pytest
@@ -289,6 +290,61 @@ def test_overwriting_leaves_nothing_of_the_map_before(plain: Path, tmp_path: Pat
         "probability.qml",
         "probability.tif",
     ]
+
+
+CHANGES: dict[str, dict[str, str]] = {
+    "threshold": {"vectorize.threshold": "0.7"},
+    "mode": {"vectorize.mode": "objects", "vectorize.format": "fgb", "vectorize.layer": "roofs"},
+    "no polygons": {"vectorize": "null"},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+def test_what_is_made_of_the_probabilities_is_made_anew_without_the_network(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, str]
+) -> None:
+    settings = {"compute.executor": "serial", **SMALL_WINDOWS}
+    fresh = run(plain, settings | change | {"output": str(tmp_path / "fresh")})
+    run(plain, settings | {"output": str(tmp_path / "again")})
+    monkeypatch.setattr("geoseg.flow.run.run_band", None)  # nothing is mapped from here on
+    refused = run(plain, settings | change | {"output": str(tmp_path / "again")})
+    assert "--overwrite, which makes it anew from its probabilities" in refused.scenes[0].reason
+    again = run(plain, settings | change | {"output": str(tmp_path / "again")}, overwrite=True)
+    (outcome,) = again.scenes
+    assert (outcome.status, outcome.polygons) == ("done", fresh.scenes[0].polygons)
+    assert outcome.reason == "made anew from its probabilities"
+    one, other = (tmp_path / name / "plain" for name in ("fresh", "again"))
+    assert sorted(p.name for p in one.iterdir()) == sorted(p.name for p in other.iterdir())
+    for name in ("classes.tif", "probability.tif"):
+        assert sha256_of(one / name) == sha256_of(other / name)
+    items = [json.loads((folder / "item.json").read_text()) for folder in (one, other)]
+    assert items[0]["properties"].keys() == items[1]["properties"].keys()
+    changing = ("processing:datetime",)
+    both = [{k: v for k, v in item["properties"].items() if k not in changing} for item in items]
+    assert both[0] == both[1]
+    for layer in ("buildings.gpkg", "roofs.fgb"):
+        if (one / layer).exists():
+            tables = [gpd.read_file(folder / layer, layer=layer.split(".")[0]) for folder in (one, other)]
+            assert tables[0].equals(tables[1])
+    assert run(plain, settings | change | {"output": str(tmp_path / "again")}).count("skipped") == 1
+
+
+def test_only_probabilities_that_are_whole_and_of_this_plan_are_used_again(
+    plain: Path, tmp_path: Path
+) -> None:
+    settings = {"output": str(tmp_path), "compute.executor": "serial", **SMALL_WINDOWS}
+    run(plain, settings)
+    raster = tmp_path / "plain" / "probability.tif"
+    (mapped,) = run(plain, settings | {"tiling.halo": "16 px"}, overwrite=True).scenes
+    assert mapped.reason == "", "other windows give other probabilities"
+    (mapped,) = run(plain, settings | {"write.probability": "top"}, overwrite=True).scenes
+    (mapped,) = run(plain, settings, overwrite=True).scenes
+    assert mapped.reason == "", "the top one alone says less"
+    whole = raster.read_bytes()
+    raster.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+    damaged = run(plain, settings | {"vectorize.threshold": "0.6"}, overwrite=True)
+    assert damaged.count("refused") == 1
+    assert f"remove {raster.parent} to map the scene anew" in damaged.scenes[0].reason
 
 
 def test_a_damaged_part_is_made_again(plain: Path, tmp_path: Path) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.engine.bounds import POLYGON_STRIP
+from geoseg.engine.finished import ITEM_NAME, PIXELS, PROBABILITY_NAME, Finished, KeptStore
 from geoseg.engine.parts_store import PartsStore
 from geoseg.engine.plan import Plan
 from geoseg.engine.store import SCALE
 from geoseg.engine.vectorize import Store, find_shapes
+from geoseg.errors import OutputError
 from geoseg.grid.ground import ground_resolution
 from geoseg.grid.window import Window
 from geoseg.io.cog import strip_rows, write_cog
@@ -31,21 +32,19 @@ from geoseg.polygons.attributes import FIELDS, Calibrated, Provenance
 from geoseg.recipe.slug import scene_slug
 from geoseg.score.isotonic import Isotonic
 
-__all__ = ["ITEM_NAME", "AssembleTask", "SceneReceipt", "assemble", "finished_fingerprint"]
+__all__ = ["AssembleTask", "SceneReceipt", "assemble"]
 
 UInt8 = npt.NDArray[np.uint8]
-ITEM_NAME = "item.json"
-"""The receipt of a finished scene: a STAC item."""
 
 
 @dataclass(frozen=True, slots=True)
 class AssembleTask:
-    """A scene whose parts are all there."""
+    """A scene whose store is there, in parts or in the raster of an older map."""
 
     plan: Plan
     """The scene's plan."""
     parts: tuple[PartReceipt, ...]
-    """Receipts of its parts, top to bottom."""
+    """Receipts of its parts, top to bottom; none: the store is that of the map that is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,53 +55,31 @@ class SceneReceipt:
     """Polygons written; None: none were asked for."""
 
 
-def finished_fingerprint(folder: Path) -> str | None:
-    """Fingerprint of the finished map in a folder; None where there is none, or where a file of it is gone.
-
-    A file counts by its size: what was verified when it was written is not read again.
-    """
-    found = _read_receipt(folder)
-    if found is None:
-        return None
-    fingerprint, sizes = found
-    whole = all(path.is_file() and path.stat().st_size == size for path, size in sizes.items())
-    return fingerprint if whole else None
-
-
-def _read_receipt(folder: Path) -> tuple[str, dict[Path, int]] | None:
-    """Fingerprint, and the size of each file; None: no receipt, or one that nobody can read."""
-    try:
-        item = json.loads((folder / ITEM_NAME).read_text(encoding="utf-8"))
-        files = {folder / Path(a["href"]).name: int(a["file:size"]) for a in item["assets"].values()}
-        return str(item["properties"]["geoseg:fingerprint"]), files
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _clear(folder: Path) -> None:
+def _clear(folder: Path, kept: Collection[Path]) -> None:
     """Remove the map that is to be made again, its receipt last, and what a crash left of others."""
     sweep_temporaries(folder)
-    found = _read_receipt(folder)
-    for path in (*(found[1] if found else ()), folder / ITEM_NAME):
+    found = Finished.read(folder)
+    for path in (*(found.sizes if found else ()), folder / ITEM_NAME):
         try:
-            path.unlink(missing_ok=True)
+            if path not in kept:
+                path.unlink(missing_ok=True)
         except OSError as error:
             raise output_error(path, error) from error
 
 
 def assemble(task: AssembleTask) -> SceneReceipt:
-    """Join a scene's parts into its outputs; ``item.json`` is written last, then all parts are removed.
+    """Make a scene's outputs of its store; ``item.json`` is written last, then all parts are removed.
 
-    A map of another recipe goes first, whole: two recipes need not write files of the same names.
+    A map of another recipe goes first, whole but for the raster that the store is read from: two recipes need
+    not write files of the same names.
 
     Raises:
         SceneError: a file of the scene is not the one that its catalog describes.
         OutputError: a part is gone, or an output cannot be written or verified.
     """
     plan = task.plan
-    verify_checksums(plan.scene)
-    store = PartsStore(plan, task.parts)
-    _clear(plan.folder)
+    windows, store = _store(task)
+    _clear(plan.folder, [plan.folder / PROBABILITY_NAME] if isinstance(store, KeptStore) else [])
     outputs = [*_rasters(plan, store)]
     polygons = None
     if plan.vectorize is not None:
@@ -117,10 +94,11 @@ def assemble(task: AssembleTask) -> SceneReceipt:
         model=plan.bundle.spec,
         properties={
             "geoseg:fingerprint": plan.fingerprint,
+            PIXELS: plan.pixels if plan.keeps_store else None,
             "geoseg:polygons": polygons,
             "geoseg:mode": None if plan.vectorize is None else plan.vectorize.mode,
-            "geoseg:windows": sum(part.windows for part in task.parts),
-            "geoseg:windows_without_data": sum(part.skipped for part in task.parts),
+            "geoseg:windows": windows[0],
+            "geoseg:windows_without_data": windows[1],
         },
     )
     write_json(plan.folder / ITEM_NAME, item)
@@ -128,51 +106,66 @@ def assemble(task: AssembleTask) -> SceneReceipt:
     return SceneReceipt(polygons)
 
 
+def _store(task: AssembleTask) -> tuple[tuple[int, int], PartsStore | KeptStore]:
+    """Windows (all, without data) and the store that they became."""
+    if task.parts:
+        verify_checksums(task.plan.scene)
+        windows = sum(part.windows for part in task.parts), sum(part.skipped for part in task.parts)
+        return windows, PartsStore(task.plan, task.parts)
+    found = Finished.read(task.plan.folder)
+    if found is None or not found.keeps(task.plan):
+        raise OutputError(f"{task.plan.folder}: the map that was to be used has changed; run again")
+    return found.windows, KeptStore(task.plan)
+
+
 def _styles(plan: Plan) -> list[ClassStyle]:
     return [ClassStyle(c.id, c.title, c.color, c.background) for c in plan.bundle.spec.classes]
 
 
-def _strips(plan: Plan, store: PartsStore) -> Iterator[tuple[Window, UInt8]]:
+def _strips(plan: Plan, store: PartsStore | KeptStore) -> Iterator[tuple[Window, UInt8]]:
     """The store on the grid that the rasters are written on."""
-    if plan.write.grid == "scene":
+    if isinstance(store, PartsStore) and plan.write.grid == "scene":
         return store.scene_strips(strip_rows(plan.scene.geobox.width))
     return store.strips(strip_rows(plan.grid.width))
 
 
-def _rasters(plan: Plan, store: PartsStore) -> list[Path]:
+def _rasters(plan: Plan, store: PartsStore | KeptStore) -> list[Path]:
     """Write ``classes.tif`` and ``probability.tif`` with their styles."""
     layout, styles = plan.layout, _styles(plan)
     geobox = plan.scene.geobox if plan.write.grid == "scene" else plan.grid
-    tags = {"GEOSEG_FINGERPRINT": plan.fingerprint, "GEOSEG_MODEL": plan.bundle.spec.name}
-    classes, probability = plan.folder / "classes.tif", plan.folder / "probability.tif"
+    tags = {"GEOSEG_MODEL": plan.bundle.spec.name}
+    classes, probability = plan.folder / "classes.tif", plan.folder / PROBABILITY_NAME
     write_cog(
         classes,
         geobox,
         ["class"],
         ((window, layout.decide(stored)[None]) for window, stored in _strips(plan, store)),
         colormap=palette(styles),
-        tags=tags,
+        tags=tags | {"GEOSEG_FINGERPRINT": plan.fingerprint},
     )
     names = layout.band_names([style.title for style in styles])
     top = plan.write.probability == "top"
-    write_cog(
-        probability,
-        geobox,
-        ["probability of the class"] if top else names,
-        (
-            (window, layout.confidence(stored, layout.decide(stored))[None] if top else stored)
-            for window, stored in _strips(plan, store)
-        ),
-        scale=1 / SCALE,
-        overviews="average",
-        tags=tags | ({BORDER_TAG: str(layout.planes)} if layout.border and not top else {}),
-    )
+    if not isinstance(store, KeptStore):
+        write_cog(
+            probability,
+            geobox,
+            ["probability of the class"] if top else names,
+            (
+                (window, layout.confidence(stored, layout.decide(stored))[None] if top else stored)
+                for window, stored in _strips(plan, store)
+            ),
+            scale=1 / SCALE,
+            overviews="average",
+            tags=tags
+            | {"GEOSEG_PIXELS": plan.pixels}
+            | ({BORDER_TAG: str(layout.planes)} if layout.border and not top else {}),
+        )
     write_text(classes.with_suffix(".qml"), classes_qml(styles))
     write_text(probability.with_suffix(".qml"), probability_qml())
     return [classes, probability, classes.with_suffix(".qml"), probability.with_suffix(".qml")]
 
 
-def _polygons(plan: Plan, store: PartsStore) -> tuple[int, Path]:
+def _polygons(plan: Plan, store: PartsStore | KeptStore) -> tuple[int, Path]:
     """Write the layer of polygons; returns their number and its path."""
     assert plan.vectorize is not None
     options, spec = plan.vectorize, plan.bundle.spec

@@ -66,19 +66,8 @@ class Plan:
     def fingerprint(self) -> str:
         """Sha256 over everything that decides the scene's outputs (not over executors, bands or batches)."""
         beside = {"merge"}  # decides nothing of the scene's own files
-        axes = (self.tiles.grid.rows, self.tiles.grid.cols)
-        content: dict[str, Any] = {
-            "geoseg": __version__,
-            "scene": [self.scene.ref.id, self.scene.identity, self.scene.ref.acquired],
-            "nodata": self.scene.ref.nodata,
-            "bands": [asdict(band) | {"href": None} for band in self.scene.bands],
-            "grid": [*self.grid.shape, *self.grid.transform[:6], self.grid.crs],
-            "axes": [asdict(axis) for axis in axes],
-            "blend": self.tiles.blend,
+        content = self._decisive | {
             "layout": asdict(self.layout),
-            "model": self.bundle.spec.identity,
-            "runtime": asdict(self.runtime),
-            "stretch": self.stretch,
             "vectorize": None
             if self.vectorize is None
             else self.vectorize.model_dump(mode="json", exclude=beside),
@@ -86,7 +75,33 @@ class Plan:
         }
         if self.calibration is not None:
             content["calibration"] = self.calibration.model_dump(mode="json", include={"class_name", "knots"})
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return _digest(content)
+
+    @property
+    def pixels(self) -> str:
+        """Sha256 over what decides the store: all of that but what is made of it."""
+        return _digest(self._decisive)
+
+    @property
+    def keeps_store(self) -> bool:
+        """Whether the probability raster holds the store as it is."""
+        return self.write.grid == "model" and self.write.probability == "classes"
+
+    @property
+    def _decisive(self) -> dict[str, Any]:
+        axes = (self.tiles.grid.rows, self.tiles.grid.cols)
+        return {
+            "geoseg": __version__,
+            "scene": [self.scene.ref.id, self.scene.identity, self.scene.ref.acquired],
+            "nodata": self.scene.ref.nodata,
+            "bands": [asdict(band) | {"href": None} for band in self.scene.bands],
+            "grid": [*self.grid.shape, *self.grid.transform[:6], self.grid.crs],
+            "axes": [asdict(axis) for axis in axes],
+            "blend": self.tiles.blend,
+            "model": self.bundle.spec.identity,
+            "runtime": asdict(self.runtime),
+            "stretch": self.stretch,
+        }
 
     @property
     def calibration(self) -> Calibration | None:
@@ -147,6 +162,10 @@ class Plan:
         if self.write.grid == "model":
             return self.grid, False
         return self.scene.geobox, self.scene.geobox != self.grid
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

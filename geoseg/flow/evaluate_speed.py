@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from geoseg.engine.assemble import ITEM_NAME
+from geoseg.engine.finished import ITEM_NAME
 from geoseg.engine.plan import Plan
 from geoseg.errors import OutputError
 from geoseg.flow.events import BandFinished, Event, SceneFinished
@@ -26,7 +26,8 @@ TIMING_NAME = "timing.json"
 class _Scene(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    fingerprint: str
+    pixels: str
+    """Fingerprint of the store."""
     machine: str
     seconds: Annotated[float, Field(gt=0)]
     """Of all its bands, each in one worker."""
@@ -84,9 +85,9 @@ def speed_of(folder: Path, plans: Sequence[Plan], watch: Stopwatch, machine: str
     known = dict(_read(path))
     for plan in plans:
         scene = plan.scene.ref.id
-        if scene in watch.done:
+        if scene in watch.done and watch.seconds[scene]:  # else it was made anew from its probabilities
             known[scene] = _Scene(
-                fingerprint=plan.fingerprint,
+                pixels=plan.pixels,
                 machine=machine,
                 seconds=watch.seconds[scene],
                 windows=_windows(plan),
@@ -95,7 +96,7 @@ def speed_of(folder: Path, plans: Sequence[Plan], watch: Stopwatch, machine: str
     network = area = seconds = 0.0
     for plan in plans:
         found = known.get(plan.scene.ref.id)
-        if found is None or found.fingerprint != plan.fingerprint or found.machine != machine:
+        if found is None or found.pixels != plan.pixels or found.machine != machine:
             return None
         axes = plan.tiles.grid
         network += found.windows * axes.rows.window * axes.cols.window / 1e6

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geoseg.engine.assemble import AssembleTask, SceneReceipt, assemble, finished_fingerprint
-from geoseg.engine.execute import Executor, ExecutorKind, Finished, auto_workers, open_executor
+from geoseg.engine.assemble import AssembleTask, SceneReceipt, assemble
+from geoseg.engine.execute import Executor, ExecutorKind, auto_workers, open_executor
+from geoseg.engine.execute import Finished as Outcome
+from geoseg.engine.finished import Finished
 from geoseg.engine.plan import BandTask, Plan
 from geoseg.engine.predict import run_band
 from geoseg.errors import GeosegError, RunError
@@ -19,58 +20,13 @@ from geoseg.flow.evaluate_objects import Outlined
 from geoseg.flow.events import BandFinished, Event, RunStarted, SceneFinished, Status, Watch
 from geoseg.flow.prepare import Prepared, prepare
 from geoseg.flow.run_outputs import write_outputs
+from geoseg.flow.run_summary import RunSummary, SceneOutcome
 from geoseg.io.files import free_bytes
 from geoseg.io.lock import locked
 from geoseg.io.parts import PartReceipt, discard_parts
 from geoseg.score.report import ScoreReport
 
 __all__ = ["RunSummary", "SceneOutcome", "run"]
-
-
-@dataclass(frozen=True, slots=True)
-class SceneOutcome:
-    """How one scene ended."""
-
-    scene: str
-    """The catalog's id."""
-    status: Status
-    """done, skipped, refused or failed."""
-    reason: str = ""
-    """Why, unless done."""
-    folder: Path | None = None
-    """Where its map is."""
-    polygons: int | None = None
-    """Polygons written."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """What a run did; every scene of the workflow is in it exactly once."""
-
-    output: Path
-    """Folder of the run."""
-    scenes: tuple[SceneOutcome, ...]
-    """One per scene."""
-    seconds: float
-    """Wall time."""
-    score: ScoreReport | None = None
-    """The map's score, where the workflow asks for one."""
-    unscored: str | None = None
-    """Why there is no score though the workflow asks for one."""
-    unwritten: str | None = None
-    """Why the merged layer or the QGIS project is missing or not up to date."""
-    errors: tuple[BaseException, ...] = ()
-    """What failed scenes failed with."""
-
-    def count(self, status: Status) -> int:
-        """Scenes with this end."""
-        return sum(outcome.status == status for outcome in self.scenes)
-
-    @property
-    def exit_code(self) -> int:
-        """0: every scene mapped, and all else as asked; 2: some refused; 1: some failed."""
-        lacking = self.count("refused") or self.unscored or self.unwritten
-        return 1 if self.count("failed") else 2 if lacking else 0
 
 
 def run(
@@ -165,6 +121,8 @@ class _Run:
         self.outcomes: dict[str, SceneOutcome] = {}
         self.open: dict[str, dict[str, PartReceipt]] = {}
         """Scenes on their way: the parts that are there, by name."""
+        self.kept: set[str] = set()
+        """Scenes whose store is in the map that is there: only what is made of it is made anew."""
         self.errors: list[BaseException] = []
 
     def execute(self) -> None:
@@ -173,8 +131,10 @@ class _Run:
         plans = [plan for plan in self.prepared.plans if self._is_due(plan)]
         if not plans:
             return
-        tasks = deque(BandTask(plan, band) for plan in plans for band in plan.tiles.bands)
-        kind, workers = self._executor(len(tasks), max(plan.worker_bytes for plan in plans))
+        kept = [plan for plan in plans if plan.scene.ref.id in self.kept]
+        fresh = [plan for plan in plans if plan.scene.ref.id not in self.kept]
+        tasks = deque(BandTask(plan, band) for plan in fresh for band in plan.tiles.bands)
+        kind, workers = self._executor(len(tasks) + len(kept), max(plan.worker_bytes for plan in plans))
         compute = self.prepared.loaded.workflow.compute
         self.open = {plan.scene.ref.id: {} for plan in plans}
         with open_executor(
@@ -183,12 +143,11 @@ class _Run:
             where = "one process" if kind == "serial" else f"{workers} {kind}"
             if compute.scheduler is not None:
                 where = f"{executor.slots} threads of {compute.scheduler}"
-            pixels = sum(plan.grid.window.pixels for plan in plans)
+            pixels = sum(plan.grid.window.pixels for plan in fresh)
             self.watch(RunStarted(len(plans), len(tasks), pixels, where))
-            self._drive(executor, tasks)
+            self._drive(executor, tasks, deque(AssembleTask(plan, ()) for plan in kept))
 
-    def _drive(self, executor: Executor, tasks: deque[BandTask]) -> None:
-        assemblies: deque[AssembleTask] = deque()
+    def _drive(self, executor: Executor, tasks: deque[BandTask], assemblies: deque[AssembleTask]) -> None:
         in_flight = 0
         while tasks or assemblies or in_flight:
             # Assembling first frees the disk that parts take; two tasks per slot hide the driver's latency.
@@ -210,7 +169,7 @@ class _Run:
             if ready is not None:
                 assemblies.append(ready)
 
-    def _take(self, finished: Finished) -> AssembleTask | None:
+    def _take(self, finished: Outcome) -> AssembleTask | None:
         """Account for one outcome; returns the assembly that it makes possible."""
         task: BandTask | AssembleTask = finished.key
         scene = task.plan.scene.ref.id
@@ -225,7 +184,8 @@ class _Run:
         if isinstance(task, AssembleTask):
             receipt: SceneReceipt = finished.value
             del self.open[scene]
-            self._end(scene, "done", folder=task.plan.folder, polygons=receipt.polygons)
+            reason = "" if task.parts else "made anew from its probabilities"
+            self._end(scene, "done", reason, folder=task.plan.folder, polygons=receipt.polygons)
             return None
         part: PartReceipt = finished.value
         parts[part.name] = part
@@ -256,8 +216,12 @@ class _Run:
     def _is_due(self, plan: Plan) -> bool:
         """Whether a scene is to be mapped; ends it as skipped or refused where it is not."""
         scene = plan.scene.ref.id
-        found = finished_fingerprint(plan.folder)
+        receipt = Finished.read(plan.folder)
+        found = None if receipt is None or not receipt.whole else receipt.fingerprint
         if found is None or (found != plan.fingerprint and self.overwrite):
+            if receipt is not None and receipt.keeps(plan):
+                self.kept.add(scene)
+                return True
             return self._fits_the_disk(plan)
         if found == plan.fingerprint:
             discard_parts(plan.folder)  # a run may have been killed between the receipt and this
@@ -267,7 +231,12 @@ class _Run:
                 scene,
                 "refused",
                 f"scene {scene}: {plan.folder} holds a map made by another recipe, model or version "
-                f"({found[:8]}, now {plan.fingerprint[:8]}); choose another output or pass --overwrite",
+                f"({found[:8]}, now {plan.fingerprint[:8]}); choose another output or pass --overwrite"
+                + (
+                    ", which makes it anew from its probabilities"
+                    if receipt is not None and receipt.keeps(plan)
+                    else ""
+                ),
             )
         return False
 
