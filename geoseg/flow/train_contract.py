@@ -159,7 +159,10 @@ def procedure_of(training: Training, step: int, start: str | None = None) -> str
     low, high = (scale * training.resolution.value for scale in chips.scales)
     changes = [*chips.flips, *(["rotation"] if chips.rotate else []), *(["colour"] if chips.colour else [])]
     changes += [name for name in ("blur", "noise", "holes") if getattr(chips, name)]
-    shares = {entry.place or entry.source.name: entry.weight for entry in training.data}
+    shares: dict[str, float] = {}
+    for entry in training.data:
+        place = entry.place or entry.source.name
+        shares[place] = shares.get(place, 0.0) + entry.weight
     total = sum(shares.values())
     kept = {
         "score": "the best mean over places of the mean IoU on held-out blocks",

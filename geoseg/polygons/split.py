@@ -26,6 +26,9 @@ __all__ = ["Parts", "Seeds", "find_parts", "part_labels"]
 
 _LEVELS = 8
 """Steps of a pixel in which distances are told."""
+_FROM_BORDER, _CLOSED = 6.0, 2.0
+"""A border that ends short of the edge still parts what lies beside it: seeds are so far from it as this, in
+pixels, or as they can be, less the second number."""
 _AROUND = np.ones((3, 3), np.bool_)
 
 
@@ -86,15 +89,14 @@ def part_labels(
     if seeds.neck:
         height = ndimage.gaussian_filter(ndimage.distance_transform_edt(inside), 1.0) * inside
         level = np.minimum(np.rint(_LEVELS * height), 255).astype(np.uint8)
-        # Maxima by at least the neck's depth: the tops of what the level, lowered by it, is rebuilt to.
-        flat = _rebuilt(level - np.minimum(level, np.uint8(round(_LEVELS * seeds.neck))), level)
-        tops = flat > _rebuilt(flat - np.minimum(flat, 1), flat)
-        found, count = ndimage.label(inside & tops, _AROUND)
+        found, count = ndimage.label(inside & _tops(level, seeds.neck), _AROUND)
         cost = np.uint8(255) - level
     else:
         is_seed, score = inside & (layers[0] >= seeds.score), np.minimum(layers[0], SCORE_STEPS)
-        if seeds.border is not None:
-            is_seed &= layers[1] < seeds.border
+        if seeds.border is not None and (is_border := layers[1] >= seeds.border).any():
+            away = np.minimum(ndimage.distance_transform_edt(~is_border), _FROM_BORDER)
+            level = np.where(is_seed, np.rint(_LEVELS * away), 0).astype(np.uint8)
+            is_seed &= _tops(level, _CLOSED)
             score = score - np.minimum(score, layers[1])
         found, count = ndimage.label(is_seed)
         cost = SCORE_STEPS - score
@@ -109,6 +111,14 @@ def part_labels(
     labels: NDArray[np.int32] = number[found]
     _flood(cost, inside, labels)
     return labels
+
+
+def _tops(level: NDArray[np.uint8], depth: float) -> NDArray[np.bool_]:
+    """Maxima that a pass at least so deep parts from any higher one; of level 0 there are none."""
+    # They are the tops of what the level, lowered by the depth, is rebuilt to.
+    flat = _rebuilt(level - np.minimum(level, np.uint8(round(_LEVELS * depth))), level)
+    tops: NDArray[np.bool_] = flat > _rebuilt(flat - np.minimum(flat, 1), flat)
+    return tops
 
 
 @compiled
