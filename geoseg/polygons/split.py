@@ -26,7 +26,7 @@ __all__ = ["Parts", "Seeds", "find_parts", "part_labels"]
 
 _LEVELS = 8
 """Steps of a pixel in which distances are told."""
-_FROM_BORDER, _CLOSED = 6.0, 2.0
+_FROM_BORDER, _CLOSED = 8.0, 3.0
 """A border that ends short of the edge still parts what lies beside it: seeds are so far from it as this, in
 pixels, or as they can be, less the second number."""
 _AROUND = np.ones((3, 3), np.bool_)

@@ -45,7 +45,7 @@ class Split(Section):
     seeds."""
     seed: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.96
     """Probability from which a pixel belongs to a seed."""
-    max_border: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.35
+    max_border: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.25
     """Probability of a border from which a pixel belongs to no seed."""
     min_seed: Area = Area(4, "m2")
     """Smallest seed."""
