@@ -112,9 +112,9 @@ def table_of(models: list[str], seeds: range) -> tuple[Table, dict[str, Objects]
 
 
 def draw(path: Path, scene: Scene, drawn: dict[str, Objects]) -> None:
-    """The outlines over the image, a panel each, with the truth first."""
-    panels = {"truth": scene.truth, **drawn}
-    figure = Figure(figsize=(4.4 * len(panels), 4.7), dpi=110, facecolor="white")
+    """The truth and the last two maps over the middle of the image."""
+    panels = {"truth": scene.truth, **dict(list(drawn.items())[-2:])}
+    figure = Figure(figsize=(4.6 * len(panels), 4.9), dpi=100, facecolor="white")
     FigureCanvasAgg(figure)
     for axes, (name, polygons) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
@@ -127,8 +127,8 @@ def draw(path: Path, scene: Scene, drawn: dict[str, Objects]) -> None:
             )
         )
         axes.set_title(name.strip("*"), fontsize=9, loc="left")
-        axes.set_xlim(0, SIDE)
-        axes.set_ylim(SIDE, 0)
+        axes.set_xlim(SIDE / 8, 7 * SIDE / 8)
+        axes.set_ylim(7 * SIDE / 8, SIDE / 8)
         axes.set_axis_off()
     figure.tight_layout(pad=0.6)
     figure.savefig(path)
