@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.engine.finished import ITEM_NAME
 from geoseg.errors import BundleError, LabelError, OutputError
 from geoseg.flow.evaluate_objects import ERRORS_LAYER
 from geoseg.io.vector_read import layer_info, read_pieces
@@ -25,9 +26,6 @@ from geoseg.score.matching import LEAST_IOU
 from geoseg.score.objects import binned_confidence
 
 __all__ = ["Calibrated", "Scored", "calibrate", "halves_errors", "reliability_error"]
-
-_ITEM_NAME: Final = "item.json"
-"""The receipt of a finished scene, beside its errors."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +143,7 @@ def halves_errors(found: Scored) -> tuple[float, float]:
 
 def _scene(path: Path, bundle: Bundle) -> str:
     """Id of the scene whose errors a file holds, if this model made its objects."""
-    beside = path.with_name(_ITEM_NAME)
+    beside = path.with_name(ITEM_NAME)
     try:
         item: Any = json.loads(beside.read_text(encoding="utf-8"))
         scene, properties = str(item["id"]), item["properties"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.engine.finished import PROBABILITY_NAME
 from geoseg.engine.store import SCALE, StoreLayout
 from geoseg.errors import LabelError, OutputError
 from geoseg.grid.geobox import GeoBox
@@ -26,13 +27,11 @@ from geoseg.score.tally import SceneTally
 if TYPE_CHECKING:
     from geoseg.recipe.bundle import ClassSpec
 
-__all__ = ["MAP_NAME", "PROBABILITY_NAME", "Pair", "evaluate_scene", "label_reader"]
+__all__ = ["MAP_NAME", "Pair", "evaluate_scene", "label_reader"]
 
 UInt8 = NDArray[np.uint8]
 MAP_NAME = "classes.tif"
 """The map in a scene's folder."""
-PROBABILITY_NAME = "probability.tif"
-"""The probabilities beside it."""
 _TOP = "probability of the class"
 """Description of the only band of a raster that holds the mapped class's probability alone."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from geoseg.engine.finished import PROBABILITY_NAME
 from geoseg.engine.plan import Plan
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import bounds_in
@@ -121,7 +122,7 @@ def _probability(plan: Plan) -> ProjectLayer:
         band, what = next((n, c.title) for n, c in found if not c.background)
     return ProjectLayer(
         f"{plan.scene.ref.id}: {what}",
-        plan.folder / "probability.tif",
+        plan.folder / PROBABILITY_NAME,
         _raster_crs(plan),
         probability_qml(band),
         group="Probability",
