@@ -10,6 +10,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import onnxruntime
 import pytest
 import rasterio
 import rioxarray
@@ -319,7 +320,6 @@ def test_an_export_counts_borders_to_their_class(tmp_path: Path, suffix: str) ->
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     wanted = without_border(bundle.network()(image), 2).softmax(1).detach()
     if suffix == ".onnx":
-        onnxruntime = pytest.importorskip("onnxruntime")
         session = onnxruntime.InferenceSession(str(path))
         found = torch.from_numpy(session.run(None, {"pixels": image.numpy()})[0])
         assert json.loads(session.get_modelmeta().custom_metadata_map["class_names"]).keys() == {"0", "1"}

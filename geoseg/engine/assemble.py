@@ -21,7 +21,7 @@ from geoseg.grid.window import Window
 from geoseg.io.cog import strip_rows, write_cog
 from geoseg.io.files import output_error, sweep_temporaries, write_json, write_text
 from geoseg.io.item import scene_item
-from geoseg.io.maps import BORDER_TAG
+from geoseg.io.maps import BORDER_TAG, TOP_BAND
 from geoseg.io.parts import PartReceipt, discard_parts
 from geoseg.io.polygonize import features_of
 from geoseg.io.scales import thinning_qml
@@ -149,7 +149,7 @@ def _rasters(plan: Plan, store: PartsStore | KeptStore) -> list[Path]:
         write_cog(
             probability,
             geobox,
-            ["probability of the class"] if top else names,
+            [TOP_BAND] if top else names,
             (
                 (window, layout.confidence(stored, layout.decide(stored))[None] if top else stored)
                 for window, stored in _strips(plan, store)

@@ -18,7 +18,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 from geoseg.io.cog import strip_rows
 from geoseg.io.labels import NOT_LABELLED, LabelReader, counts_scene_pixels
-from geoseg.io.maps import MapReader
+from geoseg.io.maps import TOP_BAND, MapReader
 from geoseg.recipe.scene import LabelRef
 from geoseg.score.boundary import DEFAULT_WIDTH, BoundaryWidth, near_contour
 from geoseg.score.cells import CellCounter, Extra
@@ -32,8 +32,6 @@ __all__ = ["MAP_NAME", "Pair", "evaluate_scene", "label_reader"]
 UInt8 = NDArray[np.uint8]
 MAP_NAME = "classes.tif"
 """The map in a scene's folder."""
-_TOP = "probability of the class"
-"""Description of the only band of a raster that holds the mapped class's probability alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +139,7 @@ def _probabilities(
     reader = files.enter_context(MapReader(path))
     background = next((one.id for one in classes if one.background), None)
     layout = StoreLayout(len(classes), background, border=reader.border)
-    top = reader.bands == (_TOP,)
+    top = reader.bands == (TOP_BAND,)
     if reader.grid != grid or len(reader.bands) != (1 if top else layout.planes):
         raise OutputError(
             f"scene {pair.scene}: {path} has {len(reader.bands)} bands of {reader.grid.height}×"

@@ -48,7 +48,7 @@ class SceneFinished:
     status: Status
     """How it ended."""
     reason: str = ""
-    """Why, unless done."""
+    """Why; of what is done only where it was not mapped anew."""
     polygons: int | None = None
     """Polygons written."""
 

@@ -18,10 +18,13 @@ from geoseg.grid.window import Window
 from geoseg.io._gdal import GDAL_ERRORS, environment, reason
 from geoseg.io.scene import grid_of
 
-__all__ = ["BORDER_TAG", "MapReader"]
+__all__ = ["BORDER_TAG", "TOP_BAND", "MapReader"]
 
 BORDER_TAG = "GEOSEG_BORDER"
 """Tag of a probability raster whose last band, of this number, is the border between objects."""
+
+TOP_BAND = "probability of the class"
+"""Description of the only band of a raster that holds the mapped class's probability alone."""
 
 
 class MapReader:

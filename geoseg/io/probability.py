@@ -16,7 +16,7 @@ from geoseg.grid.ground import ground_resolution
 from geoseg.io._dates import parse_moment
 from geoseg.io._gdal import GDAL_ERRORS, environment, open_raster, reason, refusal
 from geoseg.io._header import Header, read_header
-from geoseg.io.maps import BORDER_TAG
+from geoseg.io.maps import BORDER_TAG, TOP_BAND
 from geoseg.io.scene import Scene
 from geoseg.recipe.scene import BandRef, MaskRef, SceneRef, Trust
 
@@ -25,8 +25,6 @@ __all__ = ["MOST_CLASSES", "Kind", "ScoreRaster", "describe_scores"]
 Kind = Literal["probability", "classes"]
 MOST_CLASSES: Final = 255
 """Classes that a store tells apart, 0 to 254."""
-_TOP: Final = "probability of the class"
-"""How a run describes the band of ``write.probability: top``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ def describe_scores(
     chosen = [index for index in range(1, header.count + 1) if index not in header.alpha]
     found = _kind(stem, header, chosen, kind)
     names, colors, block, acquired, border = _details(stem, href, trust, chosen)
-    if found == "probability" and names == (_TOP,):
+    if found == "probability" and names == (TOP_BAND,):
         raise refusal(
             stem,
             href,
