@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.engine.bounds import POLYGON_STRIP
-from geoseg.engine.finished import ITEM_NAME, PIXELS, PROBABILITY_NAME, Finished, KeptStore
+from geoseg.engine.finished import ITEM_NAME, PIXELS, PROBABILITY_NAME, FinishedMap, KeptStore
 from geoseg.engine.parts_store import PartsStore
 from geoseg.engine.plan import Plan
 from geoseg.engine.store import SCALE
@@ -58,7 +58,7 @@ class SceneReceipt:
 def _clear(folder: Path, kept: Collection[Path]) -> None:
     """Remove the map that is to be made again, its receipt last, and what a crash left of others."""
     sweep_temporaries(folder)
-    found = Finished.read(folder)
+    found = FinishedMap.read(folder)
     for path in (*(found.sizes if found else ()), folder / ITEM_NAME):
         try:
             if path not in kept:
@@ -112,7 +112,7 @@ def _store(task: AssembleTask) -> tuple[tuple[int, int], PartsStore | KeptStore]
         verify_checksums(task.plan.scene)
         windows = sum(part.windows for part in task.parts), sum(part.skipped for part in task.parts)
         return windows, PartsStore(task.plan, task.parts)
-    found = Finished.read(task.plan.folder)
+    found = FinishedMap.read(task.plan.folder)
     if found is None or not found.keeps(task.plan):
         raise OutputError(f"{task.plan.folder}: the map that was to be used has changed; run again")
     return found.windows, KeptStore(task.plan)

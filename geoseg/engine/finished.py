@@ -16,7 +16,7 @@ from geoseg.errors import OutputError
 from geoseg.grid.window import Window
 from geoseg.io.cog import read_strips
 
-__all__ = ["ITEM_NAME", "PIXELS", "PROBABILITY_NAME", "Finished", "KeptStore"]
+__all__ = ["ITEM_NAME", "PIXELS", "PROBABILITY_NAME", "FinishedMap", "KeptStore"]
 
 ITEM_NAME = "item.json"
 """The receipt of a finished scene: a STAC item."""
@@ -26,7 +26,7 @@ PIXELS = "geoseg:pixels"
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class FinishedMap:
     """What a receipt says of a map."""
 
     fingerprint: str
@@ -73,7 +73,7 @@ class KeptStore:
     """Rows of the store as the probability raster of a finished map holds them.
 
     Args:
-        plan: one that :meth:`Finished.keeps` says yes of.
+        plan: one that :meth:`FinishedMap.keeps` says yes of.
     """
 
     def __init__(self, plan: Plan) -> None:

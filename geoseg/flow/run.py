@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.engine.assemble import AssembleTask, SceneReceipt, assemble
-from geoseg.engine.execute import Executor, ExecutorKind, auto_workers, open_executor
-from geoseg.engine.execute import Finished as Outcome
-from geoseg.engine.finished import Finished
+from geoseg.engine.execute import Executor, ExecutorKind, Finished, auto_workers, open_executor
+from geoseg.engine.finished import FinishedMap
 from geoseg.engine.plan import BandTask, Plan
 from geoseg.engine.predict import run_band
 from geoseg.errors import GeosegError, RunError
@@ -169,7 +168,7 @@ class _Run:
             if ready is not None:
                 assemblies.append(ready)
 
-    def _take(self, finished: Outcome) -> AssembleTask | None:
+    def _take(self, finished: Finished) -> AssembleTask | None:
         """Account for one outcome; returns the assembly that it makes possible."""
         task: BandTask | AssembleTask = finished.key
         scene = task.plan.scene.ref.id
@@ -216,7 +215,7 @@ class _Run:
     def _is_due(self, plan: Plan) -> bool:
         """Whether a scene is to be mapped; ends it as skipped or refused where it is not."""
         scene = plan.scene.ref.id
-        receipt = Finished.read(plan.folder)
+        receipt = FinishedMap.read(plan.folder)
         found = None if receipt is None or not receipt.whole else receipt.fingerprint
         if found is None or (found != plan.fingerprint and self.overwrite):
             if receipt is not None and receipt.keeps(plan):

@@ -14,6 +14,7 @@ A pixel's label never depends on the window that was asked for.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -136,7 +137,7 @@ class LabelReader:
         path = Path(label.href)
         self._areas = _areas(label, grid, scene_grid)
         self._path = path
-        pixel = ground_resolution(grid).mean
+        pixel = ground_resolution(grid).mean if label.border else math.inf
         self._reach = _SLACK * label.border / pixel
         if 0 < self._reach < 1:
             raise LabelError(
