@@ -24,14 +24,14 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from geoseg.engine.bounds import POLYGON_STRIP
 from geoseg.engine.execute import ExecutorKind
-from geoseg.engine.stitch import Prediction, Stitcher
-from geoseg.flow.prepare import prepare
-from geoseg.flow.run import run
+from geoseg.flow.run.prepare import prepare
+from geoseg.flow.run.run import run
 from geoseg.grid.blend import Blend
+from geoseg.grid.stitch import Prediction, Stitcher
 from geoseg.grid.tiling import tile_grid
 from geoseg.grid.window import Window
 from geoseg.models.bundle import load_bundle
-from geoseg.polygons.exact import exact_polygons
+from geoseg.polygons.trace.exact import exact_polygons
 
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-from geoseg.models.count import count
-from geoseg.models.memory import bytes_per_pixel
-from geoseg.models.network import Network
-from geoseg.models.registry import ARCHITECTURES, build
+from geoseg.models.cost.memory import bytes_per_pixel
+from geoseg.models.cost.operations import count
+from geoseg.models.networks.network import Network
+from geoseg.models.networks.registry import ARCHITECTURES, build
 from geoseg.models.runtime import intra_op_threads, tune_allocator
 
 REFERENCE = "mininet-2"
@@ -69,16 +69,16 @@ def prediction(network: Network, side: int, *, bf16: bool = False) -> Step:
 
 def training(network: Network) -> Step:
     """One step of SGD on a batch of chips: forward, cross-entropy, backward, update."""
-    optimiser = torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9)
+    optimizer = torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9)
     images = torch.rand(BATCH, BANDS, CHIP, CHIP).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(CLASSES, (BATCH, CHIP, CHIP))
 
     def step() -> None:
         network.train()
         loss = F.cross_entropy(cast("Tensor", network(images)), labels)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        optimiser.step()
+        optimizer.step()
 
     return step
 

@@ -17,11 +17,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from geoseg.flow.evaluate_models import evaluate_models
-from geoseg.flow.train import Event, train
-from geoseg.io.stac import make_catalog
-from geoseg.models.registry import build
-from geoseg.recipe.scene import LabelRef
+from geoseg.config.stac.refs import LabelRef
+from geoseg.flow.compare.models import evaluate_models
+from geoseg.flow.train.train import Event, train
+from geoseg.io.stac.make import make_catalog
+from geoseg.models.networks.registry import build
 from geoseg.train.events import Stepped, TrainingStarted, Validated
 
 ROOT = Path(__file__).parents[1]

@@ -23,13 +23,13 @@ from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
 from shapely import Polygon
+from synthetic.rooftops import RESOLUTION, make_rooftops
 
-from geoseg.engine.store import SCALE, StoreLayout
+from geoseg.config.vectorize import Regularization, Split, Vectorize
 from geoseg.engine.vectorize import Store, find_shapes
+from geoseg.grid.encoding import SCALE, ProbabilityEncoding
 from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.shapes import Shapes
-from geoseg.recipe.vectorize import Regularization, Split, Vectorize
-from geoseg.testing.rooftops import RESOLUTION, make_rooftops
 
 __all__ = ["COVERINGS", "METHODS", "OURS", "missing", "polygons_of"]
 
@@ -56,7 +56,7 @@ def grid(stored: Scene) -> GeoBox:
 
 def level() -> float:
     """The stored value that separates buildings from the rest."""
-    value = StoreLayout(2, 0).level
+    value = ProbabilityEncoding(2, 0).level
     assert value is not None
     return value
 
@@ -66,7 +66,7 @@ def ours(stored: Scene, border: Scene | None = None, **changes: Any) -> Objects:
     known = border is not None
     planes = stored[None] if border is None else np.stack([stored, border])
     options = Vectorize(mode="objects", **changes).resolved(binary=True, border=known)
-    store = Store(grid(stored), StoreLayout(2, 0, border=known), lambda: iter([planes]))
+    store = Store(grid(stored), ProbabilityEncoding(2, 0, border=known), lambda: iter([planes]))
     return np.concatenate([shapes.polygons for shapes in find_shapes(store, [1], options)])
 
 
@@ -114,12 +114,12 @@ def marching_squares(stored: Scene) -> Objects:
 
 
 def simplified(make: Callable[[Scene], Objects], tolerance: float, stored: Scene) -> Objects:
-    """Outlines by Douglas and Peucker; the tolerance in metres."""
+    """Outlines by Douglas and Peucker; the tolerance in meters."""
     return shapely.simplify(make(stored), tolerance / RESOLUTION)
 
 
 def framed(polygons: Objects) -> Any:
-    """Polygons on the ground, for tools that take a GeoDataFrame in metres."""
+    """Polygons on the ground, for tools that take a GeoDataFrame in meters."""
     import geopandas  # noqa: PLC0415 - as above
 
     ground = shapely.transform(polygons, lambda xy: xy * [RESOLUTION, -RESOLUTION] + [EAST, NORTH])
@@ -133,14 +133,14 @@ def unframed(frame: Any) -> Objects:
 
 
 def smoothed(stored: Scene) -> Objects:
-    """The package smoothify on stairs, its defaults; neighbours are not merged, as these are objects."""
+    """The package smoothify on stairs, its defaults; neighbors are not merged, as these are objects."""
     from smoothify import smoothify  # noqa: PLC0415 - as above
 
     frame = framed(stairs(stored))
     return unframed(smoothify(frame, segment_length=RESOLUTION, num_cores=1, merge_collection=False))
 
 
-def regularised(make: Callable[[Scene], Objects], stored: Scene, **options: float) -> Objects:
+def regularized(make: Callable[[Scene], Objects], stored: Scene, **options: float) -> Objects:
     """The package buildingregulariser."""
     from buildingregulariser import regularize_geodataframe  # noqa: PLC0415 - as above
 
@@ -186,13 +186,13 @@ METHODS: dict[str, tuple[Callable[[Scene], Objects], tuple[str, ...]]] = {
     "marching squares + simplify 0.6 m": (partial(simplified, marching_squares, 0.6), ("contourpy",)),
     "potracer": (traced, ("potrace",)),
     "smoothify": (smoothed, ("smoothify",)),
-    "buildingregulariser": (partial(regularised, stairs), ("buildingregulariser",)),
+    "buildingregulariser": (partial(regularized, stairs), ("buildingregulariser",)),
     "buildingregulariser tuned": (
-        partial(regularised, stairs, simplify_tolerance=1.0, parallel_threshold=2.0),
+        partial(regularized, stairs, simplify_tolerance=1.0, parallel_threshold=2.0),
         ("buildingregulariser",),
     ),
     "buildingregulariser on marching squares": (
-        partial(regularised, marching_squares, simplify_tolerance=0.6, parallel_threshold=1.5),
+        partial(regularized, marching_squares, simplify_tolerance=0.6, parallel_threshold=1.5),
         ("buildingregulariser", "contourpy"),
     ),
     "smallest rectangle": (rectangles, ()),
@@ -203,7 +203,7 @@ METHODS: dict[str, tuple[Callable[[Scene], Objects], tuple[str, ...]]] = {
 def covering(tolerance: float, least: int, stored: Scene) -> Covering:
     """The coverage of all classes by geoseg."""
     options = Vectorize(mode="coverage", min_area=f"{least} px", simplify=f"{tolerance} px")
-    layout = StoreLayout(len(stored), None)
+    layout = ProbabilityEncoding(len(stored), None)
     store = Store(grid(stored), layout, lambda: iter([stored]))
     found = Shapes.join(find_shapes(store, range(len(stored)), options.resolved(binary=False)))
     return found.polygons, found.class_id
@@ -213,7 +213,7 @@ def regions(stored: Scene) -> Covering:
     """GDAL's polygons of all classes."""
     from rasterio.features import shapes  # noqa: PLC0415 - as above
 
-    classes = StoreLayout(len(stored), None).decide(stored)
+    classes = ProbabilityEncoding(len(stored), None).decide(stored)
     found = [(shapely.geometry.shape(shape), class_id) for shape, class_id in shapes(classes, connectivity=4)]
     polygons, ids = zip(*found, strict=True)
     return np.array(polygons, np.object_), np.array(ids, np.uint8)

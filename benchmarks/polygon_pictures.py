@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from polygon_methods import polygons_of
 from polygon_scenes import Buildings
+from synthetic.landcover_fields import FINER, LandCover
+from synthetic.rooftops import CELL, make_rooftops
 
-from geoseg.engine.store import SCALE
-from geoseg.testing.landcover_fields import FINER, LandCover
-from geoseg.testing.rooftops import CELL, make_rooftops
+from geoseg.grid.encoding import SCALE
 
 __all__ = ["PICTURED", "draw_buildings", "draw_landcover", "draw_place"]
 
@@ -96,9 +96,9 @@ def draw_place(path: Path, place: Buildings, drawn: Mapping[str, Objects], side:
         drawn: polygons by method.
         side: of the square, px; it is where most footprints are.
     """
-    centre = shapely.get_coordinates(shapely.centroid(place.truth))
-    near = (np.abs(centre[:, None] - centre[None]).max(axis=2) < side / 2).sum(axis=1)
-    x, y = centre[int(near.argmax())]
+    center = shapely.get_coordinates(shapely.centroid(place.truth))
+    near = (np.abs(center[:, None] - center[None]).max(axis=2) < side / 2).sum(axis=1)
+    x, y = center[int(near.argmax())]
     figure, axes = _sheet(1, len(drawn), 3.4)
     for ax, (method, polygons) in zip(axes[0], drawn.items(), strict=True):
         rows, columns = place.stored.shape
@@ -141,7 +141,7 @@ def draw_landcover(path: Path, scene: LandCover, drawn: Mapping[str, Objects], s
         _outline(ax, polygons, "#222222", 0.9)
         _frame(ax, square.bounds, 0)
         ax.set_title(method, fontsize=8.5, fontweight="bold" if method.startswith("geoseg") else "normal")
-    _save(figure, path, "colours: the true classes, four times finer than the pixels; lines: the polygons")
+    _save(figure, path, "colors: the true classes, four times finer than the pixels; lines: the polygons")
 
 
 def _sheet(rows: int, columns: int, inches: float) -> tuple[Figure, NDArray[np.object_]]:

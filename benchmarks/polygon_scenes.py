@@ -16,11 +16,11 @@ import shapely
 from numpy.typing import NDArray
 from pyogrio import list_layers
 from scipy import ndimage
+from synthetic.rooftops import RESOLUTION, make_rooftops
 
-from geoseg.engine.store import SCALE
-from geoseg.polygons.touching import near_another
-from geoseg.score.shapes import right_angles
-from geoseg.testing.rooftops import RESOLUTION, make_rooftops
+from geoseg.grid.encoding import SCALE
+from geoseg.io.labels.touching import near_another
+from geoseg.score.objects.shapes import right_angles
 
 __all__ = [
     "PLACES",
@@ -113,7 +113,7 @@ def make_places(data: Path, names: list[str], seed: int = 0) -> Iterator[Buildin
 
 
 def _signed_distance(outlines: Objects) -> NDArray[np.float32]:
-    """Distance of pixel centres to disjoint outlines, px, positive inside, within ±6 px.
+    """Distance of pixel centers to disjoint outlines, px, positive inside, within ±6 px.
 
     Exact: rasterized footprints, however fine, would move every wall by the size of their pixels.
     """
@@ -138,7 +138,7 @@ def _signed_distance(outlines: Objects) -> NDArray[np.float32]:
 
 
 def make_rows(gap: int, seed: int, side: int = 640) -> Row:
-    """Rows of buildings: seven in ten stand ``gap`` px from their neighbour, the others far from it.
+    """Rows of buildings: seven in ten stand ``gap`` px from their neighbor, the others far from it.
 
     A quarter are L-shaped; side by side without a gap they jut out differently.
     """
@@ -159,7 +159,7 @@ def make_rows(gap: int, seed: int, side: int = 640) -> Row:
         top += deep + 26
     labels = ndimage.rotate(labels, _TURN, order=0, reshape=False)
     inside = labels > 0
-    # Edges lie half a pixel from the centres beside them.
+    # Edges lie half a pixel from the centers beside them.
     distance = np.where(
         inside, ndimage.distance_transform_edt(inside) - 0.5, 0.5 - ndimage.distance_transform_edt(~inside)
     )

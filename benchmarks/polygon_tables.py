@@ -14,13 +14,13 @@ from polygon_methods import OURS, ours
 from polygon_scenes import Buildings, make_rows
 from rasterio.features import rasterize
 from scipy import ndimage
+from synthetic.landcover_fields import FINER, LandCover
+from synthetic.rooftops import RESOLUTION
 
-from geoseg.engine.store import StoreLayout
-from geoseg.recipe.vectorize import Split
-from geoseg.score.matching import match_objects
-from geoseg.score.shapes import ShapeMeasures, shape_measures
-from geoseg.testing.landcover_fields import FINER, LandCover
-from geoseg.testing.rooftops import RESOLUTION
+from geoseg.config.vectorize import Split
+from geoseg.grid.encoding import ProbabilityEncoding
+from geoseg.score.objects.matching import match_objects
+from geoseg.score.objects.shapes import ShapeMeasures, shape_measures
 
 __all__ = ["Found", "Table", "ahead", "cover_table", "markdown", "place_tables", "split_table", "town_table"]
 
@@ -216,7 +216,7 @@ def corners(polygons: Objects) -> int:
 
 
 def split_table(seeds: Iterable[int]) -> Table:
-    """F1 of objects by the gap between neighbours."""
+    """F1 of objects by the gap between neighbors."""
     changes: dict[str, dict[str, Any]] = {
         "geoseg objects": {"min_area": f"{LEAST} px"},
         "geoseg objects, necks of 1 px": _necks(1),
@@ -237,7 +237,7 @@ def split_table(seeds: Iterable[int]) -> Table:
                     marked = zip(polygons, range(1, len(polygons) + 1), strict=True)
                     labels = rasterize(list(marked), row.labels.shape, dtype=np.int32)
                 else:
-                    labels = ndimage.label(StoreLayout(2, 0).decide(row.stored[None]))[0]
+                    labels = ndimage.label(ProbabilityEncoding(2, 0).decide(row.stored[None]))[0]
                 scores.append(f1(labels, row.labels))
             line[f"{gap} px"] = float(np.mean(scores))
     return table

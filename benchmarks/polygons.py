@@ -35,9 +35,8 @@ from polygon_tables import (
     split_table,
     town_table,
 )
-
-from geoseg.testing.landcover_fields import make_landcover
-from geoseg.testing.rooftops import NOISE
+from synthetic.landcover_fields import make_landcover
+from synthetic.rooftops import NOISE
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = ("numpy", "shapely", "rasterio", "contourpy", "potracer", "smoothify", "buildingregulariser")
@@ -159,7 +158,7 @@ def main() -> None:
         tables = buildings(arguments, Path(temporary), methods)
         tables["landcover"] = landcover(arguments, Path(temporary))
     tables["splitting"] = split_table(arguments.seeds)
-    show("Objects told apart: F1 by the gap between neighbours", tables["splitting"])
+    show("Objects told apart: F1 by the gap between neighbors", tables["splitting"])
     draw_buildings(arguments.out / "polygons-buildings.png", [name for name in PICTURED if name in methods])
     print(f"\n{time.perf_counter() - start:.0f} s")
     if arguments.json:

@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 import rasterio
 import torch
-
-from geoseg.testing.bundles import random_bundle
+from synthetic.bundles import random_bundle
 
 HERE = Path(__file__).resolve().parent
 EXAMPLE = HERE.parent / "examples" / "austin_synthetic"

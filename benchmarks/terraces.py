@@ -22,14 +22,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from polygon_methods import CRS, EAST, NORTH, ours
 from polygon_tables import GAPS, Table, markdown
+from synthetic.neighborhood import Neighborhood, Style, generate
+from synthetic.rooftops import RESOLUTION
 
 import geoseg
-from geoseg.engine.store import SCALE
+from geoseg.config.vectorize import Split
+from geoseg.grid.encoding import SCALE
 from geoseg.models.bundle import load_bundle
-from geoseg.recipe.vectorize import Split
-from geoseg.score.matching import Outcome, match_objects
-from geoseg.testing.neighbourhood import Neighbourhood, Style, generate
-from geoseg.testing.rooftops import RESOLUTION
+from geoseg.score.objects.matching import Outcome, match_objects
 
 SIDE, SEED = 512, 8000
 """Pixels of a scene, and the first scene's seed: those of training start at 1000 and 2000."""
@@ -49,7 +49,7 @@ class Scene:
 
     gap: int
     """Pixels between walls."""
-    place: Neighbourhood
+    place: Neighborhood
     truth: Objects
     """Footprints, in pixels."""
     scored: NDArray[np.bool_]

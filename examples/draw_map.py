@@ -56,8 +56,8 @@ def main() -> None:
         drawn = affinity.affine_transform(polygon, to_pixels)
         rings = [drawn.exterior, *drawn.interiors]
         path = Outline.make_compound_path(*(Outline(np.asarray(r.coords), closed=True) for r in rings))
-        colour = tuple(palette[value][:3] / 255)
-        axes[2].add_patch(PathPatch(path, facecolor=(*colour, 0.45), edgecolor=colour, linewidth=0.9))
+        color = tuple(palette[value][:3] / 255)
+        axes[2].add_patch(PathPatch(path, facecolor=(*color, 0.45), edgecolor=color, linewidth=0.9))
     figure.savefig(arguments.output, dpi=110)
     print(f"{arguments.output}: {len(polygons)} polygons")
 

@@ -1,4 +1,4 @@
-"""Make a synthetic neighbourhood: scene.tif, buildings.gpkg and landcover.tif.
+"""Make a synthetic neighborhood: scene.tif, buildings.gpkg and landcover.tif.
 
 Without options it makes what lies in `examples/austin_synthetic`. Every pixel and every footprint comes from
 the seed; nothing is taken from imagery. Many of them, to train on:
@@ -19,21 +19,21 @@ from pathlib import Path
 
 import numpy as np
 import pystac
+from synthetic.neighborhood import LANDCOVER_CLASSES, Style, generate, random_style
+from synthetic.writing import ORIGIN, SceneFiles, write_scene
 
-from geoseg.io.stac import describe_file, write_catalog
-from geoseg.testing.neighbourhood import LANDCOVER_CLASSES, Style, generate, random_style
-from geoseg.testing.writing import ORIGIN, SceneFiles, write_scene
+from geoseg.io.stac.make import describe_file, write_catalog
 
 DEMO_SEED = 15
 """The seed of the committed scene."""
 
 
 _APART = 500.0
-"""Metres between the scenes of a collection, which then do not touch."""
+"""Meters between the scenes of a collection, which then do not touch."""
 _IN_A_ROW = 8
 
 
-def labelled_item(files: SceneFiles, item_id: str, catalogs: Path) -> pystac.Item:
+def labeled_item(files: SceneFiles, item_id: str, catalogs: Path) -> pystac.Item:
     """A scene with its exact truth as label assets; hrefs are relative to the catalog's folder."""
     item = describe_file(files.scene, item_id, catalogs)
     for key, path, extra in (
@@ -56,7 +56,7 @@ def make_many(
     terraces: float,
     alleys: Sequence[float],
 ) -> Path:
-    """Write labelled scenes of different seeds and styles beside each other, and a catalog of them."""
+    """Write labeled scenes of different seeds and styles beside each other, and a catalog of them."""
     items = []
     for number in range(count):
         own = seed + number
@@ -67,10 +67,10 @@ def make_many(
         origin = (ORIGIN[0] + col * _APART, ORIGIN[1] - row * _APART)
         name = f"generated-{own}"
         files = write_scene(out / name, place, epsg=epsg, origin=origin)
-        items.append(labelled_item(files, name, out))
+        items.append(labeled_item(files, name, out))
         print(f"{files.scene}  {len(place.buildings)} buildings")
     about = {
-        "title": f"{count} generated neighbourhoods",
+        "title": f"{count} generated neighborhoods",
         "description": f"Made by examples/make_scene.py from the seeds {seed} to {seed + count - 1}: no such "
         "places exist, no image was used.",
     }
@@ -93,7 +93,7 @@ def main() -> None:
         "--size", type=int, nargs="+", default=[1024], help="pixels: side, or height and width"
     )
     parser.add_argument(
-        "--resolution", type=float, default=0.3, help="metres per pixel (default: %(default)s)"
+        "--resolution", type=float, default=0.3, help="meters per pixel (default: %(default)s)"
     )
     parser.add_argument(
         "--style", type=int, metavar="SEED", help="draw season, light, roofs and sensor from this seed"
@@ -109,7 +109,7 @@ def main() -> None:
         type=float,
         nargs="+",
         default=[Style().alley],
-        metavar="METRES",
+        metavar="METERS",
         help="between such houses; of several, each scene has another",
     )
     parser.add_argument("--epsg", type=int, default=26914, help="CRS (default: %(default)s)")

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from geoseg._version import __version__
+
 if TYPE_CHECKING:
-    from geoseg.flow.predict import predict
-    from geoseg.flow.run import run
+    from geoseg.flow.predict.predict import predict
+    from geoseg.flow.run.run import run
 
 __all__ = ["__version__", "predict", "run"]
 
-__version__ = "0.1.0"
-
-_HOMES = {"predict": "geoseg.flow.predict", "run": "geoseg.flow.run"}
+_HOMES = {"predict": "geoseg.flow.predict.predict", "run": "geoseg.flow.run.run"}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 Every error says what came, what was needed and what to do, and names the scene, file, key or line::
 
     GeosegError
-    ├── RecipeError     a workflow file or a --set value
+    ├── ConfigError     a workflow file or a --set value
     ├── CatalogError    a STAC catalog
     ├── SceneError      a scene that cannot be read or breaks the model's contract
     ├── BundleError     a model bundle
@@ -20,11 +20,11 @@ from __future__ import annotations
 __all__ = [
     "BundleError",
     "CatalogError",
+    "ConfigError",
     "GeosegError",
     "GridError",
     "LabelError",
     "OutputError",
-    "RecipeError",
     "RunError",
     "SceneError",
 ]
@@ -34,7 +34,7 @@ class GeosegError(Exception):
     """Base of every error that geoseg raises on purpose; its text is one finished sentence."""
 
 
-class RecipeError(GeosegError):
+class ConfigError(GeosegError):
     """A workflow file, or a value given by ``--set``, is not what geoseg reads."""
 
 

@@ -35,7 +35,10 @@ def pytest_runtest_setup() -> None:
 
 
 ROOT = Path(__file__).resolve().parent.parent
-collect_ignore = ["qgis_checker.py", "qgis_probe.py"]  # run by QGIS's own Python, not importable here
+collect_ignore = [
+    "support/qgis_checker.py",
+    "support/qgis_probe.py",
+]  # run by QGIS's own Python
 
 
 @pytest.fixture(scope="session")

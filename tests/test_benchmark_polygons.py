@@ -13,9 +13,8 @@ import shapely
 from affine import Affine
 from rasterio.features import rasterize
 from shapely.affinity import rotate
-
-from geoseg.testing.landcover_fields import make_landcover
-from geoseg.testing.rooftops import RESOLUTION
+from synthetic.landcover_fields import make_landcover
+from synthetic.rooftops import RESOLUTION
 
 METHODS = ("geoseg objects", "shapes (stairs)", "marching squares + simplify 0.6 m", "smallest rectangle")
 

@@ -1,4 +1,4 @@
-"""The generated neighbourhood: its truth is exact, its seed decides everything."""
+"""The generated neighborhood: its truth is exact, its seed decides everything."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import pytest
 import rasterio
 import shapely
 from rasterio.features import rasterize
-
-from geoseg.testing.neighbourhood import LANDCOVER_CLASSES, Neighbourhood, Style, generate, random_style
-from geoseg.testing.writing import scene_transform, write_scene
+from synthetic.neighborhood import LANDCOVER_CLASSES, Neighborhood, Style, generate, random_style
+from synthetic.writing import scene_transform, write_scene
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +25,7 @@ SIZE = (220, 253)
 
 
 @pytest.fixture(scope="module")
-def place() -> Neighbourhood:
+def place() -> Neighborhood:
     return generate(SIZE, seed=3)
 
 
@@ -53,7 +52,7 @@ def demo(make_scene: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-def roofs(place: Neighbourhood) -> np.ndarray:
+def roofs(place: Neighborhood) -> np.ndarray:
     return rasterize(place.buildings, out_shape=place.landcover.shape).astype(bool)
 
 
@@ -62,7 +61,7 @@ def test_classes_are_numbered_from_zero_and_distinct() -> None:
     assert len({c.name for c in LANDCOVER_CLASSES}) == len({c.color for c in LANDCOVER_CLASSES}) == 6
 
 
-def test_arrays_are_what_they_are_said_to_be(place: Neighbourhood) -> None:
+def test_arrays_are_what_they_are_said_to_be(place: Neighborhood) -> None:
     assert place.image.shape == (3, *SIZE)
     assert place.image.dtype == place.landcover.dtype == np.uint8
     assert place.landcover.shape == SIZE
@@ -70,7 +69,7 @@ def test_arrays_are_what_they_are_said_to_be(place: Neighbourhood) -> None:
     assert place.image.std() > 20
 
 
-def test_a_seed_decides_everything(place: Neighbourhood) -> None:
+def test_a_seed_decides_everything(place: Neighborhood) -> None:
     again = generate(SIZE, seed=3)
     assert (again.image == place.image).all()
     assert (again.landcover == place.landcover).all()
@@ -102,7 +101,7 @@ def test_footprints_are_valid_apart_and_whole(size: tuple[int, int], resolution:
     assert not (place.landcover[~covered] == NAMES["building"]).any()
 
 
-def test_truth_does_not_depend_on_how_it_is_photographed(place: Neighbourhood) -> None:
+def test_truth_does_not_depend_on_how_it_is_photographed(place: Neighborhood) -> None:
     style = replace(
         Style(), brightness=1.3, noise=6.0, blur=1.2, sun_azimuth=230.0, contrast=0.8, palette="tile"
     )
@@ -155,7 +154,7 @@ def test_the_smallest_scenes_work(size: tuple[int, int]) -> None:
     ("size", "resolution"), [((0, 5), 0.3), ((5, 5), 0.0), ((5, 5), 9.0), ((5, 5), float("nan"))]
 )
 def test_impossible_scenes_are_refused(size: tuple[int, int], resolution: float) -> None:
-    with pytest.raises(ValueError, match="a neighbourhood needs"):
+    with pytest.raises(ValueError, match="a neighborhood needs"):
         generate(size, resolution)
 
 
@@ -191,7 +190,7 @@ def test_the_committed_files_are_what_the_script_makes(root: Path, demo: Path) -
     assert shapely.equals_exact(old.geometry.to_numpy(), new.geometry.to_numpy(), tolerance=1e-6).all()
 
 
-def test_a_rotated_16_bit_scene_with_holes(place: Neighbourhood, tmp_path: Path) -> None:
+def test_a_rotated_16_bit_scene_with_holes(place: Neighborhood, tmp_path: Path) -> None:
     files = write_scene(tmp_path, place, dtype="uint16", rotate=23.0, nodata=0, epsg=32614)
     with rasterio.open(files.scene) as source:
         assert source.dtypes == ("uint16",) * 3
@@ -202,12 +201,12 @@ def test_a_rotated_16_bit_scene_with_holes(place: Neighbourhood, tmp_path: Path)
         assert (pixels[:, valid] == 200 + 40 * place.image[:, valid].astype(int)).all()
         transform = source.transform
     table = gpd.read_file(files.buildings)
-    burnt = rasterize(table.geometry, out_shape=place.landcover.shape, transform=transform).astype(bool)
-    assert (burnt != roofs(place)).mean() < 1e-4  # a corner may lie within rounding of a pixel's centre
+    burned = rasterize(table.geometry, out_shape=place.landcover.shape, transform=transform).astype(bool)
+    assert (burned != roofs(place)).mean() < 1e-4  # a corner may lie within rounding of a pixel's center
     assert table["area_m2"].to_numpy() == pytest.approx(table.geometry.area.to_numpy(), abs=0.01)
 
 
-def test_a_lossless_scene_holds_every_pixel(place: Neighbourhood, tmp_path: Path) -> None:
+def test_a_lossless_scene_holds_every_pixel(place: Neighborhood, tmp_path: Path) -> None:
     files = write_scene(tmp_path / "new" / "folder", place, lossless=True)
     with rasterio.open(files.scene) as source:
         assert (source.read() == place.image).all()
@@ -217,7 +216,7 @@ def test_a_lossless_scene_holds_every_pixel(place: Neighbourhood, tmp_path: Path
         assert (source.read(1) == place.landcover).all()
 
 
-def test_an_8_bit_nodata_value_marks_holes_only(place: Neighbourhood, tmp_path: Path) -> None:
+def test_an_8_bit_nodata_value_marks_holes_only(place: Neighborhood, tmp_path: Path) -> None:
     files = write_scene(tmp_path, place, nodata=255)
     with rasterio.open(files.scene) as source:
         valid = source.dataset_mask() > 0
@@ -228,7 +227,7 @@ def test_an_8_bit_nodata_value_marks_holes_only(place: Neighbourhood, tmp_path: 
     ("dtype", "nodata"), [("float32", None), ("uint8", 256), ("uint8", -1), ("uint16", 0.5)]
 )
 def test_what_cannot_be_written_is_refused(
-    place: Neighbourhood, tmp_path: Path, dtype: str, nodata: float | None
+    place: Neighborhood, tmp_path: Path, dtype: str, nodata: float | None
 ) -> None:
     with pytest.raises(ValueError, match=r"nodata value|is uint8 or uint16"):
         write_scene(tmp_path, place, dtype=dtype, nodata=nodata)

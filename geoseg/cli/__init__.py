@@ -13,7 +13,7 @@ from typing import Literal
 
 import click
 
-from geoseg import __version__
+from geoseg._version import __version__
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.models import models
 from geoseg.cli.options import trust_option, workflow_command
@@ -60,7 +60,7 @@ def run(
 ) -> None:
     """Map every scene of a WORKFLOW; finished scenes are skipped."""
     from geoseg.cli.progress import open_progress
-    from geoseg.flow.run import run as run_workflow
+    from geoseg.flow.run.run import run as run_workflow
 
     if workers is not None:
         overrides["compute.workers"] = str(workers)
@@ -79,7 +79,7 @@ def run(
 def check(workflow: Path, *, overrides: dict[str, str]) -> None:
     """Find every mistake of a WORKFLOW and its scenes; run nothing."""
     from geoseg.cli.report import print_check
-    from geoseg.flow.prepare import prepare
+    from geoseg.flow.run.prepare import prepare
 
     sys.exit(print_check(prepare(workflow, overrides)))
 
@@ -90,7 +90,7 @@ def check(workflow: Path, *, overrides: dict[str, str]) -> None:
 def plan(workflow: Path, *, overrides: dict[str, str], as_json: bool) -> None:
     """Show what running a WORKFLOW would take; run nothing."""
     from geoseg.cli.report import print_plan
-    from geoseg.flow.prepare import prepare
+    from geoseg.flow.run.prepare import prepare
 
     sys.exit(print_plan(prepare(workflow, overrides), as_json=as_json))
 
@@ -102,7 +102,7 @@ def plan(workflow: Path, *, overrides: dict[str, str], as_json: bool) -> None:
 def catalog(folder: Path, *, output: Path, trust: Literal["catalog", "local"]) -> None:
     """Make a STAC catalog from a FOLDER of GeoTIFFs."""
     from geoseg.cli.report import counted
-    from geoseg.io.stac import make_catalog
+    from geoseg.io.stac.make import make_catalog
 
     made = make_catalog(folder, output, trust)
     for refusal in made.refusals:
@@ -119,8 +119,8 @@ def schema(kind: str) -> None:
     """Print the JSON schema of a kind of file, for editors."""
     import json
 
-    from geoseg.recipe.training import training_schema
-    from geoseg.recipe.workflow import workflow_schema
+    from geoseg.config.training.training_file import training_schema
+    from geoseg.config.workflow import workflow_schema
 
     click.echo(json.dumps(training_schema() if kind == "training" else workflow_schema(), indent=2))
 

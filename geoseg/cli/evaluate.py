@@ -12,7 +12,7 @@ import click
 from geoseg.cli.options import workflow_command
 
 if TYPE_CHECKING:
-    from geoseg.recipe.scene import LabelRef
+    from geoseg.config.stac.refs import LabelRef
 
 __all__ = ["evaluate"]
 
@@ -24,7 +24,7 @@ __all__ = ["evaluate"]
     "models",
     multiple=True,
     metavar="MODEL",
-    help="Map the labelled scenes with this model (a name or a path) and score it; may be repeated.",
+    help="Map the labeled scenes with this model (a name or a path) and score it; may be repeated.",
 )
 @click.option("--asset", help="Label asset of the catalog (default: the workflow's evaluate.asset).")
 @click.option("--reference", type=click.Path(path_type=Path), help="Reference polygons or raster instead.")
@@ -37,14 +37,14 @@ __all__ = ["evaluate"]
     metavar="VALUE=ID",
     help="A raster reference's value and the class id that it stands for, such as 255=1.",
 )
-@click.option("--area", type=click.Path(path_type=Path), help="File with the labelled area.")
-@click.option("--area-layer", help="Layer of the labelled area.")
+@click.option("--area", type=click.Path(path_type=Path), help="File with the labeled area.")
+@click.option("--area-layer", help="Layer of the labeled area.")
 @click.option(
     "--window",
     nargs=4,
     type=int,
     metavar="ROW COL HEIGHT WIDTH",
-    help="Labelled area in the scene's pixels.",
+    help="Labeled area in the scene's pixels.",
 )
 @click.option(
     "--boundary",
@@ -81,10 +81,10 @@ def evaluate(
 ) -> None:
     """Score maps of a WORKFLOW, or compare models on its scenes.
 
-    Without --model, the maps that `geoseg run` made. With it, the workflow's labelled scenes are mapped with
+    Without --model, the maps that `geoseg run` made. With it, the workflow's labeled scenes are mapped with
     each model, as `geoseg run` does, and compared with the first one; finished scenes are not mapped again.
     """
-    from geoseg.score.boundary import BoundaryWidth  # noqa: PLC0415 - --help answers at once
+    from geoseg.score.pixels.boundary import BoundaryWidth  # noqa: PLC0415 - --help answers at once
 
     if asset is not None and reference is not None:
         raise click.UsageError("--asset and --reference both say what to score against; give one of them")
@@ -103,7 +103,7 @@ def evaluate(
     }
     if models:
         sys.exit(_compare(workflow, models, overrides, against, as_json=as_json))
-    from geoseg.flow.evaluate_workflow import evaluate_workflow  # noqa: PLC0415 - --help answers at once
+    from geoseg.flow.evaluate.workflow import evaluate_workflow  # noqa: PLC0415 - --help answers at once
 
     report = evaluate_workflow(workflow, overrides, **against)
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
@@ -119,8 +119,8 @@ def _compare(
 ) -> int:
     """Compare models; says on stderr which scene is mapped, so that stdout holds the result alone."""
     from geoseg.cli.report import scene_line  # noqa: PLC0415 - --help answers at once
-    from geoseg.flow.evaluate_models import evaluate_models  # noqa: PLC0415 - likewise
-    from geoseg.flow.events import Event, RunStarted, SceneFinished, Watch  # noqa: PLC0415 - likewise
+    from geoseg.flow.compare.models import evaluate_models  # noqa: PLC0415 - likewise
+    from geoseg.flow.run.events import Event, RunStarted, SceneFinished, Watch  # noqa: PLC0415 - likewise
 
     def watch(model: str) -> Watch:
         def told(event: Event) -> None:
@@ -149,7 +149,7 @@ def _reference(
     area_layer: str | None,
     window: tuple[int, int, int, int] | None,
 ) -> LabelRef:
-    from geoseg.recipe.scene import LabelRef  # noqa: PLC0415 - --help answers at once
+    from geoseg.config.stac.refs import LabelRef  # noqa: PLC0415 - --help answers at once
 
     return LabelRef(
         href=str(reference.absolute()),

@@ -54,7 +54,7 @@ def verify(model: str, *, as_json: bool) -> None:
     import json  # noqa: PLC0415 - --help answers at once
     from dataclasses import asdict  # noqa: PLC0415 - likewise
 
-    from geoseg.models.verify import verify as checks  # noqa: PLC0415 - likewise
+    from geoseg.models.exchange.verify import verify as checks  # noqa: PLC0415 - likewise
 
     passed, done = True, []
     for check in checks(model):
@@ -106,12 +106,12 @@ def export(model: str, *, output: Path, kind: str | None, tile: int | None) -> N
     if tile is not None and kind == "torch-export":
         raise click.UsageError("--tile is for ONNX files; a torch.export program takes any size")
     bundle = load_bundle(model)
-    from geoseg.models.export import TOLERANCE, export_onnx, export_torch  # noqa: PLC0415 - torch
+    from geoseg.models.exchange.export import TOLERANCE, export_onnx, export_torch  # noqa: PLC0415 - torch
 
     if kind == "torch-export":
         done = export_torch(bundle, output)
     else:
-        from geoseg.recipe.deepness import deepness_tile  # noqa: PLC0415 - likewise
+        from geoseg.config.model.deepness import deepness_tile  # noqa: PLC0415 - likewise
 
         fixed = tile or (deepness_tile(bundle.spec) if kind == "deepness" else None)
         done = export_onnx(bundle, output, fixed)
@@ -123,14 +123,14 @@ def export(model: str, *, output: Path, kind: str | None, tile: int | None) -> N
 
 
 def _overrides(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    from geoseg.io.recipe_file import parse_overrides  # noqa: PLC0415 - --help answers at once
+    from geoseg.io.yaml.config_file import parse_overrides  # noqa: PLC0415 - --help answers at once
 
     return dict(parse_overrides(values))
 
 
 def _template(context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
     if value:
-        from geoseg.recipe.card import CARD_TEMPLATE  # noqa: PLC0415 - --help answers at once
+        from geoseg.config.model_card import CARD_TEMPLATE  # noqa: PLC0415 - --help answers at once
 
         click.echo(CARD_TEMPLATE, nl=False)
         context.exit()
@@ -166,13 +166,13 @@ def import_model(
 ) -> None:
     """Make a bundle of bare weights: safetensors, or a state dict that torch.save wrote."""
     from geoseg.errors import OutputError  # noqa: PLC0415 - --help answers at once
-    from geoseg.io.card_text import load_card  # noqa: PLC0415 - likewise
+    from geoseg.io.yaml.card_file import load_card  # noqa: PLC0415 - likewise
     from geoseg.models.bundle import ITEM_NAME  # noqa: PLC0415 - likewise
 
     if (output / ITEM_NAME).exists() and not overwrite:
         raise OutputError(f"{output} holds a bundle already; choose another folder, or give --overwrite")
     said = load_card(card, overrides)
-    from geoseg.models.importing import import_bundle  # noqa: PLC0415 - torch
+    from geoseg.models.exchange.import_weights import import_bundle  # noqa: PLC0415 - torch
 
     bundle, told = import_bundle(weights, said, output)
     for line in told:

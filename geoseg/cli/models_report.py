@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from geoseg.io.weights import read_item
+from geoseg.config.model.contract import BundleSpec, Metric
+from geoseg.config.words import listed
+from geoseg.io.weights.weights import read_item
 from geoseg.models.bundle import ITEM_NAME, Bundle, load_bundle, shipped_bundles
-from geoseg.models.census import Figure, Member, census, paper_figures
-from geoseg.recipe.bundle import BundleSpec, Metric
-from geoseg.recipe.words import listed
+from geoseg.models.cost.census import Figure, Member, census, paper_figures
 
 __all__ = ["print_bundle", "print_models"]
 
@@ -162,8 +162,8 @@ def print_bundle(bundle: Bundle, *, as_json: bool) -> None:
         return
     if sys.stdout.isatty():
         grid = Table.grid(padding=(0, 2))
-        for key, text, colour in _said(bundle):
-            swatch = Text("■ ", style=colour) if colour else Text()
+        for key, text, color in _said(bundle):
+            swatch = Text("■ ", style=color) if color else Text()
             grid.add_row(Text(key, style="bold"), swatch + Text(text))
         Console().print(grid)
         return
@@ -172,7 +172,7 @@ def print_bundle(bundle: Bundle, *, as_json: bool) -> None:
 
 
 def _said(bundle: Bundle) -> Iterator[tuple[str, str, str | None]]:
-    """Key, or nothing where the key above goes on; text; colour of a swatch before it."""
+    """Key, or nothing where the key above goes on; text; color of a swatch before it."""
     spec = bundle.spec
     assert spec.weights is not None, "it was saved"
     yield "model", f"{spec.name} {spec.version}: {spec.title}", None

@@ -14,7 +14,7 @@ _EXISTING_FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 
 
 def _overrides(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    from geoseg.io.text import parse_overrides  # noqa: PLC0415 - --help answers at once
+    from geoseg.io.yaml.workflow_file import parse_overrides  # noqa: PLC0415 - --help answers at once
 
     return dict(parse_overrides(values))
 
@@ -39,4 +39,4 @@ trust_option = click.option(
     show_default=True,
     help="local: everything that GDAL reads from your own disk, not plain GeoTIFFs only.",
 )
-"""How far files are trusted: :data:`geoseg.recipe.scene.Trust`."""
+"""How far files are trusted: :data:`geoseg.config.stac.refs.Trust`."""

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from geoseg.cli.report import counted, scene_line
-from geoseg.flow.events import BandFinished, Event, RunStarted, SceneFinished
-from geoseg.flow.run import RunSummary
+from geoseg.flow.run.events import Event, RunStarted, SceneFinished, WindowRowsFinished
+from geoseg.flow.run.run import RunSummary
 
 __all__ = ["Watcher", "open_progress"]
 
@@ -45,7 +45,7 @@ class Watcher:
         """Take one event."""
         if isinstance(event, RunStarted):
             self.start, self.total = time.perf_counter(), event.pixels
-        elif isinstance(event, BandFinished):
+        elif isinstance(event, WindowRowsFinished):
             self.pixels += event.pixels
         else:
             self.end(event)
@@ -85,7 +85,7 @@ class _Plain(Watcher):
         super().watch(event)
         if isinstance(event, RunStarted):
             click.echo(f"{counted(event.scenes, 'scene')}, {event.pixels / 1e6:.1f} Mpx on {event.where}")
-        elif isinstance(event, BandFinished) and time.perf_counter() - self._last > _PLAIN_SECONDS:
+        elif isinstance(event, WindowRowsFinished) and time.perf_counter() - self._last > _PLAIN_SECONDS:
             self._last = time.perf_counter()
             left = self.seconds_left
             told = "" if left is None else f", {left:.0f} s left"
@@ -98,7 +98,7 @@ class _Plain(Watcher):
 class _Json(Watcher):
     def watch(self, event: Event) -> None:
         super().watch(event)
-        name = {RunStarted: "start", BandFinished: "band", SceneFinished: "scene"}[type(event)]
+        name = {RunStarted: "start", WindowRowsFinished: "band", SceneFinished: "scene"}[type(event)]
         click.echo(json.dumps({"event": name, **asdict(event)}))
 
     def end(self, event: SceneFinished) -> None:
@@ -127,7 +127,7 @@ class _Bar(Watcher):
         super().watch(event)
         if isinstance(event, RunStarted):
             self._task = self._progress.add_task("mapping", total=event.pixels, rate=0.0)
-        elif isinstance(event, BandFinished):
+        elif isinstance(event, WindowRowsFinished):
             assert self._task is not None
             self._progress.update(self._task, advance=event.pixels, rate=self.rate)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from geoseg.engine.plan import Plan
-from geoseg.flow.prepare import Prepared
+from geoseg.flow.run.prepare import Prepared
 
 __all__ = ["counted", "print_check", "print_plan", "scene_line"]
 

@@ -1,4 +1,4 @@
-"""``geoseg train``: learn from labelled scenes, and say what came of it."""
+"""``geoseg train``: learn from labeled scenes, and say what came of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from geoseg.cli.options import workflow_command
 
 if TYPE_CHECKING:
-    from geoseg.flow.train_prepare import PreparedTraining
+    from geoseg.flow.train.prepare import PreparedTraining
 
 __all__ = ["train"]
 
@@ -32,8 +32,8 @@ def train(workflow: Path, *, overrides: dict[str, str], check: bool, progress: s
     takes as its model, log.csv, log.jsonl, TensorBoard's files, curves.png and predictions.png.
     """
     from geoseg.cli.train_progress import open_training_progress  # noqa: PLC0415 - --help answers at once
-    from geoseg.flow.train import train as run_training  # noqa: PLC0415 - --help answers at once
-    from geoseg.flow.train_prepare import prepare_training  # noqa: PLC0415 - --help answers at once
+    from geoseg.flow.train.prepare import prepare_training  # noqa: PLC0415 - --help answers at once
+    from geoseg.flow.train.train import train as run_training  # noqa: PLC0415 - --help answers at once
 
     if check:
         _print_check(prepare_training(workflow, overrides))
@@ -53,7 +53,7 @@ def _print_check(prepared: PreparedTraining) -> None:
         own = scene.scene.geobox
         told = (
             f"{own.width}×{own.height} px, {counted(scene.bands, 'band')} {scene.value_dtype}, "
-            f"{scene.scene.resolution.mean:.3g} m, labelled within {scene.shape[1]}×{scene.shape[0]} px of "
+            f"{scene.scene.resolution.mean:.3g} m, labeled within {scene.shape[1]}×{scene.shape[0]} px of "
             f"{scene.resolution:.3g} m, {scene.weight / total:.1%} of the chips"
         )
         told += f", {counted(scene.repaired, 'polygon')} repaired" if scene.repaired else ""

@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from geoseg.cli.report import counted, scene_line
-from geoseg.flow.train import Event, FirstScored, TrainSummary
-from geoseg.flow.train_data import SceneRead
+from geoseg.flow.train.data import SceneRead
+from geoseg.flow.train.train import Event, FirstScored, TrainSummary
 from geoseg.train.events import Notice, Saved, Stepped, TrainingEnded, TrainingStarted, Validated
 
 if TYPE_CHECKING:
-    from geoseg.recipe.bundle import BundleSpec
+    from geoseg.config.model.contract import BundleSpec
     from geoseg.train.validate import Score
 
 __all__ = ["TrainWatcher", "open_training_progress"]

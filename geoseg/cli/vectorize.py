@@ -81,7 +81,7 @@ def vectorize(
     probabilities as they are, whole numbers with their scale.
     """
     from geoseg.cli.report import counted  # noqa: PLC0415 - --help answers at once
-    from geoseg.flow.vectorize import vectorize as make_polygons  # noqa: PLC0415 - likewise
+    from geoseg.flow.vectorize.vectorize import vectorize as make_polygons  # noqa: PLC0415 - likewise
 
     made = make_polygons(
         raster, output, overrides, kind=kind, names=names, trust=trust, mask=mask, overwrite=overwrite

@@ -9,30 +9,30 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.config.slug import scene_slug
 from geoseg.engine.bounds import POLYGON_STRIP
-from geoseg.engine.finished import ITEM_NAME, PIXELS, PROBABILITY_NAME, FinishedMap, KeptStore
-from geoseg.engine.parts_store import PartsStore
+from geoseg.engine.finished import ITEM_NAME, PIXELS, PROBABILITY_NAME, FinishedMap, ReusedProbabilities
+from geoseg.engine.partials import PartialManifest, discard_partials
 from geoseg.engine.plan import Plan
-from geoseg.engine.store import SCALE
+from geoseg.engine.probabilities import PartialProbabilities
 from geoseg.engine.vectorize import Store, find_shapes
 from geoseg.errors import OutputError
+from geoseg.grid.encoding import SCALE
 from geoseg.grid.ground import ground_resolution
 from geoseg.grid.window import Window
-from geoseg.io.cog import strip_rows, write_cog
 from geoseg.io.files import output_error, sweep_temporaries, write_json, write_text
-from geoseg.io.item import scene_item
-from geoseg.io.maps import BORDER_TAG, TOP_BAND
-from geoseg.io.parts import PartReceipt, discard_parts
-from geoseg.io.polygonize import features_of
-from geoseg.io.scales import thinning_qml
-from geoseg.io.scene import verify_checksums
-from geoseg.io.style import ClassStyle, classes_qml, palette, polygons_qml, probability_qml
-from geoseg.io.vector import FORMATS, LayerStyle, layer_files, write_features
+from geoseg.io.qgis.scales import thinning_qml
+from geoseg.io.qgis.style import ClassStyle, classes_qml, palette, polygons_qml, probability_qml
+from geoseg.io.raster.cog import strip_rows, write_cog
+from geoseg.io.raster.maps import BORDER_TAG, TOP_BAND
+from geoseg.io.raster.scene import verify_checksums
+from geoseg.io.stac.map_item import scene_item
+from geoseg.io.vector.from_shapes import features_of
+from geoseg.io.vector.writer import FORMATS, LayerStyle, layer_files, write_features
 from geoseg.polygons.attributes import FIELDS, Calibrated, Provenance
-from geoseg.recipe.slug import scene_slug
-from geoseg.score.isotonic import Isotonic
+from geoseg.score.pixels.isotonic import Isotonic
 
-__all__ = ["AssembleTask", "SceneReceipt", "assemble"]
+__all__ = ["AssembleTask", "AssembledScene", "assemble"]
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -43,12 +43,12 @@ class AssembleTask:
 
     plan: Plan
     """The scene's plan."""
-    parts: tuple[PartReceipt, ...]
+    parts: tuple[PartialManifest, ...]
     """Receipts of its parts, top to bottom; none: the store is that of the map that is there."""
 
 
 @dataclass(frozen=True, slots=True)
-class SceneReceipt:
+class AssembledScene:
     """What an assembler returns; the rest is in the item that it wrote."""
 
     polygons: int | None
@@ -67,7 +67,7 @@ def _clear(folder: Path, kept: Collection[Path]) -> None:
             raise output_error(path, error) from error
 
 
-def assemble(task: AssembleTask) -> SceneReceipt:
+def assemble(task: AssembleTask) -> AssembledScene:
     """Make a scene's outputs of its store; ``item.json`` is written last, then all parts are removed.
 
     A map of another recipe goes first, whole but for the raster that the store is read from: two recipes need
@@ -79,7 +79,7 @@ def assemble(task: AssembleTask) -> SceneReceipt:
     """
     plan = task.plan
     windows, store = _store(task)
-    _clear(plan.folder, [plan.folder / PROBABILITY_NAME] if isinstance(store, KeptStore) else [])
+    _clear(plan.folder, [plan.folder / PROBABILITY_NAME] if isinstance(store, ReusedProbabilities) else [])
     outputs = [*_rasters(plan, store)]
     polygons = None
     if plan.vectorize is not None:
@@ -102,34 +102,34 @@ def assemble(task: AssembleTask) -> SceneReceipt:
         },
     )
     write_json(plan.folder / ITEM_NAME, item)
-    discard_parts(plan.folder)
-    return SceneReceipt(polygons)
+    discard_partials(plan.folder)
+    return AssembledScene(polygons)
 
 
-def _store(task: AssembleTask) -> tuple[tuple[int, int], PartsStore | KeptStore]:
+def _store(task: AssembleTask) -> tuple[tuple[int, int], PartialProbabilities | ReusedProbabilities]:
     """Windows (all, without data) and the store that they became."""
     if task.parts:
         verify_checksums(task.plan.scene)
         windows = sum(part.windows for part in task.parts), sum(part.skipped for part in task.parts)
-        return windows, PartsStore(task.plan, task.parts)
+        return windows, PartialProbabilities(task.plan, task.parts)
     found = FinishedMap.read(task.plan.folder)
     if found is None or not found.keeps(task.plan):
         raise OutputError(f"{task.plan.folder}: the map that was to be used has changed; run again")
-    return found.windows, KeptStore(task.plan)
+    return found.windows, ReusedProbabilities(task.plan)
 
 
 def _styles(plan: Plan) -> list[ClassStyle]:
     return [ClassStyle(c.id, c.title, c.color, c.background) for c in plan.bundle.spec.classes]
 
 
-def _strips(plan: Plan, store: PartsStore | KeptStore) -> Iterator[tuple[Window, UInt8]]:
+def _strips(plan: Plan, store: PartialProbabilities | ReusedProbabilities) -> Iterator[tuple[Window, UInt8]]:
     """The store on the grid that the rasters are written on."""
-    if isinstance(store, PartsStore) and plan.write.grid == "scene":
+    if isinstance(store, PartialProbabilities) and plan.write.grid == "scene":
         return store.scene_strips(strip_rows(plan.scene.geobox.width))
     return store.strips(strip_rows(plan.grid.width))
 
 
-def _rasters(plan: Plan, store: PartsStore | KeptStore) -> list[Path]:
+def _rasters(plan: Plan, store: PartialProbabilities | ReusedProbabilities) -> list[Path]:
     """Write ``classes.tif`` and ``probability.tif`` with their styles."""
     layout, styles = plan.layout, _styles(plan)
     geobox = plan.scene.geobox if plan.write.grid == "scene" else plan.grid
@@ -145,7 +145,7 @@ def _rasters(plan: Plan, store: PartsStore | KeptStore) -> list[Path]:
     )
     names = layout.band_names([style.title for style in styles])
     top = plan.write.probability == "top"
-    if not isinstance(store, KeptStore):
+    if not isinstance(store, ReusedProbabilities):
         write_cog(
             probability,
             geobox,
@@ -165,7 +165,7 @@ def _rasters(plan: Plan, store: PartsStore | KeptStore) -> list[Path]:
     return [classes, probability, classes.with_suffix(".qml"), probability.with_suffix(".qml")]
 
 
-def _polygons(plan: Plan, store: PartsStore | KeptStore) -> tuple[int, Path]:
+def _polygons(plan: Plan, store: PartialProbabilities | ReusedProbabilities) -> tuple[int, Path]:
     """Write the layer of polygons; returns their number and its path."""
     assert plan.vectorize is not None
     options, spec = plan.vectorize, plan.bundle.spec

@@ -1,4 +1,6 @@
-"""Bounds on the memory and disk of a scene; ``tests/test_memory.py`` holds them against real processes.
+"""Bounds on the memory and disk of a scene.
+
+``tests/engine/test_memory.py`` holds them against real processes.
 
 A worker's memory grows with a scene's width and with its windows, not with its height. Two things that no
 plan can know are set to what is beyond any usual map: how ragged the classes are, and how many corners the
@@ -8,18 +10,18 @@ largest object has.
 from __future__ import annotations
 
 from geoseg.grid.tiling import TileGrid
-from geoseg.io.cog import strip_rows
-from geoseg.io.raster import CACHE_BYTES
-from geoseg.polygons.objects import TALLEST
+from geoseg.io.raster.cog import strip_rows
+from geoseg.io.raster.reader import CACHE_BYTES
+from geoseg.polygons.objects.objects import TALLEST
 
 __all__ = [
     "LIBRARY_BYTES",
     "POLYGON_STRIP",
     "PROCESS_BYTES",
     "assembly_bytes",
-    "band_bytes",
     "cache_bytes",
     "disk_bytes",
+    "prediction_bytes",
 ]
 
 LIBRARY_BYTES = 300_000_000
@@ -33,16 +35,16 @@ POLYGON_STRIP = 1 << 19
 """Pixels that are traced at a time."""
 
 _POLYGON_BYTES = 400_000_000
-"""A strip in which every pixel differs from its neighbours, traced and written (of real imagery: a tenth), or
+"""A strip in which every pixel differs from its neighbors, traced and written (of real imagery: a tenth), or
 an object of a million corners (the largest of a city, mapped raggedly, has forty thousand)."""
 
 _OBJECT_BYTES = 7
-"""For each pixel of three times the tallest object's rows: objects that wait for their neighbours, and stored
+"""For each pixel of three times the tallest object's rows: objects that wait for their neighbors, and stored
 rows. Measured on houses of 5 m in rows of 8 m, at 0.3 m, as 6.2."""
 
 _HEAP = 1.3
 """What glibc's heap takes for windows' copies, once some have come and gone: measured. For a network's own
-tensors, see :mod:`geoseg.models.memory`."""
+tensors, see :mod:`geoseg.models.cost.memory`."""
 
 _COPIES = 5
 """Copies of a window's pixels from reading to the network (read, stacked, shifted, scaled, reordered),
@@ -63,7 +65,7 @@ def cache_bytes(raster: int) -> int:
     return min(CACHE_BYTES, raster)
 
 
-def band_bytes(
+def prediction_bytes(
     grid: TileGrid,
     *,
     rows: int,
@@ -80,7 +82,7 @@ def band_bytes(
     Args:
         grid: the scene's windows.
         rows: window rows of the band.
-        seams: whether neighbouring windows overlap, so that rows wait for those below.
+        seams: whether neighboring windows overlap, so that rows wait for those below.
         batch: windows that are read and stitched at a time.
         at_once: windows in one forward pass.
         channels: bands of the scene.
@@ -115,7 +117,7 @@ def assembly_bytes(
         bands: of the store.
         resampled: whether the rasters are on another grid than the store.
         mode: of the polygons; None: there are none.
-        aligned: whether objects wait twice, first for the directions of their neighbours.
+        aligned: whether objects wait twice, first for the directions of their neighbors.
         border: whether the borders between objects are known.
     """
     strip = strip_rows(width) * width

@@ -1,6 +1,6 @@
 """Polygons of a map that holds class ids and no probability.
 
-The outline lies half-way between the centres of two pixels of different classes, since nothing says where
+The outline lies half-way between the centers of two pixels of different classes, since nothing says where
 else. In a coverage a small region goes to the class with which it has the longest border.
 """
 
@@ -13,20 +13,20 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.engine.store import NODATA, SCALE, StoreLayout
+from geoseg.config.units import Area
+from geoseg.config.vectorize import Split, Vectorize
 from geoseg.engine.vectorize import Store, find_shapes
+from geoseg.grid.encoding import NODATA, SCALE, ProbabilityEncoding
 from geoseg.grid.ground import ground_resolution
-from geoseg.polygons.borders import shared_sides
-from geoseg.polygons.regions import Strip
+from geoseg.polygons.coverage.shared_borders import shared_sides
+from geoseg.polygons.coverage.sieve import plan_sieve
 from geoseg.polygons.shapes import Shapes
-from geoseg.polygons.sieve import plan_sieve
-from geoseg.recipe.units import Area
-from geoseg.recipe.vectorize import Split, Vectorize
+from geoseg.polygons.trace.regions import Strip
 
 __all__ = ["EVEN", "ClassMap", "find_class_shapes"]
 
 UInt8 = npt.NDArray[np.uint8]
-EVEN: Final = StoreLayout(classes=2, background=0)
+EVEN: Final = ProbabilityEncoding(classes=2, background=0)
 """Layout whose one band, equal everywhere, has the crossing of any two classes half-way."""
 _EVIDENCE_BYTES: Final = 1 << 22
 """Of border lengths that are held at a time."""
@@ -86,7 +86,7 @@ def find_class_shapes(store: ClassMap, classes: Sequence[int], options: Vectoriz
 
     Raises:
         GridError: a polygon has no place on the ground.
-        RecipeError: a regularization that is not installed.
+        ConfigError: a regularization that is not installed.
     """
     assert isinstance(options.min_area, Area)
     changes: dict[str, object] = {"split": Split(method="none")}

@@ -28,7 +28,7 @@ __all__ = ["Executor", "ExecutorKind", "Finished", "auto_workers", "open_executo
 
 ExecutorKind = Literal["serial", "threads", "processes"]
 
-# Each setting and its reason: the defaults hang, blame neighbours or pause for ever.
+# Each setting and its reason: the defaults hang, blame neighbors or pause for ever.
 _DASK_SETTINGS: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": 1,  # a task that kills its worker twice is the culprit
     "distributed.scheduler.no-workers-timeout": "10 minutes",  # the default waits for ever

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from geoseg.engine.plan import Plan
 from geoseg.errors import OutputError
 from geoseg.grid.window import Window
-from geoseg.io.cog import read_strips
+from geoseg.io.raster.cog import read_strips
 
-__all__ = ["ITEM_NAME", "PIXELS", "PROBABILITY_NAME", "FinishedMap", "KeptStore"]
+__all__ = ["ITEM_NAME", "PIXELS", "PROBABILITY_NAME", "FinishedMap", "ReusedProbabilities"]
 
 ITEM_NAME = "item.json"
 """The receipt of a finished scene: a STAC item."""
@@ -69,7 +69,7 @@ def _is_there(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
 
 
-class KeptStore:
+class ReusedProbabilities:
     """Rows of the store as the probability raster of a finished map holds them.
 
     Args:

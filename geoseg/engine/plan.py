@@ -14,27 +14,27 @@ from typing import Any
 
 import numpy as np
 
-from geoseg import __version__
+from geoseg._version import __version__
+from geoseg.config.model.calibration import Calibration
+from geoseg.config.slug import scene_slug
+from geoseg.config.vectorize import Vectorize
+from geoseg.config.words import did_you_mean
+from geoseg.config.workflow import Workflow, Write
 from geoseg.engine.bounds import PROCESS_BYTES, assembly_bytes, cache_bytes, disk_bytes
-from geoseg.engine.stitch import Stitcher
-from geoseg.engine.store import StoreLayout
+from geoseg.engine.partials import partials_folder
 from geoseg.engine.tiles import Tiles, resolve_tiles
-from geoseg.errors import GridError, RecipeError, SceneError
+from geoseg.errors import ConfigError, GridError, SceneError
+from geoseg.grid.encoding import ProbabilityEncoding
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import model_grid
-from geoseg.grid.tiling import Band
-from geoseg.io.parts import parts_folder
-from geoseg.io.raster import Scene
+from geoseg.grid.stitch import Stitcher
+from geoseg.grid.tiling import WindowRows
+from geoseg.io.raster.reader import Scene
 from geoseg.models.bundle import Bundle
-from geoseg.models.memory import weights_bytes
+from geoseg.models.cost.memory import weights_bytes
 from geoseg.models.runtime import Runtime
-from geoseg.recipe.calibration import Calibration
-from geoseg.recipe.slug import scene_slug
-from geoseg.recipe.vectorize import Vectorize
-from geoseg.recipe.words import did_you_mean
-from geoseg.recipe.workflow import Workflow, Write
 
-__all__ = ["BandTask", "Plan", "check_classes", "check_contract", "make_plan"]
+__all__ = ["Plan", "PredictTask", "check_classes", "check_contract", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Plan:
     """The model's grid: the same footprint at the model's ground resolution."""
     tiles: Tiles
     """Windows, blend, batch, bands."""
-    layout: StoreLayout
+    layout: ProbabilityEncoding
     """How logits become stored probabilities and classes."""
     bundle: Bundle
     """The model: a path and its contract."""
@@ -110,9 +110,9 @@ class Plan:
         return self.bundle.spec.calibration if objects else None
 
     @property
-    def parts_folder(self) -> Path:
+    def partials_folder(self) -> Path:
         """Where the bands leave their parts until the scene is assembled."""
-        return parts_folder(self.folder, self.fingerprint)
+        return partials_folder(self.folder, self.fingerprint)
 
     @property
     def stitcher(self) -> Stitcher:
@@ -143,7 +143,7 @@ class Plan:
         """Bound on the disk that the scene takes while it is made, in bytes: parts, temporary files, outputs.
 
         Polygons count a byte for each pixel and band of the store, about what ragged maps of real imagery
-        take; where most pixels differ from their neighbours, they may take more than the bound.
+        take; where most pixels differ from their neighbors, they may take more than the bound.
         """
         stored = self.layout.planes
         polygons = self.grid.window.pixels * stored if self.vectorize is not None else 0
@@ -169,12 +169,12 @@ def _digest(content: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class BandTask:
+class PredictTask:
     """What one task computes."""
 
     plan: Plan
     """The scene's plan."""
-    band: Band
+    band: WindowRows
     """Rows of windows."""
 
     @property
@@ -210,7 +210,7 @@ def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime
     """Plan one scene.
 
     Args:
-        scene: from :func:`geoseg.io.raster.describe`.
+        scene: from :func:`geoseg.io.raster.reader.describe`.
         bundle: the model.
         workflow: the recipe.
         runtime: resolved once, on the driver.
@@ -236,7 +236,7 @@ def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime
         raster=_raster_bytes(scene),
     )
     threshold = 0.5 if workflow.vectorize is None else workflow.vectorize.threshold
-    layout = StoreLayout.of(spec, threshold)
+    layout = spec.encoding(threshold)
     vectorize = workflow.vectorize
     return Plan(
         scene=scene,
@@ -263,11 +263,11 @@ def check_classes(workflow: Workflow, bundle: Bundle) -> None:
     """Compare the classes that a workflow names with the model's.
 
     Raises:
-        RecipeError: the model has no such class.
+        ConfigError: the model has no such class.
     """
     method = workflow.vectorize.split.method if workflow.vectorize is not None else "auto"
     if method == "border" and not bundle.spec.border:
-        raise RecipeError(
+        raise ConfigError(
             f"vectorize.split.method: border needs a model that knows borders between objects, and "
             f"{bundle.spec.name} has no such channel; use auto, seeds or necks"
         )
@@ -275,7 +275,7 @@ def check_classes(workflow: Workflow, bundle: Bundle) -> None:
     wanted = workflow.vectorize.classes if workflow.vectorize is not None else None
     for name in wanted or ():
         if name not in names:
-            raise RecipeError(
+            raise ConfigError(
                 f"vectorize.classes: the model {bundle.spec.name} has no class {name!r}, only "
                 f"{', '.join(names)}{did_you_mean(name, names)}"
             )

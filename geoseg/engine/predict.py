@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.engine.plan import BandTask
-from geoseg.engine.stitch import Prediction, Seams, Stitcher
-from geoseg.engine.store import StoreLayout
+from geoseg.engine.partials import PartialManifest, find_part, write_partial
+from geoseg.engine.plan import PredictTask
 from geoseg.errors import SceneError
-from geoseg.grid.tiling import Band
+from geoseg.grid.encoding import ProbabilityEncoding
+from geoseg.grid.stitch import Prediction, Seams, Stitcher
+from geoseg.grid.tiling import WindowRows
 from geoseg.grid.window import Window
-from geoseg.io.parts import PartReceipt, find_part, write_part
-from geoseg.io.raster import SceneReader
-from geoseg.models.infer import Predictor
+from geoseg.io.raster.reader import SceneReader
+from geoseg.models.predictor import Predictor
 
-__all__ = ["WindowPredictor", "predict_band", "run_band"]
+__all__ = ["WindowPredictor", "predict_band", "predict_window_rows"]
 
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
@@ -82,7 +82,7 @@ class WindowPredictor:
 
 
 def predict_band(
-    stitcher: Stitcher, layout: StoreLayout, batch: int, band: Band, predict: WindowPredictor
+    stitcher: Stitcher, layout: ProbabilityEncoding, batch: int, band: WindowRows, predict: WindowPredictor
 ) -> tuple[UInt8, Seams]:
     """Predict and stitch one band.
 
@@ -94,19 +94,19 @@ def predict_band(
         predict: reads and predicts windows.
 
     Returns:
-        The quantised store of the rows that the band finishes, uint8 (bands, rows, scene width), and its
+        The quantized store of the rows that the band finishes, uint8 (bands, rows, scene width), and its
         seams.
     """
     first, stop = stitcher.finished_rows(band)
     store = np.empty((layout.planes, max(0, stop - first), stitcher.tiles.cols.length), np.uint8)
 
     def emit(window: Window, logits: Float32) -> None:
-        store[:, *window.shift(-first, 0).slices] = layout.quantise(logits)
+        store[:, *window.shift(-first, 0).slices] = layout.quantize(logits)
 
     return store, stitcher.stitch(band, predict, batch, emit)
 
 
-def run_band(task: BandTask) -> PartReceipt:
+def predict_window_rows(task: PredictTask) -> PartialManifest:
     """Make the part of one band, or find it finished; what a worker runs.
 
     Raises:
@@ -117,7 +117,7 @@ def run_band(task: BandTask) -> PartReceipt:
     """
     start = time.perf_counter()
     plan = task.plan
-    done = find_part(plan.parts_folder, task.name, plan.fingerprint)
+    done = find_part(plan.partials_folder, task.name, plan.fingerprint)
     if done is not None:
         return done
     plan.runtime.check()
@@ -136,7 +136,7 @@ def run_band(task: BandTask) -> PartReceipt:
         windows = WindowPredictor(f"scene {plan.scene.ref.id}", read, predictor, plan.stretch)
         store, seams = predict_band(plan.stitcher, plan.layout, plan.tiles.batch, task.band, windows)
     arrays = {"store": store, "top": seams.top, "bottom": seams.bottom}
-    receipt = PartReceipt(
+    receipt = PartialManifest(
         name=task.name,
         fingerprint=plan.fingerprint,
         files={},
@@ -144,4 +144,4 @@ def run_band(task: BandTask) -> PartReceipt:
         skipped=windows.skipped,
         seconds=time.perf_counter() - start,
     )
-    return write_part(plan.parts_folder, {k: v for k, v in arrays.items() if v is not None}, receipt)
+    return write_partial(plan.partials_folder, {k: v for k, v in arrays.items() if v is not None}, receipt)

@@ -6,15 +6,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from geoseg.engine.bounds import PROCESS_BYTES, band_bytes, cache_bytes
-from geoseg.engine.store import StoreLayout
+from geoseg.config.units import Pixels
+from geoseg.config.workflow import Tiling
+from geoseg.engine.bounds import PROCESS_BYTES, cache_bytes, prediction_bytes
 from geoseg.errors import GridError
 from geoseg.grid.blend import Blend, axis_weights
-from geoseg.grid.tiling import Band, TileGrid, tile_grid
+from geoseg.grid.tiling import TileGrid, WindowRows, tile_grid
 from geoseg.models.bundle import Bundle
-from geoseg.models.memory import bytes_per_pixel, weights_bytes
-from geoseg.recipe.units import Pixels
-from geoseg.recipe.workflow import Tiling
+from geoseg.models.cost.memory import bytes_per_pixel, weights_bytes
 
 __all__ = ["Tiles", "resolve_tiles"]
 
@@ -44,7 +43,7 @@ class Tiles:
     """Whether the halo covers the network's receptive field: the map does not depend on the windows."""
     batch: int
     """Windows per forward pass."""
-    bands: tuple[Band, ...]
+    bands: tuple[WindowRows, ...]
     """Rows of windows per task."""
     task_bytes: int
     """Bound on what the making of a band adds to its worker's memory, in bytes, GDAL's cache aside."""
@@ -102,7 +101,7 @@ def resolve_tiles(
             axis_weights(axis, blend)  # refuses what cannot be blended, before any work
         for batch in _batches(tiling, device):
             rows = _rows_per_band(grid, tiling)
-            needed = band_bytes(
+            needed = prediction_bytes(
                 grid,
                 rows=rows,
                 seams=blend != "crop",
@@ -110,7 +109,7 @@ def resolve_tiles(
                 at_once=batch if device == "cuda" else 1,  # a CPU computes them one by one; see models.infer
                 channels=len(spec.bands),
                 classes=spec.channels,
-                stored=StoreLayout.of(spec, 0.5).planes,
+                stored=spec.encoding(0.5).planes,
                 network=per_pixel,
             )
             if aside + needed <= memory:

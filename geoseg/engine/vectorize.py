@@ -8,21 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.engine.store import SCALE, StoreLayout
-from geoseg.errors import RecipeError
+from geoseg.config.units import Area
+from geoseg.config.vectorize import Regularization, Vectorize
+from geoseg.errors import ConfigError
+from geoseg.grid.encoding import SCALE, ProbabilityEncoding
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
-from geoseg.polygons.align import align_directions
-from geoseg.polygons.coverage import find_coverage
-from geoseg.polygons.exact import trace_regions
-from geoseg.polygons.objects import Fitted, ObjectOptions, Realign, Regularize, find_objects
-from geoseg.polygons.regions import Strip
+from geoseg.polygons.coverage.coverage import find_coverage
+from geoseg.polygons.objects.objects import Fitted, ObjectOptions, Realign, Regularize, find_objects
+from geoseg.polygons.objects.watershed import Seeds
 from geoseg.polygons.shapes import Shapes
-from geoseg.polygons.split import Seeds
-from geoseg.polygons.subpixel import edge_contrast
-from geoseg.polygons.walls import Fits, WallOptions, fit_rectangles, fit_walls
-from geoseg.recipe.units import Area
-from geoseg.recipe.vectorize import Regularization, Vectorize
+from geoseg.polygons.trace.exact import trace_regions
+from geoseg.polygons.trace.regions import Strip
+from geoseg.polygons.trace.subpixel import edge_contrast
+from geoseg.polygons.walls.align import align_directions
+from geoseg.polygons.walls.fit import Fits, WallOptions, fit_rectangles, fit_walls
 
 __all__ = ["Store", "find_shapes"]
 
@@ -35,7 +35,7 @@ class Store:
 
     grid: GeoBox
     """The grid of their pixels."""
-    layout: StoreLayout
+    layout: ProbabilityEncoding
     """Its bands, and how classes follow from them."""
     strips: Callable[[], Iterator[UInt8]]
     """Rows from the top, each time anew: uint8 (planes, rows, width)."""
@@ -61,7 +61,7 @@ def find_shapes(store: Store, classes: Sequence[int], options: Vectorize) -> Ite
 
     Raises:
         GridError: a polygon has no place on the ground.
-        RecipeError: a regularization that is not installed.
+        ConfigError: a regularization that is not installed.
     """
     pixel = ground_resolution(store.grid).mean
     if options.mode == "objects":
@@ -118,7 +118,7 @@ def regularization(options: Regularization, pixel: float) -> Regularize | None:
     """What a recipe means for outlines in pixels of some size (m).
 
     Raises:
-        RecipeError: the method's package is not installed.
+        ConfigError: the method's package is not installed.
     """
     if options.method == "none":
         return None
@@ -128,7 +128,7 @@ def regularization(options: Regularization, pixel: float) -> Regularize | None:
         try:
             from geoseg.io.peer import Peer  # noqa: PLC0415 - it asks for a package that few have
         except ImportError as error:
-            raise RecipeError(
+            raise ConfigError(
                 "vectorize.regularize.method: buildingregulariser is not installed; pip install "
                 "'geoseg[peers]', or use walls"
             ) from error
@@ -138,7 +138,7 @@ def regularization(options: Regularization, pixel: float) -> Regularize | None:
 
 
 def realignment(options: Regularization, pixel: float) -> Realign | None:
-    """What a recipe means for fits whose neighbours are known, in pixels of some size (m)."""
+    """What a recipe means for fits whose neighbors are known, in pixels of some size (m)."""
     reach = options.align.pixels(pixel)
     if options.method != "walls" or reach == 0:
         return None

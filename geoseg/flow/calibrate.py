@@ -12,18 +12,18 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.config.model.calibration import LEAST_OBJECTS, Calibration
+from geoseg.config.words import listed
 from geoseg.engine.finished import ITEM_NAME
 from geoseg.errors import BundleError, LabelError, OutputError
-from geoseg.flow.evaluate_objects import ERRORS_LAYER
-from geoseg.io.vector_read import layer_info, read_pieces
+from geoseg.flow.evaluate.objects import ERRORS_LAYER
+from geoseg.io.vector.reader import layer_info, read_pieces
 from geoseg.models.bundle import Bundle, calibrated_bundle
 from geoseg.polygons.attributes import CONFIDENCE
-from geoseg.recipe.calibration import LEAST_OBJECTS, Calibration
-from geoseg.recipe.words import listed
-from geoseg.score.calibration import calibration_errors
-from geoseg.score.isotonic import fit_isotonic
-from geoseg.score.matching import LEAST_IOU
-from geoseg.score.objects import binned_confidence
+from geoseg.score.objects.matching import LEAST_IOU
+from geoseg.score.objects.tally import binned_confidence
+from geoseg.score.pixels.calibration import calibration_errors
+from geoseg.score.pixels.isotonic import fit_isotonic
 
 __all__ = ["Calibrated", "Scored", "calibrate", "halves_errors", "reliability_error"]
 
@@ -125,7 +125,7 @@ def reliability_error(confidence: NDArray[np.float64], is_right: NDArray[np.bool
 def halves_errors(found: Scored) -> tuple[float, float]:
     """Calibration error of halves as they are, and of each calibrated by what was fitted to the other.
 
-    Halves are north and south of each scene, not drawn by lot: neighbours are alike, and what is calibrated
+    Halves are north and south of each scene, not drawn by lot: neighbors are alike, and what is calibrated
     is to hold elsewhere. Each is measured alone, then weighted by its objects: what one half is told too much
     the other is told too little, which would cancel out.
 

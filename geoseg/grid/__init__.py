@@ -1,1 +1,1 @@
-"""Integers and affine transforms: windows, grids on the ground, tiling, blend weights. No file, no tensor."""
+"""Arithmetic of pixels on the ground: windows, grids, tiling, blending, stitching, encoding."""

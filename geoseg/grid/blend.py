@@ -31,7 +31,7 @@ def _raw(axis: Axis, blend: Blend) -> npt.NDArray[np.float64]:
         raw = np.zeros(size)
         raw[axis.halo : size - axis.halo] = 1.0
         return raw
-    # Pixel centres lie half a pixel inside, so that the weight never vanishes on a covered pixel.
+    # Pixel centers lie half a pixel inside, so that the weight never vanishes on a covered pixel.
     inside = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5)
     ramp = np.minimum(inside / overlap, 1.0)
     match blend:

@@ -1,4 +1,4 @@
-"""Metres on the ground, whatever the CRS."""
+"""Meters on the ground, whatever the CRS."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _GEOD = Geod(ellps="WGS84")
 
 @dataclass(frozen=True, slots=True)
 class GroundResolution:
-    """Size of a pixel on the ground, in metres, at a scene's centre."""
+    """Size of a pixel on the ground, in meters, at a scene's center."""
 
     across: float
-    """Metres from one column to the next."""
+    """Meters from one column to the next."""
     down: float
-    """Metres from one row to the next."""
+    """Meters from one row to the next."""
 
     @property
     def mean(self) -> float:
-        """Geometric mean of both, in metres."""
+        """Geometric mean of both, in meters."""
         return math.sqrt(self.across * self.down)
 
 
@@ -37,19 +37,19 @@ def _to_longitude_latitude(crs: str) -> Transformer:
 
 
 def ground_resolution(box: GeoBox) -> GroundResolution:
-    """Geodesic size of the centre pixel: EPSG:3857 by cos(latitude), degrees and feet by their length.
+    """Geodesic size of the center pixel: EPSG:3857 by cos(latitude), degrees and feet by their length.
 
     Args:
         box: any grid whose CRS PROJ can take to longitude and latitude.
 
     Raises:
-        GridError: the centre pixel has no longitude and latitude in this CRS.
+        GridError: the center pixel has no longitude and latitude in this CRS.
     """
     col, row = box.width / 2, box.height / 2
     ends = [box.transform @ end for end in ((col, row), (col + 1, row), (col, row + 1))]
     lons, lats = _to_longitude_latitude(box.crs).transform([x for x, _ in ends], [y for _, y in ends])
     if not all(map(math.isfinite, (*lons, *lats))):
-        raise GridError(f"the scene's centre {ends[0]} has no longitude and latitude in {box.crs[:60]}")
+        raise GridError(f"the scene's center {ends[0]} has no longitude and latitude in {box.crs[:60]}")
     across = _GEOD.inv(lons[0], lats[0], lons[1], lats[1])[2]
     down = _GEOD.inv(lons[0], lats[0], lons[2], lats[2])[2]
     if not (across > 0 and down > 0):
@@ -62,7 +62,7 @@ def model_grid(box: GeoBox, resolution: float, tolerance: float = 0.0) -> GeoBox
 
     Args:
         box: the scene's grid.
-        resolution: ground resolution that the network was trained for, in metres.
+        resolution: ground resolution that the network was trained for, in meters.
         tolerance: relative difference within which the scene's own pixels are used unchanged, per axis.
 
     Returns:

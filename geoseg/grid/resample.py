@@ -5,7 +5,7 @@ that depend on the window it was read in. Here every weight follows from absolut
 taps are summed one after another, so a pixel has the same bits in whatever window it is read.
 
 Along an axis, target pixel ``i`` covers source pixels ``[a·i + b, a·(i + 1) + b]``. Where ``a > 1`` its value
-is the area average over that interval, elsewhere it is interpolated linearly between source centres; beyond
+is the area average over that interval, elsewhere it is interpolated linearly between source centers; beyond
 the first and the last source pixel, the edge is repeated. Only valid source pixels count::
 
     value = Σ w·valid·source / Σ w·valid        share = Σ w·valid
@@ -77,18 +77,18 @@ class Axis:
             overlap = np.minimum(high[:, None], index + 1) - np.maximum(low[:, None], index)
             weight = np.maximum(overlap, 0) / ratio
         else:
-            centre = (pixel + 0.5) * self.span / self.target + self.offset - 0.5
-            first = np.floor(centre)
+            center = (pixel + 0.5) * self.span / self.target + self.offset - 0.5
+            first = np.floor(center)
             index = first[:, None] + np.arange(2)
-            weight = np.stack([1 - (centre - first), centre - first], axis=1)
+            weight = np.stack([1 - (center - first), center - first], axis=1)
         clamped = np.clip(index, 0, self.source - 1).astype(np.intp)
         # A tap of no weight must not make a window read more of the source than its pixels need.
         return Taps(np.where(weight > 0, clamped, clamped[:, :1]), weight)
 
     def nearest(self, start: int, stop: int) -> NDArray[np.intp]:
-        """The source pixel under the centre of each target pixel ``[start, stop)``."""
-        centre = (np.arange(start, stop, dtype=np.float64) + 0.5) * self.span / self.target + self.offset
-        return np.clip(np.floor(centre), 0, self.source - 1).astype(np.intp)
+        """The source pixel under the center of each target pixel ``[start, stop)``."""
+        center = (np.arange(start, stop, dtype=np.float64) + 0.5) * self.span / self.target + self.offset
+        return np.clip(np.floor(center), 0, self.source - 1).astype(np.intp)
 
 
 def _axis(source: int, target: int, scale: float, offset: float) -> Axis:
@@ -211,7 +211,7 @@ class Resampler:
         return Window(row, col, int(rows[-1]) + 1 - row, int(cols[-1]) + 1 - col)
 
     def nearest(self, values: NDArray[Any], window: Window) -> NDArray[Any]:
-        """What was read at ``nearest_window(window)``, (h, w), under the centres of the target's pixels."""
+        """What was read at ``nearest_window(window)``, (h, w), under the centers of the target's pixels."""
         rows = self.rows.nearest(window.row, window.row_stop)
         cols = self.cols.nearest(window.col, window.col_stop)
         return values[np.ix_(rows - rows[0], cols - cols[0])]

@@ -8,7 +8,7 @@ One axis of a scene, cut with stride S and halo h (``·`` is context, reflected 
     window 2                         ····[ core 2  ]····
 
 Every window has the same size ``S + 2h`` and starts at ``k·S - h``: with S and h multiples of the
-network's alignment, all windows sample the same phase of its strides, so that neighbours agree on what
+network's alignment, all windows sample the same phase of its strides, so that neighbors agree on what
 they share. The last window reaches past the scene's edge rather than being pushed back into it.
 """
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from geoseg.errors import GridError
 from geoseg.grid.window import Window
 
-__all__ = ["Axis", "Band", "TileGrid", "tile_grid"]
+__all__ = ["Axis", "TileGrid", "WindowRows", "tile_grid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class Band:
+class WindowRows:
     """Consecutive rows of windows over the scene's whole width: what one task computes."""
 
     index: int
@@ -108,11 +108,11 @@ class TileGrid:
         """Pixels computed per pixel of the scene."""
         return len(self) * self.rows.window * self.cols.window / (self.rows.length * self.cols.length)
 
-    def bands(self, rows_per_band: int) -> tuple[Band, ...]:
+    def bands(self, rows_per_band: int) -> tuple[WindowRows, ...]:
         """The window rows cut into bands; every row is in exactly one."""
         count = len(self.rows)
         return tuple(
-            Band(number, first, min(first + rows_per_band, count))
+            WindowRows(number, first, min(first + rows_per_band, count))
             for number, first in enumerate(range(0, count, rows_per_band))
         )
 

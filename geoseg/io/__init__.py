@@ -1,1 +1,1 @@
-"""geoseg.io."""
+"""The only file access."""

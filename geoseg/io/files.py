@@ -1,7 +1,7 @@
 """Files that are there whole or not at all.
 
 A file is written under a hidden temporary name in its own folder, checked, forced to disk and renamed. What a
-crash leaves behind is recognised by its name (host and process) and removed by :func:`sweep_temporaries`.
+crash leaves behind is recognized by its name (host and process) and removed by :func:`sweep_temporaries`.
 """
 
 from __future__ import annotations

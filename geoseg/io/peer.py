@@ -10,27 +10,27 @@ import shapely
 from buildingregulariser import regularize_geodataframe
 from numpy.typing import NDArray
 
-from geoseg.polygons.objects import Fitted
+from geoseg.polygons.objects.objects import Fitted
 
 __all__ = ["Peer"]
 
-_METRES = "EPSG:32631"
-"""It asks for a CRS in metres; any will do."""
+_METERS = "EPSG:32631"
+"""It asks for a CRS in meters; any will do."""
 _EAST, _NORTH = 500_000, 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Its defaults, on contours in metres."""
+    """Its defaults, on contours in meters."""
 
     pixel: float
-    """Metres of a pixel."""
+    """Meters of a pixel."""
 
     def __call__(self, contours: NDArray[np.object_]) -> Fitted:
         """Regularize contours in pixels, shape (n,)."""
         origin = np.array([_EAST, _NORTH])
-        metres = shapely.transform(contours, lambda xy: xy * self.pixel + origin)
-        frame = geopandas.GeoDataFrame({"number": np.arange(len(metres))}, geometry=metres, crs=_METRES)
+        meters = shapely.transform(contours, lambda xy: xy * self.pixel + origin)
+        frame = geopandas.GeoDataFrame({"number": np.arange(len(meters))}, geometry=meters, crs=_METERS)
         found = regularize_geodataframe(frame, num_cores=1)
         back = shapely.transform(found.geometry.to_numpy(), lambda xy: (xy - origin) / self.pixel)
         polygons, kind = contours.copy(), np.full(len(contours), "free", np.object_)

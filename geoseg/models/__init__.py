@@ -1,1 +1,1 @@
-"""Torch only: one module per network family, the registry, bundles, the predictor."""
+"""Networks, bundles and the predictor."""

@@ -16,19 +16,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from geoseg import __version__
+from geoseg._version import __version__
+from geoseg.config.model.calibration import Calibration
+from geoseg.config.model.contract import BundleSpec, WeightsFile
+from geoseg.config.model.mlm import WEIGHTS_NAME, from_item, to_item
+from geoseg.config.words import did_you_mean, listed
 from geoseg.errors import BundleError
 from geoseg.io.files import write_json
-from geoseg.io.weights import copy_weights, read_item, read_weights, write_weights
-from geoseg.recipe.bundle import BundleSpec, WeightsFile
-from geoseg.recipe.calibration import Calibration
-from geoseg.recipe.mlm import WEIGHTS_NAME, from_item, to_item
-from geoseg.recipe.words import did_you_mean, listed
+from geoseg.io.weights.weights import copy_weights, read_item, read_weights, write_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from geoseg.models.network import Network
+    from geoseg.models.networks.network import Network
 
 __all__ = ["ITEM_NAME", "Bundle", "calibrated_bundle", "load_bundle", "save_bundle", "shipped_bundles"]
 
@@ -178,7 +178,7 @@ def _skeleton(spec: BundleSpec) -> Network:
     """The architecture without memory for its weights, checked against the contract."""
     import torch  # noqa: PLC0415 - see the module's docstring
 
-    from geoseg.models.registry import build  # noqa: PLC0415 - it imports torch
+    from geoseg.models.networks.registry import build  # noqa: PLC0415 - it imports torch
 
     with torch.device("meta"):
         network = build(spec.architecture, **cast("dict[str, Any]", spec.arguments))

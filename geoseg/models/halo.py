@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 
 from geoseg.errors import BundleError
-from geoseg.models.border import without_border
 from geoseg.models.bundle import Bundle
-from geoseg.models.infer import Predictor
+from geoseg.models.networks.border import without_border
+from geoseg.models.predictor import Predictor
 
 __all__ = ["measure_halo"]
 

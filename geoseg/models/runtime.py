@@ -19,7 +19,7 @@ from typing import Literal, Self, cast, get_args
 
 import torch
 
-from geoseg import __version__
+from geoseg._version import __version__
 from geoseg.errors import RunError
 
 __all__ = ["Device", "Precision", "Runtime", "intra_op_threads", "tune_allocator"]
@@ -39,7 +39,7 @@ class Runtime:
     processor: str
     """Instruction set of a CPU as torch uses it (``AVX512``), or the GPU's name."""
     precision: Precision
-    """``fp32``, or ``bf16``: convolutions in bfloat16 with float32 weights and normalisation."""
+    """``fp32``, or ``bf16``: convolutions in bfloat16 with float32 weights and normalization."""
     threads: int
     """Threads inside one operation."""
     torch: str

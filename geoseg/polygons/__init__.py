@@ -1,1 +1,1 @@
-"""From class pixels to polygons: exact outlines and their attributes. No file, no graph, no tensor."""
+"""From strips of probabilities to polygons."""

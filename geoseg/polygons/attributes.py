@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.area import AreaMeter
-from geoseg.polygons.components import SCORE_STEPS
+from geoseg.polygons.geodesic import AreaMeter
 from geoseg.polygons.shapes import Shapes
+from geoseg.polygons.trace.components import SCORE_STEPS
 
 __all__ = ["CONFIDENCE", "FIELDS", "Calibrated", "Provenance", "object_attributes"]
 

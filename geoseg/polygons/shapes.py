@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.columns import Columns
-from geoseg.polygons.regions import Regions
+from geoseg.polygons.trace.columns import Columns
+from geoseg.polygons.trace.regions import Regions
 
 __all__ = ["Shapes"]
 
@@ -33,7 +33,7 @@ class Shapes(Columns):
     low: NDArray[np.uint8]
     """Stored score that a tenth of them do not pass."""
     contrast: NDArray[np.float64]
-    """How clearly it ends, 0 to 1: :func:`geoseg.polygons.subpixel.edge_contrast`."""
+    """How clearly it ends, 0 to 1: :func:`geoseg.polygons.trace.subpixel.edge_contrast`."""
     touches_edge: NDArray[np.bool_]
     """Whether a pixel lies at the scene's edge or beside missing data."""
     kind: NDArray[np.object_]

@@ -1,1 +1,1 @@
-"""A map against labels: counts that add up, measures of counts, intervals, a report. No file, no tensor."""
+"""Scores as sums over cells of ground."""

@@ -1,6 +1,6 @@
 """How sure a score is: a bootstrap over squares of ground.
 
-Neighbouring pixels err together, so pixels drawn one by one promise intervals many times too narrow. What is
+Neighboring pixels err together, so pixels drawn one by one promise intervals many times too narrow. What is
 drawn here, with replacement, are whole cells (the spatial block bootstrap: Hall 1985; Lahiri 2003, ch. 12):
 as many as there are, from all scenes at once. A measure is taken of each draw's summed counts, and the
 interval spans the middle 95 % of the draws.
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import GridError
-from geoseg.score.sums import Sums
+from geoseg.score.pixels.sums import Sums
 
 __all__ = ["Bootstrap", "Interval", "Intervals", "bootstrap", "differences", "drawn", "intervals_of"]
 

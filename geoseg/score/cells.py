@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import GridError
-from geoseg.score.boundary import Reach
-from geoseg.score.calibration import BINS, Reliability, binned, tally
-from geoseg.score.confusion import margins, pair_index
+from geoseg.score.pixels.boundary import Reach
+from geoseg.score.pixels.calibration import BINS, Reliability, binned, tally
+from geoseg.score.pixels.confusion import margins, pair_index
 from geoseg.score.tally import SceneTally
 
 __all__ = ["SMALLEST_SIDE", "CellCounter", "Extra"]
@@ -63,7 +63,7 @@ class CellCounter:
     """What is counted of square cells of pixels, counted from the scene's first pixel.
 
     Blocks may come in any order, size and place; the result is the same. Memory is a confusion matrix and
-    some sums per cell that has a labelled and mapped pixel, plus one block. Of a scene with too many cells,
+    some sums per cell that has a labeled and mapped pixel, plus one block. Of a scene with too many cells,
     each four become one.
 
     Raises:
@@ -77,7 +77,7 @@ class CellCounter:
     most: int = _MOST_CELLS
     """Cells that are too many when exceeded."""
     excluded: int = 0
-    """Labelled pixels that the map has no class for."""
+    """Labeled pixels that the map has no class for."""
     _counts: dict[tuple[int, int], _Parts] = field(default_factory=dict)
     _reliability: NDArray[np.int64] | None = None
 
@@ -93,7 +93,7 @@ class CellCounter:
         Args:
             row: its first row in the scene.
             col: its first column.
-            truth: shape (H, W), class ids, 255 = not labelled.
+            truth: shape (H, W), class ids, 255 = not labeled.
             mapped: shape (H, W), class ids, 255 = nodata.
             extra: what else to count; the same for every block of a scene.
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import GridError
-from geoseg.score.boundary import Reach
-from geoseg.score.calibration import Reliability
-from geoseg.score.confusion import Confusion
-from geoseg.score.objects import ObjectTally
-from geoseg.score.sums import Sums
+from geoseg.score.objects.tally import ObjectTally
+from geoseg.score.pixels.boundary import Reach
+from geoseg.score.pixels.calibration import Reliability
+from geoseg.score.pixels.confusion import Confusion
+from geoseg.score.pixels.sums import Sums
 
 __all__ = ["FEWEST_CELLS", "LARGEST_SIDE", "SceneTally", "widest_cells", "widest_side"]
 
@@ -36,7 +36,7 @@ class SceneTally:
     cells: NDArray[np.int64]
     """int64, shape (N, K, K): confusion matrix of each cell that has pixels."""
     excluded: int = 0
-    """Labelled pixels where the map has nodata."""
+    """Labeled pixels where the map has nodata."""
     repaired: int = 0
     """Invalid reference polygons that were repaired."""
     features: int = 0
@@ -44,7 +44,7 @@ class SceneTally:
     boundary: NDArray[np.int64] | None = None
     """int64, shape (N, 3, K): near contours, pixels that are right, true and mapped; None: not counted."""
     calibration: NDArray[np.int64] | None = None
-    """int64, shape (N, K + 1, bins, 3), see :func:`~geoseg.score.calibration.binned`; None: not counted."""
+    """int64, shape (N, K + 1, bins, 3), see :func:`~geoseg.score.pixels.calibration.binned`, or None."""
     objects: NDArray[np.int64] | None = None
     """int64, shape (N, 3, K): objects that are matched, of the reference, mapped; None: not counted."""
     object_tallies: Mapping[int, ObjectTally] | None = None
@@ -125,8 +125,8 @@ class SceneTally:
 def widest_side(scenes: Sequence[SceneTally]) -> int:
     """Side of the largest cells, up to :data:`LARGEST_SIDE`, of which all scenes together have enough.
 
-    Errors come in neighbourhoods, so small cells promise too much: on four real scenes of 0.3 to 1 m, mapped
-    by colour alone, the interval of the building IoU grew by 1.1 to 1.5 times with each doubling of the side
+    Errors come in neighborhoods, so small cells promise too much: on four real scenes of 0.3 to 1 m, mapped
+    by color alone, the interval of the building IoU grew by 1.1 to 1.5 times with each doubling of the side
     from 64 to 512 px. But few large cells cannot say how much they differ.
 
     Args:

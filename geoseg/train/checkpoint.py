@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from geoseg.recipe.training import Distill
-    from geoseg.recipe.training_recipe import Recipe
+    from geoseg.config.training.procedure import Recipe
+    from geoseg.config.training.training_file import Distill
 
 __all__ = ["CHECKPOINT_NAME", "read_checkpoint", "stated_identity", "write_checkpoint"]
 

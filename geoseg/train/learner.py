@@ -12,19 +12,19 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from geoseg.errors import RunError
-from geoseg.models.infer import scaled
-from geoseg.train.arithmetic import Arithmetic, out_of_memory
-from geoseg.train.average import copy_all
+from geoseg.models.predictor import scaled
+from geoseg.train.distributed import Team
+from geoseg.train.ema import copy_all
 from geoseg.train.losses import IGNORE, Counts, no_class
 from geoseg.train.objective import Objective
 from geoseg.train.optim import make_optimizer, set_rate
-from geoseg.train.processes import Team
+from geoseg.train.precision import Arithmetic, out_of_memory
 
 if TYPE_CHECKING:
-    from geoseg.models.network import Network
-    from geoseg.recipe.training import Distill
-    from geoseg.recipe.training_recipe import Recipe
-    from geoseg.train.chips import Chip
+    from geoseg.config.training.procedure import Recipe
+    from geoseg.config.training.training_file import Distill
+    from geoseg.models.networks.network import Network
+    from geoseg.train.data.chips import Chip
     from geoseg.train.teacher import Teacher
 
 __all__ = ["Learner", "Scale", "Stepping"]
@@ -60,7 +60,7 @@ class Learner:
     """Changes a network's weights, one step at a time.
 
     Chips of a step are seen in pieces of at most ``batch / parts``; their gradients add up to those of the
-    whole (:mod:`geoseg.train.losses`), batch normalisation aside, which sees a piece at a time.
+    whole (:mod:`geoseg.train.losses`), batch normalization aside, which sees a piece at a time.
 
     Args:
         network: On the CPU; it is moved.
@@ -150,7 +150,7 @@ class Learner:
             self.notify(
                 f"out of memory at step {step + 1}: the batch is now seen in {self.parts} pieces of at most "
                 f"{-(-largest // self.parts)} chip(s), whose gradients add up to the same step "
-                "(batch normalisation sees a piece at a time); a smaller train.batch with a larger "
+                "(batch normalization sees a piece at a time); a smaller train.batch with a larger "
                 "train.accumulate does the same from the start"
             )
 
@@ -188,7 +188,7 @@ class Learner:
                 if "more than 1 value per channel" not in str(error):
                     raise
                 raise RunError(
-                    "this network normalises a whole image to one value, so it needs 2 chips at once or "
+                    "this network normalizes a whole image to one value, so it needs 2 chips at once or "
                     f"more, got {len(pixels)}: raise train.batch, or free memory"
                 ) from error
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from geoseg.recipe.training import Hardware
-from geoseg.train.arithmetic import Arithmetic
-from geoseg.train.average import Average, state_in
+from geoseg.config.training.training_file import Hardware
 from geoseg.train.checkpoint import CHECKPOINT_NAME, read_checkpoint, stated_identity, write_checkpoint
-from geoseg.train.course import Course
+from geoseg.train.data.loader import Feed, chip_workers
+from geoseg.train.diagnosis import diverged, mislabeled
+from geoseg.train.distributed import ALONE, Team, check_shared
+from geoseg.train.ema import Average, state_in
 from geoseg.train.events import (
     Event,
     Notice,
@@ -31,20 +32,19 @@ from geoseg.train.events import (
     Validated,
     Watch,
 )
-from geoseg.train.feed import Feed, chip_workers
 from geoseg.train.learner import Learner, Scale, Stepping
 from geoseg.train.optim import has_encoder
-from geoseg.train.processes import ALONE, Team, check_shared
+from geoseg.train.precision import Arithmetic
 from geoseg.train.progress import Progress, TrainResult
-from geoseg.train.trouble import diverged, mislabelled
+from geoseg.train.schedule import Course
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from geoseg.models.network import Network
-    from geoseg.recipe.training import Distill
-    from geoseg.recipe.training_recipe import Recipe
-    from geoseg.train.chips import ChipSampler
+    from geoseg.config.training.procedure import Recipe
+    from geoseg.config.training.training_file import Distill
+    from geoseg.models.networks.network import Network
+    from geoseg.train.data.chips import ChipSampler
     from geoseg.train.teacher import Teacher
     from geoseg.train.validate import Score, Validation
 
@@ -105,10 +105,10 @@ class Trainer:
         )
         if recipe.optimizer.encoder_rate_factor != 1 and not has_encoder(network):
             self._notice("the network has no encoder of its own: all of it learns at the full rate")
-        if team.size > 1 and not self.arithmetic.is_gpu and _normalises(network):
+        if team.size > 1 and not self.arithmetic.is_gpu and _normalizes(network):
             self._notice(
-                f"each of the {team.size} processes normalises by its own chips: torch has no batch "
-                "normalisation over processes on CPUs"
+                f"each of the {team.size} processes normalizes by its own chips: torch has no batch "
+                "normalization over processes on CPUs"
             )
         with self.arithmetic.settings():
             self.learner = Learner(
@@ -215,7 +215,7 @@ class Trainer:
         """Look at a step's loss, which waits for the device to come to it; returns the time."""
         loss, wrong = float(done.loss), int(done.wrong)
         if wrong:
-            raise mislabelled(self.sampler, self.recipe, done.step, self.learner.network.classes)
+            raise mislabeled(self.sampler, self.recipe, done.step, self.learner.network.classes)
         if not math.isfinite(loss):
             raise diverged(self.sampler, self.recipe, done.step, f"the loss is {loss}")
         now = time.perf_counter()
@@ -300,5 +300,5 @@ class Trainer:
             self._watch(event)
 
 
-def _normalises(network: nn.Module) -> bool:
+def _normalizes(network: nn.Module) -> bool:
     return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())

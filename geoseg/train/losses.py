@@ -1,6 +1,6 @@
 """Losses on logits: cross-entropy, Jaccard / Dice / Tversky, focal, and imitation of a teacher.
 
-Each works on any device, in float32 at least, and gives 0 with a gradient path where nothing is labelled.
+Each works on any device, in float32 at least, and gives 0 with a gradient path where nothing is labeled.
 
 Every mean over a batch can be taken in pieces: with the :class:`Counts` of the whole batch, the losses of its
 pieces add up to the loss of the whole. That is what makes gradient accumulation, and processes that share a
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from geoseg.recipe.training_loss import CrossEntropy, Focal, Overlap
+from geoseg.config.training.loss import CrossEntropy, Focal, Overlap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,14 +58,14 @@ class Counts:
 
     images: Tensor
     """Scalar: images."""
-    labelled: Tensor
-    """Scalar: labelled pixels."""
+    labeled: Tensor
+    """Scalar: labeled pixels."""
     valid: Tensor
     """Scalar: pixels with data."""
-    images_labelled: Tensor
-    """Scalar: images with a labelled pixel."""
+    images_labeled: Tensor
+    """Scalar: images with a labeled pixel."""
     images_with: Tensor
-    """(K,): images in which each class is labelled."""
+    """(K,): images in which each class is labeled."""
 
     @classmethod
     def of(cls, target: Tensor, classes: int, valid: Tensor | None = None) -> Self:
@@ -94,7 +94,7 @@ class Counts:
     @property
     def vector(self) -> Tensor:
         """All of them, int64 (4 + K)."""
-        scalars = (self.images, self.labelled, self.valid, self.images_labelled)
+        scalars = (self.images, self.labeled, self.valid, self.images_labeled)
         return torch.cat([torch.stack(scalars), self.images_with])
 
 
@@ -106,9 +106,9 @@ def no_class(target: Tensor, classes: int) -> Tensor:
 def cross_entropy(
     logits: Tensor, target: Tensor, settings: CrossEntropy = _CROSS_ENTROPY, *, counts: Counts | None = None
 ) -> Tensor:
-    """Mean over the labelled pixels of ``-w[t] log softmax(logits)[t]``.
+    """Mean over the labeled pixels of ``-w[t] log softmax(logits)[t]``.
 
-    Divided by the number of labelled pixels, not by their weights, so that a class's factor means the same in
+    Divided by the number of labeled pixels, not by their weights, so that a class's factor means the same in
     every batch.
 
     Args:
@@ -126,13 +126,13 @@ def cross_entropy(
         reduction="sum",
         label_smoothing=settings.label_smoothing,
     )
-    return summed / _labelled(target, counts)
+    return summed / _labeled(target, counts)
 
 
 def focal_loss(
     logits: Tensor, target: Tensor, settings: Focal = _FOCAL, *, counts: Counts | None = None
 ) -> Tensor:
-    """Mean over the labelled pixels of ``-w[t] (1 - p[t])^γ log p[t]``, ``p = softmax(logits)``.
+    """Mean over the labeled pixels of ``-w[t] (1 - p[t])^γ log p[t]``, ``p = softmax(logits)``.
 
     Args:
         logits: Float (N, K, …).
@@ -151,7 +151,7 @@ def focal_loss(
     ids = torch.where(target == IGNORE, 0, target).long().unsqueeze(1)
     # The floor keeps the slope of a power below 1 finite where a pixel is exactly right.
     wrong = (-torch.expm1(log_p.gather(1, ids).squeeze(1))).clamp_min(torch.finfo(log_p.dtype).tiny)
-    return (wrong**settings.gamma * entropy).sum() / _labelled(target, counts)
+    return (wrong**settings.gamma * entropy).sum() / _labeled(target, counts)
 
 
 def imitation_loss(
@@ -162,7 +162,7 @@ def imitation_loss(
     *,
     counts: Counts | None = None,
 ) -> Tensor:
-    """Mean over the valid pixels of ``T² KL(softmax(teacher / T) ‖ softmax(logits / T))``, labelled or not.
+    """Mean over the valid pixels of ``T² KL(softmax(teacher / T) ‖ softmax(logits / T))``, labeled or not.
 
     Args:
         logits: Float (N, K, …).
@@ -240,7 +240,7 @@ def overlap_loss(
         elif counts is None:
             active_images, images_with = present.any(1).sum(), present.sum(0)
         else:
-            active_images, images_with = counts.images_labelled, counts.images_with
+            active_images, images_with = counts.images_labeled, counts.images_with
         if means.per_image:
             each = losses.sum(1) / present.sum(1).clamp_min(1)
             total = total + means.per_image * each.sum() / active_images.clamp_min(1).to(total.dtype)
@@ -286,7 +286,7 @@ def _factors(like: Tensor, weights: Sequence[float] | None) -> Tensor | None:
     return None if weights is None else like.new_tensor(weights)
 
 
-def _labelled(target: Tensor, counts: Counts | None) -> Tensor:
+def _labeled(target: Tensor, counts: Counts | None) -> Tensor:
     # At least 1: the mean of a batch without labels would be 0/0.
-    labelled = (target != IGNORE).sum() if counts is None else counts.labelled
-    return labelled.clamp_min(1)
+    labeled = (target != IGNORE).sum() if counts is None else counts.labeled
+    return labeled.clamp_min(1)

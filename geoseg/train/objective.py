@@ -1,4 +1,4 @@
-"""What a training minimises: the weighted sum of a recipe's terms on a network's outputs."""
+"""What a training minimizes: the weighted sum of a recipe's terms on a network's outputs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.nn import functional
 
+from geoseg.config.training.loss import CrossEntropy
 from geoseg.errors import RunError
-from geoseg.models.border import without_border
-from geoseg.recipe.training_loss import CrossEntropy
+from geoseg.models.networks.border import without_border
 from geoseg.train.losses import cross_entropy, focal_loss, imitation_loss, overlap_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from geoseg.recipe.training import Distill
-    from geoseg.recipe.training_loss import Loss
+    from geoseg.config.training.loss import Loss
+    from geoseg.config.training.training_file import Distill
     from geoseg.train.losses import Combine, Counts
 
 __all__ = ["Objective"]

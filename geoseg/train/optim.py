@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from geoseg.recipe.training_recipe import (
+from geoseg.config.training.procedure import (
     Adam,
     Constant,
     Cosine,

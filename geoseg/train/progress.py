@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from geoseg.config.training.procedure import Plateau
 from geoseg.errors import RunError
-from geoseg.recipe.training_recipe import Plateau
-from geoseg.train.average import copied
+from geoseg.train.ema import copied
 from geoseg.train.optim import Patience
 from geoseg.train.validate import Score
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from geoseg.recipe.training_recipe import Recipe
+    from geoseg.config.training.procedure import Recipe
 
 __all__ = ["Progress", "TrainResult"]
 

@@ -9,7 +9,7 @@ import torch
 
 from geoseg.errors import BundleError
 from geoseg.models.bundle import Bundle, load_bundle
-from geoseg.models.infer import scaled
+from geoseg.models.predictor import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

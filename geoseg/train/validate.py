@@ -11,10 +11,10 @@ import torch
 
 from geoseg.errors import LabelError
 from geoseg.grid.window import Window, mirrored
-from geoseg.models.border import without_border
-from geoseg.score.confusion import Confusion
+from geoseg.models.networks.border import without_border
+from geoseg.score.pixels.confusion import Confusion
+from geoseg.train.data.scenes import validation_labels
 from geoseg.train.losses import IGNORE
-from geoseg.train.scenes import validation_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from geoseg.train.scenes import Scene
+    from geoseg.train.data.scenes import Scene
 
 __all__ = ["Score", "Seen", "Validation"]
 
@@ -65,9 +65,9 @@ class Score:
     iou: dict[str, tuple[float | None, ...]]
     """IoU per place and class; None where a class neither occurs nor is predicted."""
     pixels: dict[str, int]
-    """Labelled pixels per place."""
+    """Labeled pixels per place."""
     loss: float | None = None
-    """Mean loss over the labelled pixels of the places that choose; None: it was not asked for."""
+    """Mean loss over the labeled pixels of the places that choose; None: it was not asked for."""
 
 
 class Validation:
@@ -76,8 +76,8 @@ class Validation:
     Windows are read when they are scored, at the scenes' edges mirrored as a map's are.
 
     Args:
-        scenes: Labelled scenes; those without held-out pixels are left out.
-        resolution: Metres on the ground per pixel that the network is made for: scenes are read at it.
+        scenes: Labeled scenes; those without held-out pixels are left out.
+        resolution: Meters on the ground per pixel that the network is made for: scenes are read at it.
         classes: Number of classes.
         scored: Classes whose IoU counts in the choice (the others are reported).
         window: Side of the windows, in pixels. Nothing else shows how a network does in windows larger

@@ -1,0 +1,1 @@
+"""Generated scenes with exact truth, for the demonstration, the tests and the benchmarks."""

@@ -1,0 +1,1 @@
+"""What files say, as checked values: workflows, training files, model contracts, STAC scenes."""

@@ -1,0 +1,300 @@
+"""A model's contract: what it was made for, and what a scene has to be for it.
+
+A bundle is a folder with ``item.json``, a STAC item, and ``weights.safetensors``. :class:`BundleSpec` is the
+item's content as a value; :mod:`geoseg.config.model.mlm` translates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from geoseg.config.model.calibration import Calibration
+from geoseg.errors import BundleError
+from geoseg.grid.encoding import BORDER_NAME, ProbabilityEncoding
+
+__all__ = [
+    "BundleSpec",
+    "ClassSpec",
+    "DataSource",
+    "Metric",
+    "Scaling",
+    "Training",
+    "WeightsFile",
+]
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+BandName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
+ValueType = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Scaling(_Value):
+    """``(value - mean) / std`` per band, in the units in which a scene's values are read.
+
+    Those are the stored values, or stored × scale + offset for bands with a linear scaling of their own.
+    """
+
+    mean: tuple[Number, ...]
+    """Per band."""
+    std: tuple[Positive, ...]
+    """Per band."""
+
+
+class ClassSpec(_Value):
+    """One class of a model."""
+
+    id: Annotated[int, Field(ge=0, le=254)]
+    """Value in class rasters; 255 is nodata."""
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+    """Identifier: in files, layers and workflows."""
+    title: Text
+    """For people: in legends."""
+    color: Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$", to_lower=True)]
+    """``#rrggbb``."""
+    background: bool = False
+    """Whether the class is the ground that others stand on: it gets no polygons."""
+
+
+class DataSource(_Value):
+    """A data set that a model learned from."""
+
+    name: Text
+    """What it is called."""
+    attribution: Text
+    """Who has to be named."""
+    license: Text
+    """SPDX identifier, or the terms in words."""
+    url: Text | None = None
+    """Where it is from."""
+
+
+class Training(_Value):
+    """How a model came to be."""
+
+    data: Annotated[tuple[DataSource, ...], Field(min_length=1)]
+    """What it learned from."""
+    seed: int
+    """Seed of everything random."""
+    procedure: Text
+    """Loss, schedule, augmentation, choice of weights: in words."""
+
+
+class Metric(_Value):
+    """One figure of a model."""
+
+    name: Text
+    """Such as ``iou_building``."""
+    value: Number
+    """The figure."""
+    low: Number | None = None
+    """Lower end of its 95 % bootstrap interval."""
+    high: Number | None = None
+    """Upper end."""
+    data: Text
+    """What it was measured on."""
+
+
+class WeightsFile(_Value):
+    """The weights of a saved bundle and what wrote them."""
+
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    """Of the file."""
+    size: Annotated[int, Field(gt=0)]
+    """Bytes."""
+    parameters: Annotated[int, Field(gt=0)]
+    """Trainable weights of the network."""
+    created: AwareDatetime
+    """When."""
+    geoseg: Text
+    """Version of geoseg."""
+    torch: Text
+    """Version of torch."""
+
+
+class BundleSpec(_Value):
+    """All that is known of a model but the weights themselves.
+
+    Raises:
+        ValidationError: pydantic's; :func:`geoseg.config.model.mlm.from_item` turns it into a
+            :class:`~geoseg.errors.BundleError`.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,61}[a-z0-9]$")]
+    """Identifier, as in ``model: buildings-mininet2``."""
+    version: Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+){0,3}$")]
+    """Of the weights, counted by their maker."""
+    title: Text
+    """One line for people."""
+    description: Text
+    """What it maps, and where it is good and bad."""
+    license: Annotated[str, StringConstraints(pattern=r"^[\w.+-]+$")]
+    """Of the weights: SPDX identifier, or ``other``."""
+    architecture: Text
+    """A name of :data:`geoseg.models.networks.registry.ARCHITECTURES`."""
+    arguments: dict[str, JsonValue]
+    """Of the architecture, ``bands`` and ``classes`` (their numbers) among them."""
+    bands: Annotated[tuple[BandName, ...], Field(min_length=1, max_length=1024)]
+    """Common names (``red``, ``nir`` …) in the network's order."""
+    scaling: Scaling
+    """How values become the network's input."""
+    value_dtype: ValueType
+    """Type of the stored values that the scaling belongs to."""
+    fill: Literal[0] = 0
+    """What the network sees where there is no data, after scaling."""
+    classes: Annotated[tuple[ClassSpec, ...], Field(min_length=2, max_length=255)]
+    """By id, from 0 without gaps."""
+    border: bool = False
+    """Whether the network has one more channel after the classes: where objects of class 1 meet another one.
+    Its probability is a part of that class's, and parts objects that touch."""
+    resolution: Positive
+    """Ground resolution, in meters."""
+    resolution_tolerance: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Relative difference within which a scene's own pixels are used."""
+    alignment: Annotated[int, Field(ge=1, le=1024)]
+    """Window offsets and sizes are multiples of this, in pixels."""
+    radius: Annotated[int, Field(ge=0)] | None
+    """Receptive field's worst side, in pixels; None: global."""
+    halo: Annotated[int, Field(ge=0)]
+    """Recommended halo in pixels, measured: the smallest with the agreement below."""
+    halo_agreement: Annotated[float, Field(ge=0, le=1)]
+    """Share of pixels whose class that halo leaves as a far larger one does."""
+    window: Annotated[int, Field(ge=1)] | None = None
+    """Side of the windows that the weights were trained and chosen on, in pixels, where their receptive field
+    is larger: they know the padding of such windows, and others make them drift. None: any size will do."""
+    training: Training
+    """Data, seed, procedure."""
+    metrics: tuple[Metric, ...] = ()
+    """What it reaches."""
+    calibration: Calibration | None = None
+    """How often objects of a confidence are right; None: nobody knows."""
+    weights: WeightsFile | None = None
+    """The saved weights; None before they are saved."""
+
+    @field_validator("arguments", mode="before")
+    @classmethod
+    def _lists(cls, arguments: object) -> object:
+        # As JSON gives them back: a contract that was saved and read is equal to the one that was made.
+        if not isinstance(arguments, dict):
+            return arguments
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in arguments.items()}
+
+    @field_validator("bands")
+    @classmethod
+    def _distinct(cls, bands: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(bands)) != len(bands):
+            raise ValueError("names a band twice")
+        return bands
+
+    @field_validator("classes")
+    @classmethod
+    def _contiguous(cls, classes: tuple[ClassSpec, ...]) -> tuple[ClassSpec, ...]:
+        if [c.id for c in classes] != list(range(len(classes))):
+            raise ValueError(f"ids must be 0, 1, 2 … in order, got {[c.id for c in classes][:12]}")
+        if len({c.name for c in classes}) != len(classes):
+            raise ValueError("names a class twice")
+        if all(c.background for c in classes):
+            raise ValueError("are all background")
+        return classes
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        sizes = {"bands": len(self.bands), "classes": self.channels}
+        for key, size in sizes.items():
+            if self.arguments.get(key) != size:
+                given = f"{self.arguments.get(key)!r:.40}"
+                raise ValueError(f"arguments.{key} is {given} but there are {size} {key}")
+        if self.border and (self.only_class is None or not self.classes[0].background):
+            raise ValueError(
+                "border is of one class of objects after one background; the classes are "
+                f"{', '.join(c.name for c in self.classes)}"
+            )
+        if not len(self.scaling.mean) == len(self.scaling.std) == len(self.bands):
+            raise ValueError(f"scaling needs a mean and a std for each of the {len(self.bands)} bands")
+        if self.window is not None and (self.window % self.alignment or self.window < 6 * self.halo):
+            raise ValueError(
+                f"window {self.window} must be a multiple of the alignment {self.alignment} and at least six "
+                f"halos of {self.halo} px"
+            )
+        if self.halo % self.alignment:
+            raise ValueError(f"halo {self.halo} is no multiple of the alignment {self.alignment}")
+        if self.calibration is not None and self.calibration.class_name != self.only_class:
+            raise ValueError(
+                f"calibration is for {self.calibration.class_name!r:.40}; needed the only class of a model "
+                f"beside its background, and this one has {', '.join(c.name for c in self.classes)}"
+            )
+        return self
+
+    @property
+    def channels(self) -> int:
+        """Of the network's output: the classes, and their border."""
+        return len(self.classes) + self.border
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Name of each channel of the network's output."""
+        return (*(c.name for c in self.classes), *([BORDER_NAME] if self.border else []))
+
+    @property
+    def only_class(self) -> str | None:
+        """Name of the one class that stands against a background; None: there are others."""
+        shown = [c.name for c in self.classes if not c.background]
+        return shown[0] if len(shown) == 1 and len(self.classes) == 2 else None  # noqa: PLR2004 - with it
+
+    def encoding(self, threshold: float) -> ProbabilityEncoding:
+        """How this model's probabilities are stored, with the foreground's threshold in 0..1."""
+        background = next((c.id for c in self.classes if c.background), None)
+        return ProbabilityEncoding(len(self.classes), background, threshold, self.border)
+
+    @property
+    def sha256(self) -> str:
+        """Of the weights file.
+
+        Raises:
+            BundleError: the bundle was not saved yet.
+        """
+        if self.weights is None:
+            raise BundleError(f"the bundle {self.name} has no weights yet; save it with save_bundle")
+        return self.weights.sha256
+
+    @property
+    def identity(self) -> str:
+        """Sha256 over all that decides the model's output: weights, architecture, scaling, bands, classes.
+
+        A calibration decides no probability but a field of objects: the fingerprint of their run has it.
+        """
+        decisive = {
+            "architecture", "arguments", "bands", "scaling", "value_dtype", "fill", "resolution",
+            "resolution_tolerance", "classes",
+        }  # fmt: skip
+        if self.border:
+            decisive.add("border")
+        content = self.model_dump(mode="json", include=decisive) | {"weights": self.sha256}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def exact_halo(self) -> int | None:
+        """Smallest multiple of the alignment that covers the radius, in pixels; None: no halo does."""
+        return None if self.radius is None else -(-self.radius // self.alignment) * self.alignment
+
+    @property
+    def attribution(self) -> str:
+        """Who has to be named wherever the model's maps are shown."""
+        return "; ".join(f"{source.attribution} ({source.license})" for source in self.training.data)

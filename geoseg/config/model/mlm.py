@@ -1,0 +1,229 @@
+"""A model's contract as a STAC item with the machine learning model extension (MLM 1.5.2), and back.
+
+Keys for which STAC has no word begin with ``geoseg:``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from geoseg.config.model.contract import BundleSpec
+from geoseg.config.words import did_you_mean
+from geoseg.errors import BundleError
+
+__all__ = ["WEIGHTS_NAME", "from_item", "item_text", "to_item"]
+
+WEIGHTS_NAME = "weights.safetensors"
+"""Name of a bundle's weights beside its ``item.json``."""
+
+_EXTENSIONS = tuple(
+    f"https://stac-extensions.github.io/{name}/schema.json"
+    for name in ("mlm/v1.5.2", "raster/v1.1.0", "classification/v1.1.0", "file/v2.1.0")
+)
+_SHA256_MULTIHASH = "1220"
+
+# Fields that are one property of the item: the same table serves both directions.
+_PROPERTIES = {
+    "name": "mlm:name",
+    "title": "title",
+    "description": "description",
+    "license": "license",
+    "architecture": "mlm:architecture",
+} | {
+    field: f"geoseg:{field}"
+    for field in (
+        "version", "arguments", "value_dtype", "fill", "resolution", "resolution_tolerance", "alignment",
+        "radius", "halo", "halo_agreement", "window", "training", "metrics", "calibration", "border",
+    )
+}  # fmt: skip
+_IF_KNOWN = frozenset({"calibration", "border"})
+"""Fields that an item leaves out where they are None or false."""
+_SOFTWARE = "geoseg:software"
+_BACKGROUND = "geoseg:background"
+
+
+def to_item(spec: BundleSpec) -> dict[str, Any]:
+    """A saved bundle as a STAC 1.1 item with MLM, classification, raster and file extensions.
+
+    Raises:
+        BundleError: the bundle was not saved yet.
+    """
+    if spec.weights is None:
+        raise BundleError(f"the bundle {spec.name} has no weights yet; save it with save_bundle")
+    weights = spec.weights
+    fields = spec.model_dump(mode="json")
+    properties: dict[str, Any] = {
+        "datetime": weights.created.isoformat().replace("+00:00", "Z"),
+        **{
+            key: fields[field]
+            for field, key in _PROPERTIES.items()
+            if fields[field] or field not in _IF_KNOWN
+        },
+        _SOFTWARE: {"geoseg": weights.geoseg},
+        "mlm:framework": "PyTorch",
+        "mlm:framework_version": weights.torch,
+        "mlm:tasks": ["semantic-segmentation"],
+        "mlm:total_parameters": weights.parameters,
+        "mlm:pretrained": True,
+        "mlm:pretrained_source": "; ".join(source.name for source in spec.training.data),
+        "mlm:accelerator": None,
+        "mlm:hyperparameters": spec.arguments | {"seed": spec.training.seed},
+        "mlm:input": [
+            {
+                "name": "pixels",
+                "bands": list(spec.bands),
+                "input": {
+                    "shape": [-1, len(spec.bands), -1, -1],
+                    "dim_order": ["batch", "bands", "height", "width"],
+                    "data_type": "float32",
+                },
+                "value_scaling": [
+                    {"type": "z-score", "mean": mean, "stddev": std}
+                    for mean, std in zip(spec.scaling.mean, spec.scaling.std, strict=True)
+                ],
+                "resize_type": None,
+            }
+        ],
+        "mlm:output": [
+            {
+                "name": "logits",
+                "tasks": ["semantic-segmentation"],
+                "result": {
+                    "shape": [-1, spec.channels, -1, -1],
+                    "dim_order": ["batch", "class", "height", "width"],
+                    "data_type": "float32",
+                },
+                "classification:classes": [
+                    {
+                        "value": c.id,
+                        "name": c.name,
+                        "description": c.title,
+                        "color_hint": c.color.removeprefix("#"),
+                        _BACKGROUND: c.background,
+                    }
+                    for c in spec.classes
+                ],
+            }
+        ],
+    }
+    asset = {
+        "href": f"./{WEIGHTS_NAME}",
+        "type": "application/octet-stream",
+        "title": "Weights",
+        "roles": ["mlm:model", "mlm:weights"],
+        "mlm:artifact_type": "safetensors.torch.save_file",
+        "file:size": weights.size,
+        "file:checksum": _SHA256_MULTIHASH + weights.sha256,
+        "raster:bands": [{"name": band, "data_type": spec.value_dtype} for band in spec.bands],
+    }
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": list(_EXTENSIONS),
+        "id": spec.name,
+        "geometry": None,
+        "properties": properties,
+        "links": [],
+        "assets": {"weights": asset},
+    }
+
+
+def item_text(spec: BundleSpec) -> str:
+    """The item of :func:`to_item` as one line of JSON.
+
+    Raises:
+        BundleError: the bundle was not saved yet.
+    """
+    return json.dumps(to_item(spec), ensure_ascii=False)
+
+
+def from_item(item: Mapping[str, Any], source: str = "item.json") -> BundleSpec:
+    """Read a model's contract from its STAC item; what :func:`to_item` writes comes back equal.
+
+    Args:
+        item: parsed JSON.
+        source: what to call it in errors.
+
+    Raises:
+        BundleError: no such item: names the key, what came and what was needed.
+    """
+    properties = item.get("properties")
+    if item.get("type") != "Feature" or not isinstance(properties, dict) or "mlm:name" not in properties:
+        raise BundleError(
+            f"{source} describes no model; give a bundle that geoseg saved (a STAC item with mlm: keys)"
+        )
+    known = {*_PROPERTIES.values(), _SOFTWARE}
+    for key in properties:
+        if key.startswith("geoseg:") and key not in known:
+            raise BundleError(f"{source}: unknown key {key!r}{did_you_mean(key, known)}")
+    try:
+        fields = {field: properties[key] for field, key in _PROPERTIES.items() if key in properties}
+        fields |= _translated(item, properties, source)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        missing = error.args[0] if isinstance(error, KeyError) else "mlm:input, mlm:output or assets"
+        raise BundleError(
+            f"{source}: {missing!r} is missing or of another form than geoseg writes; save the bundle anew"
+        ) from error
+    try:
+        return BundleSpec.model_validate(fields)
+    except ValidationError as error:
+        raise BundleError(f"{source}: {_first_mistake(error)}") from error
+
+
+def _translated(item: Mapping[str, Any], properties: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Fields that are not one property of the item."""
+    given, result, asset = properties["mlm:input"][0], properties["mlm:output"][0], item["assets"]["weights"]
+    for scale in given["value_scaling"]:
+        if scale["type"] != "z-score":
+            raise BundleError(
+                f"{source}: mlm:input: value scaling {scale['type']!r:.40} is unknown; geoseg reads z-score"
+            )
+    if asset["href"] not in (f"./{WEIGHTS_NAME}", WEIGHTS_NAME):
+        raise BundleError(
+            f"{source}: assets.weights: href must be ./{WEIGHTS_NAME}, got {asset['href']!r:.80}"
+        )
+    checksum = asset["file:checksum"]
+    if not re.fullmatch(_SHA256_MULTIHASH + "[0-9a-f]{64}", checksum):
+        raise BundleError(
+            f"{source}: assets.weights: file:checksum must be a sha2-256 multihash, got {checksum!r:.80}"
+        )
+    return {
+        "bands": given["bands"],
+        "scaling": {
+            "mean": [scale["mean"] for scale in given["value_scaling"]],
+            "std": [scale["stddev"] for scale in given["value_scaling"]],
+        },
+        "classes": [
+            {
+                "id": c["value"],
+                "name": c["name"],
+                "title": c["description"],
+                "color": f"#{c['color_hint']}",
+                "background": c.get(_BACKGROUND, False),
+            }
+            for c in result["classification:classes"]
+        ],
+        "weights": {
+            "sha256": checksum.removeprefix(_SHA256_MULTIHASH),
+            "size": asset["file:size"],
+            "parameters": properties["mlm:total_parameters"],
+            "created": properties["datetime"],
+            "geoseg": properties[_SOFTWARE]["geoseg"],
+            "torch": properties["mlm:framework_version"],
+        },
+    }
+
+
+def _first_mistake(error: ValidationError) -> str:
+    """The first mistake of a contract in one sentence, under the item's name for its key."""
+    first = error.errors(include_url=False)[0]
+    head, *rest = first["loc"] or ("contract",)
+    key = ".".join(map(str, (_PROPERTIES.get(str(head), head), *rest)))
+    reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    given = "" if first["type"] in ("missing", "value_error") else f", got {first['input']!r:.80}"
+    return f"{key}: {reason[0].lower()}{reason[1:]}{given}"

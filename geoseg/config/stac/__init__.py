@@ -1,0 +1,1 @@
+"""What a STAC item says of a scene: its assets, bands and labels."""

@@ -1,0 +1,162 @@
+"""What a STAC item's assets say of bands, masks and labels: JSON values in, references out.
+
+Both spellings are read: STAC 1.0 (``eo:bands``, ``raster:bands``) and 1.1 (``bands`` with ``eo:common_name``,
+``raster:scale``; fields of the asset count for all its bands).
+
+* **data**: role ``data``, or a GeoTIFF without a role. Where there is none, a GeoTIFF with another role that
+  is neither thumbnail, overview nor metadata, such as ``visual``. Files that are no GeoTIFF count under
+  ``trust: local`` only, and only where no GeoTIFF is given.
+* **mask**: role ``mask`` or ``data-mask``, the field ``geoseg:invalid``, or the key ``scl``; a key ``qa…``
+  that lists its classes. See :func:`geoseg.config.stac.bands.mask_of` for the values.
+* **labels**: role ``labels`` or ``label``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from geoseg.config.stac.refs import Trust
+from geoseg.errors import CatalogError
+
+__all__ = ["SCL_KEYS", "Asset", "Json", "Kind", "Resolve", "assets_of", "number"]
+
+Json = Mapping[str, Any]
+Resolve = Callable[[str, str], str]
+"""(asset key, href) → absolute path; raises :class:`~geoseg.errors.CatalogError` for what is not local."""
+
+Kind = Literal["data", "rendering", "mask", "labels", "other"]
+
+_TIFF_TYPES = {"image/tiff", "image/geotiff", "image/vnd.stac.geotiff", "image/x.geotiff"}
+_TIFF_SUFFIXES = {".tif", ".tiff"}
+_LOCAL_SUFFIXES = {".jp2", ".vrt", ".img", ".nc", ".png", ".jpg", ".jpeg"}
+_NEVER_DATA = {"thumbnail", "overview", "metadata"}
+SCL_KEYS = {"scl", "scl_20m", "scl_60m"}
+"""Sentinel-2 L2A's scene classification, as archives spell its key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One asset of an item."""
+
+    key: str
+    """Its key in the item."""
+    fields: Json
+    """Its JSON."""
+
+    @property
+    def href(self) -> str:
+        """The href as written.
+
+        Raises:
+            CatalogError: the asset has none.
+        """
+        href = self.fields.get("href")
+        if not isinstance(href, str) or not href.strip():
+            raise CatalogError(f"asset {self.key!r} has no href; give the path of its file")
+        return href
+
+    @property
+    def roles(self) -> set[str]:
+        """Roles, lower case."""
+        roles = self.fields.get("roles") or ()
+        return {str(role).lower() for role in roles} if isinstance(roles, list | tuple) else set()
+
+    @property
+    def is_tiff(self) -> bool:
+        """Whether its media type, or without one its name, says GeoTIFF."""
+        media = self._media
+        return media in _TIFF_TYPES or (not media and self._suffix in _TIFF_SUFFIXES)
+
+    def is_raster(self, trust: Trust) -> bool:
+        """Whether it is a raster that this trust opens."""
+        if self.is_tiff:
+            return True
+        return trust == "local" and (self._media.startswith("image/") or self._suffix in _LOCAL_SUFFIXES)
+
+    def kind(self, trust: Trust) -> Kind:
+        """What the asset is for, by the rules on top of this module."""
+        roles = self.roles
+        if roles & {"labels", "label"}:
+            return "labels"
+        if not self.is_raster(trust):
+            return "other"
+        if self._is_mask(roles):
+            return "mask"
+        if "data" in roles or not roles:
+            return "data"
+        return "other" if roles & _NEVER_DATA else "rendering"
+
+    def _is_mask(self, roles: set[str]) -> bool:
+        key = self.key.lower()
+        if roles & {"mask", "data-mask"} or "geoseg:invalid" in self.fields or key in SCL_KEYS:
+            return True
+        return key.startswith("qa") and any(entry.get("nodata") is True for entry in self.classes)
+
+    @property
+    def classes(self) -> list[Json]:
+        """``classification:classes`` of the asset or of its first band."""
+        for fields in (self.fields, *self.listed("bands")[:1], *self.listed("raster:bands")[:1]):
+            classes = fields.get("classification:classes")
+            if isinstance(classes, list):
+                return [entry for entry in classes if isinstance(entry, dict)]
+        return []
+
+    def listed(self, name: str) -> list[Json]:
+        """A list of JSON objects, such as ``eo:bands``; empty where the asset has none.
+
+        Raises:
+            CatalogError: the field is no list of objects.
+        """
+        values = self.fields.get(name)
+        if values is None:
+            return []
+        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+            raise CatalogError(f"asset {self.key!r}: {name} must be a list of objects, one per band")
+        return values
+
+    def text(self, name: str) -> str | None:
+        """A text field; None where the asset has none.
+
+        Raises:
+            CatalogError: the field is no text.
+        """
+        value = self.fields.get(name)
+        if value is not None and (not isinstance(value, str) or not value):
+            raise CatalogError(f"asset {self.key!r}: {name} must be text, got {value!r:.60}")
+        return value
+
+    @property
+    def _media(self) -> str:
+        media = self.fields.get("type")
+        return media.split(";")[0].strip().lower() if isinstance(media, str) else ""
+
+    @property
+    def _suffix(self) -> str:
+        return PurePosixPath(str(self.fields.get("href", ""))).suffix.lower()
+
+
+def assets_of(assets: Json) -> Iterator[Asset]:
+    """The assets of an item, in their order.
+
+    Raises:
+        CatalogError: an asset is no JSON object.
+    """
+    for key, fields in assets.items():
+        if not isinstance(fields, dict):
+            raise CatalogError(f"asset {key!r} must be an object with an href, got {fields!r:.60}")
+        yield Asset(key, fields)
+
+
+def number(asset: Asset, name: str, value: object) -> float:
+    """A finite number of an asset.
+
+    Raises:
+        CatalogError: anything else.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise CatalogError(f"asset {asset.key!r}: {name} must be a finite number, got {value!r:.60}")
+    return float(value)

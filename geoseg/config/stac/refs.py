@@ -1,0 +1,87 @@
+"""What a catalog says of a scene: values only, nothing opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["BandRef", "LabelRef", "MaskRef", "SceneRef", "Trust"]
+
+Trust = Literal["catalog", "local"]
+
+
+@dataclass(frozen=True, slots=True)
+class BandRef:
+    """One band of one file."""
+
+    href: str
+    """Absolute path of the file that holds the band."""
+    index: int
+    """Band number in the file, from 1."""
+    name: str
+    """Common name (``red``, ``nir`` …), or the name the catalog gives, or ``b1`` …; lower case."""
+    scale: float = 1.0
+    """``raster:scale``: value = stored × scale + offset."""
+    offset: float = 0.0
+    """``raster:offset``."""
+    checksum: str | None = None
+    """``file:checksum`` (multihash, hexadecimal) of the file, where the catalog gives one."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskRef:
+    """A band that says where a scene is valid, such as SCL or QA."""
+
+    href: str
+    """Absolute path of the file."""
+    index: int
+    """Band number in the file, from 1."""
+    invalid: tuple[int, ...]
+    """Values that mark a pixel as unusable."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRef:
+    """Reference labels of a scene: a vector layer or a raster of class ids."""
+
+    href: str
+    """Absolute path of the file."""
+    layer: str | None = None
+    """Layer of a vector file; None: its only layer."""
+    classes: tuple[tuple[float, int], ...] = ()
+    """Raster value → class id of the model; empty: values are ids."""
+    attribute: str | None = None
+    """Vector attribute that holds the class id; None: every polygon is class 1."""
+    names: tuple[tuple[str, int], ...] = ()
+    """Value of that attribute, as text → class id of the model (255: not labeled); empty: values are ids."""
+    border: float = 0.0
+    """Meters within which a pixel of class 1 that lies near another polygon of it is of class 2, its border;
+    0: there are no borders. A raster has none."""
+    area_href: str | None = None
+    """File that holds the labeled area; None: the whole scene is labeled."""
+    area_layer: str | None = None
+    """Layer of that file."""
+    area_window: tuple[int, int, int, int] | None = None
+    """Labeled area as (row, col, height, width) in the scene's own pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class SceneRef:
+    """One scene of a catalog: where its bands are, and what is known of it."""
+
+    id: str
+    """The catalog's id; :func:`geoseg.io` makes folder names of it, never paths."""
+    bands: tuple[BandRef, ...]
+    """All bands, in the catalog's order. Empty: take every band of ``href``, unnamed."""
+    href: str | None = None
+    """Absolute path of a many-band file where the catalog does not describe its bands."""
+    mask: MaskRef | None = None
+    """Mask asset, where the catalog has one."""
+    nodata: float | None = None
+    """Value that the catalog or the workflow declares as nodata, over the file's own tag."""
+    acquired: str | None = None
+    """Acquisition date or time, ISO 8601."""
+    labels: tuple[tuple[str, LabelRef], ...] = ()
+    """Reference labels by asset key."""
+    trust: Trust = "catalog"
+    """``catalog``: plain GeoTIFF without side files; ``local``: everything GDAL reads from one's own disk."""

@@ -1,0 +1,1 @@
+"""What a training file says: data, chips, loss, presets, procedure."""

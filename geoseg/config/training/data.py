@@ -1,0 +1,185 @@
+"""What a training learns from: labeled scenes, their classes, and which blocks are held out. Values only."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    field_validator,
+    model_validator,
+)
+
+from geoseg.config.fields import Band, PathText, distinct
+from geoseg.config.model.contract import DataSource
+from geoseg.config.section import Section
+from geoseg.config.stac.refs import Trust
+from geoseg.config.units import Length
+
+__all__ = ["ClassEntry", "DataEntry", "Holdout", "Meters", "Source", "Split", "Text"]
+
+Text = Annotated[StrictStr, Field(min_length=1, max_length=2000)]
+"""Words for people."""
+
+
+def _color(given: object) -> object:
+    if isinstance(given, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", given):
+        return given.lower()
+    if given is None:
+        raise ValueError("is empty: # starts a comment in YAML, so write the color in quotes: '#d7191c'")
+    raise ValueError(f"{given!r:.60} is no color, such as '#d7191c' (in quotes)")
+
+
+def _meters(given: object) -> object:
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        raise ValueError(f"{given} needs a unit: {given} m")  # noqa: TRY004 pydantic reports ValueError only
+    length = Length.parse(given)
+    if length.unit != "m":
+        raise ValueError(f"{length} must be in meters on the ground, such as 0.3 m")
+    return length
+
+
+Meters = Annotated[Length, BeforeValidator(_meters)]
+"""A length on the ground: ``48 m``."""
+
+
+class ClassEntry(Section):
+    """One class of the model; its id is its place in the list, from 0."""
+
+    name: Annotated[StrictStr, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+    """Identifier: in files, layers and workflows."""
+    title: Text | None = None
+    """For legends; without it, the name."""
+    color: Annotated[StrictStr, BeforeValidator(_color), Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+    """Color of the class, such as '#d7191c', in quotes."""
+    background: StrictBool = False
+    """Whether the class is the ground that others stand on: it gets no polygons."""
+    border: Meters | None = None
+    """Width within which a pixel counts as border between two objects, such as 0.6 m: the network then tells
+    borders from the rest of the class, and maps part objects that touch. For the one class beside a
+    background, labeled by polygons, one for each object; null: no borders."""
+
+    @field_validator("border")
+    @classmethod
+    def _wide(cls, border: Length | None) -> Length | None:
+        if border is not None and not border.value:
+            raise ValueError("must be wider than 0 m; leave it out to learn no borders")
+        return border
+
+
+class Source(Section):
+    """Where data come from, as the model's bundle will say."""
+
+    name: Text
+    """What the data set is called."""
+    attribution: Text
+    """Who has to be named."""
+    license: Text
+    """SPDX identifier, or the terms in words."""
+    url: Text | None = None
+    """Where it is from."""
+
+    def as_data_source(self) -> DataSource:
+        """As a bundle holds it."""
+        return DataSource(**self.model_dump())
+
+
+class Holdout(Section):
+    """What one entry of data changes in the split; null keeps the split's value."""
+
+    every: Annotated[StrictInt, Field(ge=0)] | None = None
+    """One block of so many is held out; 0 holds none out."""
+    block: Meters | None = None
+    """Side of a block."""
+    margin: Meters | None = None
+    """Width beside a block held out that is neither trained on nor scored."""
+    phase: Annotated[StrictInt, Field(ge=0)] = 0
+    """Which of the blocks."""
+
+    @field_validator("every")
+    @classmethod
+    def _enough(cls, every: int | None) -> int | None:
+        return every if every is None else _one_of(every)
+
+
+class DataEntry(Section):
+    """Labeled scenes of one catalog."""
+
+    catalog: PathText
+    """STAC catalog with the scenes and their labels, on local disk."""
+    ids: Annotated[tuple[StrictStr, ...], AfterValidator(distinct)] | None = None
+    """Ids of the scenes to learn from; without it, every scene of the catalog."""
+    asset: Annotated[StrictStr, Field(min_length=1)]
+    """Key of the label asset in the catalog."""
+    bands: Annotated[tuple[Band, ...], AfterValidator(distinct)] | None = None
+    """Bands of the scenes, by name or number, in the order of the model's; without it, by their names."""
+    nodata: Annotated[StrictFloat, Field(allow_inf_nan=False)] | None = None
+    """Stored value that means no data, over what files and catalog say."""
+    stretch: tuple[StrictFloat, StrictFloat] | None = None
+    """[low, high]: stored values mapped linearly onto 0..255."""
+    trust: Trust = "catalog"
+    """catalog: plain GeoTIFFs, no side files. local: everything GDAL reads from your own disk."""
+    window: tuple[StrictInt, StrictInt, StrictInt, StrictInt] | None = None
+    """[row, col, height, width] in the scene's own pixels: nothing outside is ever read."""
+    classes: Annotated[dict[StrictStr, StrictStr | None], Field(min_length=1)] | None = None
+    """Value of the label raster, or of the polygons' attribute → name of a class; null leaves a value
+    unlabeled. Without it, values are ids."""
+    place: Text | None = None
+    """Scenes of one place are scored together; without it, each scene is a place."""
+    weight: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """Chips come from the entries in proportion to this, whatever their number of scenes."""
+    choose: StrictBool = True
+    """Whether the held-out blocks take part in the choice of weights; they are reported anyway."""
+    holdout: Holdout = Holdout()
+    """What differs from the split."""
+    source: Source
+    """Where the data come from and who has to be named."""
+
+    @field_validator("window")
+    @classmethod
+    def _window(cls, window: tuple[int, int, int, int] | None) -> tuple[int, int, int, int] | None:
+        if window is not None and (min(window) < 0 or min(window[2:]) < 1):
+            raise ValueError(f"must be [row, col, height, width] with pixels in it, got {list(window)}")
+        return window
+
+    @field_validator("stretch")
+    @classmethod
+    def _rising(cls, stretch: tuple[float, float] | None) -> tuple[float, float] | None:
+        if stretch is not None and not -float("inf") < stretch[0] < stretch[1] < float("inf"):
+            raise ValueError(f"must be [low, high] with low below high, got [{stretch[0]}, {stretch[1]}]")
+        return stretch
+
+
+class Split(Section):
+    """Which blocks on the ground are held out of the training and scored. Never random pixels."""
+
+    block: Meters = Length(48, "m")
+    """Side of a block."""
+    every: Annotated[StrictInt, Field(ge=0)] = 5
+    """One block of so many is held out, at least 3."""
+    margin: Meters = Length(3, "m")
+    """Width beside a block held out that is neither trained on nor scored."""
+
+    @field_validator("every")
+    @classmethod
+    def _enough(cls, every: int) -> int:
+        return _one_of(every)
+
+    @model_validator(mode="after")
+    def _size(self) -> Self:
+        if not self.block.value:
+            raise ValueError("block must be larger than 0 m")
+        return self
+
+
+def _one_of(every: int) -> int:
+    if every in (1, 2):
+        raise ValueError(f"one block of {every} is too many to hold out; give 3 or more, or 0 for none")
+    return every

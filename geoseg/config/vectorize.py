@@ -1,0 +1,142 @@
+"""The part of a workflow that says how classes become polygons."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictStr,
+    field_validator,
+    model_validator,
+)
+
+from geoseg.config.fields import Auto, distinct, word_or_quantity
+from geoseg.config.section import Section
+from geoseg.config.units import Area, Length
+
+__all__ = ["LAYER_NAME", "Regularization", "Split", "Vectorize"]
+
+LAYER_NAME = re.compile(r"(?!(?i:gpkg|sqlite|rtree)_)[A-Za-z][A-Za-z0-9_]{0,62}")
+"""Layer names that every GeoPackage reader takes: no SQL, no path, no system table."""
+
+_TAKEN = ("classes", "probability", "errors")
+"""A layer of this name would share its file, its style or its key in the item with another one."""
+
+_SMALLEST: Final[dict[str, Area]] = {
+    "exact": Area(0, "px"),
+    "objects": Area(8, "m2"),
+    "coverage": Area(16, "px"),
+}
+"""``min_area: auto``."""
+
+
+class Split(Section):
+    """How touching objects are told apart, where one class stands against a background."""
+
+    method: Literal["auto", "border", "seeds", "necks", "none"] = "auto"
+    """seeds: parts of an object surer than the seed become objects, with a watershed between them. border:
+    the same, and no seed reaches over a border that the model sees. necks: parts that a narrower piece joins,
+    by shape alone (h-maxima); it also cuts wings off houses. auto: border where the model knows it, else
+    seeds."""
+    seed: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.96
+    """Probability from which a pixel belongs to a seed."""
+    max_border: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.25
+    """Probability of a border from which a pixel belongs to no seed."""
+    min_seed: Area = Area(4, "m2")
+    """Smallest seed."""
+    neck: Length = Length(4, "px")
+    """By how much half of a neck's width is below that of both parts."""
+
+
+class Regularization(Section):
+    """What is made of an object's outline."""
+
+    method: Literal["walls", "rectangle", "buildingregulariser", "none"] = "walls"
+    """walls: straight walls fitted to the outline, at right angles where it allows. rectangle: the smallest
+    one. buildingregulariser: that package, for comparison. none: the outline itself."""
+    tolerance: Length = Length(2.2, "px")
+    """How far a wall may be from the outline."""
+    min_wall: Length = Length(5, "px")
+    """Shortest wall."""
+    min_diagonal: Length = Length(9, "px")
+    """Shortest wall that is not at right angles to the others; 0 px: there are none."""
+    align: Length = Length(0, "m")
+    """Distance within which neighbors that stand parallel correct each other, such as 60 m: for noisy maps
+    of regular towns, at 1.6 times the time. 0 m: each building stands alone."""
+    min_iou: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.8
+    """Least IoU of the walls with the outline; below, the outline is kept and simplified (shape: free)."""
+
+
+class Vectorize(Section):
+    """How classes become polygons."""
+
+    mode: Literal["auto", "exact", "objects", "coverage"] = "auto"
+    """exact: outlines along the pixels, which rasterize back to the same mask. objects: one clean polygon for
+    each building. coverage: smooth outlines without gaps or overlaps. auto: objects for a model of one class
+    and a background, else coverage."""
+    threshold: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.5
+    """Probability from which a pixel of a model with one foreground class belongs to it."""
+    layer: Annotated[StrictStr, Field(json_schema_extra={"pattern": "^[A-Za-z][A-Za-z0-9_]{0,62}$"})] = (
+        "polygons"
+    )
+    """Name of the layer, and of its file."""
+    format: Literal["gpkg", "parquet", "fgb"] = "gpkg"
+    """gpkg: GeoPackage, with its style inside. parquet: GeoParquet. fgb: FlatGeobuf."""
+    classes: Annotated[tuple[StrictStr, ...], AfterValidator(distinct)] | None = None
+    """Names of the classes to outline; without it, all that are not background (in a coverage, all)."""
+    min_area: Annotated[Auto | Area, *word_or_quantity(Area, "auto")] = "auto"
+    """Smallest polygon, such as 8 m2 or 90 px. Smaller ones are dropped; in a coverage they go to the best
+    neighbor. auto: 8 m2 for objects, 16 px for a coverage, else all."""
+    min_hole: Area = Area(3, "m2")
+    """Smallest hole of an object; smaller ones are filled."""
+    peak: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.0
+    """Probability that some pixel of an object must reach (hysteresis, with threshold as the lower one)."""
+    split: Split = Split()
+    """Objects: how touching ones are told apart."""
+    regularize: Regularization = Regularization()
+    """Objects: what is made of their outlines."""
+    overlaps: Literal["cut", "keep"] = "cut"
+    """Objects: whether neighbors whose fitted walls overlap are parted."""
+    simplify: Length = Length(0.5, "px")
+    """Coverage: how far a smooth outline may be from the scores' crossing, for fewer vertices; 0 px: exactly
+    on it."""
+    merge: StrictBool = False
+    """Write the polygons of all scenes to one layer, too, without duplicates where scenes overlap."""
+
+    @field_validator("layer")
+    @classmethod
+    def _layer(cls, layer: str) -> str:
+        if LAYER_NAME.fullmatch(layer) is None:
+            raise ValueError(
+                f"{layer!r} cannot name a layer: a letter, then up to 62 letters, digits or _, "
+                "and not gpkg_…, sqlite_… or rtree_…"
+            )
+        if layer.lower() in _TAKEN:
+            raise ValueError(f"{layer!r} is the name of another file of the map; choose another")
+        return layer
+
+    @model_validator(mode="after")
+    def _seeds_are_surer(self) -> Self:
+        if self.split.method not in ("necks", "none") and self.split.seed < self.threshold:
+            raise ValueError(
+                f"split.seed is {self.split.seed}, below the threshold {self.threshold}; a seed is surer"
+            )
+        return self
+
+    def resolved(self, *, binary: bool, border: bool = False) -> Self:
+        """The same without ``auto``.
+
+        Args:
+            binary: whether the model has one class and a background.
+            border: whether it knows the borders between objects.
+        """
+        mode = ("objects" if binary else "coverage") if self.mode == "auto" else self.mode
+        area = _SMALLEST[mode] if self.min_area == "auto" else self.min_area
+        method = ("border" if border else "seeds") if self.split.method == "auto" else self.split.method
+        split = self.split.model_copy(update={"method": method})
+        return self.model_copy(update={"mode": mode, "min_area": area, "split": split})

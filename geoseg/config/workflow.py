@@ -1,0 +1,177 @@
+"""The workflow: which scenes, which model, how, and what comes out. Values only; nothing is opened."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    field_validator,
+    model_validator,
+)
+
+from geoseg.config.fields import Auto, AutoOrCount, Band, PathText, distinct, word_or_quantity
+from geoseg.config.section import Section, editor_schema
+from geoseg.config.stac.refs import Trust
+from geoseg.config.units import Pixels, Size
+from geoseg.config.vectorize import Vectorize
+
+__all__ = [
+    "NAME_LENGTH",
+    "Compute",
+    "Evaluate",
+    "Scenes",
+    "Tiling",
+    "Vectorize",
+    "Workflow",
+    "Write",
+    "workflow_schema",
+]
+
+NAME_LENGTH = 200
+"""Longest name of a workflow, in characters."""
+
+
+class Scenes(Section):
+    """Which scenes of the catalog, and how their files are read."""
+
+    ids: Annotated[tuple[StrictStr, ...], AfterValidator(distinct)] | None = None
+    """Ids of the scenes to map; without it, every scene of the catalog."""
+    bands: Annotated[tuple[Band, ...], AfterValidator(distinct)] | None = None
+    """Bands to give to the model, by name or by number from 1, in the model's order; without it, the bands
+    whose names the model asks for."""
+    nodata: Annotated[StrictFloat, Field(allow_inf_nan=False)] | None = None
+    """Stored value that means no data, over what files and catalog say. NaN is always invalid."""
+    stretch: tuple[StrictFloat, StrictFloat] | None = None
+    """[low, high]: stored values mapped linearly onto 0..255, for models that expect 8 bits; the same for
+    every scene."""
+    trust: Trust = "catalog"
+    """catalog: plain GeoTIFFs, no side files. local: everything GDAL reads from your own disk (JPEG 2000, VRT
+    mosaics, .ovr, .msk, world files)."""
+
+    @field_validator("stretch", mode="before")
+    @classmethod
+    def _pair(cls, stretch: object) -> object:
+        if isinstance(stretch, list | tuple) and len(stretch) != 2:  # noqa: PLR2004 low and high
+            raise ValueError(f"must be [low, high], got {len(stretch)} numbers")
+        return stretch
+
+    @field_validator("stretch")
+    @classmethod
+    def _rising(cls, stretch: tuple[float, float] | None) -> tuple[float, float] | None:
+        if stretch is not None and not -float("inf") < stretch[0] < stretch[1] < float("inf"):
+            raise ValueError(f"must be [low, high] with low below high, got [{stretch[0]}, {stretch[1]}]")
+        return stretch
+
+
+class Tiling(Section):
+    """How a scene is cut into windows and stitched again. Sizes are in the model's pixels."""
+
+    window: Annotated[Auto | Pixels, *word_or_quantity(Pixels, "auto")] = "auto"
+    """Side of a window that the network sees, such as 512 px; auto fits it to the memory."""
+    halo: Annotated[Literal["auto", "exact"] | Pixels, *word_or_quantity(Pixels, "auto", "exact")] = "auto"
+    """Margin of a window whose result is not used. exact: as far as the network sees, so the map does not
+    depend on the windows. auto: the margin measured for the model."""
+    blend: Literal["auto", "crop", "mean", "triangle", "hann"] = "auto"
+    """How overlapping windows join: crop takes the nearest one, the others average with weights."""
+    block: Annotated[Auto | Pixels, *word_or_quantity(Pixels, "auto")] = "auto"
+    """Side of the block that one task writes, such as 2048 px; it never changes the map."""
+    batch: AutoOrCount = "auto"
+    """Windows that the network sees at once; it never changes the map."""
+
+    @field_validator("window", "block")
+    @classmethod
+    def _has_pixels(cls, size: Auto | Pixels) -> Auto | Pixels:
+        if isinstance(size, Pixels) and size.count < 1:
+            raise ValueError(f"must be at least 1 px, got {size}")
+        return size
+
+
+class Compute(Section):
+    """Where the work runs. Nothing here changes the map, except precision and device within rounding."""
+
+    executor: Literal["auto", "serial", "threads", "processes"] = "auto"
+    """serial: one loop in this process. threads, processes: dask on this machine."""
+    workers: AutoOrCount = "auto"
+    """Number of workers."""
+    scheduler: StrictStr | None = None
+    """Address of a running dask scheduler, such as tcp://10.0.0.1:8786; it replaces the executor."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the network runs."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the network."""
+    threads: Annotated[StrictInt, Field(ge=1)] = 1
+    """Threads inside one worker's network; more than one changes the last bits of a probability."""
+    memory: Size = Size(4, "GB")
+    """Memory that one worker may use."""
+
+    @field_validator("scheduler")
+    @classmethod
+    def _address(cls, scheduler: str | None) -> str | None:
+        if scheduler is not None and not re.fullmatch(r"([a-z]+://)?[^\s/]+:[0-9]+/?", scheduler):
+            raise ValueError(f"{scheduler!r} is no address of a scheduler, such as tcp://10.0.0.1:8786")
+        return scheduler
+
+    @model_validator(mode="after")
+    def _serial_works_alone(self) -> Self:
+        if self.executor == "serial" and self.workers not in ("auto", 1):
+            raise ValueError(
+                f"workers is {self.workers} but executor serial works alone; use processes or threads"
+            )
+        return self
+
+
+class Write(Section):
+    """Which rasters are written."""
+
+    probability: Literal["classes", "top"] = "classes"
+    """classes: one band per class. top: one band, the probability of the class that won."""
+    grid: Literal["model", "scene"] = "model"
+    """model: the pixels that the network saw. scene: the pixels of the scene."""
+
+
+class Evaluate(Section):
+    """What to score the map against."""
+
+    asset: Annotated[StrictStr, Field(min_length=1)]
+    """Key of the label asset in the catalog."""
+
+
+class Workflow(Section):
+    """One map: scenes of a catalog, a model, and how the result is made and written."""
+
+    model_config = ConfigDict(title="geoseg workflow")
+
+    version: Literal[1] = 1
+    """Version of this format."""
+    name: StrictStr = Field(default_factory=lambda: "workflow", min_length=1, max_length=NAME_LENGTH)
+    """Name of the workflow; without it, the file's name."""
+    catalog: PathText
+    """STAC catalog with the scenes: an item, a collection, a catalog or an item collection, on local disk."""
+    model: PathText
+    """A shipped model's name, or the path of a bundle (a path has a / in it: ./mine)."""
+    output: PathText | None = None
+    """Folder of the maps; without it, runs/<name> in the working directory."""
+    scenes: Scenes = Scenes()
+    """Which scenes, and how they are read."""
+    tiling: Tiling = Tiling()
+    """Windows, halo and blend."""
+    compute: Compute = Compute()
+    """Executor, device and memory."""
+    vectorize: Vectorize | None = Vectorize()
+    """Polygons; null writes none."""
+    write: Write = Write()
+    """Rasters."""
+    evaluate: Evaluate | None = None
+    """Score the map against labels of the catalog; null does not."""
+
+
+def workflow_schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of a workflow file, for editors: every key with its description."""
+    return editor_schema(Workflow)

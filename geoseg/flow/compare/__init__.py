@@ -1,0 +1,1 @@
+"""Map labeled scenes with several models and compare their scores and speed."""

@@ -1,0 +1,121 @@
+"""How fast a model mapped scenes: kept beside the maps, since a finished scene is not mapped again."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from geoseg.engine.finished import ITEM_NAME
+from geoseg.engine.plan import Plan
+from geoseg.errors import OutputError
+from geoseg.flow.run.events import Event, SceneFinished, WindowRowsFinished
+from geoseg.io.files import write_json
+
+__all__ = ["Speed", "Stopwatch", "speed_of"]
+
+TIMING_NAME = "timing.json"
+"""Beside the scenes' folders."""
+
+
+class _Scene(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pixels: str
+    """Fingerprint of the store."""
+    machine: str
+    seconds: Annotated[float, Field(gt=0)]
+    """Of all its bands, each in one worker."""
+    windows: int
+    """Predicted: those without data are not."""
+
+
+class _Timing(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scenes: dict[str, _Scene] = {}
+
+
+class Stopwatch:
+    """Adds up the bands of each scene of a run; watches its events."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.done: set[str] = set()
+
+    def watch(self, event: Event) -> None:
+        """Take one event."""
+        if isinstance(event, WindowRowsFinished):
+            self.seconds[event.scene] += event.seconds
+        elif isinstance(event, SceneFinished) and event.status == "done":
+            self.done.add(event.scene)
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Of one worker."""
+
+    network_mpx: float
+    """Megapixels of windows predicted per second."""
+    map_mpx: float
+    """Megapixels of map per second."""
+
+
+def speed_of(folder: Path, plans: Sequence[Plan], watch: Stopwatch, machine: str) -> Speed | None:
+    """The speed over all scenes of a run, those of an earlier one on the same machine among them.
+
+    Args:
+        folder: of the run.
+        plans: of its scenes.
+        watch: that saw the run.
+        machine: where it ran.
+
+    Returns:
+        None where a scene was mapped elsewhere, or nobody measured.
+
+    Raises:
+        OutputError: the measurements cannot be written, or a scene's receipt cannot be read.
+    """
+    path = folder / TIMING_NAME
+    known = dict(_read(path))
+    for plan in plans:
+        scene = plan.scene.ref.id
+        if scene in watch.done and watch.seconds[scene]:  # else it was made anew from its probabilities
+            known[scene] = _Scene(
+                pixels=plan.pixels,
+                machine=machine,
+                seconds=watch.seconds[scene],
+                windows=_windows(plan),
+            )
+    write_json(path, _Timing(scenes=known).model_dump(mode="json"))
+    network = area = seconds = 0.0
+    for plan in plans:
+        found = known.get(plan.scene.ref.id)
+        if found is None or found.pixels != plan.pixels or found.machine != machine:
+            return None
+        axes = plan.tiles.grid
+        network += found.windows * axes.rows.window * axes.cols.window / 1e6
+        area += plan.grid.window.pixels / 1e6
+        seconds += found.seconds
+    return Speed(network / seconds, area / seconds) if seconds else None
+
+
+def _read(path: Path) -> Mapping[str, _Scene]:
+    """What was measured before; nothing where there is no such file, or none that this version wrote."""
+    try:
+        return _Timing.model_validate_json(path.read_text(encoding="utf-8")).scenes
+    except (FileNotFoundError, UnicodeDecodeError, ValidationError):
+        return {}
+
+
+def _windows(plan: Plan) -> int:
+    path = plan.folder / ITEM_NAME
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["properties"]["geoseg:windows"])
+    except (OSError, ValueError, KeyError) as error:
+        raise OutputError(f"{path}: cannot be read back ({error}); run again") from error

@@ -1,0 +1,1 @@
+"""Score maps against reference labels."""

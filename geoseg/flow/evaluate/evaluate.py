@@ -1,0 +1,203 @@
+"""Score the maps of a run against reference labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geoseg.config.slug import scene_slug
+from geoseg.config.stac.refs import LabelRef, SceneRef
+from geoseg.config.words import did_you_mean, listed
+from geoseg.errors import GeosegError, LabelError
+from geoseg.flow.evaluate.objects import Outlined, score_objects, write_errors
+from geoseg.flow.evaluate.scene import MAP_NAME, Pair, evaluate_scene
+from geoseg.grid.geobox import GeoBox
+from geoseg.io.files import write_json
+from geoseg.io.labels.reader import label_kind
+from geoseg.io.raster.reader import describe
+from geoseg.score.bootstrap import Bootstrap
+from geoseg.score.pixels.boundary import DEFAULT_WIDTH, BoundaryWidth
+from geoseg.score.report.report import ScoreReport, Unscored, score_report
+from geoseg.score.tally import SceneTally
+
+if TYPE_CHECKING:
+    from geoseg.config.model.contract import ClassSpec
+
+__all__ = [
+    "SCORE_NAME",
+    "Evaluated",
+    "check_reference",
+    "evaluate_pairs",
+    "evaluate_run",
+    "pairs_of",
+]
+
+SCORE_NAME = "score.json"
+"""The report in a run's folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Scored maps, and what was counted of them."""
+
+    report: ScoreReport
+    """The score."""
+    tallies: tuple[SceneTally, ...]
+    """What was counted, per scored scene."""
+    pairs: tuple[Pair, ...]
+    """Map and reference of each of them."""
+
+
+def evaluate_pairs(
+    pairs: Iterable[Pair],
+    classes: Sequence[ClassSpec],
+    *,
+    without: Sequence[Unscored] = (),
+    how: Bootstrap | None = None,
+    width: BoundaryWidth = DEFAULT_WIDTH,
+    outlined: Outlined | None = None,
+) -> Evaluated:
+    """Score several scenes as one; a scene that cannot be scored is named in the report and leaves the rest.
+
+    Args:
+        pairs: maps and references.
+        classes: of the model that made the maps.
+        without: scenes known to have no reference, for the report.
+        how: of the intervals.
+        width: of the boundary.
+        outlined: polygons beside the maps, whose objects are scored too; a scene that has them gets an
+            ``errors.gpkg`` beside its map, and one that has not loses an older one.
+
+    Raises:
+        LabelError: no scene could be scored; says why the first one could not.
+        OutputError: the errors cannot be written.
+    """
+    scored: list[Pair] = []
+    tallies: list[SceneTally] = []
+    unscored: list[Unscored] = []
+    for pair in pairs:
+        errors = None
+        try:
+            tally = evaluate_scene(pair, classes, width)
+            if outlined is not None:
+                tally, errors = score_objects(pair, tally, classes, outlined)
+        except GeosegError as error:
+            unscored.append(Unscored(scene=pair.scene, reason=str(error)))
+            continue
+        tallies.append(tally)
+        scored.append(pair)
+        write_errors(errors, pair.classes_tif.parent)
+    unscored += without
+    if not tallies and unscored:
+        others = f" ({len(unscored) - 1} more cannot be scored)" if len(unscored) > 1 else ""
+        raise LabelError(f"{unscored[0].reason}{others}")
+    names = [spec.name for spec in classes]
+    report = score_report(tallies, names, how, unscored=unscored, boundary_width=str(width))
+    return Evaluated(report, tuple(tallies), tuple(scored))
+
+
+def evaluate_run(
+    run: Path,
+    scenes: Sequence[SceneRef],
+    classes: Sequence[ClassSpec],
+    *,
+    bands: Sequence[str | int] | None = None,
+    asset: str | None = None,
+    reference: LabelRef | None = None,
+    how: Bootstrap | None = None,
+    width: BoundaryWidth = DEFAULT_WIDTH,
+    outlined: Outlined | None = None,
+) -> Evaluated:
+    """Score a run's folder, ``<run>/<scene>/classes.tif``, and write ``<run>/score.json``.
+
+    Args:
+        run: folder of the run.
+        scenes: the catalog's scenes; those without a map in the folder are named in the report.
+        classes: of the model that made the maps.
+        bands: those that the maps were made from, which decide what a scene's own pixels are; None: all.
+        asset: key of the label asset of each scene, where several.
+        reference: one reference for all scenes, in place of the catalog's.
+        how: of the intervals.
+        width: of the boundary.
+        outlined: as for :func:`evaluate_pairs`.
+
+    Raises:
+        LabelError: no scene could be scored; a key that no scene has; several assets and none named.
+        OutputError: the report or the errors cannot be written.
+    """
+    pairs, without = pairs_of(run, scenes, bands=bands, asset=asset, reference=reference)
+    evaluated = evaluate_pairs(pairs, classes, without=without, how=how, width=width, outlined=outlined)
+    write_json(run / SCORE_NAME, evaluated.report.to_dict())
+    return evaluated
+
+
+def pairs_of(
+    run: Path,
+    scenes: Sequence[SceneRef],
+    *,
+    bands: Sequence[str | int] | None = None,
+    asset: str | None = None,
+    reference: LabelRef | None = None,
+) -> tuple[list[Pair], list[Unscored]]:
+    """Where the maps of a run are or will be, with their references, and the scenes that have no reference.
+
+    Args:
+        run: folder of the run.
+        scenes: the catalog's scenes.
+        bands: as for :func:`evaluate_run`.
+        asset: key of the label asset of each scene, where several.
+        reference: one reference for all scenes, in place of the catalog's.
+
+    Raises:
+        LabelError: a scene has several label assets and none is named.
+    """
+    pairs: list[Pair] = []
+    without: list[Unscored] = []
+    for ref in scenes:
+        path = run / scene_slug(ref.id) / MAP_NAME
+        label = reference or _label_of(ref, asset)
+        if label is None:
+            without.append(Unscored(scene=ref.id, reason=_no_label(scenes, ref, asset)))
+        else:
+            pairs.append(Pair(ref.id, path, label, partial(_own_pixels, ref, bands)))
+    return pairs, without
+
+
+def _own_pixels(ref: SceneRef, bands: Sequence[str | int] | None) -> GeoBox:
+    return describe(ref, bands).geobox
+
+
+def _label_of(ref: SceneRef, asset: str | None) -> LabelRef | None:
+    """The reference that is meant: the one named, or the only one."""
+    if asset is not None:
+        return dict(ref.labels).get(asset)
+    if len(ref.labels) > 1:
+        keys = ", ".join(key for key, _ in ref.labels)
+        raise LabelError(f"scene {ref.id}: has the label assets {keys}; name the one to score against")
+    return ref.labels[0][1] if ref.labels else None
+
+
+def _no_label(scenes: Iterable[SceneRef], ref: SceneRef, asset: str | None) -> str:
+    if asset is None:
+        return f"scene {ref.id}: the catalog has no labels of it; give a reference file"
+    known = sorted({key for scene in scenes for key, _ in scene.labels})
+    hint = did_you_mean(asset, known) or f"; it has {listed(known) or 'none'}"
+    return f"scene {ref.id}: has no label asset {asset!r} in the catalog{hint}"
+
+
+def check_reference(label: LabelRef | None) -> None:
+    """Refuse a description of another kind of file, which would be ignored without a word.
+
+    Raises:
+        LabelError: polygons with values, or a raster with layers or attributes.
+    """
+    if label is None:
+        return
+    kind = label_kind(Path(label.href))
+    if kind == "raster" and (label.attribute or label.layer):
+        raise LabelError(f"labels {label.href}: are a raster, without layers and attributes; name its values")
+    if kind == "vector" and label.classes:
+        raise LabelError(f"labels {label.href}: are polygons, not a raster of values; name an attribute")

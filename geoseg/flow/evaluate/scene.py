@@ -1,0 +1,149 @@
+"""Count one scene's map against its reference, strip by strip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.config.stac.refs import LabelRef
+from geoseg.engine.finished import PROBABILITY_NAME
+from geoseg.errors import LabelError, OutputError
+from geoseg.grid.encoding import SCALE, ProbabilityEncoding
+from geoseg.grid.geobox import GeoBox
+from geoseg.grid.window import Window
+from geoseg.io.labels.reader import NOT_LABELED, LabelReader, counts_scene_pixels
+from geoseg.io.raster.cog import strip_rows
+from geoseg.io.raster.maps import TOP_BAND, MapReader
+from geoseg.score.cells import CellCounter, Extra
+from geoseg.score.pixels.boundary import DEFAULT_WIDTH, BoundaryWidth, near_contour
+from geoseg.score.tally import SceneTally
+
+if TYPE_CHECKING:
+    from geoseg.config.model.contract import ClassSpec
+
+__all__ = ["MAP_NAME", "Pair", "evaluate_scene", "label_reader"]
+
+UInt8 = NDArray[np.uint8]
+MAP_NAME = "classes.tif"
+"""The map in a scene's folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A map and the reference that it is scored against."""
+
+    scene: str
+    """The catalog's id."""
+    classes_tif: Path
+    """The map: class ids, 255 = nodata."""
+    label: LabelRef
+    """The reference."""
+    own: Callable[[], GeoBox]
+    """Gives the scene's own pixels; called only where the reference counts in them."""
+
+
+def evaluate_scene(
+    pair: Pair, classes: Sequence[ClassSpec], width: BoundaryWidth = DEFAULT_WIDTH
+) -> SceneTally:
+    """Count one scene on its map's grid, by strips of about 4 million pixels: memory does not grow with it.
+
+    Strips of the labels and the map overlap by the boundary's width, so that tiled equals whole; a width of
+    many rows makes strips of twice as many. Probabilities count where there is a ``probability.tif`` beside
+    the map.
+
+    Args:
+        pair: map and reference.
+        classes: of the model that made the map.
+        width: of the boundary.
+
+    Raises:
+        LabelError: the reference cannot be read, does not overlap, or has classes that the model has not.
+        OutputError: there is no map, or it cannot be read.
+        SceneError: the scene, which the reference counts in, cannot be opened.
+    """
+    if not pair.classes_tif.is_file():
+        raise OutputError(f"scene {pair.scene}: there is no map {pair.classes_tif}; run the workflow first")
+    counter = CellCounter(len(classes))
+    with ExitStack() as files:
+        chosen = files.enter_context(MapReader(pair.classes_tif))
+        said = _probabilities(pair, chosen.grid, classes, files)
+        grid, reach = chosen.grid, width.reach(chosen.grid)
+        try:
+            labels = label_reader(pair, grid)
+            bands = 1 if said is None else len(said.reader.bands)
+            rows = max(1, strip_rows(grid.width) // bands, 2 * reach.rows)
+            for row in range(0, grid.height, rows):
+                core = Window(row, 0, min(rows, grid.height - row), grid.width)
+                first, stop = max(0, row - reach.rows), min(grid.height, core.row_stop + reach.rows)
+                wide = Window(first, 0, stop - first, grid.width)
+                inner = slice(row - first, core.row_stop - first)
+                truth = labels.read(wide)
+                if (truth[inner] == NOT_LABELED).all():
+                    continue
+                (mapped,) = chosen.read(wide)
+                counted = (truth != NOT_LABELED) & (mapped != NOT_LABELED)
+                near = [near_contour(ids, counted, reach)[inner] for ids in (truth, mapped)]
+                extra = Extra((near[0], near[1]))
+                if said is not None:
+                    extra = said.beside(core, mapped[inner], extra)
+                counter.add(row, 0, truth[inner], mapped[inner], extra)
+        except LabelError as error:
+            raise LabelError(f"scene {pair.scene}: {error}") from error
+    return counter.tally(pair.scene, repaired=labels.repaired, features=labels.features, reach=reach)
+
+
+def label_reader(pair: Pair, grid: GeoBox) -> LabelReader:
+    """The reference on a grid of its scene.
+
+    Raises:
+        LabelError, SceneError: as :func:`evaluate_scene`.
+    """
+    return LabelReader(pair.label, grid, pair.own() if counts_scene_pixels(pair.label) else grid)
+
+
+@dataclass(frozen=True, slots=True)
+class _Probabilities:
+    """The probability raster beside a map."""
+
+    reader: MapReader
+    layout: ProbabilityEncoding
+    top: bool
+    """Whether it holds the mapped class's probability alone."""
+
+    def beside(self, window: Window, mapped: UInt8, known: Extra) -> Extra:
+        """Probabilities of a window's pixels, beside what is known of them."""
+        stored = self.reader.read(window)
+        layout = self.layout
+        confidence = stored[0] if self.top else layout.confidence(stored, mapped)
+        if not self.top and not layout.binary:
+            return Extra(known.near, stored, confidence)
+        if layout.classes != 2:  # noqa: PLR2004 - one probability tells both of two classes, not more
+            return Extra(known.near, None, confidence)
+        rest = SCALE - np.minimum(confidence, SCALE)
+        each = [np.where(mapped == class_id, confidence, rest) for class_id in range(layout.classes)]
+        return Extra(known.near, np.stack(each), confidence)
+
+
+def _probabilities(
+    pair: Pair, grid: GeoBox, classes: Sequence[ClassSpec], files: ExitStack
+) -> _Probabilities | None:
+    path = pair.classes_tif.with_name(PROBABILITY_NAME)
+    if not path.is_file():
+        return None
+    reader = files.enter_context(MapReader(path))
+    background = next((one.id for one in classes if one.background), None)
+    layout = ProbabilityEncoding(len(classes), background, border=reader.border)
+    top = reader.bands == (TOP_BAND,)
+    if reader.grid != grid or len(reader.bands) != (1 if top else layout.planes):
+        raise OutputError(
+            f"scene {pair.scene}: {path} has {len(reader.bands)} bands of {reader.grid.height}×"
+            f"{reader.grid.width} px, needed {layout.planes} (or the top one) on the grid of "
+            f"{pair.classes_tif.name}, {grid.height}×{grid.width} px; make the scene anew"
+        )
+    return _Probabilities(reader, layout, top)

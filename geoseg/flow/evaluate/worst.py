@@ -1,0 +1,127 @@
+"""A picture of the windows where a map is worst: scene, reference, map and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.config.model.contract import BundleSpec
+from geoseg.config.stac.refs import SceneRef
+from geoseg.config.workflow import Scenes
+from geoseg.errors import OutputError
+from geoseg.flow.evaluate.evaluate import Evaluated
+from geoseg.flow.evaluate.scene import label_reader
+from geoseg.flow.evaluate.worst_figure import Panel, draw
+from geoseg.grid.geobox import GeoBox
+from geoseg.io.raster.maps import MapReader
+from geoseg.io.raster.reader import Raster, SceneReader, describe
+from geoseg.score.worst import worst_windows
+
+__all__ = ["WORST_NAME", "draw_worst"]
+
+WORST_NAME = "worst.png"
+"""The picture beside a run's score."""
+_DEVIATIONS = 2.5
+"""Standard deviations round the mean that a picture shows of values without a natural black and white."""
+_RGB = ("red", "green", "blue")
+
+
+def draw_worst(
+    path: Path,
+    evaluated: Evaluated,
+    scenes: Iterable[SceneRef],
+    spec: BundleSpec,
+    *,
+    reading: Scenes,
+    count: int,
+) -> int:
+    """Draw the windows with the most wrong pixels; memory is that of the windows and of one scene's labels.
+
+    Args:
+        path: the PNG.
+        evaluated: what was scored.
+        scenes: of the catalog.
+        spec: of the model that made the maps.
+        reading: how the workflow reads scenes.
+        count: windows to draw at most.
+
+    Returns:
+        Windows drawn; 0, and no picture, where nothing is wrong.
+
+    Raises:
+        SceneError: a scene cannot be read any more.
+        OutputError: a map cannot be read, or the picture not written.
+    """
+    refs = {ref.id: ref for ref in scenes}
+    grids = []
+    for pair in evaluated.pairs:
+        with MapReader(pair.classes_tif) as reader:
+            grids.append(reader.grid)
+    shaped = [(tally, grid.shape) for tally, grid in zip(evaluated.tallies, grids, strict=True)]
+    chosen = worst_windows(shaped, count)
+    panels: list[Panel] = []
+    for index in sorted({index for index, _ in chosen}):
+        pair, grid = evaluated.pairs[index], grids[index]
+        labels = label_reader(pair, grid)
+        picture = _Picture.of(refs, pair.scene, spec, reading)
+        with MapReader(pair.classes_tif) as reader, picture.reader(grid) as scene:
+            panels += [
+                Panel(
+                    scene=pair.scene,
+                    box=grid[window],
+                    image=picture.shown(scene.read(window)),
+                    truth=labels.read(window),
+                    mapped=reader.read(window)[0],
+                )
+                for other, window in chosen
+                if other == index
+            ]
+    if panels:
+        draw(path, sorted(panels, key=lambda panel: -panel.wrong), spec.classes)
+    return len(panels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """How a scene is shown: three of its bands, and what is black and white in each."""
+
+    ref: SceneRef
+    names: Sequence[str | int] | None
+    spec: BundleSpec
+    stretch: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, refs: Mapping[str, SceneRef], scene: str, spec: BundleSpec, reading: Scenes) -> _Picture:
+        ref = refs.get(scene)
+        if ref is None:
+            raise OutputError(f"scene {scene}: is scored but not in the catalog; no picture can be drawn")
+        if reading.nodata is not None:
+            ref = replace(ref, nodata=reading.nodata)
+        return cls(ref, reading.bands or spec.bands, spec, reading.stretch)
+
+    def reader(self, grid: GeoBox) -> SceneReader:
+        scene = describe(self.ref, self.names)
+        return SceneReader(scene, replace(grid, crs=scene.geobox.crs))
+
+    def shown(self, raster: Raster) -> NDArray[np.float32]:
+        """A window as it is drawn: float32 (height, width, 3), 0 to 1; white where there is no data."""
+        low, high = self._ends()
+        names = list(self.spec.bands)
+        bands = [names.index(name) for name in _RGB] if set(_RGB) <= set(names) else [0, 1, 2]
+        if len(names) < len(_RGB):
+            bands = [0, 0, 0]
+        scaled = (raster.pixels[bands] - low[bands, None, None]) / (high - low)[bands, None, None]
+        shown = np.where(raster.valid, np.clip(scaled, 0, 1), 1).astype(np.float32)
+        return np.moveaxis(shown, 0, -1)
+
+    def _ends(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Values of black and white, per band: the same for every window."""
+        mean, std = np.array(self.spec.scaling.mean), np.array(self.spec.scaling.std)
+        if self.stretch is not None or self.spec.value_dtype == "uint8":
+            low, high = self.stretch or (0, 255)
+            return np.full(mean.shape, float(low)), np.full(mean.shape, float(high))
+        return mean - _DEVIATIONS * std, mean + _DEVIATIONS * std

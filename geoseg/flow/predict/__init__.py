@@ -1,0 +1,1 @@
+"""Predict an array in memory, lazily where it is lazy."""

@@ -1,0 +1,92 @@
+"""What an xarray grid says of itself: where its pixels lie, and which have no data."""
+
+from __future__ import annotations
+
+import numpy as np
+import rioxarray  # noqa: F401 - registers the .rio accessor
+import xarray as xr
+from affine import Affine
+from pyproj import CRS
+from rioxarray.exceptions import MissingSpatialDimensionError
+
+from geoseg.errors import GridError, SceneError
+from geoseg.grid.geobox import GeoBox
+
+__all__ = ["geobox_of", "nodata_of"]
+
+_BANDS_ROWS_COLUMNS = 3
+_DRIFT = 0.05
+"""Pixels by which a coordinate may be off its place: those of many a file are single precision."""
+
+
+def geobox_of(array: xr.DataArray) -> GeoBox:
+    """The grid of an array, from its transform or its coordinates.
+
+    Args:
+        array: dimensions (band, y, x), as rioxarray knows them; north-up, south-up or turned.
+
+    Raises:
+        SceneError: other dimensions, no CRS, no transform, or coordinates that are not evenly spaced.
+    """
+    try:
+        spatial = (array.rio.y_dim, array.rio.x_dim)
+    except MissingSpatialDimensionError as error:
+        raise SceneError(
+            f"none of the array's dimensions {array.dims} are known as x and y; name them with "
+            "array.rio.set_spatial_dims(x_dim=…, y_dim=…)"
+        ) from error
+    if array.ndim != _BANDS_ROWS_COLUMNS or array.dims[1:] != spatial:
+        raise SceneError(
+            f"the array has dimensions {array.dims} but needs (band, {', '.join(map(str, spatial))}); see "
+            "array.expand_dims and array.transpose"
+        )
+    if array.rio.crs is None:
+        raise SceneError("the array has no CRS; set it with array.rio.write_crs(…)")
+    crs = CRS.from_user_input(array.rio.crs)
+    authority = crs.to_authority(min_confidence=100)
+    height, width = array.shape[1:]
+    try:
+        return GeoBox(height, width, _transform(array), ":".join(authority) if authority else crs.to_wkt())
+    except GridError as error:
+        raise SceneError(f"the array has no grid: {error}") from error
+
+
+def _transform(array: xr.DataArray) -> Affine:
+    """Where the pixels lie: what was written down, as long as the coordinates agree; else the coordinates."""
+    wrong = ""
+    for recalculated in (False, True):
+        transform: Affine = array.rio.transform(recalc=recalculated)
+        if transform == Affine.identity():
+            raise SceneError(
+                "the array has no transform, and no coordinates of at least two pixels each way; set it "
+                "with array.rio.write_transform(…)"
+            )
+        wrong = _misplaced(array, transform)
+        if not wrong:
+            return transform
+    raise SceneError(
+        f"the array's coordinates {wrong!r} are not evenly spaced; resample it to a regular grid"
+    )
+
+
+def _misplaced(array: xr.DataArray, transform: Affine) -> str:
+    """The dimension whose coordinates are not where a transform puts the pixels' centers; empty: none."""
+    if transform.b or transform.d:
+        return ""  # a turned grid has no coordinates of its own along x and y
+    steps = ((transform.e, transform.f), (transform.a, transform.c))
+    for name, (step, first) in zip(array.dims[1:], steps, strict=True):
+        if name in array.coords:
+            centers = first + step * (np.arange(array.sizes[name]) + 0.5)
+            if not np.allclose(array.coords[name], centers, rtol=0, atol=_DRIFT * abs(step)):
+                return str(name)
+    return ""
+
+
+def nodata_of(array: xr.DataArray) -> float | None:
+    """The value that marks pixels without data; None: there is none beside NaN and infinity."""
+    try:
+        with np.errstate(over="ignore"):
+            nodata = array.rio.nodata
+    except OverflowError:  # no pixel of this dtype can hold it
+        return None
+    return None if nodata is None or not np.isfinite(nodata) else float(nodata)

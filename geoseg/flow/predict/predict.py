@@ -1,0 +1,255 @@
+"""The same map from Python: an xarray grid in, classes and probabilities on the same grid out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from affine import Affine
+from pydantic import ValidationError
+
+from geoseg.config.mistakes import mistakes
+from geoseg.config.workflow import Workflow
+from geoseg.engine.predict import WindowPredictor, predict_band
+from geoseg.engine.tiles import Tiles, resolve_tiles
+from geoseg.errors import ConfigError, SceneError
+from geoseg.flow.predict.array import geobox_of, nodata_of
+from geoseg.grid.encoding import NODATA, SCALE, ProbabilityEncoding, resampled
+from geoseg.grid.geobox import GeoBox
+from geoseg.grid.ground import model_grid
+from geoseg.grid.resample import HALF, Resampler
+from geoseg.grid.stitch import Seams, Stitcher
+from geoseg.grid.tiling import WindowRows
+from geoseg.grid.window import Window, mirrored
+from geoseg.models.bundle import Bundle, load_bundle
+from geoseg.models.predictor import Predictor
+from geoseg.models.runtime import Runtime
+
+__all__ = ["predict"]
+
+Float32 = npt.NDArray[np.float32]
+UInt8 = npt.NDArray[np.uint8]
+Bool = npt.NDArray[np.bool_]
+
+
+def predict(
+    array: xr.DataArray,
+    bundle: Bundle | str | Path,
+    *,
+    threshold: float = 0.5,
+    stretch: tuple[float, float] | None = None,
+    halo: str = "auto",
+    blend: str = "auto",
+    memory: str = "4 GB",
+    device: str = "auto",
+    precision: str = "auto",
+) -> xr.Dataset:
+    """Classes and probabilities of an image, on its own grid, through the very path of ``geoseg run``.
+
+    Args:
+        array: dimensions (band, y, x), with a CRS and a regular grid as rioxarray gives them; any real dtype;
+            its bands are the model's, in the model's order. No data: ``rio.nodata`` in all bands, NaN in any.
+        bundle: a bundle, a shipped model's name or a path.
+        threshold: probability from which a pixel of a model with one foreground class belongs to it.
+        stretch: stored values mapped linearly to 0 … 255, for models that expect 8 bits.
+        halo: ``auto``, ``exact`` or such as ``96 px``, in the model's pixels.
+        blend: ``auto``, ``crop``, ``mean``, ``triangle`` or ``hann``.
+        memory: what one task may use, such as ``4 GB``.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+
+    Returns:
+        A dataset with ``classes`` (uint8 (y, x), 255: no data) and ``probability`` (float32 (class, y, x),
+        NaN: no data; steps of 1/200; an entry ``border`` is a part of the one before it). Dask-backed, and
+        nothing computed, where the input is dask-backed.
+
+    Raises:
+        ConfigError: an option is not what a workflow would take.
+        SceneError: the array has no CRS, no regular grid or other bands than the model needs.
+        BundleError: there is no such model.
+        GridError: halo, blend and memory do not fit together.
+    """
+    if not isinstance(array, xr.DataArray):
+        raise TypeError(f"predict takes an xarray.DataArray with a CRS, got {type(array).__name__}")
+    options = _options(
+        scenes={"stretch": stretch},
+        tiling={"halo": halo, "blend": blend},
+        compute={"memory": memory, "device": device, "precision": precision},
+        vectorize={"threshold": threshold},
+    )
+    model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    spec = model.spec
+    box = geobox_of(array)
+    if array.shape[0] != len(spec.bands):
+        raise SceneError(
+            f"the array has {array.shape[0]} bands but the model {spec.name} needs {len(spec.bands)} "
+            f"({', '.join(spec.bands)}), in this order; select them with array.sel(band=[…])"
+        )
+    if array.dtype.kind not in "buif" or (array.dtype.name != spec.value_dtype and stretch is None):
+        raise SceneError(
+            f"the array holds {array.dtype} but the model {spec.name} was trained on {spec.value_dtype}; "
+            "give real numbers and stretch=(low, high), the values that mean black and white"
+        )
+    grid = model_grid(box, spec.resolution, spec.resolution_tolerance)
+    runtime = Runtime.resolve(device=device, precision=precision, threads=1)
+    tiles = resolve_tiles(grid.shape, model, options.tiling, options.compute.memory.bytes, runtime.device)
+    layout = spec.encoding(threshold)
+    job = _Job(box, grid, tiles, layout, model, runtime, stretch, nodata_of(array))
+    stored = job.lazy(array.data) if isinstance(array.data, da.Array) else job.eager(np.asarray(array.data))
+    return _dataset(array, box.transform, stored, layout, layout.band_names([c.name for c in spec.classes]))
+
+
+def _options(**sections: dict[str, Any]) -> Workflow:
+    """Options as a workflow says them, with the same checks and the same words."""
+    try:
+        return Workflow.model_validate({"catalog": "none", "model": "given", **sections})
+    except ValidationError as error:
+        told = [f"{key[-1]}: {why}" for key, why in mistakes(error, Workflow)]
+        raise ConfigError("; ".join(told)) from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """One array's prediction: bands of windows over slabs of rows."""
+
+    box: GeoBox
+    """The array's grid."""
+    grid: GeoBox
+    """The model's grid."""
+    tiles: Tiles
+    """Windows on the model's grid."""
+    layout: ProbabilityEncoding
+    """From logits to stored probabilities."""
+    bundle: Bundle
+    """The model."""
+    runtime: Runtime
+    """Device, precision, threads."""
+    stretch: tuple[float, float] | None
+    """Stored values that become 0 and 255."""
+    nodata: float | None
+    """Value that means no data in all bands."""
+
+    @property
+    def stitcher(self) -> Stitcher:
+        return Stitcher(self.tiles.grid, self.tiles.blend, self.layout.channels)
+
+    @property
+    def resampler(self) -> Resampler:
+        return Resampler.between(self.box, self.grid)
+
+    @property
+    def back(self) -> Resampler:
+        return Resampler.between(self.grid, self.box)
+
+    def _slab(self, band: WindowRows) -> Window:
+        """Source rows that a band reads, over the full width."""
+        rows = self.tiles.grid.rows
+        first, last = rows.start(band.first), rows.start(band.stop - 1)
+        inside, _ = mirrored(Window(first, 0, last + rows.window - first, self.grid.width), self.grid.shape)
+        source = self.resampler.source_window(inside)
+        return Window(source.row, 0, source.height, self.box.width)
+
+    def band(self, pixels: npt.NDArray[Any], band: WindowRows) -> tuple[UInt8, Seams]:
+        """Store rows and seams of a band, from its slab (bands, rows, width) of source pixels."""
+        slab = self._slab(band)
+        valid = np.isfinite(pixels).all(axis=0)
+        if self.nodata is not None:
+            valid &= ~(pixels == self.nodata).all(axis=0)
+
+        def read(window: Window) -> tuple[Float32, Bool]:
+            inside, (rows, cols) = mirrored(window, self.grid.shape)
+            part = self.resampler.source_window(inside).relative_to(Window(slab.row, 0, *slab.shape)).slices
+            values, share = self.resampler.values(list(pixels[:, *part]), valid[part], inside)
+            ok = share >= HALF
+            return np.where(ok, values, np.float32(0))[:, rows, cols], ok[rows, cols]
+
+        predictor = Predictor(
+            self.bundle,
+            device=self.runtime.device,
+            precision=self.runtime.precision,
+            threads=self.runtime.threads,
+        )
+        windows = WindowPredictor("the array", read, predictor, self.stretch)
+        return predict_band(self.stitcher, self.layout, self.tiles.batch, band, windows)
+
+    def join(self, above: tuple[UInt8, Seams] | None, own: tuple[UInt8, Seams]) -> UInt8:
+        """The rows that a band finishes, with the seam to the band above."""
+        store, seams = own
+        if seams.top is None:
+            return store
+        assert above is not None
+        assert above[1].bottom is not None
+        return np.concatenate([self.layout.quantize(above[1].bottom + seams.top), store], axis=1)
+
+    def to_source(self, stored: UInt8, first: int, window: Window) -> UInt8:
+        """Stored values on the array's own grid, from rows of the model's grid that start at ``first``."""
+        source = self.back.source_window(window).shift(-first, 0)
+        return resampled(stored[:, *source.slices], self.back, window)
+
+    def eager(self, pixels: npt.NDArray[Any]) -> UInt8:
+        pieces: list[UInt8] = []
+        above: tuple[UInt8, Seams] | None = None
+        for band in self.tiles.bands:
+            slab = self._slab(band)
+            own = self.band(pixels[:, slab.row : slab.row_stop], band)
+            pieces.append(self.join(above, own))
+            above = own
+        stored = np.concatenate(pieces, axis=1)
+        return stored if self.back.identity else self.to_source(stored, 0, self.box.window)
+
+    def lazy(self, pixels: da.Array) -> da.Array:
+        rows: list[da.Array] = []
+        above: Any = None
+        for band in self.tiles.bands:
+            slab = self._slab(band)
+            first, stop = self.stitcher.seam_above(band.first)[0], self.stitcher.finished_rows(band)[1]
+            own = dask.delayed(self.band, pure=False)(pixels[:, slab.row : slab.row_stop], band)
+            joined = dask.delayed(self.join, pure=False)(above, own)
+            if stop > first:
+                shape = (self.layout.planes, stop - first, self.grid.width)
+                rows.append(da.from_delayed(joined, shape, np.uint8))
+            above = own
+        stored = da.concatenate(rows, axis=1)
+        if self.back.identity:
+            return stored
+        step = max(1, self.box.height // len(self.tiles.bands))
+        blocks = []
+        for first in range(0, self.box.height, step):
+            window = Window(first, 0, min(step, self.box.height - first), self.box.width)
+            source = self.back.source_window(window)
+            block = dask.delayed(self.to_source, pure=False)(
+                stored[:, source.row : source.row_stop], source.row, window
+            )
+            blocks.append(da.from_delayed(block, (stored.shape[0], *window.shape), np.uint8))
+        return da.concatenate(blocks, axis=1)
+
+
+def _dataset(
+    array: xr.DataArray, transform: Affine, stored: Any, layout: ProbabilityEncoding, names: tuple[str, ...]
+) -> xr.Dataset:
+    y, x = array.dims[1:]
+    coords = {name: c for name, c in array.coords.items() if set(c.dims) <= {y, x}}
+    if isinstance(stored, da.Array):
+        classes = stored.map_blocks(layout.decide, drop_axis=0, meta=np.empty((0, 0), np.uint8))
+        probability = stored.map_blocks(_probability, meta=np.empty((0, 0, 0), np.float32))
+    else:
+        classes, probability = layout.decide(stored), _probability(stored)
+    out = xr.Dataset(
+        {
+            "classes": ((y, x), classes, {"_FillValue": NODATA}),
+            "probability": (("class", y, x), probability, {"_FillValue": np.nan}),
+        },
+        coords={**coords, "class": list(names)},
+    )
+    placed: xr.Dataset = out.rio.write_crs(array.rio.crs).rio.write_transform(transform)
+    return placed
+
+
+def _probability(stored: UInt8) -> Float32:
+    return np.where(stored == NODATA, np.float32(np.nan), stored / np.float32(SCALE)).astype(np.float32)

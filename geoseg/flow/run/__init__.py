@@ -1,0 +1,1 @@
+"""Map every scene of a workflow."""

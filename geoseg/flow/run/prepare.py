@@ -1,0 +1,102 @@
+"""From a workflow file to plans: everything that can be known before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from geoseg.engine.plan import Plan, check_classes, make_plan
+from geoseg.engine.tiles import resolve_tiles
+from geoseg.errors import CatalogError, GeosegError, SceneError
+from geoseg.io.raster.reader import describe
+from geoseg.io.stac.read import load_catalog
+from geoseg.io.yaml.workflow_file import LoadedWorkflow, load_workflow
+from geoseg.models.bundle import Bundle, load_bundle
+from geoseg.models.runtime import Runtime
+
+__all__ = ["Prepared", "Refusal", "prepare"]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A scene that is not mapped, and why."""
+
+    scene: str
+    """The catalog's id of the scene."""
+    reason: str
+    """One sentence: what came, what was needed, what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A workflow with its model, its plans and the scenes that cannot be planned."""
+
+    loaded: LoadedWorkflow
+    """The workflow and where its values stand."""
+    bundle: Bundle
+    """The model."""
+    runtime: Runtime
+    """Device, precision and threads, resolved once."""
+    plans: tuple[Plan, ...]
+    """One per scene that can be mapped, in the catalog's order."""
+    refused: tuple[Refusal, ...]
+    """Scenes that cannot, in the catalog's order."""
+
+
+def prepare(path: Path, overrides: Mapping[str, Any] | None = None) -> Prepared:
+    """Load a workflow, its model and its catalog; open the scenes' headers; plan each scene.
+
+    Args:
+        path: workflow file.
+        overrides: ``--set`` values by dotted key.
+
+    Raises:
+        ConfigError: the workflow has mistakes; all are listed.
+        CatalogError: the catalog cannot be read, or has no such scene.
+        BundleError: there is no such model, or its weights are not those of its contract.
+        GridError: windows, halo and memory do not fit together.
+        RunError: the device or precision asked for is not to be had here.
+    """
+    loaded = load_workflow(path, overrides or {})
+    workflow = loaded.workflow
+    bundle = load_bundle(loaded.model)
+    bundle.network()  # altered weights are one mistake, not one for each scene
+    check_classes(workflow, bundle)
+    runtime = Runtime.resolve(
+        device=workflow.compute.device, precision=workflow.compute.precision, threads=workflow.compute.threads
+    )
+    # What no scene of any size could be cut by is one mistake, too.
+    resolve_tiles((1, 1), bundle, workflow.tiling, workflow.compute.memory.bytes, runtime.device)
+    catalog = load_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids)
+    plans: list[Plan] = []
+    refused = [Refusal(r.id, r.reason) for r in catalog.refusals]
+    bands = workflow.scenes.bands or bundle.spec.bands
+    for ref in catalog.scenes:
+        if workflow.scenes.nodata is not None:
+            ref = replace(ref, nodata=workflow.scenes.nodata)  # noqa: PLW2901 - the same scene, as the workflow reads it
+        try:
+            scene = describe(ref, bands)
+            plan = make_plan(scene, bundle, workflow, runtime, loaded.output)
+            _check_apart(plan)
+            plans.append(plan)
+        except GeosegError as error:
+            refused.append(Refusal(ref.id, str(error)))
+    if not plans and not refused:
+        raise CatalogError(
+            f"{loaded.catalog}: no scenes; make a catalog with `geoseg catalog FOLDER -o FILE`"
+        )
+    return Prepared(loaded, bundle, runtime, tuple(plans), tuple(refused))
+
+
+def _check_apart(plan: Plan) -> None:
+    """Refuse to write a map into the folder of its scene: ``buildings.gpkg`` may be the reference there."""
+    ref = plan.scene.ref
+    labels = [href for _, label in ref.labels for href in (label.href, label.area_href) if href]
+    for href in (*plan.scene.files, *labels):
+        if Path(href).resolve().parent == plan.folder.resolve():
+            raise SceneError(
+                f"scene {ref.id}: its map would go to {plan.folder}, where its own {Path(href).name} lies; "
+                "choose another output"
+            )

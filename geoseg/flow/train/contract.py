@@ -1,0 +1,246 @@
+"""From a trained network to a bundle: its contract, its halo, and how it came to be, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from pydantic import JsonValue
+
+from geoseg.config.model.contract import BundleSpec, ClassSpec, Metric, Scaling, ValueType
+from geoseg.config.model.contract import Training as Origin
+from geoseg.config.training.presets import PRESETS
+from geoseg.errors import BundleError, ConfigError
+from geoseg.grid.window import Window, mirrored
+from geoseg.models.halo import measure_halo
+from geoseg.models.networks.registry import traits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from geoseg.config.training.training_file import Training
+    from geoseg.models.predictor import Predictor
+    from geoseg.train.data.scenes import Scene
+    from geoseg.train.learner import Scale
+    from geoseg.train.validate import Score
+
+__all__ = ["Views", "class_specs", "draft_spec", "halo_of", "place_metrics", "views_of"]
+
+_AGREEMENTS = (0.9999, 0.999, 0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.5)
+"""Asked of a halo, the best first."""
+_SCORED = 512
+"""Side of what is scored of a validation window at least, where the network does not depend on its size: with
+a wide halo, windows of the chips' size would compute each pixel dozens of times."""
+_CORE = 256
+"""Side of what is compared where a halo is measured."""
+_HALO_PIXELS = 3e6
+"""Pixels of imagery that a halo is measured on, at most."""
+_HALO_WINDOWS = 8
+"""Windows of it, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """The windows that a network is scored in."""
+
+    window: int
+    """Side, in pixels."""
+    context: int
+    """Pixels at its edges that are seen but not scored: the largest halo of such windows."""
+    fixed: bool
+    """Whether maps have to be made in windows of this size, because the weights know their padding."""
+
+
+def views_of(training: Training) -> Views:
+    """Windows of validation and maps.
+
+    A network whose receptive field fits into half a chip sees in training what it sees in a map, so any
+    window will do. Of any other the weights know the padding of their chips (or, with image pooling, their
+    size): it is scored, and later run, in windows of the largest chip.
+
+    Raises:
+        ConfigError: chips too small for windows of six halos.
+        BundleError: no such network, or an argument that it does not take.
+    """
+    found = traits(training.model.architecture, **arguments_of(training))
+    side, alignment = max(training.chips.sides), found.alignment
+    if found.radius is not None and 2 * found.radius <= side:
+        halo = -(-found.radius // alignment) * alignment
+        return Views(max(side // alignment * alignment, _SCORED + 2 * halo), halo, fixed=False)
+    if side < 6 * alignment:
+        raise ConfigError(
+            f"chips.size: {side} px are too few for {training.model.architecture}, whose receptive field is "
+            f"larger: its maps are made in windows of that size with a halo of at least {alignment} px on "
+            f"each side; give {6 * alignment} px or more"
+        )
+    window = side // alignment * alignment
+    return Views(window, window // 6 // alignment * alignment, fixed=True)
+
+
+def arguments_of(training: Training) -> dict[str, JsonValue]:
+    """Of the architecture, ``bands`` and ``classes`` among them."""
+    known = {"bands": len(training.bands), "classes": training.channels}
+    return {**training.model.arguments, **known}
+
+
+def class_specs(training: Training) -> tuple[ClassSpec, ...]:
+    """The classes as a bundle holds them."""
+    return tuple(
+        ClassSpec(
+            id=number,
+            name=entry.name,
+            title=entry.title or entry.name,
+            color=entry.color,
+            background=entry.background,
+        )
+        for number, entry in enumerate(training.classes)
+    )
+
+
+def draft_spec(training: Training, scale: Scale, dtype: str, views: Views, procedure: str) -> BundleSpec:
+    """The contract of a trained network, halo and figures still missing."""
+    model = training.model
+    found = traits(model.architecture, **arguments_of(training))
+    named = ", ".join(entry.title or entry.name for entry in training.classes if not entry.background)
+    described = (
+        f"Maps {named} on scenes of about {training.resolution} with the bands {', '.join(training.bands)}."
+    )
+    return BundleSpec(
+        name=model.name,
+        version=model.version,
+        title=model.title or model.name,
+        description=model.description or described,
+        license=model.license,
+        architecture=model.architecture,
+        arguments=arguments_of(training),
+        bands=training.bands,
+        scaling=Scaling(mean=scale.mean, std=scale.std),
+        value_dtype=cast("ValueType", dtype),
+        classes=class_specs(training),
+        border=bool(training.border),
+        resolution=training.resolution.value,
+        alignment=found.alignment,
+        radius=found.radius,
+        window=views.window if views.fixed else None,
+        halo=0,
+        halo_agreement=0.0,
+        training=Origin(
+            data=tuple(dict.fromkeys(entry.source.as_data_source() for entry in training.data)),
+            seed=training.seed,
+            procedure=procedure,
+        ),
+    )
+
+
+def procedure_of(training: Training, step: int, start: str | None = None) -> str:
+    """How a network came to be, in a few sentences.
+
+    Args:
+        training: The training file.
+        step: Step that the weights are from.
+        start: What the weights started from; None: random ones.
+    """
+    recipe, chips = training.train, training.chips
+    optimizer, schedule, loss = recipe.optimizer, recipe.schedule, recipe.loss
+    terms = [
+        f"{term.weight:g} × {name}"
+        for name, term in (
+            ("cross-entropy", loss.cross_entropy),
+            (loss.overlap.kind if loss.overlap else "", loss.overlap),
+            ("focal", loss.focal),
+        )
+        if term is not None and term.weight
+    ]
+    if loss.deep_supervision:
+        terms.append(f"{loss.deep_supervision:g} × cross-entropy on inner outputs")
+    low, high = (scale * training.resolution.value for scale in chips.scales)
+    changes = [*chips.flips, *(["rotation"] if chips.rotate else []), *(["color"] if chips.color else [])]
+    changes += [name for name in ("blur", "noise", "holes") if getattr(chips, name)]
+    shares: dict[str, float] = {}
+    for entry in training.data:
+        place = entry.place or entry.source.name
+        shares[place] = shares.get(place, 0.0) + entry.weight
+    total = sum(shares.values())
+    kept = {
+        "score": "the best mean over places of the mean IoU on held-out blocks",
+        "loss": "the lowest loss on held-out blocks",
+        "last": "the last step",
+    }[recipe.keep]
+    learning = (
+        f"{optimizer.kind}, rate {optimizer.rate:g}, weight decay {optimizer.weight_decay:g}, "
+        f"schedule {schedule.kind}"
+    )
+    cutting = (
+        f"{recipe.batch * recipe.accumulate} chips a step of {' / '.join(map(str, chips.sides))} px at "
+        f"{low:.3g} to {high:.3g} m, changed by {', '.join(changes) or 'nothing'}"
+    )
+    sentences = [
+        f"Recipe {training.recipe} ({PRESETS[training.recipe].source})",
+        f"loss {' + '.join(terms)}",
+        learning,
+        cutting,
+        f"chips from {', '.join(f'{place} {share / total:.0%}' for place, share in shares.items())}",
+        f"one block of {training.split.block} in {training.split.every} held out (or as an entry says)",
+        f"kept: step {step}, {kept}",
+    ]
+    if recipe.average is not None:
+        sentences.insert(4, f"weights averaged with decay {recipe.average:g}")
+    if training.border:
+        sentences.append(f"borders of {training.border:g} m between objects are a channel of their own")
+    if start is not None:
+        sentences.append(f"started from {start}")
+    if training.distill is not None:
+        sentences.append(f"imitates {training.distill.teacher.rsplit('/', 1)[-1]}")
+    text = "; ".join(sentences) + "."
+    return text[0].upper() + text[1:2000]
+
+
+def place_metrics(training: Training, score: Score, choosing: set[str]) -> list[Metric]:
+    """IoU per place and class on the held-out blocks; the mean that weights are chosen by comes first."""
+    chosen = f"mean over {len(choosing)} place(s) of the mean IoU on held-out blocks; weights chosen by it"
+    metrics = [Metric(name="score", value=round(score.chosen, 4), data=chosen)]
+    for place, iou in sorted(score.iou.items()):
+        part = "weights chosen by it" if place in choosing else "no part in the choice of weights"
+        data = f"{place}: blocks held out of the training, {score.pixels[place]} pixels, {part}"
+        metrics += [
+            Metric(name=f"iou_{entry.name}", value=round(value, 4), data=data)
+            for entry, value in zip(training.classes, iou, strict=True)
+            if not entry.background and value is not None
+        ]
+    return metrics
+
+
+def halo_of(predictor: Predictor, scenes: Sequence[Scene], views: Views, seed: int) -> tuple[int, float]:
+    """Halo in pixels and its agreement: the best agreement that windows of this size allow.
+
+    Args:
+        predictor: The trained network.
+        scenes: On the network's grid.
+        views: Windows that maps are made in.
+        seed: Of the choice of places.
+    """
+    if not views.context:
+        return 0, 1.0
+    core = views.window - 2 * views.context if views.fixed else _CORE
+    side = core + (4 if views.fixed else 2) * views.context
+    count = int(min(_HALO_WINDOWS, max(2, _HALO_PIXELS // side**2)))
+    windows = [_somewhere(scenes[n % len(scenes)], side, seed + n) for n in range(count)]
+    for agreement in _AGREEMENTS[:-1]:
+        try:
+            return measure_halo(predictor, windows, core=core, agreement=agreement)
+        except BundleError:
+            continue  # a lower one may be reached; the last one is not caught
+    return measure_halo(predictor, windows, core=core, agreement=_AGREEMENTS[-1])
+
+
+def _somewhere(scene: Scene, side: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """A window around a labeled place, mirrored where the scene ends."""
+    rng = np.random.default_rng((seed, 7))
+    tile = scene.tiles()[int(rng.integers(len(scene.tiles())))]
+    row, col = tile.row + tile.height // 2 - side // 2, tile.col + tile.width // 2 - side // 2
+    inside, place = mirrored(Window(row, col, side, side), scene.shape)
+    patch = scene.patch(inside)
+    return patch.pixels[:, *place].astype(np.float32), np.ascontiguousarray(patch.valid[place])

@@ -1,0 +1,241 @@
+"""From a training file to labeled scenes that fit it: everything that can be known before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from geoseg.config.model.contract import ValueType
+from geoseg.config.words import did_you_mean, listed
+from geoseg.errors import CatalogError, ConfigError, GeosegError, LabelError, SceneError
+from geoseg.grid.encoding import BORDER_NAME
+from geoseg.grid.window import Window
+from geoseg.io.labels.reader import BORDER, label_kind
+from geoseg.io.stac.read import load_catalog
+from geoseg.train.data.augment import ColorSettings
+from geoseg.train.data.cache import TileStore
+from geoseg.train.data.chips import ChipSettings
+from geoseg.train.data.file_scene import FileScene, open_scene
+from geoseg.train.data.holdout import Split
+from geoseg.train.data.index import SceneIndex, index_scene
+from geoseg.train.losses import IGNORE
+
+if TYPE_CHECKING:
+    from geoseg.config.stac.refs import LabelRef, SceneRef
+    from geoseg.config.training.data import DataEntry
+    from geoseg.config.training.training_file import Training
+    from geoseg.io.yaml.training_file import LoadedTraining
+
+__all__ = ["SceneRead", "TrainingData", "chip_settings", "index_data", "open_data"]
+
+_TOLD = 12
+"""Mistakes that are listed; a wrong path in a catalog of a thousand scenes is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SceneRead:
+    """A scene was read for the first time."""
+
+    scene: str
+    """The catalog's id."""
+    place: str
+    """Scenes of one place are scored together."""
+    number: int
+    """Which of the scenes, from 1."""
+    of: int
+    """Scenes in all."""
+    pixels: int
+    """Labeled pixels to train on, at the resolution that chips are cut at."""
+    held: int
+    """Labeled pixels that are held out, margins included."""
+    repaired: int
+    """Polygons that were invalid and had to be repaired."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingData:
+    """Labeled scenes of a training, opened and read once."""
+
+    scenes: tuple[FileScene, ...]
+    """In the order of the file's entries and their catalogs."""
+    indexes: tuple[SceneIndex, ...]
+    """Where each class lies in them."""
+
+
+def chip_settings(training: Training) -> ChipSettings:
+    """How the file wants chips to be cut."""
+    chips = training.chips
+    ranges = (
+        dict.fromkeys(("brightness", "contrast", "gamma", "gain", "saturation", "hue"), 0.0)
+        if chips.color is None
+        else chips.color.model_dump()
+    )
+    return ChipSettings(
+        size=chips.sides,
+        resolution=training.resolution.value,
+        scales=chips.scales,
+        rotate=chips.rotate,
+        flips=chips.flips,
+        focus=chips.focus,
+        color=ColorSettings(**ranges, blur=chips.blur, noise=chips.noise, holes=chips.holes),
+    )
+
+
+def open_data(loaded: LoadedTraining, store: TileStore) -> tuple[FileScene, ...]:
+    """Open the headers and labels of all scenes; no pixel is read.
+
+    Args:
+        loaded: The training file.
+        store: Where tiles are kept.
+
+    Raises:
+        CatalogError: a catalog cannot be read, or has no such scene or no scene at all.
+        SceneError, LabelError: what is wrong with each scene, one line each.
+    """
+    scenes: list[FileScene] = []
+    errors: list[GeosegError] = []
+    for number, (entry, path) in enumerate(zip(loaded.training.data, loaded.catalogs, strict=True)):
+        try:
+            for found in _entry_scenes(loaded.training, entry, path, store):
+                if isinstance(found, GeosegError):
+                    errors.append(found)
+                else:
+                    scenes.append(found)
+        except GeosegError as error:
+            errors.append(type(error)(f"{loaded.where(f'data[{number}]')}: {error}"))
+    if not errors:
+        errors += _disagreements(scenes)
+    if errors:
+        kind = type(errors[0]) if len({type(e) for e in errors}) == 1 else SceneError
+        lines = [str(error) for error in errors[:_TOLD]]
+        if len(errors) > _TOLD:
+            lines.append(f"and {len(errors) - _TOLD} more scenes cannot be trained on")
+        raise kind("\n".join(lines))
+    return tuple(scenes)
+
+
+def index_data(
+    scenes: tuple[FileScene, ...], training: Training, watch: Callable[[SceneRead], None] = lambda _read: None
+) -> TrainingData:
+    """Read each scene once: where which class lies, and what its pixels are like.
+
+    Raises:
+        SceneError, LabelError: what is wrong with each scene, one line each; a class that no scene has.
+    """
+    classes = [entry.name for entry in training.classes]
+    indexes: list[SceneIndex] = []
+    errors: list[GeosegError] = []
+    for number, scene in enumerate(scenes, 1):
+        try:
+            index = index_scene(scene, [*classes, BORDER_NAME] if scene.label.border else classes)
+        except GeosegError as error:
+            errors.append(error)
+            continue
+        indexes.append(index)
+        watch(
+            SceneRead(scene.name, scene.group, number, len(scenes), index.pixels, index.held, scene.repaired)
+        )
+    if errors:
+        raise LabelError("\n".join(str(error) for error in errors[:_TOLD]))
+    seen = {klass for index in indexes for klass in index.classes}
+    if training.border and BORDER not in seen:
+        raise LabelError(
+            f"no two objects to train on lie within {training.border:g} m of each other: a network cannot "
+            "learn borders that it never sees; add scenes that have some, labeled by polygons, or leave the "
+            "border out"
+        )
+    absent = [name for number, name in enumerate(classes) if number not in seen]
+    if absent:
+        raise LabelError(
+            f"no pixel to train on is labeled {listed(absent)}: a network cannot learn what it never sees; "
+            "add scenes that have it, or leave it out of classes"
+        )
+    return TrainingData(scenes, tuple(indexes))
+
+
+def _entry_scenes(
+    training: Training, entry: DataEntry, path: Path, store: TileStore
+) -> Iterator[FileScene | GeosegError]:
+    """The scenes of an entry, or what is wrong with each."""
+    catalog = load_catalog(path, entry.trust, entry.ids)
+    yield from (SceneError(refusal.reason) for refusal in catalog.refusals)
+    if not catalog.scenes and not catalog.refusals:
+        raise CatalogError(f"{path}: no scenes; make a catalog with `geoseg catalog FOLDER -o FILE`")
+    settings = chip_settings(training)
+    for number, ref in enumerate(catalog.scenes):
+        try:
+            yield open_scene(
+                ref if entry.nodata is None else replace(ref, nodata=entry.nodata),
+                _label(training, entry, ref),
+                resolution=settings.finest,
+                store=store,
+                bands=entry.bands or training.bands,
+                limit=None if entry.window is None else Window(*entry.window),
+                stretch=entry.stretch,
+                weight=entry.weight / len(catalog.scenes),
+                place=entry.place or ref.id,
+                split=_split(training, entry, number),
+                chooses=entry.choose,
+            )
+        except GeosegError as error:
+            named = str(error).startswith(f"scene {ref.id}")
+            yield error if named else type(error)(f"scene {ref.id}: {error}")
+
+
+def _split(training: Training, entry: DataEntry, number: int) -> Split:
+    """Blocks of one scene; each of an entry holds out others, or small scenes would all lose one corner."""
+    split, own = training.split, entry.holdout
+    return Split(
+        block=(own.block or split.block).value,
+        every=split.every if own.every is None else own.every,
+        margin=(own.margin or split.margin).value,
+        phase=own.phase + number,
+    )
+
+
+def _label(training: Training, entry: DataEntry, ref: SceneRef) -> LabelRef:
+    """The labels that are meant, with the file's classes."""
+    assets = dict(ref.labels)
+    label = assets.get(entry.asset)
+    if label is None:
+        hint = did_you_mean(entry.asset, assets)
+        known = hint or f"; it has {listed(assets) or 'none'}"
+        raise LabelError(f"scene {ref.id}: has no label asset {entry.asset!r} in the catalog{known}")
+    if training.border and label_kind(Path(label.href)) == "vector":
+        label = replace(label, border=training.border)
+    if entry.classes is None:
+        return label
+    ids = {klass.name: number for number, klass in enumerate(training.classes)}
+    named = {value: IGNORE if name is None else ids[name] for value, name in entry.classes.items()}
+    if label_kind(Path(label.href)) == "vector":
+        if label.attribute is None:
+            raise LabelError(
+                f"scene {ref.id}: data.classes maps values, but the catalog names no attribute of "
+                f"{label.href} that holds them; add geoseg:attribute to the asset"
+            )
+        return replace(label, names=tuple(named.items()))
+    try:
+        return replace(label, classes=tuple((float(value), number) for value, number in named.items()))
+    except ValueError as error:
+        raise ConfigError(
+            f"scene {ref.id}: data.classes has a value that is no number ({error}), "
+            f"but {label.href} is a raster"
+        ) from error
+
+
+def _disagreements(scenes: list[FileScene]) -> Iterator[GeosegError]:
+    """Scenes whose values are of a kind that no contract states, or of another than the first one's."""
+    first = scenes[0]
+    for scene in scenes:
+        if scene.value_dtype not in get_args(ValueType):
+            yield SceneError(
+                f"scene {scene.name}: no model is made for values of {scene.value_dtype}: give `stretch` to "
+                f"bring them to 8 bits, or convert them to one of {', '.join(get_args(ValueType))}"
+            )
+        elif (scene.bands, scene.value_dtype) != (first.bands, first.value_dtype):
+            yield SceneError(
+                f"scene {scene.name}: {scene.bands} bands of {scene.value_dtype}, but scene {first.name} has "
+                f"{first.bands} of {first.value_dtype}: give `bands`, or `stretch` to bring both to 8 bits"
+            )

@@ -1,0 +1,143 @@
+"""From a training file to scenes, network and device: everything that can be checked before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoseg.config.words import listed
+from geoseg.errors import OutputError, SceneError
+from geoseg.flow.train.contract import Views, views_of
+from geoseg.flow.train.data import open_data
+from geoseg.flow.train.initial_weights import first_network, origin_of, start_bundle
+from geoseg.io.yaml.training_file import LoadedTraining, load_training
+from geoseg.models.bundle import Bundle
+from geoseg.train.checkpoint import read_checkpoint, stated_identity
+from geoseg.train.data.cache import TileStore
+from geoseg.train.data.loader import chip_workers
+from geoseg.train.distributed import check_shared
+from geoseg.train.precision import Arithmetic
+from geoseg.train.teacher import Teacher
+
+if TYPE_CHECKING:
+    from geoseg.config.training.training_file import Training
+    from geoseg.train.data.file_scene import FileScene
+
+__all__ = ["PreparedTraining", "prepare_training"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedTraining:
+    """A training file whose scenes, network and device are there."""
+
+    loaded: LoadedTraining
+    """The file and where its values stand."""
+    scenes: tuple[FileScene, ...]
+    """Its scenes, opened."""
+    store: TileStore
+    """Where their tiles are kept."""
+    views: Views
+    """Windows of validation and maps."""
+    start: Bundle | None
+    """Whose weights it starts from."""
+    arithmetic: Arithmetic
+    """Device, precision, threads."""
+    workers: int
+    """Threads or processes that cut chips."""
+    remarks: tuple[str, ...] = ()
+    """What is no mistake but may not be meant, a sentence each."""
+
+    @property
+    def training(self) -> Training:
+        """What the file says."""
+        return self.loaded.training
+
+    @property
+    def bundle(self) -> Path:
+        """Folder of the bundle that comes out."""
+        return self.loaded.output / self.training.model.name
+
+
+def prepare_training(path: str | Path, overrides: Mapping[str, Any] | None = None) -> PreparedTraining:
+    """Load a training file and check all that can be checked before a pixel is read.
+
+    Args:
+        path: training file.
+        overrides: ``--set`` values by dotted key.
+
+    Raises:
+        ConfigError: mistakes in the file, all of them; chips too small for the network.
+        BundleError: a network, start or teacher that does not fit.
+        CatalogError, SceneError, LabelError: scenes or labels that cannot be trained on, one line each.
+        RunError: the device or precision is not to be had here, the batch does not divide among the
+            processes, or the output holds the checkpoint of another training.
+        OutputError: the output is a folder of scenes.
+    """
+    loaded = load_training(path, overrides)
+    training, compute = loaded.training, loaded.training.compute
+    views = views_of(training)
+    start = start_bundle(training, loaded.start)
+    if training.model.encoder_weights is not None:
+        first_network(training, start)  # hub and cache are asked now, not after the scenes were read
+    arithmetic = Arithmetic.resolve(compute.device, training.train.precision, compute.threads)
+    if arithmetic.is_gpu:  # the last process's GPU has to be there, too
+        Arithmetic.resolve("cuda", training.train.precision, index=compute.processes - 1)
+    check_shared(training.train, compute.processes)
+    teacher = None
+    if loaded.teacher is not None:
+        names = [entry.name for entry in training.classes]
+        teacher = Teacher.load(loaded.teacher, training.bands, names, "cpu")
+    stated = stated_identity(
+        training.train,
+        training.seed,
+        origin_of(training, start),
+        training.distill,
+        None if teacher is None else teacher.identity,
+    )
+    read_checkpoint(loaded.output, stated)
+    kind = "cuda" if arithmetic.is_gpu else "cpu"
+    workers = chip_workers(compute.workers, kind, compute.processes)
+    # Every process that reads tiles keeps its own.
+    holders = compute.processes * (workers + 1 if workers > 1 else 1)
+    store = TileStore(compute.memory.bytes // holders)
+    scenes = open_data(loaded, store)
+    for key, model in (("model.start", start), ("distill.teacher", teacher)):
+        if model is not None and model.spec.value_dtype != scenes[0].value_dtype:
+            raise SceneError(
+                f"{key}: {model.spec.name} was trained on {model.spec.value_dtype}, the scenes hold "
+                f"{scenes[0].value_dtype}; give data.stretch, the values that mean black and white"
+            )
+    remarks = tuple(_remarks(training, scenes, teacher))
+    prepared = PreparedTraining(loaded, scenes, store, views, start, arithmetic, workers, remarks)
+    _check_apart(prepared)
+    return prepared
+
+
+def _remarks(training: Training, scenes: Sequence[FileScene], teacher: Teacher | None) -> Iterator[str]:
+    rasters = [scene.name for scene in scenes if training.border and not scene.label.border]
+    if rasters:
+        yield (
+            f"the labels of {listed(rasters)} are rasters, which do not tell objects apart: walls that they "
+            "share are learned as no borders"
+        )
+    window, sides = None if teacher is None else teacher.spec.window, training.chips.sides
+    if teacher is not None and window is not None and set(sides) != {window}:
+        yield (
+            f"the teacher {teacher.spec.name} was trained in windows of {window} px and knows less about "
+            f"chips of {' and '.join(map(str, sides))} px: chips.size: {window} px would suit it"
+        )
+
+
+def _check_apart(prepared: PreparedTraining) -> None:
+    """Refuse to write into a folder of scenes or labels, where ``item.json`` may be somebody else's."""
+    ours = {prepared.loaded.output.resolve(), prepared.bundle.resolve()}
+    for scene in prepared.scenes:
+        hrefs = (*scene.scene.files, scene.label.href, scene.label.area_href)
+        for href in hrefs:
+            if href is not None and Path(href).resolve().parent in ours:
+                raise OutputError(
+                    f"scene {scene.name}: the training would write into {Path(href).parent}, where its own "
+                    f"{Path(href).name} lies; choose another output"
+                )

@@ -1,0 +1,285 @@
+"""``geoseg vectorize``: the polygon stage alone, on a raster of probabilities or class ids of any tool."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg._version import __version__
+from geoseg.config.section import Section
+from geoseg.config.slug import scene_slug
+from geoseg.config.stac.refs import Trust
+from geoseg.config.vectorize import LAYER_NAME, Vectorize
+from geoseg.engine.bounds import POLYGON_STRIP
+from geoseg.engine.class_map import EVEN, ClassMap, find_class_shapes
+from geoseg.engine.vectorize import Store, find_shapes
+from geoseg.errors import ConfigError, GridError, OutputError, SceneError
+from geoseg.flow.vectorize.classes import RasterClass, chosen_classes, classes_of
+from geoseg.grid.encoding import ProbabilityEncoding
+from geoseg.io.qgis.style import ClassStyle, polygons_qml
+from geoseg.io.raster.probability import MOST_CLASSES, Kind, ScoreRaster, describe_scores
+from geoseg.io.raster.probability_strips import ScoreReader
+from geoseg.io.vector.from_shapes import features_of
+from geoseg.io.vector.writer import FORMATS, Features, LayerStyle, layer_files, write_features
+from geoseg.io.yaml.config_file import FileKind, read_overrides
+from geoseg.polygons.attributes import FIELDS, Provenance
+from geoseg.polygons.geodesic import AreaMeter
+from geoseg.polygons.shapes import Shapes
+
+__all__ = ["Vectorized", "vectorize"]
+
+_OF_PROBABILITY: Final = ("threshold", "peak", "split")
+"""Keys that mean nothing where there are class ids alone."""
+_TAKEN: Final = frozenset(
+    {"classes", "probability", "layer_styles", "qgis_projects", "fid", "ogc_fid", "rowid", "oid", "geom"}
+    | {"geometry", "bbox"}
+)
+"""Names of layers that mean something else, to a run or to SQLite."""
+_LAYER_LENGTH: Final = 50
+_CONFIDENCES: Final = ("conf_mean", "conf_p10", "conf_edge")
+
+
+class _Settings(Section):
+    """What ``--set`` may say."""
+
+    vectorize: Vectorize = Vectorize()
+    """How classes become polygons."""
+
+
+_KIND: Final = FileKind(
+    _Settings, word="recipe", needs="nothing", example="vectorize: {mode: objects}", paths=frozenset()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Vectorized:
+    """What was made."""
+
+    file: Path
+    """The layer's file."""
+    layer: str
+    """Its name."""
+    kind: Kind
+    """What the raster's values were taken for."""
+    mode: str
+    """exact, objects or coverage."""
+    polygons: int
+    """Number of polygons."""
+    classes: tuple[tuple[int, str], ...]
+    """Id and name of each class that was outlined."""
+    run_id: str
+    """Id of raster, options and version, as in the layer."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same for JSON."""
+        return {
+            "file": str(self.file),
+            "layer": self.layer,
+            "kind": self.kind,
+            "mode": self.mode,
+            "polygons": self.polygons,
+            "classes": [{"id": number, "name": name} for number, name in self.classes],
+            "run_id": self.run_id,
+        }
+
+
+def vectorize(
+    raster: Path,
+    output: Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    kind: Literal["auto"] | Kind = "auto",
+    names: Mapping[int, str] | None = None,
+    trust: Trust = "catalog",
+    mask: Path | None = None,
+    overwrite: bool = False,
+) -> Vectorized:
+    """Make polygons of a raster.
+
+    Args:
+        raster: probabilities (one band: a class against its background; several: a band per class, of which
+            the largest decides; of a model that knows borders: its class and the border) or class ids (one
+            band). Class ids count from 0 with the bands, and the only class of one band is 1.
+        output: file to write; its ending says the format.
+        overrides: ``vectorize.…`` keys, as in a workflow.
+        kind: what the values are; auto: class ids where they are whole numbers without a scale.
+        names: class id → name, over what the raster says.
+        trust: what GDAL may open.
+        mask: raster of the same grid whose first band is 0 where there is no data.
+        overwrite: whether files that are there are replaced.
+
+    Raises:
+        ConfigError: a mistake in the options; all of them are found before a pixel is read.
+        SceneError: the raster cannot be vectorized; found before anything is written.
+        OutputError: the file is there already, or cannot be written.
+    """
+    options, given = _options(output, overrides or {})
+    _check_files(raster, output, overwrite=overwrite)
+    scores = describe_scores(raster, kind, trust, mask)
+    if scores.kind == "classes":
+        for key in _OF_PROBABILITY:
+            if key in given:
+                raise ConfigError(f"vectorize.{key}: needs probabilities, and {raster} holds class ids")
+    try:
+        AreaMeter.of(scores.scene.geobox)
+        with ScoreReader(scores, POLYGON_STRIP) as reader:
+            return _vectorize(reader, output, options, names or {})
+    except GridError as error:
+        raise SceneError(f"{raster}: {error}") from error
+
+
+def _options(output: Path, overrides: Mapping[str, Any]) -> tuple[Vectorize, frozenset[str]]:
+    """Options with layer and format of the output's name, and the keys that were given."""
+    options = read_overrides(overrides, _KIND).vectorize
+    given = frozenset(options.model_fields_set)
+    formats = {ending: name for name, ending in FORMATS.items()}
+    if output.suffix not in formats:
+        raise ConfigError(f"{output}: needs the ending of a format: {', '.join(formats)}")
+    found = formats[output.suffix]
+    if "format" in given and options.format != found:
+        raise ConfigError(
+            f"--set: vectorize.format: is {options.format}, but {output.name} ends in {output.suffix}; leave "
+            f"it out, or write {output.with_suffix(FORMATS[options.format]).name}"
+        )
+    if options.merge:
+        raise ConfigError("--set: vectorize.merge: joins the scenes of a run, and there is one raster here")
+    layer = options.layer if "layer" in given else layer_name(output.stem)
+    return options.model_copy(update={"format": found, "layer": layer}), given
+
+
+def layer_name(stem: str) -> str:
+    """A layer's name, made of that of its file.
+
+    >>> layer_name("roofs"), layer_name("2026-roofs (new)"), layer_name("probability"), layer_name("屋根")
+    ('roofs', 'layer_2026_roofs_new', 'polygons_probability', 'polygons')
+    """
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", plain).strip("_")[:_LAYER_LENGTH].rstrip("_") or "polygons"
+    if not name[0].isalpha():
+        name = f"layer_{name}"
+    if name.lower() in _TAKEN or LAYER_NAME.fullmatch(name) is None:
+        name = f"polygons_{name}"
+    return name
+
+
+def _check_files(raster: Path, output: Path, *, overwrite: bool) -> None:
+    """Refuse to replace what nobody asked to be replaced."""
+    files = layer_files(output)
+    for path in files:
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} is there already; give another name, or --overwrite")
+    if output.suffix != FORMATS["gpkg"] and files[1].resolve() == raster.with_suffix(".qml").resolve():
+        raise OutputError(
+            f"{files[1]}, the layer's style, would be taken for the raster's; give another name"
+        )
+    if output.exists() and raster.exists() and output.samefile(raster):
+        raise OutputError(f"{output} is the raster itself; give another name")
+
+
+def _vectorize(reader: ScoreReader, output: Path, options: Vectorize, names: Mapping[int, str]) -> Vectorized:
+    """Read everything once to find what is wrong, then again to make polygons."""
+    raster = reader.raster
+    scene, binary = raster.scene, raster.kind == "probability" and _is_binary(raster)
+    if raster.kind == "classes":
+        known = _known(reader.found_ids(), names)
+        classes = classes_of(raster, known.tolist(), names)
+    else:
+        reader.check_probabilities()
+        known = np.arange(2 if binary else len(scene.bands), dtype=np.int32)
+        classes = classes_of(raster, [1] if binary else known.tolist(), names)
+    if options.split.method == "border" and not raster.border:
+        raise ConfigError(
+            f"vectorize.split.method: border needs a band for it, as runs with such a model write it, and "
+            f"{raster.href} has none; use auto, seeds or necks"
+        )
+    options = options.resolved(binary=binary, border=raster.border)
+    chosen = chosen_classes(classes, options, str(raster.href))
+    run_id = _run_id(raster, options, classes)
+    shapes = _shapes(reader, known, [c.id for c in chosen], options)
+    styles = [ClassStyle(c.id, c.name, c.color) for c in chosen or classes]
+    provenance = Provenance(scene.ref.id, scene_slug(scene.ref.id), "", "", run_id, scene.ref.acquired)
+    features = features_of(
+        shapes, scene.geobox, {known.tolist().index(c.id): c.name for c in chosen}, provenance
+    )
+    count = write_features(
+        output,
+        options.layer,
+        _told(features, known, with_confidence=raster.kind == "probability"),
+        geobox=scene.geobox,
+        schema=FIELDS,
+        style=LayerStyle(polygons_qml(styles)),
+        description=f"{scene.ref.id}: {', '.join(c.name for c in chosen)}",
+    )
+    outlined = tuple((c.id, c.name) for c in chosen)
+    return Vectorized(output, options.layer, raster.kind, str(options.mode), count, outlined, run_id)
+
+
+def _is_binary(raster: ScoreRaster) -> bool:
+    return len(raster.scene.bands) == 1 or raster.border
+
+
+def _known(found: NDArray[np.int32], names: Mapping[int, str]) -> NDArray[np.int32]:
+    """Ids of a class raster and of its names, so that rasters of one kind have the same legend."""
+    for number in names:
+        if abs(number) > np.iinfo(np.int32).max:
+            raise ConfigError(
+                f"--class {number}={names[number]}: {number} is no class id; give a smaller one"
+            )
+    known = np.union1d(found, np.array(sorted(names), np.int32)).astype(np.int32)
+    if known.size > MOST_CLASSES:
+        raise ConfigError(
+            f"--class: with these names there are {known.size} classes, at most {MOST_CLASSES} are told "
+            "apart; name fewer"
+        )
+    return known
+
+
+def _shapes(
+    reader: ScoreReader, known: NDArray[np.int32], wanted: list[int], options: Vectorize
+) -> Iterator[Shapes]:
+    """Polygons whose classes are places among the ids known."""
+    raster, grid = reader.raster, reader.raster.scene.geobox
+    places = [known.tolist().index(number) for number in wanted]
+    if raster.kind == "classes":
+        ids = ClassMap(grid, EVEN, lambda: reader.class_ids(known), max(2, known.size))
+        return find_class_shapes(ids, places, options)
+    layout = (
+        ProbabilityEncoding(2, 0, options.threshold, raster.border)
+        if _is_binary(raster)
+        else ProbabilityEncoding(len(raster.scene.bands), None)
+    )
+    return find_shapes(Store(grid, layout, reader.probabilities), places, options)
+
+
+def _told(
+    batches: Iterator[Features], known: NDArray[np.int32], *, with_confidence: bool
+) -> Iterator[Features]:
+    """Features with their ids, and nulls where nobody knows."""
+    for batch in batches:
+        count = len(batch.geometry)
+        values = dict(batch.attributes)
+        values["class_id"] = known[values["class_id"]]
+        values |= {name: np.full(count, None, np.object_) for name in ("model", "model_sha256")}
+        if not with_confidence:
+            values |= {name: np.full(count, np.nan) for name in _CONFIDENCES}
+        yield Features(batch.geometry, values)
+
+
+def _run_id(raster: ScoreRaster, options: Vectorize, classes: list[RasterClass]) -> str:
+    """Short name of all that decides the layer."""
+    content = {
+        "geoseg": __version__,
+        "raster": [raster.scene.ref.id, raster.scene.identity, raster.kind],
+        "vectorize": options.model_dump(mode="json"),
+        "classes": [(c.id, c.name) for c in classes],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,181 @@
+"""The probability store: quantized once, and everything decided from it.
+
+A stored value is ``round(200 · p)`` as uint8 (scale 1/200), 255 where the scene has no data. Classes and
+polygons are functions of the store alone, so that every tool that reads it decides alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.grid.resample import HALF, Resampler
+from geoseg.grid.window import Window
+
+__all__ = ["BORDER_NAME", "NODATA", "SCALE", "ProbabilityEncoding", "resampled", "row_pieces"]
+
+BORDER_NAME = "border"
+"""Name of the band where objects meet, behind those of the classes."""
+NODATA = 255
+"""Value of a pixel without data, in the store and in the class raster."""
+SCALE = 200
+"""Stored value of probability 1."""
+_PIECE = 1 << 16
+"""Pixels of a few rows."""
+
+Float32 = npt.NDArray[np.float32]
+UInt8 = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class ProbabilityEncoding:
+    """Which bands the store has, and how classes follow from them.
+
+    A network with two classes, one of them background, stores the other's probability alone: one band,
+    decided by the threshold. Any other network stores one band per class and the largest decides; of equal
+    values the lowest class id. The border between objects is a band of its own behind these, and a part of
+    the only class's probability.
+    """
+
+    classes: int
+    """Class ids are 0 … classes - 1."""
+    background: int | None
+    """Id of the background class, or None."""
+    threshold: float = 0.5
+    """Probability from which a pixel is foreground (two classes with a background only)."""
+    border: bool = False
+    """Whether the logits have one more channel, the border between objects of class 1."""
+
+    @property
+    def channels(self) -> int:
+        """Of the logits."""
+        return self.classes + self.border
+
+    @property
+    def planes(self) -> int:
+        """Bands of the store: of classes, then of their border."""
+        return len(self.bands) + self.border
+
+    @property
+    def binary(self) -> bool:
+        """Whether one class stands against a background."""
+        return self.classes == 2 and self.background is not None  # noqa: PLR2004 - two classes
+
+    @property
+    def level(self) -> float | None:
+        """Stored value that separates the classes in the only band; None: the largest of several decides."""
+        return float(np.ceil(self.threshold * SCALE - 1e-9)) - 0.5 if self.binary else None
+
+    @property
+    def bands(self) -> tuple[int, ...]:
+        """Class id of each of the store's bands that holds a class."""
+        ids = range(self.classes)
+        return tuple(i for i in ids if i != self.background) if self.binary else tuple(ids)
+
+    def quantize(self, logits: Float32) -> UInt8:
+        """Softmax, quantized.
+
+        Args:
+            logits: float32 (channels, height, width), NaN where the scene has no data.
+
+        Returns:
+            uint8 (planes, height, width).
+        """
+        stored = np.empty((self.planes, *logits.shape[1:]), np.uint8)
+        for rows in row_pieces(logits.shape[1:]):
+            self._quantize(logits[:, rows], stored[:, rows])
+        return stored
+
+    def _quantize(self, logits: Float32, stored: UInt8) -> None:
+        empty = np.isnan(logits[0])
+        if empty.all():
+            stored[...] = NODATA
+            return
+        raised = logits - logits.max(axis=0)
+        raised[:, empty] = 0  # any finite value will do: the last line marks them
+        np.exp(raised, out=raised)
+        total = raised[0].copy()
+        for plane in raised[1:]:
+            total += plane  # one after another: numpy's own sum takes another order where there is one pixel
+        for band, place in zip(self.bands, stored, strict=False):
+            place[...] = np.rint(raised[band] / total * np.float32(SCALE))
+        if self.border:
+            stored[-1] = np.rint(raised[-1] / total * np.float32(SCALE))
+            stored[0] = np.rint((raised[1] + raised[-1]) / total * np.float32(SCALE))
+        stored[:, empty] = NODATA
+
+    def decide(self, stored: UInt8) -> UInt8:
+        """Class ids from the store.
+
+        Args:
+            stored: uint8 (planes, height, width).
+
+        Returns:
+            uint8 (height, width), 255 where the scene has no data.
+        """
+        chosen: UInt8
+        if self.binary:
+            (foreground,) = self.bands
+            assert self.background is not None
+            assert self.level is not None
+            chosen = np.where(stored[0] > self.level, np.uint8(foreground), np.uint8(self.background))
+        else:
+            # Not argmax, which takes eight bytes a pixel and seven times as long.
+            chosen = np.zeros(stored.shape[1:], np.uint8)
+            largest = stored[0].copy()
+            for class_id, values in enumerate(stored[1:], start=1):
+                np.maximum(chosen, (values > largest) * np.uint8(class_id), out=chosen)
+                np.maximum(largest, values, out=largest)
+        chosen[stored[0] == NODATA] = NODATA
+        return chosen
+
+    def confidence(self, stored: UInt8, chosen: UInt8) -> UInt8:
+        """Stored probability of the chosen class (uint8, 0 … 200, 255 for no data).
+
+        Args:
+            stored: uint8 (planes, height, width).
+            chosen: uint8 (height, width), from :meth:`decide`.
+        """
+        value: UInt8
+        if self.binary:
+            (foreground,) = self.bands
+            value = np.where(chosen == foreground, stored[0], SCALE - np.minimum(stored[0], SCALE))
+        else:
+            value = np.zeros_like(chosen)
+            for class_id, values in enumerate(stored):
+                np.maximum(value, (chosen == class_id) * values, out=value)
+        value[stored[0] == NODATA] = NODATA
+        return value
+
+    def band_names(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Name of each plane, from those of the classes."""
+        return (*(names[i] for i in self.bands), *([BORDER_NAME] if self.border else []))
+
+
+def row_pieces(shape: tuple[int, int]) -> Iterator[slice]:
+    """Rows of an array of that shape, a few at a time, so that what is made of them stays in cache."""
+    height, width = shape
+    step = max(1, _PIECE // max(1, width))
+    for first in range(0, height, step):
+        yield slice(first, min(first + step, height))
+
+
+def resampled(stored: UInt8, resampler: Resampler, window: Window) -> UInt8:
+    """Stored values on another grid.
+
+    Args:
+        stored: uint8 (bands, h, w), the pixels of ``resampler.source_window(window)``.
+        resampler: from the store's grid to the other.
+        window: pixels of the other grid.
+
+    Returns:
+        uint8 (bands, height, width) of the window; 255 where less than half of a pixel has data.
+    """
+    values, share = resampler.values(list(stored), stored[0] != NODATA, window)
+    np.clip(values, 0, SCALE, out=values)
+    out = np.rint(values, out=values).astype(np.uint8)
+    out[:, share < HALF] = NODATA
+    return out

@@ -1,0 +1,153 @@
+"""Stitching: from window logits to a scene without seams. Arithmetic only.
+
+The stitched logits of a pixel are ``Σ rows (Σ columns weight · logits)``: first over the windows of one
+row, left to right, then over the at most two rows that share the pixel, top to bottom. The order is fixed,
+and so are the bits, whatever the bands, the batches or the executor. No window is computed twice: a band
+keeps the row sums that it shares with its neighbors as *seams*, and whoever assembles the scene adds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.grid.blend import Blend, axis_weights
+from geoseg.grid.tiling import TileGrid, WindowRows
+from geoseg.grid.window import Window
+
+__all__ = ["Emit", "Prediction", "Seams", "Stitcher"]
+
+Float32 = npt.NDArray[np.float32]
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What a network says of one window."""
+
+    logits: Float32 | None
+    """Shape (classes, height, width) of the window; None where no pixel of the window is valid."""
+    valid: Bool
+    """Shape (height, width); True where the scene has data."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seams:
+    """Row sums of a band that its neighbors complete: NaN where the scene has no data."""
+
+    top: Float32 | None
+    """Shape (classes, rows, scene width): shared with the band above; None where nothing is shared."""
+    bottom: Float32 | None
+    """The same, shared with the band below."""
+
+
+Emit = Callable[[Window, Float32], None]
+"""Receives finished logits (classes, height, width), NaN where the scene has no data, once per pixel."""
+Predict = Callable[[Sequence[Window]], Sequence[Prediction]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stitcher:
+    """Stitches the bands of one scene.
+
+    Laws: over all bands, emitted windows and seams cover each pixel of the scene exactly once; the bits do
+    not depend on bands or batches; a network that returns a constant gives it back, an identity network
+    gives the scene back (exactly under crop, to 1e-5 under blending).
+    """
+
+    tiles: TileGrid
+    """Windows of the scene."""
+    blend: Blend
+    """Kind of the weights."""
+    classes: int
+    """Channels of the logits."""
+
+    def seam_above(self, row: int) -> tuple[int, int]:
+        """Scene rows (half-open, possibly empty) shared by a row of windows and the row above it."""
+        weights = axis_weights(self.tiles.rows, self.blend)
+        first = weights.support(row)[0]
+        return (first, weights.support(row - 1)[1]) if row > 0 else (first, first)
+
+    def finished_rows(self, band: WindowRows) -> tuple[int, int]:
+        """Scene rows (half-open) that a band finishes without its neighbors."""
+        first = self.seam_above(band.first)[1]
+        return first, (
+            self.seam_above(band.stop)[0] if band.stop < len(self.tiles.rows) else self.tiles.rows.length
+        )
+
+    def stitch(self, band: WindowRows, predict: Predict, batch: int, emit: Emit) -> Seams:
+        """Predict and stitch one band.
+
+        Args:
+            band: rows of windows.
+            predict: gives the predictions of a batch of windows of one row, in order.
+            batch: largest number of windows per call.
+            emit: receives finished pixels.
+
+        Returns:
+            The row sums that neighbors complete. Floats held at once: one window row's overlap over the
+            scene's width, twice, and a batch of windows.
+        """
+        top: Float32 | None = None
+        above: Float32 | None = None
+        for row in range(band.first, band.stop):
+            lo, hi = axis_weights(self.tiles.rows, self.blend).support(row)
+            upper = self.seam_above(row)[1]
+            lower = self.seam_above(row + 1)[0] if row + 1 < len(self.tiles.rows) else hi
+            width = self.tiles.cols.length
+            below = np.empty((self.classes, hi - lower, width), np.float32) if hi > lower else None
+            if row == band.first and upper > lo:
+                top = np.empty((self.classes, upper - lo, width), np.float32)
+            for col, sums in self._row_sums(row, predict, batch):
+                cols = slice(col, col + sums.shape[2])
+                if upper > lo:
+                    shared = sums[:, : upper - lo]
+                    if row == band.first:
+                        assert top is not None
+                        top[:, :, cols] = shared
+                    else:
+                        assert above is not None
+                        emit(Window(lo, col, *shared.shape[1:]), above[:, :, cols] + shared)
+                if lower > upper:
+                    own = np.ascontiguousarray(sums[:, upper - lo : lower - lo])
+                    emit(Window(upper, col, *own.shape[1:]), own)
+                if below is not None:
+                    below[:, :, cols] = sums[:, lower - lo :]
+            above = below
+        return Seams(top, above)
+
+    def _row_sums(self, row: int, predict: Predict, batch: int) -> Iterator[tuple[int, Float32]]:
+        """Σ over the windows of one row, left to right: (first column, sums (classes, rows, columns))."""
+        rows, cols = self.tiles.rows, axis_weights(self.tiles.cols, self.blend)
+        across = axis_weights(rows, self.blend)
+        lo, hi = across.support(row)
+        inner_rows = slice(lo - rows.start(row), hi - rows.start(row))
+        down = across.weights(row)[:, None]
+        count = len(self.tiles.cols)
+        carry = np.zeros((self.classes, hi - lo, 0), np.float32)
+        carry_valid = np.zeros((hi - lo, 0), np.bool_)
+        for first in range(0, count, batch):
+            indices = range(first, min(first + batch, count))
+            left, right = cols.support(indices[0])[0], cols.support(indices[-1])[1]
+            sums = np.zeros((self.classes, hi - lo, right - left), np.float32)
+            valid = np.zeros((hi - lo, right - left), np.bool_)
+            sums[:, :, : carry.shape[2]] = carry
+            valid[:, : carry.shape[2]] = carry_valid
+            predictions = predict([self.tiles.window(row, col) for col in indices])
+            for col, prediction in zip(indices, predictions, strict=True):
+                a, b = cols.support(col)
+                start = self.tiles.cols.start(col)
+                inner = (inner_rows, slice(a - start, b - start))
+                valid[:, a - left : b - left] = prediction.valid[inner]
+                if prediction.logits is not None:
+                    weight = down * cols.weights(col)[None, :]
+                    sums[:, :, a - left : b - left] += weight * prediction.logits[:, inner[0], inner[1]]
+            done = (cols.support(indices[-1] + 1)[0] if indices[-1] + 1 < count else right) - left
+            carry, carry_valid = sums[:, :, done:].copy(), valid[:, done:].copy()
+            if done:
+                finished = np.ascontiguousarray(sums[:, :, :done])
+                finished[:, ~valid[:, :done]] = np.nan
+                yield left, finished

@@ -1,0 +1,1 @@
+"""Reference labels: vector layers and rasters, on the grid of a scene."""

@@ -1,0 +1,227 @@
+"""Polygons of a vector layer, in the pixels of a grid."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyogrio
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FieldError
+from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
+from rasterio.features import rasterize
+
+from geoseg.errors import LabelError
+from geoseg.grid.geobox import GeoBox
+from geoseg.grid.window import Window
+from geoseg.io.labels.touching import near_another
+
+__all__ = ["AREA_LAYER", "PixelPolygons", "rectangle", "vector_layers", "vector_polygons"]
+
+AREA_LAYER = "labelled_area"
+"""Layer that says, in the file of the labels, where they are complete."""
+
+_LATTICE = 2.0**16
+"""Vertices are kept to 1/65536 px: a pixel center on an edge then falls on the same side whatever window
+is burned, since moving such a number by whole pixels loses nothing."""
+
+Number = TypeVar("Number", np.uint8, np.int32)
+
+_READ_ERRORS = (DataSourceError, DataLayerError, FieldError, CRSError)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PixelPolygons:
+    """Polygons and the values they burn, in the file's order; later ones lie on top."""
+
+    shapes: NDArray[np.object_]
+    """shape (N,), Polygon or MultiPolygon in (column, row) of the grid."""
+    values: NDArray[np.uint8]
+    """shape (N,), what each burns."""
+    repaired: int = 0
+    """How many were invalid and had to be repaired."""
+
+    def burn(self, window: Window) -> NDArray[np.uint8]:
+        """Values where a pixel's center is inside a polygon, 0 elsewhere; uint8 (height, width).
+
+        The same pixels come out whatever window they are in.
+        """
+        return self._burn(window, self.values)
+
+    def burn_borders(self, window: Window, reach: float) -> NDArray[np.bool_]:
+        """Where polygons of value 1 have another one within so many pixels; bool (height, width)."""
+        margin = math.ceil(reach)
+        numbers = np.where(self.values == 1, np.arange(1, len(self.values) + 1), 0).astype(np.int32)
+        around = window.pad(margin)
+        near = near_another(self._burn(around, numbers), reach)
+        return near[window.relative_to(around).slices]
+
+    def _burn(self, window: Window, values: NDArray[Number]) -> NDArray[Number]:
+        image = np.zeros(window.shape, values.dtype)
+        bounds = shapely.bounds(self.shapes)
+        touching = (
+            (bounds[:, 0] <= window.col_stop)
+            & (bounds[:, 2] >= window.col)
+            & (bounds[:, 1] <= window.row_stop)
+            & (bounds[:, 3] >= window.row)
+        )
+        if touching.any():
+            origin = np.array((window.col, window.row), np.float64)
+            shapes = shapely.transform(self.shapes[touching], lambda xy: xy - origin)
+            # A rewritten identity: rasterio takes Affine.identity() for a missing transform and warns.
+            rasterize(
+                zip(shapes, values[touching].tolist(), strict=True),
+                out=image,
+                transform=Affine(1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+            )
+        return image
+
+
+def rectangle(corners: tuple[tuple[float, float], ...], grid: GeoBox) -> PixelPolygons:
+    """One polygon of value 1 through ground positions in the grid's CRS."""
+    shape = _to_lattice(np.array([shapely.Polygon(corners)], object), grid, None)
+    return PixelPolygons(shape, np.ones(1, np.uint8))
+
+
+def vector_layers(path: Path) -> tuple[str, ...]:
+    """Names of a file's layers, in its order.
+
+    Raises:
+        LabelError: the file cannot be opened.
+    """
+    try:
+        return tuple(str(name) for name in pyogrio.list_layers(path)[:, 0])
+    except _READ_ERRORS as error:
+        raise LabelError(f"labels {path}: no vector file that can be read ({error})") from error
+
+
+def vector_polygons(
+    path: Path, layer: str, grid: GeoBox, attribute: str | None, names: tuple[tuple[str, int], ...] = ()
+) -> PixelPolygons:
+    """The polygons of a layer that may touch the grid, repaired where invalid, in the grid's pixels.
+
+    Vertices are taken from the layer's CRS to the grid's (x before y, whatever the authority's order) and
+    rounded to 1/65536 px; edges stay straight between them, as in QGIS. Invalid polygons are repaired by
+    GEOS' "structure" method: overlapping parts are merged, holes outside their shell are dropped.
+
+    Args:
+        path: GeoPackage, GeoJSON or FlatGeobuf.
+        layer: the layer's name.
+        grid: the pixels wanted.
+        attribute: holds the values as whole numbers; None: every polygon has the value 1.
+        names: the attribute's values as text, and what each burns; empty: the values are whole numbers.
+
+    Raises:
+        LabelError: unreadable file, no such layer or attribute, no CRS, no polygons, values that are no ids.
+    """
+    where = f"labels {path}, layer {layer}"
+    columns = [] if attribute is None else [attribute]
+    try:
+        info = pyogrio.read_info(path, layer=layer)
+        if not info["crs"]:
+            raise LabelError(f"{where}: has no CRS; assign the one its coordinates are in")
+        if attribute is not None and attribute not in set(info["fields"]):
+            raise LabelError(
+                f"{where}: has no attribute {attribute!r}; it has {', '.join(info['fields']) or 'none'}"
+            )
+        to_grid = Transformer.from_crs(
+            CRS.from_user_input(info["crs"]), CRS.from_user_input(grid.crs), always_xy=True
+        )
+        _, fids, wkb, fields = pyogrio.raw.read(
+            path, layer=layer, columns=columns, force_2d=True, return_fids=True, bbox=_reach(grid, to_grid)
+        )
+        shapes = shapely.from_wkb(wkb)
+    except (*_READ_ERRORS, ProjError, shapely.errors.GEOSException) as error:
+        raise LabelError(f"{where}: cannot be read ({error})") from error
+    if len(shapes) == 0:
+        return PixelPolygons(np.array([], object), np.array([], np.uint8))
+    order = np.argsort(fids, kind="stable")  # a spatial index answers in any order
+    shapes = np.asarray(shapes, object)[order]
+    values = (
+        np.ones(len(shapes), np.uint8)
+        if attribute is None
+        else _ids(fields[0][order], f"{where}, {attribute}", dict(names))
+    )
+    present = ~shapely.is_missing(shapes) & ~shapely.is_empty(shapes)
+    shapes, values = shapes[present], values[present]
+    kinds = set(shapely.get_type_id(shapes).tolist()) - {
+        shapely.GeometryType.POLYGON,
+        shapely.GeometryType.MULTIPOLYGON,
+    }
+    if kinds:
+        found = ", ".join(sorted(shapely.GeometryType(kind).name.lower() for kind in kinds))
+        raise LabelError(f"{where}: holds {found}, needed polygons")
+    valid = shapely.is_valid(shapes)
+    shapes[~valid] = shapely.make_valid(shapes[~valid], method="structure", keep_collapsed=False)
+    try:
+        shapes = _to_lattice(shapes, grid, to_grid)
+    except ProjError as error:
+        raise LabelError(f"{where}: coordinates that have no place in {grid.crs[:60]} ({error})") from error
+    bounds = shapely.bounds(shapes)  # of a collapsed polygon: NaN, which touches nothing
+    finite = np.isfinite(bounds).all(axis=1) | shapely.is_empty(shapes)
+    if not finite.all():
+        raise LabelError(
+            f"{where}: {(~finite).sum()} polygons reach where {grid.crs[:60]} has no coordinates; clip them"
+        )
+    inside = (
+        (bounds[:, 0] < grid.width) & (bounds[:, 2] > 0) & (bounds[:, 1] < grid.height) & (bounds[:, 3] > 0)
+    )
+    seen = inside | (~valid & shapely.is_empty(shapes))
+    return PixelPolygons(shapes[inside], values[inside], repaired=int((~valid & seen).sum()))
+
+
+def _reach(grid: GeoBox, to_grid: Transformer) -> tuple[float, float, float, float] | None:
+    """Bounds, in the layer's CRS, of all that may touch the grid; None where a box cannot tell."""
+    bounds = to_grid.transform_bounds(*grid.bounds, direction="INVERSE")
+    min_x, min_y, max_x, max_y = (float(value) for value in bounds)
+    # Across the antimeridian min_x > max_x; outside the projection's domain infinity.
+    if not np.isfinite(bounds).all() or min_x > max_x or min_y > max_y:
+        return None
+    pad_x, pad_y = 0.01 * (max_x - min_x), 0.01 * (max_y - min_y)  # bounds of a curved outline are estimates
+    return min_x - pad_x, min_y - pad_y, max_x + pad_x, max_y + pad_y
+
+
+def _to_lattice(
+    shapes: NDArray[np.object_], grid: GeoBox, to_grid: Transformer | None
+) -> NDArray[np.object_]:
+    """Shapes in (column, row) of the grid, vertices on the lattice; ``to_grid`` None: already in its CRS."""
+    pixels = ~grid.transform
+
+    def place(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = xy.T if to_grid is None else to_grid.transform(xy[:, 0], xy[:, 1], errcheck=True)
+        col = pixels.a * x + pixels.b * y + pixels.c
+        row = pixels.d * x + pixels.e * y + pixels.f
+        return np.rint(np.column_stack((col, row)) * _LATTICE) / _LATTICE
+
+    return np.asarray(shapely.transform(shapes, place), object)
+
+
+def _ids(values: NDArray[Any], where: str, names: dict[str, int]) -> NDArray[np.uint8]:
+    """Attribute values as class ids 0..254, or what names make of them."""
+    if names:
+        texts = [f"{v:g}" if isinstance(v, int | float | np.number) else str(v) for v in values.tolist()]
+        strange = sorted(set(texts) - set(names))
+        if strange:
+            raise LabelError(
+                f"{where}: holds the value{'s' * (len(strange) > 1)} {', '.join(map(repr, strange[:5]))}, "
+                f"known are {', '.join(map(repr, names))}; name their classes too (null: not labeled)"
+            )
+        return np.array([names[text] for text in texts], np.uint8)
+    if values.dtype.kind not in "iufb":
+        raise LabelError(
+            f"{where}: holds values such as {values[0]!r:.40}, needed class ids, or in a training "
+            "data.classes, which maps values to classes"
+        )
+    numbers = values.astype(np.float64)
+    wrong = ~((numbers >= 0) & (numbers <= 254) & (numbers == np.floor(numbers)))  # noqa: PLR2004 - a byte less 255
+    if wrong.any():
+        raise LabelError(
+            f"{where}: {wrong.sum()} values such as {values[wrong][0]} are no class ids (0 to 254)"
+        )
+    return numbers.astype(np.uint8)

@@ -1,0 +1,228 @@
+"""A raster of labels, seen through the pixels of another grid."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from rasterio.errors import NotGeoreferencedWarning
+
+from geoseg.errors import GeosegError, LabelError
+from geoseg.grid.geobox import GeoBox
+from geoseg.grid.window import Window
+from geoseg.io.raster.gdal import GDAL_ERRORS, environment, reason
+
+__all__ = ["NOT_LABELED", "LabelRaster", "lies_on_scene"]
+
+NOT_LABELED = 255
+"""Value of a pixel that no label covers."""
+
+_BLOCK_PIXELS = 1 << 22
+"""Source pixels of one block of the gather (about 4 million): what bounds its memory."""
+_LATTICE = 2.0**16
+"""Source positions are kept to 1/65536 px, so that a center on a source pixel's edge falls on the same side
+whatever window asks."""
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """A GeoTIFF or PNG by itself: no side files, no other driver."""
+    try:
+        with (
+            warnings.catch_warnings(),
+            environment("catalog"),
+        ):
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a PNG is placed by its scene
+            with path.open("rb") as file:
+                driver = "PNG" if file.read(4) == b"\x89PNG" else "GTiff"
+            with rasterio.open(path, driver=driver) as source:
+                yield source
+    except GDAL_ERRORS as error:
+        raise LabelError(f"labels {path}: cannot be read ({reason(error)})") from error
+
+
+def lies_on_scene(path: Path) -> bool:
+    """Whether a raster has no georeferencing of its own, and is laid on its scene pixel by pixel.
+
+    Raises:
+        LabelError: unreadable.
+    """
+    with _open(path) as source:
+        return not source.crs
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRaster:
+    """A raster of class ids or mask values and where it lies; nothing stays open."""
+
+    path: Path
+    """GeoTIFF or PNG of one band."""
+    grid: GeoBox
+    """Where its pixels lie: its own georeferencing, or the scene's where it has none."""
+    classes: tuple[tuple[float, int], ...]
+    """Value → class id; empty: values are ids."""
+
+    @classmethod
+    def open(cls, path: Path, classes: tuple[tuple[float, int], ...], scene_grid: GeoBox) -> LabelRaster:
+        """Look at a raster's header.
+
+        Args:
+            path: GeoTIFF or PNG of one band.
+            classes: value → class id (0..254, or 255: not labeled); empty: values are ids.
+            scene_grid: the scene's own pixels, which a raster without CRS is laid on.
+
+        Raises:
+            LabelError: unreadable, several bands, no numbers, or without CRS and of another shape.
+        """
+        for value, index in classes:
+            if not 0 <= index <= NOT_LABELED:
+                raise LabelError(
+                    f"labels {path}: {value:g} is to become class {index}, needed 0 to 254 (255: none)"
+                )
+        with _open(path) as source:
+            if source.count != 1:
+                raise LabelError(f"labels {path}: has {source.count} bands, needed one band of class ids")
+            if np.dtype(source.dtypes[0]).kind not in "iuf":
+                raise LabelError(f"labels {path}: holds {source.dtypes[0]}, needed whole numbers")
+            if source.crs:
+                try:
+                    grid = GeoBox(source.height, source.width, source.transform, source.crs.to_string())
+                except GeosegError as error:
+                    raise LabelError(f"labels {path}: {error}") from error
+            elif source.shape == scene_grid.shape:
+                grid = scene_grid
+            else:
+                raise LabelError(
+                    f"labels {path}: have no CRS and are {source.shape[0]}×{source.shape[1]} pixels, so they "
+                    f"cannot lie on the scene of {scene_grid.height}×{scene_grid.width}; georeference them"
+                )
+        return cls(path, grid, classes)
+
+    def read(self, grid: GeoBox, window: Window) -> NDArray[np.uint8]:
+        """Class ids at the centers of a window's pixels: the source pixel that holds each center.
+
+        Args:
+            grid: any grid, in any CRS.
+            window: pixels of that grid.
+
+        Returns:
+            uint8, shape (height, width) of the window; 255 outside the raster, at its nodata, and where a
+            value maps to it.
+
+        Raises:
+            LabelError: unreadable pixels, or values that are no class ids and not in ``classes``.
+        """
+        out = np.full(window.shape, NOT_LABELED, np.uint8)
+        locate = _Locator.between(grid, self.grid)
+        with _open(self.path) as source:
+            for block in _blocks(window, locate.magnification):
+                rows, cols, inside = locate.source_pixels(block, self.grid)
+                if not inside.any():
+                    continue
+                r0, c0 = int(rows[inside].min()), int(cols[inside].min())
+                extent = ((r0, int(rows[inside].max()) + 1), (c0, int(cols[inside].max()) + 1))
+                values = source.read(1, window=extent)
+                valid = source.read_masks(1, window=extent) != 0
+                ids = self._to_ids(values, valid)
+                out[block.relative_to(window).slices][inside] = ids[rows[inside] - r0, cols[inside] - c0]
+        return out
+
+    def overlaps(self, scene: GeoBox) -> bool:
+        """Whether the raster's footprint, as a box in the scene's pixels, meets the scene."""
+        ours, theirs = CRS.from_user_input(self.grid.crs), CRS.from_user_input(scene.crs)
+        bounds = self.grid.bounds
+        if not ours.equals(theirs, ignore_axis_order=True):
+            bounds = Transformer.from_crs(ours, theirs, always_xy=True).transform_bounds(*bounds)
+        if not np.isfinite(bounds).all():
+            return True  # the projection cannot tell; reading pixel by pixel does
+        min_x, min_y, max_x, max_y = bounds
+        corners = [~scene.transform @ (x, y) for x in (min_x, max_x) for y in (min_y, max_y)]
+        cols, rows = zip(*corners, strict=True)
+        return bool(min(cols) < scene.width and max(cols) > 0 and min(rows) < scene.height and max(rows) > 0)
+
+    def _to_ids(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        ids = np.full(values.shape, NOT_LABELED, np.uint8)
+        known = ~valid | ~np.isfinite(values)
+        if self.classes:
+            # A value that is named counts, even where the file calls it nodata; zero is class 0 unless named.
+            for value, index in ((0.0, 0), *self.classes):
+                chosen = (values == value) & (valid | any(value == named for named, _ in self.classes))
+                ids[chosen] = index
+                known |= chosen
+            advice = "name their classes too (255: not labeled)"
+        else:
+            chosen = ~known & (values >= 0) & (values < NOT_LABELED) & (values == np.floor(values))
+            ids[chosen] = values[chosen].astype(np.uint8)
+            known |= chosen
+            advice = "say what each value stands for, such as 255 → 1"
+        if not known.all():
+            strange = ", ".join(f"{value:g}" for value in np.unique(values[~known])[:5])
+            raise LabelError(
+                f"labels {self.path}: hold the values {strange}, which are no class ids; {advice}"
+            )
+        return ids
+
+
+@dataclass(frozen=True, slots=True)
+class _Locator:
+    """Takes pixel centers of one grid to pixels of another."""
+
+    grid: GeoBox
+    target: GeoBox
+    project: Transformer | None
+    """Between the two CRS; None: they are the same."""
+    magnification: float
+    """Target pixels per pixel, in area."""
+
+    @classmethod
+    def between(cls, grid: GeoBox, target: GeoBox) -> _Locator:
+        ours, theirs = CRS.from_user_input(grid.crs), CRS.from_user_input(target.crs)
+        if ours.equals(theirs, ignore_axis_order=True):
+            return cls(grid, target, None, abs(grid.transform.determinant / target.transform.determinant))
+        project = Transformer.from_crs(ours, theirs, always_xy=True)
+        center = Window(grid.height // 2, grid.width // 2, 1, 1)
+        corners = np.array([~target.transform @ project.transform(x, y) for x, y in grid[center].corners])
+        first, second = corners[1] - corners[0], corners[3] - corners[0]
+        area = abs(float(first[0] * second[1] - first[1] * second[0]))
+        return cls(grid, target, project, area if np.isfinite(area) and area > 0 else 1.0)
+
+    def source_pixels(
+        self, block: Window, target: GeoBox
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """Row and column of the target pixel under each center, int64 (H, W); whether there is one, bool."""
+        row, col = np.mgrid[block.row : block.row_stop, block.col : block.col_stop] + 0.5
+        pixels = ~target.transform
+        if self.project is None:
+            step = pixels @ self.grid.transform
+        else:
+            x, y = _apply(self.grid.transform, col, row)
+            col, row = self.project.transform(x, y)
+            step = pixels
+        col, row = _apply(step, col, row)
+        with np.errstate(invalid="ignore"):  # infinity, where the projection has no place, is outside
+            row, col = (np.floor(np.rint(value * _LATTICE) / _LATTICE) for value in (row, col))
+            inside = (row >= 0) & (row < target.height) & (col >= 0) & (col < target.width)
+        row, col = (np.where(inside, value, -1).astype(np.int64) for value in (row, col))
+        return row, col, inside
+
+
+def _apply(
+    affine: Any, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
+
+
+def _blocks(window: Window, magnification: float) -> Iterator[Window]:
+    """The window in squares whose source pixels are bounded."""
+    side = int(min(1024, max(8, (_BLOCK_PIXELS / magnification) ** 0.5)))
+    for row in range(window.row, window.row_stop, side):
+        for col in range(window.col, window.col_stop, side):
+            yield Window(row, col, min(side, window.row_stop - row), min(side, window.col_stop - col))

@@ -1,0 +1,241 @@
+"""Reference labels on a grid: what to train with and what to score against.
+
+A :class:`~geoseg.config.stac.refs.LabelRef` names polygons (GeoPackage, GeoJSON, FlatGeobuf) or a raster
+(GeoTIFF, PNG) and, where only a part is labeled, the area. Both come out as class ids per pixel::
+
+    inside the area    vector: the class of the last polygon over the pixel's center, else 0
+                       raster: the class of the raster's pixel under the center
+    elsewhere          255, not labeled
+
+and, where the reference asks for it, what of one building lies near another one is a class of its own.
+
+A pixel's label never depends on the window that was asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.config.stac.refs import LabelRef
+from geoseg.errors import LabelError
+from geoseg.grid.geobox import GeoBox
+from geoseg.grid.ground import ground_resolution
+from geoseg.grid.window import Window
+from geoseg.io.labels.layers import AREA_LAYER, PixelPolygons, rectangle, vector_layers, vector_polygons
+from geoseg.io.labels.rasters import NOT_LABELED, LabelRaster, lies_on_scene
+
+__all__ = [
+    "BORDER",
+    "NOT_LABELED",
+    "LabelReader",
+    "Labels",
+    "counts_scene_pixels",
+    "label_kind",
+    "read_labels",
+]
+
+BORDER = 2
+"""Label of the pixels of one class of objects that lie near another object."""
+_SLACK = 1.02
+"""A projection's meters are some per mille off the ground's: two pixels of 0.3 m shall lie within 0.6 m."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Labels:
+    """Labels of a grid."""
+
+    classes: NDArray[np.uint8]
+    """shape (H, W), class ids; 255 = not labeled."""
+    repaired: int
+    """Polygons (labels and area) that were invalid and had to be repaired."""
+    features: int
+    """Label polygons that touch the grid; 0 for a raster."""
+
+
+def read_labels(label: LabelRef, grid: GeoBox, scene_grid: GeoBox | None = None) -> Labels:
+    """Labels of all pixels of a grid.
+
+    A window's labels, ``read_labels(label, grid[window], scene_grid).classes``, equal the whole's,
+    ``read_labels(label, grid, scene_grid).classes[window.slices]``. For a scene too large for memory, or many
+    windows of one scene, keep a :class:`LabelReader`.
+
+    Args:
+        label: the reference.
+        grid: the pixels wanted, in any CRS and resolution, such as a network's grid.
+        scene_grid: the scene's own pixels. Needed where the reference counts in them: an ``area_window``,
+            or a raster without georeferencing. Where given, the reference must overlap the scene; else
+            the grid.
+
+    Raises:
+        LabelError: unreadable or ambiguous reference, values that are no class ids, no overlap.
+    """
+    reader = LabelReader(label, grid, scene_grid)
+    return Labels(reader.read(grid.window), reader.repaired, reader.features)
+
+
+def label_kind(path: Path) -> Literal["raster", "vector"]:
+    """What a reference is, by its first bytes rather than its name.
+
+    Raises:
+        LabelError: missing, or none of GeoTIFF, PNG, GeoPackage, GeoJSON, FlatGeobuf.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise LabelError(f"labels {path}: cannot be opened ({error.strerror})") from error
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89PNG")):
+        return "raster"
+    if (
+        head.startswith((b"SQLite format 3\0", b"fgb"))
+        or head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
+    ):
+        return "vector"
+    raise LabelError(
+        f"labels {path}: neither a raster (GeoTIFF, PNG) nor polygons (GeoPackage, GeoJSON, FlatGeobuf); "
+        "convert them to one of these"
+    )
+
+
+def counts_scene_pixels(label: LabelRef) -> bool:
+    """Whether a reference says where it lies in the scene's own pixels, so that the scene must be known.
+
+    Raises:
+        LabelError: the file is missing or unreadable.
+    """
+    path = Path(label.href)
+    return label.area_window is not None or (label_kind(path) == "raster" and lies_on_scene(path))
+
+
+class LabelReader:
+    """Labels of a grid, window by window; opens files on reading and keeps none open.
+
+    Args:
+        label: the reference.
+        grid: the pixels that windows are counted in.
+        scene_grid: as for :func:`read_labels`.
+
+    Raises:
+        LabelError: as :func:`read_labels`; values of a raster are looked at when they are read.
+    """
+
+    grid: GeoBox
+    """The pixels that windows are counted in."""
+    repaired: int
+    """Polygons (labels and area) that were invalid and had to be repaired."""
+    features: int
+    """Label polygons that touch the grid; 0 for a raster."""
+
+    def __init__(self, label: LabelRef, grid: GeoBox, scene_grid: GeoBox | None = None) -> None:
+        self.grid = grid
+        path = Path(label.href)
+        self._areas = _areas(label, grid, scene_grid)
+        self._path = path
+        pixel = ground_resolution(grid).mean if label.border else math.inf
+        self._reach = _SLACK * label.border / pixel
+        if 0 < self._reach < 1:
+            raise LabelError(
+                f"labels {path}: a border of {label.border:g} m is narrower than the pixels of {pixel:.3g} m "
+                "that they are burned into; give a wider one, or leave out scenes as coarse as this"
+            )
+        self._labels: LabelRaster | PixelPolygons
+        if label_kind(path) == "raster":
+            self._labels = LabelRaster.open(path, label.classes, scene_grid or grid)
+            self.features = 0
+            overlap = self._labels.overlaps(scene_grid or grid)
+        else:
+            layer = _layer(path, label.layer, skip_area=True)
+            self._labels = vector_polygons(path, layer, grid, label.attribute, label.names)
+            self.features = len(self._labels.shapes)
+            # An area says where zero polygons are the truth; without one, a scene without any is a mistake.
+            overlap = bool(self._areas) or self.features > 0 or _touches(path, layer, scene_grid)
+        if not overlap:
+            raise LabelError(f"labels {path}: do not overlap the scene; check the file and its CRS")
+        self.repaired = sum(area.repaired for area in self._areas) + getattr(self._labels, "repaired", 0)
+
+    @property
+    def polygons(self) -> PixelPolygons | None:
+        """The label polygons that touch the grid, in its pixels, not cut by the area; None: a raster."""
+        return self._labels if isinstance(self._labels, PixelPolygons) else None
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Class ids of a window, uint8 (height, width); 255 = not labeled, as is all past the grid's edges.
+
+        Raises:
+            LabelError: unreadable pixels, or values that are no class ids.
+        """
+        labels = np.full(window.shape, NOT_LABELED, np.uint8)
+        inside = window.intersect(self.grid.window)
+        if inside is None:
+            return labels
+        if isinstance(self._labels, PixelPolygons):
+            classes = self._labels.burn(inside)
+            if self._reach:
+                if (classes == BORDER).any():
+                    raise LabelError(
+                        f"labels {self._path}: hold the class {BORDER} beside 1, and a border parts objects "
+                        "of one class alone; map it by data.classes, or leave the border out"
+                    )
+                classes[self._labels.burn_borders(inside, self._reach)] = BORDER
+        else:
+            classes = self._labels.read(self.grid, inside)
+        for area in self._areas:
+            classes[area.burn(inside) == 0] = NOT_LABELED
+        labels[inside.relative_to(window).slices] = classes
+        return labels
+
+
+def _areas(label: LabelRef, grid: GeoBox, scene_grid: GeoBox | None) -> tuple[PixelPolygons, ...]:
+    """Where labels count: inside all of these (polygons of the area file or layer, the area window)."""
+    areas = []
+    path = Path(label.area_href or label.href)
+    named = label.area_href is not None or label.area_layer is not None
+    if named or (label_kind(path) == "vector" and AREA_LAYER in vector_layers(path)):
+        if label_kind(path) == "raster":
+            raise LabelError(f"labeled area {path}: a raster, needed polygons")
+        layer = label.area_layer or (AREA_LAYER if AREA_LAYER in vector_layers(path) else None)
+        layer = _layer(path, layer, skip_area=False)
+        area = vector_polygons(path, layer, grid, None)
+        if not len(area.shapes) and not _touches(path, layer, scene_grid):
+            raise LabelError(f"labeled area {path}, layer {layer}: does not overlap the scene")
+        areas.append(area)
+    if label.area_window is not None:
+        if scene_grid is None:
+            raise LabelError(
+                f"labels {label.href}: an area window counts the scene's own pixels, needed the scene"
+            )
+        row, col, height, width = label.area_window
+        if height < 1 or width < 1:
+            raise LabelError(f"labels {label.href}: an area window of {height}×{width} pixels is empty")
+        window = Window(row, col, height, width)
+        if window.intersect(scene_grid.window) is None:
+            raise LabelError(f"labels {label.href}: the area window {label.area_window} is outside the scene")
+        corners = scene_grid[window].corners
+        areas.append(rectangle(corners, grid))
+    return tuple(areas)
+
+
+def _layer(path: Path, name: str | None, *, skip_area: bool) -> str:
+    """The layer that is meant: the one named, or the only one."""
+    layers = vector_layers(path)
+    if name is not None:
+        if name not in layers:
+            raise LabelError(f"labels {path}: no layer {name!r}; it has {', '.join(layers)}")
+        return name
+    candidates = [layer for layer in layers if not (skip_area and layer == AREA_LAYER)]
+    if len(candidates) != 1:
+        raise LabelError(
+            f"labels {path}: {len(candidates)} layers ({', '.join(candidates)}); name the one to use"
+        )
+    return candidates[0]
+
+
+def _touches(path: Path, layer: str, scene_grid: GeoBox | None) -> bool:
+    """Whether a layer has polygons over the scene, asked where a part of it had none."""
+    return scene_grid is not None and bool(len(vector_polygons(path, layer, scene_grid, None).shapes))

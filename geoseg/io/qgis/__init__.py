@@ -1,0 +1,1 @@
+"""Styles and projects that QGIS opens."""

@@ -1,0 +1,1 @@
+"""Read scenes; write and read maps."""

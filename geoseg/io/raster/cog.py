@@ -1,0 +1,302 @@
+"""Cloud-optimized GeoTIFFs of bytes: streamed in, overviews built, read back, then put in place."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
+from rasterio.errors import CRSError
+from rasterio.windows import Window as RasterWindow
+
+from geoseg.errors import GridError, OutputError
+from geoseg.grid.geobox import GeoBox
+from geoseg.grid.window import Window
+from geoseg.io.crs import same_crs, written_crs
+from geoseg.io.files import output_error, staged
+from geoseg.io.raster.gdal import CACHE_BYTES, GDAL_ERRORS
+
+__all__ = ["read_strips", "strip_rows", "write_cog"]
+
+BLOCK = 512
+"""Side of a tile, in pixels."""
+
+_SETTINGS = {
+    **({} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": CACHE_BYTES}),
+    "GDAL_PAM_ENABLED": False,  # nothing beside the file
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    # Deflate with threads hides a full disk: the file comes out short and no error comes back.
+    "GDAL_NUM_THREADS": 1,
+}
+
+_OVERHEAD = 1 << 20
+"""Bytes of a file that are not pixels, and what GDAL holds back, generously."""
+
+_STRIP_PIXELS = 1 << 22
+"""Pixels of a strip of :func:`read_strips` (4 million), where the scene is not wider than that."""
+
+
+_Written = list[tuple[Window, int]]
+"""What went into a file: each window and the checksum of its pixels, all bands."""
+
+
+def write_cog(
+    path: Path,
+    geobox: GeoBox,
+    bands: Sequence[str],
+    blocks: Iterable[tuple[Window, NDArray[np.uint8]]],
+    *,
+    nodata: int = 255,
+    colormap: Mapping[int, tuple[int, int, int]] | None = None,
+    scale: float | None = None,
+    overviews: Literal["nearest", "average"] = "nearest",
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Write a COG: Deflate, tiles of 512 px, overviews down to one tile, bands pixel-interleaved.
+
+    The file is read back and compared with what was put in before it gets its name. The same pixels give the
+    same bytes with the same GDAL, in whatever blocks and order they came. Memory: one block, one block row
+    of tiles, GDAL's cache (128 MB). Disk while writing: about twice the result.
+
+    Args:
+        path: final name.
+        geobox: where the pixels lie; rotated and south-up grids are written as they are.
+        bands: description of each band, at least one.
+        blocks: windows that cover every pixel of the grid once, in any order, each with its pixels: uint8,
+            shape (bands, height, width).
+        nodata: value of pixels without data.
+        colormap: value → red, green, blue (0..255) for a file of one band.
+        scale: what one step of the stored value is worth; clients show value × scale.
+        overviews: ``nearest`` for classes; ``average`` for quantities, pixels without data left out.
+        tags: text metadata of the file.
+
+    Raises:
+        OutputError: the disk is full or read-only, the CRS cannot be stored, or the file does not read back
+            as it was written.
+        GridError: the blocks do not cover the grid once, or have another shape or type.
+    """
+    crs = _raster_crs(geobox.crs)
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "height": geobox.height,
+        "width": geobox.width,
+        "count": len(bands),
+        "dtype": "uint8",
+        "crs": crs,
+        "transform": geobox.transform,
+        "nodata": nodata,
+        "tiled": True,
+        "blockxsize": BLOCK,
+        "blockysize": BLOCK,
+        "interleave": "pixel",
+        "compress": "deflate",
+        "zlevel": 1,
+        "bigtiff": "if_safer",
+        "photometric": "palette" if colormap else "minisblack",
+    }
+    needed = _OVERHEAD + 3 * len(bands) * geobox.height * geobox.width  # if nothing compresses
+    creation = {
+        "driver": "COG",
+        "BLOCKSIZE": str(BLOCK),
+        "COMPRESS": "DEFLATE",
+        "LEVEL": "6",  # 9 takes five to twelve times as long for 0 to 5 % less
+        # Neighboring probabilities differ little; neighboring classes are equal or unrelated.
+        "PREDICTOR": "NO" if colormap else "STANDARD",
+        "OVERVIEWS": "IGNORE_EXISTING",
+        "OVERVIEW_RESAMPLING": overviews.upper(),
+        "BIGTIFF": "IF_SAFER",
+    }
+    written: _Written = []
+    if _is_lost(geobox.transform):
+        raise OutputError(
+            f"{path}: a GeoTIFF cannot hold a transform that counts pixels; georeference the scene"
+        )
+    with staged(path, verify=lambda temporary: _verify(temporary, path, geobox, bands, written)) as temporary:
+        scratch = temporary.with_name(f"{temporary.stem}.scratch.tif")
+        with _gdal(path, needed):
+            target = rasterio.open(scratch, "w", **profile)
+        try:
+            with _gdal(path, needed):
+                target.descriptions = tuple(bands)
+                if colormap:
+                    target.write_colormap(1, {value: (*rgb, 255) for value, rgb in colormap.items()})
+                else:
+                    target.colorinterp = (ColorInterp.gray, *[ColorInterp.undefined] * (len(bands) - 1))
+                if scale is not None:
+                    target.scales = (scale,) * len(bands)
+                target.update_tags(**(tags or {}))
+            for window, pixels in blocks:
+                _check_block(geobox, len(bands), window, pixels)
+                with _gdal(path, needed):
+                    target.write(pixels, window=_raster_window(window))
+                written.append((window, _checksum(pixels)))
+        finally:
+            with _gdal(path, needed):
+                target.close()
+        _check_cover(geobox, [window for window, _ in written])
+        with _gdal(path, needed):
+            rasterio.shutil.copy(scratch, temporary, **creation)
+        scratch.unlink()
+
+
+def strip_rows(width: int) -> int:
+    """Rows of a strip of about 4 million pixels; whole tiles where the scene is narrow enough."""
+    rows = max(1, _STRIP_PIXELS // width)
+    return rows // BLOCK * BLOCK if rows >= BLOCK else rows
+
+
+def read_strips(path: Path, bands: Sequence[int], rows: int | None = None) -> Iterator[NDArray[np.uint8]]:
+    """Stream a byte raster from the top, as stored (no scale applied).
+
+    Args:
+        path: a GeoTIFF.
+        bands: numbers of the bands to read, from 1, in the order wanted.
+        rows: rows of a strip; the last one may have fewer. None: :func:`strip_rows`.
+
+    Yields:
+        uint8, shape (bands, rows, width).
+
+    Raises:
+        OutputError: the file cannot be read, has no such band or holds no bytes.
+    """
+    with _reading(path, path):
+        source = rasterio.open(path, driver="GTiff")
+    with closing(source):
+        if source.dtypes[0] != "uint8" or max(bands) > source.count:
+            raise OutputError(
+                f"{path} has {source.count} bands of {source.dtypes[0]}, needed bands {list(bands)} of "
+                "uint8; make the scene anew"
+            )
+        height = rows or strip_rows(source.width)
+        for row in range(0, source.height, height):
+            window = Window(row, 0, min(height, source.height - row), source.width)
+            with _reading(path, path):
+                strip = source.read(list(bands), window=_raster_window(window))
+            yield strip
+
+
+# GDAL's settings belong to the thread, not to the block of code: they are set around each call, never while
+# a caller's generator runs, whose own settings would be undone in the wrong order.
+@contextmanager
+def _gdal(path: Path, needed: int) -> Iterator[None]:
+    """GDAL set up for writing; its errors become ours, while the disk still shows why."""
+    with rasterio.Env(**_SETTINGS):
+        try:
+            yield
+        except GDAL_ERRORS as error:
+            raise output_error(path, error, needed) from error
+
+
+@contextmanager
+def _reading(path: Path, shown: Path) -> Iterator[None]:
+    """GDAL set up for reading ``path``; errors speak of ``shown``."""
+    with rasterio.Env(**_SETTINGS):
+        try:
+            yield
+        except GDAL_ERRORS as error:
+            reason = str(error).replace(str(path), shown.name)
+            raise OutputError(f"{shown} cannot be read back ({reason}); make the scene anew") from error
+
+
+def _raster_crs(text: str) -> CRS:
+    text = written_crs(text)
+    try:
+        return CRS.from_user_input(text)
+    except CRSError as error:
+        raise OutputError(
+            f"the CRS {text[:60]!r} is unknown to GDAL: {error}; give the scene another one"
+        ) from error
+
+
+def _same_transform(found: Affine, geobox: GeoBox) -> bool:
+    """Whether each corner is where it should be, within a millionth of a pixel."""
+    back = ~geobox.transform @ found
+    ends = ((0, 0), (geobox.width, 0), (geobox.width, geobox.height), (0, geobox.height))
+    moves = [abs(a - b) for end in ends for a, b in zip(back @ end, end, strict=True)]
+    return not _is_lost(found) and max(moves) < 1e-6  # noqa: PLR2004 - a millionth of a pixel
+
+
+def _is_lost(transform: Affine) -> bool:
+    """Whether a transform is what GDAL takes for none and does not store: pixels, rows up or down."""
+    return tuple(transform[:6]) in {(1, 0, 0, 0, 1, 0), (1, 0, 0, 0, -1, 0)}
+
+
+def _raster_window(window: Window) -> RasterWindow:
+    return RasterWindow(window.col, window.row, window.width, window.height)
+
+
+def _checksum(pixels: NDArray[np.uint8]) -> int:
+    return zlib.crc32(np.ascontiguousarray(pixels).data)
+
+
+def _check_block(geobox: GeoBox, bands: int, window: Window, pixels: NDArray[np.uint8]) -> None:
+    if not geobox.window.contains(window):
+        raise GridError(f"{window} reaches past the grid of {geobox.height}×{geobox.width} pixels")
+    if pixels.shape != (bands, *window.shape) or pixels.dtype != np.uint8:
+        raise GridError(
+            f"the block of {window} is {pixels.dtype} of shape {pixels.shape}, needed uint8 of "
+            f"{(bands, *window.shape)}"
+        )
+
+
+def _check_cover(geobox: GeoBox, windows: list[Window]) -> None:
+    """Every pixel once: counted on the grid that all the windows' edges draw."""
+    rows = np.unique([0, geobox.height, *(edge for w in windows for edge in (w.row, w.row_stop))])
+    cols = np.unique([0, geobox.width, *(edge for w in windows for edge in (w.col, w.col_stop))])
+    times = np.zeros((rows.size - 1, cols.size - 1), np.int32)
+    for window in windows:
+        top, bottom = np.searchsorted(rows, (window.row, window.row_stop))
+        left, right = np.searchsorted(cols, (window.col, window.col_stop))
+        times[top:bottom, left:right] += 1
+    wrong = np.argwhere(times != 1)
+    if wrong.size:
+        row, col = wrong[0]
+        raise GridError(
+            f"the blocks must cover each pixel once; pixel (row {rows[row]}, column {cols[col]}) is covered "
+            f"{times[row, col]} times"
+        )
+
+
+def _verify(temporary: Path, path: Path, geobox: GeoBox, bands: Sequence[str], written: _Written) -> None:
+    """Read the file back, overviews too, and compare it with what was put in."""
+    with _reading(temporary, path):
+        with rasterio.open(temporary, driver="GTiff") as source:
+            _check_header(source, path, geobox, bands)
+            for window, checksum in written:
+                if _checksum(source.read(window=_raster_window(window))) != checksum:
+                    raise OutputError(
+                        f"{path} reads back with other pixels in {window}; check the disk and run again"
+                    )
+            levels = len(source.overviews(1))
+        for level in range(levels):
+            with rasterio.open(temporary, driver="GTiff", overview_level=level) as overview:
+                for row in range(0, overview.height, BLOCK):
+                    rows = min(BLOCK, overview.height - row)
+                    overview.read(window=RasterWindow(0, row, overview.width, rows))
+
+
+def _check_header(source: Any, path: Path, geobox: GeoBox, bands: Sequence[str]) -> None:
+    found = (source.height, source.width, source.count, source.dtypes[0])
+    needed = (geobox.height, geobox.width, len(bands), "uint8")
+    if found != needed:
+        raise OutputError(f"{path} reads back as {found}, needed {needed}; run again")
+    if not same_crs(source.crs.to_wkt() if source.crs else None, geobox):
+        raise OutputError(
+            f"{path} reads back with the CRS {str(source.crs)[:60]!r}: a GeoTIFF cannot hold "
+            f"{geobox.crs[:60]!r}; give the scene another CRS"
+        )
+    if not _same_transform(source.transform, geobox):
+        raise OutputError(
+            f"{path} reads back with the transform {tuple(source.transform[:6])}, needed "
+            f"{tuple(geobox.transform[:6])}; a GeoTIFF cannot hold this one, georeference the scene"
+        )

@@ -1,0 +1,235 @@
+"""GDAL behind one door: what may be opened, how, and which words a refusal has.
+
+Files of a catalog are hostile until told otherwise: plain GeoTIFF, no side file, no overview, no network.
+Files of one's own (trust ``local``) may be anything that GDAL reads from disk: JP2, VRT mosaics, ``.ovr``,
+``.msk``, world files. The network stays closed for both, in two ways that were tried against ``/vsicurl``,
+``/vsis3``, a VRT of a URL and WMS: curl-backed file systems know no file name, and what speaks HTTP finds a
+proxy that is not there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+from rasterio.session import DummySession
+
+from geoseg.config.stac.refs import Trust
+from geoseg.errors import SceneError
+
+__all__ = [
+    "CACHE_BYTES",
+    "GDAL_ERRORS",
+    "environment",
+    "has_geokeys",
+    "open_raster",
+    "reason",
+    "refusal",
+    "spoken",
+]
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError)
+"""What rasterio raises for a file it cannot open or read; the middle one has no public name in rasterio."""
+
+CACHE_BYTES = 128 << 20
+"""GDAL's block cache, per process, unless the variable GDAL_CACHEMAX is set: a row of blocks of a scene
+100,000 pixels wide, so that windows that overlap do not decode twice. In bytes: ``rasterio.Env`` takes bytes
+where the variable takes megabytes, and a cache of 128 bytes decodes everything ten times."""
+
+_CLOSED = {
+    "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",
+    "GDAL_HTTP_PROXY": "127.0.0.1:1",
+    "GDAL_HTTPS_PROXY": "127.0.0.1:1",
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
+    "GTIFF_IGNORE_READ_ERRORS": "NO",
+    "GDAL_NUM_THREADS": "1",
+}
+_OPTIONS: dict[Trust, dict[str, Any]] = {
+    "catalog": {**_CLOSED, "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO"},
+    "local": {**_CLOSED, "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "GDAL_PAM_ENABLED": "YES"},
+}
+
+_SERVICES = frozenset(
+    {"DAAS", "EEDA", "EEDAI", "GTI", "HTTP", "NGW", "OGCAPI", "PLMOSAIC", "PLSCENES", "PostGISRaster"}
+    | {"RasterLite", "STACIT", "STACTA", "WCS", "WMS", "WMTS"}
+)
+"""Drivers whose file is only an address."""
+
+_ADDRESS = re.compile(r"(?i)[a-z][a-z0-9+.-]+:|[\\/]{1,2}vsi")
+"""``http://…``, ``NETCDF:…``, ``vrt://…``, ``/vsicurl/…``; not ``C:\\``, whose scheme would be one letter."""
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "a JPEG"),
+    (b"\x89PNG", "a PNG"),
+    (b"\x00\x00\x00\x0cjP", "a JPEG 2000"),
+    (b"\x89HDF", "an HDF5 or netCDF file"),
+    (b"CDF", "a netCDF file"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"<VRT", "a VRT, which points to other files"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the image itself"),
+    (b"<", "XML or HTML"),
+)
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_GEOKEYS = 34735
+_LONGEST = 240
+"""Characters of a path in a message."""
+
+
+def refusal(scene: str, file: str, text: str) -> SceneError:
+    """The one line that refuses a file: ``scene ID: FILE text``; an endless path is cut in its middle."""
+    if len(file) > _LONGEST:
+        file = f"{file[: _LONGEST // 2]}…{file[-_LONGEST // 2 :]}"
+    return SceneError(" ".join(f"scene {scene}: {file} {text}".split()))
+
+
+def reason(error: BaseException) -> str:
+    """GDAL's own words for an error: the innermost message, at most 200 characters."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = getattr(error, "errmsg", None) or getattr(error, "strerror", None) or str(error)
+    return " ".join(str(text).split())[:200].rstrip(".")
+
+
+def environment(trust: Trust) -> rasterio.Env:
+    """The settings under which files are opened and read; cheap to enter (40 µs), local to the thread."""
+    options = _OPTIONS[trust]
+    if "GDAL_CACHEMAX" not in os.environ:
+        options = {**options, "GDAL_CACHEMAX": CACHE_BYTES}
+    return rasterio.Env(session=DummySession(), **options)
+
+
+class _Warnings(logging.Handler):
+    """Collects what GDAL says while a thread listens; rasterio logs GDAL's warnings and goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.thread = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said: list[str] | None = getattr(self.thread, "said", None)
+        if said is not None:
+            said.append(record.getMessage())
+
+
+_EAR = _Warnings()
+logging.getLogger("rasterio._err").addHandler(_EAR)
+
+
+@contextmanager
+def spoken() -> Iterator[list[str]]:
+    """GDAL's warnings of this thread: libjpeg calls a damaged tile one, and fills it with gray."""
+    said: list[str] = []
+    _EAR.thread.said = said
+    try:
+        yield said
+    finally:
+        _EAR.thread.said = None
+
+
+_FILTERS = threading.Lock()
+"""Warning filters belong to the process; two threads must not swap them at once."""
+
+
+def open_raster(scene: str, href: str, trust: Trust, *, pixels: bool) -> DatasetReader:
+    """Open a file, inside :func:`environment`.
+
+    Args:
+        scene: id for the refusal.
+        href: absolute path.
+        trust: ``catalog`` or ``local``.
+        pixels: whether pixels will be read: overviews are then out of reach for files of a catalog. (GDAL
+            hides band descriptions together with overviews, so a header is read with both; that is safe as
+            long as nobody asks for overviews.)
+
+    Raises:
+        SceneError: not a plain local file, not a raster that the trust allows, a header that cannot be read.
+    """
+    path = _plain_file(scene, href)
+    start = _start(scene, href, path)
+    tiff = start.startswith(_TIFF)
+    if trust == "catalog" and not tiff:
+        what = next(
+            (name for signature, name in _SIGNATURES if start.startswith(signature)), "something else"
+        )
+        raise refusal(
+            scene, href, f"is no GeoTIFF but {what}: convert it with gdal_translate, or set trust: local"
+        )
+    options: dict[str, str] = {}
+    if trust == "catalog":
+        options["GEOREF_SOURCES"] = "INTERNAL"
+        if pixels:
+            options["OVERVIEW_LEVEL"] = "NONE"
+    try:
+        with _FILTERS, warnings.catch_warnings():
+            # A file without georeference is refused by its header, in words.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return DatasetReader(str(path), driver=["GTiff"] if tiff else _drivers(), **options)
+    except GDAL_ERRORS as error:
+        text = "has a header that is truncated or corrupt" if tiff else "is no raster that GDAL reads"
+        raise refusal(scene, href, f"{text} ({reason(error)}): fetch the file again") from error
+
+
+def _drivers() -> list[str]:
+    with rasterio.Env() as env:
+        return sorted(set(env.drivers()) - _SERVICES)
+
+
+def _plain_file(scene: str, href: str) -> Path:
+    if not href or _ADDRESS.match(href):
+        raise refusal(
+            scene, href or "''", "is an address, not a file: download it and give the path of the local file"
+        )
+    try:
+        path = Path(href).absolute()
+        if _ADDRESS.match(str(path)):
+            raise refusal(scene, href, "is an address of GDAL, not a file: give the path of a local file")
+        if path.is_file():
+            return path
+        exists = path.exists()
+    except (OSError, ValueError) as error:
+        raise refusal(scene, repr(href), f"is no path of a file ({reason(error)})") from error
+    if exists:
+        raise refusal(scene, href, "is no file: give the path of a raster file")
+    raise refusal(scene, href, "does not exist: check the href in the catalog, or put the file there")
+
+
+def _start(scene: str, href: str, path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise refusal(scene, href, f"cannot be read ({reason(error)})") from error
+    if not start:
+        raise refusal(scene, href, "is empty (0 bytes): fetch the file again")
+    return start
+
+
+def has_geokeys(path: Path) -> bool:
+    """Whether a TIFF holds GeoTIFF keys: then a CRS is stored, even where PROJ cannot express it."""
+    with path.open("rb") as file:
+        start = file.read(16)
+        if not start.startswith(_TIFF):
+            return False
+        order = "<" if start.startswith(b"II") else ">"
+        big = start[2:4] in (b"+\0", b"\0+")
+        offset = struct.unpack_from(order + ("Q" if big else "I"), start, 8 if big else 4)[0]
+        file.seek(offset)
+        count_format, entry = (order + "Q", 20) if big else (order + "H", 12)
+        head = file.read(struct.calcsize(count_format))
+        if len(head) < struct.calcsize(count_format):
+            return False
+        entries = file.read(min(struct.unpack(count_format, head)[0], 4096) * entry)
+    tags = (entries[at : at + 2] for at in range(0, len(entries) - entry + 1, entry))
+    return any(struct.unpack(order + "H", tag)[0] == _GEOKEYS for tag in tags)

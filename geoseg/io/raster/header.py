@@ -1,0 +1,232 @@
+"""What the header of one raster file says, and the refusals that need no pixel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+from rasterio.crs import CRS as RasterioCRS  # noqa: N811 - two libraries, one name
+from rasterio.enums import ColorInterp, Interleaving, WktVersion
+from rasterio.io import DatasetReader
+
+from geoseg.config.stac.refs import Trust
+from geoseg.errors import GridError
+from geoseg.grid.geobox import GeoBox
+from geoseg.io.raster.gdal import GDAL_ERRORS, environment, has_geokeys, open_raster, reason, refusal
+
+__all__ = ["Header", "alpha_bands", "file_stamp", "read_header"]
+
+_MAX_BLOCK_BYTES = 256_000_000
+"""One read decodes at least one block: a single 40,000 px tile took 1.6 GB for a window of 256 px."""
+_MAX_BANDS = 1024
+_MAX_PIXELS = 1 << 37
+_MAX_BLOCKS_CHECKED = 20_000
+
+_COMMON_NAMES = frozenset({"red", "green", "blue", "nir", "coastal", "rededge", "alpha"})
+"""Color interpretations that name a band; gray, palette, undefined and the rest say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One raster file, without its pixels."""
+
+    href: str
+    geobox: GeoBox
+    dtypes: tuple[str, ...]
+    """numpy name per band."""
+    names: tuple[str, ...]
+    """Color interpretation, else description, else ``b1`` …; lower case, no name twice."""
+    nodata: tuple[float | None, ...]
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    alpha: frozenset[int]
+    """Numbers of the bands, from 1, that the file calls alpha."""
+    palette: frozenset[int]
+    """Numbers of the bands that hold indices into a color table."""
+    files: tuple[str, ...]
+    """Everything that GDAL opened: the file itself, then side files and mosaic members of trusted files."""
+    stamp: str
+    """Size and modification time of all of it."""
+
+    @property
+    def count(self) -> int:
+        """Number of bands."""
+        return len(self.dtypes)
+
+
+def file_stamp(files: Iterable[str]) -> str:
+    """``size:mtime_ns`` of each file, joined by ``+``."""
+    stats = [Path(file).stat() for file in files]
+    return "+".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)
+
+
+def alpha_bands(dataset: DatasetReader) -> frozenset[int]:
+    """Numbers of the bands, from 1, whose color interpretation is alpha."""
+    return frozenset(i for i, kind in enumerate(dataset.colorinterp, 1) if kind == ColorInterp.alpha)
+
+
+def read_header(scene: str, href: str, trust: Trust) -> Header:
+    """Open a file, look at its header, close it.
+
+    Raises:
+        SceneError: the file cannot be opened (see :func:`geoseg.io.raster.gdal.open_raster`), has no usable
+            georeference, is truncated, or declares a size or a block that would exhaust memory.
+    """
+    with environment(trust):
+        try:
+            with open_raster(scene, href, trust, pixels=False) as dataset:
+                _check_size(scene, href, dataset)
+                _check_blocks(scene, href, dataset)
+                _check_end(scene, href, dataset)
+                return Header(
+                    href=href,
+                    geobox=_geobox(scene, href, dataset, trust),
+                    dtypes=tuple(dataset.dtypes),
+                    names=_names(dataset),
+                    nodata=tuple(dataset.nodatavals),
+                    scales=tuple(map(float, dataset.scales)),
+                    offsets=tuple(map(float, dataset.offsets)),
+                    alpha=alpha_bands(dataset),
+                    palette=frozenset(
+                        i for i, kind in enumerate(dataset.colorinterp, 1) if kind == ColorInterp.palette
+                    ),
+                    files=tuple(dataset.files),
+                    stamp=file_stamp(dataset.files),
+                )
+        except GDAL_ERRORS as error:
+            raise refusal(
+                scene, href, f"has a header that cannot be read ({reason(error)}): fetch the file again"
+            ) from error
+
+
+def _check_size(scene: str, href: str, dataset: DatasetReader) -> None:
+    if dataset.count < 1:
+        raise refusal(
+            scene, href, "holds no bands but sub-datasets or nothing: extract one with gdal_translate"
+        )
+    if dataset.count > _MAX_BANDS:
+        raise refusal(
+            scene, href, f"declares {dataset.count} bands, more than {_MAX_BANDS}: extract those needed"
+        )
+    if dataset.width * dataset.height > _MAX_PIXELS:
+        raise refusal(
+            scene,
+            href,
+            f"declares {dataset.height}×{dataset.width} pixels, more than {_MAX_PIXELS:.0e}: cut it",
+        )
+
+
+def _check_blocks(scene: str, href: str, dataset: DatasetReader) -> None:
+    together = dataset.count if dataset.interleaving == Interleaving.pixel else 1
+    for (height, width), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True):
+        # GDAL's name for complex integers is none that numpy knows; such bands are refused by name.
+        itemsize = 8 if dtype.startswith("complex_") else np.dtype(dtype).itemsize
+        size = height * width * itemsize * together
+        if size > _MAX_BLOCK_BYTES:
+            raise refusal(
+                scene,
+                href,
+                f"is stored in blocks of {height}×{width} pixels, {size / 1e6:.0f} MB each, more than"
+                f" {_MAX_BLOCK_BYTES / 1e6:.0f} MB: tile it with gdal_translate -co TILED=YES",
+            )
+
+
+def _check_end(scene: str, href: str, dataset: DatasetReader) -> None:
+    """A GeoTIFF's block index shows whether the file was cut off, without reading a block."""
+    if dataset.driver != "GTiff":
+        return
+    size = Path(href).stat().st_size
+    height, width = dataset.block_shapes[0]
+    down, across = math.ceil(dataset.height / height), math.ceil(dataset.width / width)
+    planes = 1 if dataset.interleaving == Interleaving.pixel else dataset.count
+    blocks = down * across * planes
+    step = math.ceil(blocks / _MAX_BLOCKS_CHECKED)
+    for block in (*range(0, blocks, step), blocks - 1):
+        plane, place = divmod(block, down * across)
+        row, col = divmod(place, across)
+        offset, length = (
+            int(dataset.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", plane + 1) or 0)
+            for what in ("OFFSET", "SIZE")
+        )
+        if offset + length > size:
+            raise refusal(
+                scene,
+                href,
+                f"is truncated: its pixels reach to byte {offset + length} but the file ends at {size}:"
+                " fetch the file again",
+            )
+
+
+def _geobox(scene: str, href: str, dataset: DatasetReader, trust: Trust) -> GeoBox:
+    if dataset.transform.is_identity:
+        if dataset.rpcs is not None:
+            how = "is placed by RPC only (a camera model): orthorectify it with gdalwarp -rpc -t_srs EPSG:n"
+        elif dataset.gcps[0]:
+            points = len(dataset.gcps[0])
+            how = f"is placed by {points} ground control points only: warp it with gdalwarp -t_srs EPSG:n"
+        elif dataset.crs:
+            how = "has a CRS but no transform: place it with gdal_translate -a_ullr"
+        else:
+            how = (
+                "has no georeference, neither CRS nor transform: place it with gdal_translate -a_srs -a_ullr"
+            )
+        raise refusal(scene, href, how + _side_file_hint(href, trust))
+    if not dataset.crs:
+        if has_geokeys(Path(href)):
+            how = "has a CRS that PROJ cannot express: assign another with gdal_translate -a_srs EPSG:n"
+        else:
+            how = "has no CRS: assign it with gdal_translate -a_srs EPSG:n"
+        raise refusal(scene, href, how + _side_file_hint(href, trust))
+    try:
+        return GeoBox(dataset.height, dataset.width, dataset.transform, _crs_text(dataset.crs))
+    except GridError as error:
+        raise refusal(scene, href, f"has no usable grid: {error}") from error
+    except (CRSError, *GDAL_ERRORS) as error:
+        raise refusal(
+            scene,
+            href,
+            f"has a CRS that PROJ cannot read ({reason(error)}): assign another with -a_srs EPSG:n",
+        ) from error
+
+
+def _side_file_hint(href: str, trust: Trust) -> str:
+    if trust == "local":
+        return ""
+    path = Path(href)
+    beside = (
+        path.with_name(path.name + ".aux.xml"),
+        *(path.with_suffix(s) for s in (".tfw", ".TFW", ".prj")),
+    )
+    found = next((file.name for file in beside if file.exists()), None)
+    return f"; {found} beside it is read only with trust: local" if found else ""
+
+
+def _crs_text(crs: RasterioCRS) -> str:
+    """``EPSG:n`` (or another authority's code) where it means exactly this CRS, else WKT2."""
+    wkt: str = crs.to_wkt(version=WktVersion.WKT2_2019)
+    stored = CRS.from_wkt(wkt)
+    authority = crs.to_authority(confidence_threshold=100)
+    if authority is not None:
+        code = ":".join(authority)
+        if CRS.from_user_input(code).equals(stored, ignore_axis_order=True):
+            return code
+    return _without_zero_shift(stored).to_wkt() if stored.is_bound else wkt
+
+
+def _without_zero_shift(bound: CRS) -> CRS:
+    """Older programs tie every CRS to WGS 84 by a shift of zero, which says nothing and confuses clients."""
+    shift = bound.coordinate_operation.towgs84 if bound.coordinate_operation else []
+    return bound.source_crs if bound.source_crs and shift and not any(shift) else bound
+
+
+def _names(dataset: DatasetReader) -> tuple[str, ...]:
+    names: list[str] = []
+    for i, (kind, description) in enumerate(zip(dataset.colorinterp, dataset.descriptions, strict=True), 1):
+        name = kind.name if kind.name in _COMMON_NAMES else " ".join((description or "").lower().split())
+        names.append(name if name and name not in names else f"b{i}")
+    return tuple(names)

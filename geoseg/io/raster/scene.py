@@ -1,0 +1,290 @@
+"""What a scene is, from the headers of its files: grid, bands, nodata. No pixel is read here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pyproj import CRS
+from pyproj.exceptions import CRSError, ProjError
+
+from geoseg.config.stac.refs import BandRef, SceneRef
+from geoseg.errors import GridError, SceneError
+from geoseg.grid.geobox import GeoBox
+from geoseg.grid.ground import GroundResolution, ground_resolution
+from geoseg.grid.resample import Resampler
+from geoseg.io.files import sha256_of
+from geoseg.io.raster.gdal import refusal
+from geoseg.io.raster.header import Header, read_header
+
+__all__ = ["Scene", "describe", "grid_of", "mask_alpha", "verify_checksums"]
+
+_SHA256 = "1220"
+"""Prefix of a multihash that is a SHA-256 of 32 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A scene that can be read: a plain value, safe to pickle and to send to a worker."""
+
+    ref: SceneRef
+    """What the catalog says."""
+    geobox: GeoBox
+    """The scene's own grid: that of the selected band with the smallest pixels."""
+    bands: tuple[BandRef, ...]
+    """The selected bands, in the order in which they are read."""
+    dtype: str
+    """numpy name of the smallest type that holds every selected band as stored."""
+    nodata: float | None
+    """The value that marks pixels as nodata, as stored; None: there is none, or bands differ in it."""
+    resolution: GroundResolution
+    """Pixel size on the ground at the center, in meters."""
+    identity: str
+    """Text that stays the same while the pixels do: per file the catalog's checksum, or size and time."""
+    files: tuple[str, ...] = ()
+    """Every file that was opened, side files of trusted scenes included."""
+
+    @property
+    def value_dtype(self) -> str:
+        """Type that a model's contract states, by numpy's name: as stored, float32 where a scale counts."""
+        scaled = any(band.scale != 1 or band.offset != 0 for band in self.bands)
+        return "float32" if scaled else self.dtype
+
+
+class _Headers:
+    """Headers of a scene's files, each read once."""
+
+    def __init__(self, ref: SceneRef) -> None:
+        self.ref = ref
+        self.seen: dict[str, Header] = {}
+
+    def __getitem__(self, href: str) -> Header:
+        if href not in self.seen:
+            self.seen[href] = read_header(self.ref.id, href, self.ref.trust)
+        return self.seen[href]
+
+
+def describe(ref: SceneRef, bands: Sequence[str | int] | None = None) -> Scene:
+    """Open a scene's headers and say what it is, or refuse it in one line.
+
+    Args:
+        ref: the scene as its catalog describes it. Where it lists no bands, the bands of ``ref.href`` are
+            named by color interpretation, else description, else ``b1``, ``b2`` …, and the file's own scale
+            and offset count.
+        bands: bands to read, in order: names, or numbers from 1 in the catalog's list (in the file where it
+            lists none). None: all but alpha. An alpha band is data only where it is asked for.
+
+    Returns:
+        The scene. Files of one scene may differ in resolution; they share CRS, orientation and footprint.
+
+    Raises:
+        SceneError: a file is missing, no raster, not allowed by the scene's trust, without georeference, cut
+            off or absurd in size; a band is not there, complex or an index into a palette; files do not fit.
+    """
+    headers = _Headers(ref)
+    selected = _select(ref, bands, headers)
+    by_file = {band.href: headers[band.href] for band in selected}
+    for band in selected:
+        _check_band(ref.id, band, headers[band.href])
+    finest = min((h.geobox for h in by_file.values()), key=lambda box: abs(box.transform.determinant))
+    for header in by_file.values():
+        _check_fit(ref.id, header, finest)
+    mask = None
+    if ref.mask is not None:
+        mask = headers[ref.mask.href]
+        if not 1 <= ref.mask.index <= mask.count:
+            raise refusal(
+                ref.id, mask.href, f"has no band {ref.mask.index} for the mask; it has {mask.count}"
+            )
+        _check_fit(ref.id, mask, finest)
+    tags = [headers[band.href].nodata[band.index - 1] for band in selected]
+    # As text, since NaN is not equal to itself.
+    nodata = tags[0] if len(set(map(str, tags))) == 1 else None
+    return Scene(
+        ref=ref,
+        geobox=finest,
+        bands=selected,
+        dtype=np.result_type(*(headers[band.href].dtypes[band.index - 1] for band in selected)).name,
+        nodata=nodata if ref.nodata is None else ref.nodata,
+        resolution=_resolution(ref, selected[0].href, finest),
+        identity=_identity(ref, selected, headers),
+        files=tuple(dict.fromkeys(file for header in headers.seen.values() for file in header.files)),
+    )
+
+
+def grid_of(path: Path) -> GeoBox:
+    """The grid of a GeoTIFF of any kind, a class raster included.
+
+    Raises:
+        SceneError: the file cannot be opened or has no georeference.
+    """
+    return read_header(path.stem, str(path), "catalog").geobox
+
+
+def mask_alpha(scene: Scene, href: str, alpha: Iterable[int]) -> int | None:
+    """The alpha band of a file that says where it is valid.
+
+    Args:
+        scene: a described scene.
+        href: one of its files.
+        alpha: numbers of the bands that the file calls alpha.
+
+    Returns:
+        Its number; None where there is none, where it is read as data, or where the catalog gives it the name
+        of a measurement (files with four bands often call near infrared alpha).
+    """
+    data = {(band.href, band.index) for band in scene.bands}
+    data |= {(band.href, band.index) for band in scene.ref.bands if not _unnamed(band)}
+    return next((index for index in sorted(alpha) if (href, index) not in data), None)
+
+
+def _unnamed(band: BandRef) -> bool:
+    return band.name in {"alpha", f"b{band.index}"}
+
+
+def _select(ref: SceneRef, bands: Sequence[str | int] | None, headers: _Headers) -> tuple[BandRef, ...]:
+    available = ref.bands
+    if not available:
+        if ref.href is None:
+            raise SceneError(f"scene {ref.id} names neither bands nor a file: give its item an asset")
+        header = headers[ref.href]
+        available = tuple(
+            BandRef(ref.href, i + 1, header.names[i], header.scales[i], header.offsets[i])
+            for i in range(header.count)
+        )
+    if bands is None:
+        chosen = [
+            band for band in available if not (_unnamed(band) and band.index in headers[band.href].alpha)
+        ]
+    else:
+        chosen = [_find(ref, band, available) for band in bands]
+    if not chosen:
+        raise SceneError(f"scene {ref.id}: no band to read among {_listing(available)}: name at least one")
+    return tuple(chosen)
+
+
+def _find(ref: SceneRef, wanted: str | int, available: tuple[BandRef, ...]) -> BandRef:
+    found = [band for band in available if band.name == str(wanted).lower()]
+    number = int(wanted) if isinstance(wanted, int) or wanted.isdecimal() else 0
+    if not found and 1 <= number <= len(available):
+        return available[number - 1]
+    if len(found) == 1:
+        return found[0]
+    how = f"has band {wanted!r} {len(found)} times" if found else f"has no band {wanted!r}"
+    raise SceneError(
+        f"scene {ref.id} {how}; it has {_listing(available)}: give names or numbers of "
+        "bands that are there by `bands`"
+    )
+
+
+def _listing(bands: tuple[BandRef, ...]) -> str:
+    most = 8
+    names = [f"{number} {band.name}" for number, band in enumerate(bands, 1)]
+    if len(names) > most:
+        names = [*names[: most - 1], "…", names[-1]]
+    return f"{len(bands)} band{'s' * (len(bands) != 1)} ({', '.join(names)})"
+
+
+def _check_band(scene: str, band: BandRef, header: Header) -> None:
+    if not 1 <= band.index <= header.count:
+        raise refusal(
+            scene,
+            band.href,
+            f"has {header.count} bands but the catalog puts {band.name} in {band.index}: correct the catalog",
+        )
+    dtype = header.dtypes[band.index - 1]
+    if dtype.startswith("complex"):
+        raise refusal(
+            scene,
+            band.href,
+            f"holds complex numbers ({dtype}) in band {band.index}: convert them, for example to amplitude",
+        )
+    if band.index in header.palette:
+        raise refusal(
+            scene,
+            band.href,
+            f"holds palette indices in band {band.index}: expand them with gdal_translate -expand rgb",
+        )
+
+
+def _check_fit(scene: str, header: Header, finest: GeoBox) -> None:
+    if not _same_crs(header.geobox.crs, finest.crs):
+        raise refusal(
+            scene,
+            header.href,
+            f"is in {_short(header.geobox.crs)} but the scene in {_short(finest.crs)}: warp them to one CRS",
+        )
+    try:
+        Resampler.between(header.geobox, finest)
+    except GridError as error:
+        raise refusal(
+            scene, header.href, f"does not fit the scene's other files ({error}): warp them to one footprint"
+        ) from error
+
+
+def _same_crs(one: str, other: str) -> bool:
+    return one == other or bool(
+        CRS.from_user_input(one).equals(CRS.from_user_input(other), ignore_axis_order=True)
+    )
+
+
+def _short(crs: str) -> str:
+    return crs if len(crs) <= 20 else CRS.from_user_input(crs).name  # noqa: PLR2004 - a code is short, WKT is not
+
+
+def _resolution(ref: SceneRef, href: str, box: GeoBox) -> GroundResolution:
+    try:
+        return ground_resolution(box)
+    except (GridError, CRSError, ProjError) as error:
+        raise refusal(
+            ref.id, href, f"has pixels without a size on the ground ({error}): assign the right CRS"
+        ) from error
+
+
+def _identity(ref: SceneRef, bands: tuple[BandRef, ...], headers: _Headers) -> str:
+    """What decides the pixels: contents of files, which bands, scale, nodata, mask; no path, no name."""
+    sums = {band.href: band.checksum for band in (*ref.bands, *bands) if band.checksum is not None}
+    hrefs = list(dict.fromkeys([band.href for band in bands] + ([ref.mask.href] if ref.mask else [])))
+    parts: list[Any] = [
+        f"{number}={sums.get(href, headers[href].stamp)}" for number, href in enumerate(hrefs)
+    ]
+    parts += [f"{hrefs.index(b.href)}:{b.index}*{b.scale!r}+{b.offset!r}" for b in bands]
+    if ref.nodata is not None:
+        parts.append(f"nodata={ref.nodata!r}")
+    if ref.mask is not None:
+        parts.append(f"mask={hrefs.index(ref.mask.href)}:{ref.mask.index}!{sorted(ref.mask.invalid)}")
+    return ";".join(parts)
+
+
+def verify_checksums(scene: Scene) -> None:
+    """Compare each file of a scene with the catalog's ``file:checksum``, where it gives one.
+
+    GDAL hands out wrong pixels without a word for many a damaged file; only this shows it.
+
+    Raises:
+        SceneError: a file is not the one that the catalog describes, or its checksum is of an unknown kind.
+    """
+    expected = {band.href: band.checksum for band in (*scene.bands, *scene.ref.bands) if band.checksum}
+    for href, checksum in expected.items():
+        digest = checksum.lower().removeprefix(_SHA256)
+        if len(digest) != 64 or digest == checksum.lower():  # noqa: PLR2004 - hexadecimal digits of a SHA-256
+            raise refusal(
+                scene.ref.id,
+                href,
+                f"has the file:checksum {checksum[:20]} in the catalog: only SHA-256 multihashes (1220…) are "
+                "checked; make the catalog anew with `geoseg catalog`",
+            )
+        try:
+            found = sha256_of(Path(href))
+        except OSError as error:
+            raise refusal(scene.ref.id, href, f"cannot be read ({error.strerror})") from error
+        if found != digest:
+            raise refusal(
+                scene.ref.id,
+                href,
+                f"has sha256 {found[:12]}… but the catalog says {digest[:12]}…: fetch the file again, or "
+                "make the catalog anew",
+            )

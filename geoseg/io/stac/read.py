@@ -1,0 +1,278 @@
+"""STAC catalogs on local disk to scenes.
+
+An item, a collection, a catalog tree or an item collection; nothing is fetched, and no image is opened. What
+is wrong with the catalog or the environment is an error; what is wrong with one item refuses that item only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pystac
+
+from geoseg.config.stac.assets import assets_of
+from geoseg.config.stac.item import scene_of
+from geoseg.config.stac.refs import SceneRef, Trust
+from geoseg.config.words import did_you_mean, listed
+from geoseg.errors import CatalogError
+from geoseg.io.stac.hrefs import UnsetVariableError, local_path
+
+__all__ = ["Catalog", "LocalStacIO", "Refusal", "load_catalog"]
+
+_MAX_BYTES = 1 << 29
+_MAX_DEPTH = 30
+_STAC_MISTAKES = (pystac.STACError, pystac.STACTypeError, KeyError, TypeError, ValueError, AttributeError)
+"""What pystac raises for JSON that is no STAC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something of a catalog or folder that cannot be used."""
+
+    id: str
+    """Id of the item, or the path of a file that holds none."""
+    reason: str
+    """One sentence: what is wrong and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The scenes of a STAC catalog."""
+
+    path: Path
+    """Absolute path of the file."""
+    scenes: tuple[SceneRef, ...]
+    """Usable scenes, in the catalog's order."""
+    refusals: tuple[Refusal, ...]
+    """Items that cannot be used, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One item's JSON, not yet understood."""
+
+    id: str
+    source: Path
+    item: pystac.Item
+
+
+def load_catalog(path: str | Path, trust: Trust = "catalog", ids: Collection[str] | None = None) -> Catalog:
+    """Read the scenes of a STAC catalog.
+
+    Hrefs are relative to the file that holds the item; ``$NAME/…`` takes the environment variable. Ids that
+    differ by upper and lower case alone are refused, all of them: their folders would meet on some disks.
+
+    Args:
+        path: JSON of an item, a collection, a catalog, or an item collection (STAC 1.0 or 1.1).
+        trust: what may be opened; see :data:`geoseg.config.stac.refs.Trust`.
+        ids: which items; None takes all. The others are not looked at.
+
+    Returns:
+        The scenes, and a refusal for each item or linked file that cannot be used.
+
+    Raises:
+        CatalogError: no STAC, nothing in it, an id that it does not hold, or an environment variable that is
+            not set; names file, item and asset.
+    """
+    path = local_path(str(path), Path.cwd(), {})
+    entries = list(_walk(path, LocalStacIO()))
+    items = [entry for entry in entries if isinstance(entry, _Found)]
+    refused = [entry for entry in entries if isinstance(entry, Refusal)]
+    if not items and not refused:
+        raise CatalogError(f"{path}: holds no items; make one with `geoseg catalog FOLDER`")
+    if ids is not None:
+        known = {found.id for found in items} | {refusal.id for refusal in refused}
+        _check_known(path, ids, known)
+        items = [found for found in items if found.id in ids]
+        refused = [refusal for refusal in refused if refusal.id in ids]
+    ambiguous = _ambiguous(items)
+    scenes: list[SceneRef] = []
+    for found in items:
+        if found.id in ambiguous:
+            refused.append(Refusal(found.id, f"scene {found.id}: {ambiguous[found.id]}"))
+            continue
+        try:
+            scenes.append(_scene(found, trust))
+        except UnsetVariableError as error:
+            raise CatalogError(f"{path}: item {found.id!r}, {error}") from error
+        except CatalogError as error:
+            refused.append(Refusal(found.id, f"scene {found.id}: {error}"))
+    return Catalog(path, tuple(scenes), tuple(refused))
+
+
+class LocalStacIO(pystac.StacIO):
+    """pystac's file access, on local disk and for reading only."""
+
+    def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
+        """The text of a local file.
+
+        Raises:
+            CatalogError: not local, missing, unreadable, too large, or not UTF-8.
+        """
+        del args, kwargs
+        path = local_path(os.fspath(source), Path.cwd(), {})
+        try:
+            if path.stat().st_size > _MAX_BYTES:
+                raise CatalogError(f"{path}: is larger than {_MAX_BYTES >> 20} MiB; split the catalog")
+            return path.read_text(encoding="utf-8-sig")
+        except FileNotFoundError as error:
+            beside = [other.name for other in path.parent.glob("*.json")] if path.parent.is_dir() else []
+            raise CatalogError(f"{path}: no such file{did_you_mean(path.name, beside)}") from error
+        except OSError as error:
+            raise CatalogError(
+                f"{path}: cannot be read: {error.strerror}; give a STAC file (JSON)"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise CatalogError(f"{path}: is no UTF-8 text, so it is no STAC file") from error
+
+    def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The JSON object of a local file.
+
+        Raises:
+            CatalogError: as :meth:`read_text`, or no JSON object.
+        """
+        text = self.read_text(source, *args, **kwargs)
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise CatalogError(f"{source}:{error.lineno}: is no JSON: {error.msg}") from error
+        except (RecursionError, ValueError) as error:  # nested without end, or a number of 5000 digits
+            raise CatalogError(f"{source}: is no STAC file: {error}") from error
+        if not isinstance(value, dict):
+            raise CatalogError(f"{source}: is no STAC file: it holds no JSON object")
+        return value
+
+    def write_text(self, dest: Any, txt: str, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse: catalogs are written by :func:`geoseg.io.stac.make_catalog`."""
+        del txt, args, kwargs
+        raise CatalogError(f"{dest}: a catalog that is read is not written")
+
+
+def _walk(path: Path, stac_io: LocalStacIO) -> Iterator[_Found | Refusal]:
+    """Every item from a file down, each file once; broken files below the first one are refusals."""
+    todo: list[tuple[Path, int]] = [(path, 0)]
+    seen: set[Path] = set()
+    while todo:
+        file, depth = todo.pop()
+        if file in seen:  # linked twice, or a circle
+            continue
+        seen.add(file)
+        try:
+            entries, below = _read(file, stac_io)
+        except UnsetVariableError:
+            raise
+        except CatalogError as error:
+            if depth == 0:
+                raise
+            entries, below = [Refusal(str(file), str(error))], []
+        yield from entries
+        if below and depth >= _MAX_DEPTH:
+            yield Refusal(str(file), f"{file}: lies deeper than {_MAX_DEPTH} catalogs; link it higher up")
+            continue
+        todo += [(child, depth + 1) for child in reversed(below)]
+
+
+def _read(file: Path, stac_io: LocalStacIO) -> tuple[list[_Found | Refusal], list[Path]]:
+    """The items in one file, and the files that it links to."""
+    value = stac_io.read_json(str(file))
+    kind = value.get("type")
+    if kind == "Feature":
+        return [_item(value, file)], []
+    if kind == "FeatureCollection":
+        features = value.get("features")
+        if not isinstance(features, list):
+            raise CatalogError(f"{file}: is no STAC file: its features are no list")
+        return [_item(feature, file, i) for i, feature in enumerate(features)], []
+    if "stac_version" not in value:
+        raise CatalogError(
+            f"{file}: is no STAC item, collection, catalog or item collection (it has no stac_version); "
+            "make a catalog with `geoseg catalog FOLDER`"
+        )
+    parent = pystac.Collection if kind == "Collection" else pystac.Catalog
+    try:
+        links = parent.from_dict(value, href=str(file), migrate=False, preserve_dict=False).links
+    except _STAC_MISTAKES as error:
+        raise CatalogError(f"{file}: is no valid STAC {kind or 'catalog'}: {_why(error)}") from error
+    return _linked([link for link in links if link.rel in ("item", "child")], file)
+
+
+def _linked(links: list[pystac.Link], file: Path) -> tuple[list[_Found | Refusal], list[Path]]:
+    """The files that links name, and a refusal for each link that names none."""
+    refused: list[_Found | Refusal] = []
+    files = []
+    for link in links:
+        try:
+            files.append(local_path(str(link.target), file.parent, os.environ))
+        except UnsetVariableError as error:
+            error.args = (f"{file}: {link.rel} link {error}",)
+            raise
+        except CatalogError as error:
+            refused.append(Refusal(str(link.target), f"{link.rel} link of {file.name}: {error}"))
+    return refused, files
+
+
+def _item(value: object, file: Path, position: int | None = None) -> _Found | Refusal:
+    place = f"{file.name}" if position is None else f"{file.name}, features[{position}]"
+    item_id = value.get("id") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(item_id, str) or not item_id:
+        return Refusal(place, f"{place}: is no STAC item: its id must be text")
+    if "\0" in item_id or not _encodable(item_id):
+        return Refusal(ascii(item_id), f"scene {item_id!a}: no file can hold this id; give it another")
+    try:
+        for asset in assets_of(value.get("assets") or {}):
+            _ = asset.href  # pystac would say 'href', but not of which asset
+        item = pystac.Item.from_dict(value, href=str(file), migrate=False, preserve_dict=False)
+    except CatalogError as error:
+        return Refusal(item_id, f"scene {item_id}: {error}")
+    except _STAC_MISTAKES as error:
+        return Refusal(item_id, f"scene {item_id}: {place} is no valid STAC item: {_why(error)}")
+    return _Found(item_id, file, item)
+
+
+def _encodable(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _why(error: Exception) -> str:
+    return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error).split("\n")[0]
+
+
+def _scene(found: _Found, trust: Trust) -> SceneRef:
+    def resolve(key: str, href: str) -> str:
+        try:
+            return str(local_path(href, found.source.parent, os.environ))
+        except UnsetVariableError as error:
+            error.args = (f"asset {key!r}: {error}",)
+            raise
+        except CatalogError as error:
+            raise CatalogError(f"asset {key!r}: {error}") from error
+
+    assets = {key: asset.to_dict() for key, asset in found.item.assets.items()}
+    return scene_of(found.id, found.item.properties, assets, resolve, trust)
+
+
+def _ambiguous(items: list[_Found]) -> dict[str, str]:
+    """Id → why it cannot be told from another."""
+    alike = defaultdict(list)
+    for found in items:
+        alike[found.id.casefold()].append(found)
+    reasons = {}
+    for group in alike.values():
+        if len(group) > 1:
+            where = listed([f"{found.id!r} in {found.source.name}" for found in group], limit=4)
+            for found in group:
+                reasons[found.id] = f"{len(group)} items have this id ({where}); give each its own"
+    return reasons
+
+
+def _check_known(path: Path, ids: Collection[str], known: set[str]) -> None:
+    for wanted in ids:
+        if wanted not in known:
+            hint = did_you_mean(wanted, known) or f"; it holds {listed(sorted(known))}"
+            raise CatalogError(f"{path}: holds no item {wanted!r}{hint}")

@@ -1,0 +1,118 @@
+"""What a layer of polygons is made of, whatever file it goes into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geoseg.errors import OutputError
+from geoseg.grid.geobox import GeoBox
+
+__all__ = ["DTYPES", "Features", "LayerStyle", "Table", "grouped"]
+
+DTYPES: Final[Mapping[str, Any]] = MappingProxyType(
+    {"text": np.object_, "integer": np.int64, "real": np.float64, "boolean": np.bool_}
+)
+"""Kind of a field → numpy type of its values."""
+
+_GROUP = 1 << 14
+"""Features of one write, at least: each opens the file anew."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """A batch of features."""
+
+    geometry: NDArray[np.object_]
+    """Shapely Polygons in the layer's CRS, x (easting or longitude) first, shape (n,)."""
+    attributes: Mapping[str, NDArray[Any]]
+    """Field → values, each of shape (n,)."""
+
+    def __getitem__(self, chosen: NDArray[Any]) -> Features:
+        """The features of a mask or of an array of positions."""
+        values = {name: values[chosen] for name, values in self.attributes.items()}
+        return Features(self.geometry[chosen], values)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerStyle:
+    """A style that QGIS applies when it opens the layer."""
+
+    qml: str
+    """The style, as :mod:`geoseg.io.qgis.style` writes it."""
+    name: str = "geoseg"
+    """Its name in QGIS's list, at most 30 characters."""
+    description: str = "default style of geoseg"
+    """Its description there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A layer's name, place and fields."""
+
+    layer: str
+    """Its name."""
+    geobox: GeoBox
+    """The grid whose CRS the coordinates are in; all features lie on it."""
+    schema: Mapping[str, str]
+    """Field → ``text``, ``integer``, ``real`` or ``boolean``, in the order of the table."""
+
+    def nothing(self) -> Features:
+        """A batch of no features with all fields."""
+        nothing = {field: np.zeros(0, DTYPES[kind]) for field, kind in self.schema.items()}
+        return Features(np.zeros(0, np.object_), nothing)
+
+    def columns(self, batch: Features, path: Path) -> list[NDArray[Any]]:
+        """A batch's values as the layer holds them, in the order of its fields.
+
+        Args:
+            batch: the features.
+            path: final name of the file, which errors speak of.
+
+        Raises:
+            OutputError: the batch has other fields, or geometries that are no polygons.
+        """
+        wrong = set(self.schema) ^ set(batch.attributes)
+        if wrong:
+            raise OutputError(f"{path}: the features and the layer differ in the fields {sorted(wrong)}")
+        if not (shapely.get_type_id(batch.geometry) == shapely.GeometryType.POLYGON).all():
+            raise OutputError(f"{path}: the layer holds single polygons only, and another geometry came")
+        return [np.asarray(batch.attributes[field], DTYPES[kind]) for field, kind in self.schema.items()]
+
+
+def grouped(batches: Iterable[Features]) -> Iterator[Features]:
+    """The same features in batches of some thousands.
+
+    Raises:
+        OutputError: batches differ in their fields.
+    """
+    held: list[Features] = []
+    count = 0
+    for batch in batches:
+        if batch.geometry.size:
+            held.append(batch)
+            count += batch.geometry.size
+        if count >= _GROUP:
+            yield _joined(held)
+            held, count = [], 0
+    if held:
+        yield _joined(held)
+
+
+def _joined(batches: list[Features]) -> Features:
+    if len({tuple(batch.attributes) for batch in batches}) > 1:
+        raise OutputError("the batches of a layer differ in their fields")
+    return Features(
+        np.concatenate([batch.geometry for batch in batches]),
+        {
+            name: np.concatenate([batch.attributes[name] for batch in batches])
+            for name in batches[0].attributes
+        },
+    )

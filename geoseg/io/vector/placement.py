@@ -1,0 +1,204 @@
+"""Layers of scenes in one CRS: where each lies, and its objects there.
+
+Longitudes of a scene across the antimeridian run on past 180°, and scenes that share its ground lie there,
+too: nothing is torn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from pyproj.enums import TransformDirection
+from pyproj.exceptions import CRSError
+from shapely.affinity import translate
+from shapely.geometry.base import BaseGeometry
+
+from geoseg.errors import OutputError
+from geoseg.grid.geobox import GeoBox
+from geoseg.io.crs import written_crs
+from geoseg.io.vector.features import Features
+from geoseg.io.vector.reader import Piece, read_pieces, read_within
+
+__all__ = ["PlacedLayer", "SceneLayer", "grid_over", "overlapping", "placed"]
+
+_POINTS: Final = 16
+"""Points on each edge of a footprint: a straight edge is none in another CRS."""
+_TURN: Final = 360.0
+
+
+@dataclass(frozen=True, slots=True)
+class SceneLayer:
+    """The polygons of a finished scene."""
+
+    scene: str
+    """The catalog's id of the scene."""
+    path: Path
+    """The file, as :func:`geoseg.io.vector.writer.write_features` wrote it."""
+    geobox: GeoBox
+    """The grid that its objects lie on."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedLayer:
+    """A scene's layer, and the way from its CRS to the merged one's."""
+
+    source: SceneLayer
+    """Its file and grid."""
+    layer: str
+    """The layer's name in the file."""
+    crs: str
+    """The merged CRS."""
+    way: Transformer | None
+    """None: both are the same."""
+    footprint: shapely.Polygon
+    """In the merged CRS."""
+    here: float | None
+    """Longitude of its middle in the merged CRS, near which all of it lies; None: that has no longitudes."""
+    there: float | None
+    """The same in its own CRS."""
+
+    @classmethod
+    def of(cls, source: SceneLayer, layer: str, target: str) -> PlacedLayer:
+        """Place a scene in a CRS.
+
+        Raises:
+            OutputError: it lies nowhere in that CRS, or across its edge.
+        """
+        ring = shapely.LinearRing(source.geobox.corners)
+        outline = shapely.Polygon(shapely.segmentize(ring, ring.length / (4 * _POINTS)))
+        try:
+            theirs, ours = CRS.from_user_input(written_crs(source.geobox.crs)), CRS.from_user_input(target)
+            same = theirs.equals(ours, ignore_axis_order=True)
+            way = None if same else Transformer.from_crs(theirs, ours, always_xy=True)
+        except CRSError as error:
+            raise OutputError(f"{source.path} cannot be taken to the CRS {target[:60]!r}: {error}") from error
+        middle = source.geobox.transform @ (source.geobox.width / 2, source.geobox.height / 2)
+        there = middle[0] if _has_longitudes(theirs) else None
+        lies = middle if way is None else way.transform(*middle)
+        here = lies[0] if _has_longitudes(ours) else None
+        moved = _transformed(np.array([outline], object), way, there, here)[0]
+        if not np.isfinite(moved.bounds).all():
+            raise OutputError(
+                f"scene {source.scene} has no place in the CRS {target[:60]!r}; choose another for merging"
+            )
+        if not shapely.intersects_xy(moved, *lies):
+            raise OutputError(
+                f"scene {source.scene} lies across the edge of the CRS {target[:60]!r}, such as the "
+                "antimeridian or a pole; choose another for merging"
+            )
+        return cls(source, layer, target, way, moved, here, there)
+
+    def within(self, area: BaseGeometry, fields: Sequence[str]) -> Piece:
+        """Objects that meet the box of an area of the merged CRS, in that CRS."""
+        outline = shapely.segmentize(area, area.length / (4 * _POINTS))
+        back = _transformed(np.array([outline], object), self.way, self.here, self.there, back=True)
+        west, south, east, north = back[0].bounds
+        margin = 1e-3 * max(east - west, north - south)  # for what lies between the points
+        bounds = west - margin, south - margin, east + margin, north + margin
+        found = read_within(self.source.path, self.layer, fields, bounds)
+        geometry = _moved(found.features.geometry, self)
+        return Piece(found.numbers, Features(geometry, found.features.attributes))
+
+    def pieces(self, fields: list[str]) -> Iterator[Piece]:
+        """All objects, in the merged CRS."""
+        for piece in read_pieces(self.source.path, self.layer, fields):
+            moved = _moved(piece.features.geometry, self)
+            yield Piece(piece.numbers, Features(moved, piece.features.attributes))
+
+
+def placed(scenes: Sequence[SceneLayer], layer: str, crs: str | None) -> list[PlacedLayer]:
+    """The scenes by id, in one CRS."""
+    ordered = sorted(scenes, key=lambda one: one.scene)
+    target = written_crs(crs or ordered[0].geobox.crs)
+    return _together([PlacedLayer.of(one, layer, target) for one in ordered])
+
+
+def _has_longitudes(crs: CRS) -> bool:
+    return crs.is_geographic and crs.axis_info[0].unit_name == "degree"
+
+
+def _together(layers: list[PlacedLayer]) -> list[PlacedLayer]:
+    """Layers a turn on or back where they then share ground with one across the antimeridian."""
+    boxes = [one.footprint.bounds for one in layers]
+    if layers[0].here is None or all(west >= -_TURN / 2 and east <= _TURN / 2 for west, _, east, _ in boxes):
+        return layers
+    out, left, near = dict[int, PlacedLayer](), list(range(len(layers))), list[int]()
+    while left:
+        if not near:
+            near.append(left.pop(0))
+            out[near[0]] = layers[near[0]]
+        one = out[near.pop(0)].footprint
+        for other in left.copy():
+            for turn in (0.0, _TURN, -_TURN):
+                moved = translate(layers[other].footprint, turn)
+                if moved.intersects(one):
+                    out[other] = replace(
+                        layers[other], footprint=moved, here=(layers[other].here or 0) + turn
+                    )
+                    left.remove(other)
+                    near.append(other)
+                    break
+    return [out[n] for n in range(len(layers))]
+
+
+def grid_over(layers: Sequence[PlacedLayer]) -> GeoBox:
+    """A grid over all scenes, with pixels about as large as the first one's."""
+    bounds = np.array([one.footprint.bounds for one in layers])
+    (west, south), (east, north) = bounds[:, :2].min(0).tolist(), bounds[:, 2:].max(0).tolist()
+    first = layers[0]
+    pixel = math.sqrt(first.footprint.area / first.source.geobox.window.pixels)
+    height, width = math.ceil((north - south) / pixel), math.ceil((east - west) / pixel)
+    return GeoBox(height, width, Affine(pixel, 0, west, 0, -pixel, north), first.crs)
+
+
+def _transformed(
+    polygons: NDArray[np.object_],
+    way: Transformer | None,
+    before: float | None,
+    middle: float | None,
+    *,
+    back: bool = False,
+) -> NDArray[np.object_]:
+    """Polygons in another CRS, vertex by vertex, those with longitudes near a middle one.
+
+    In their own CRS all go the way from the middle before: a scene round the world has no side to be near.
+    """
+    if way is None:
+        turn = np.array([(middle or 0.0) - (before or 0.0), 0.0])
+        return np.asarray(shapely.transform(polygons, lambda xy: xy + turn)) if turn.any() else polygons
+    direction = TransformDirection.INVERSE if back else TransformDirection.FORWARD
+
+    def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = way.transform(xy[:, 0], xy[:, 1], direction=direction)
+        if middle is not None:
+            x = x + _TURN * np.round((middle - x) / _TURN)
+        return np.stack([x, y], axis=1)
+
+    return np.asarray(shapely.transform(polygons, move))
+
+
+def _moved(polygons: NDArray[np.object_], layer: PlacedLayer) -> NDArray[np.object_]:
+    """Valid polygons in another CRS; where rounding makes rings cross, the largest part enclosed."""
+    moved = _transformed(polygons, layer.way, layer.there, layer.here)
+    if moved is not polygons:
+        for n in np.flatnonzero(~shapely.is_valid(moved)).tolist():
+            parts = shapely.get_parts(shapely.make_valid(moved[n], method="structure", keep_collapsed=False))
+            if parts.size:
+                moved[n] = parts[np.argmax(shapely.area(parts))]
+    return moved
+
+
+def overlapping(scenes: Sequence[PlacedLayer]) -> list[tuple[int, int]]:
+    """Pairs of scenes whose footprints share ground."""
+    outlines = np.array([one.footprint for one in scenes], object)
+    pairs = shapely.STRtree(outlines).query(outlines, predicate="intersects").T.tolist()
+    return sorted((a, b) for a, b in pairs if a < b and outlines[a].intersection(outlines[b]).area > 0)

@@ -1,0 +1,219 @@
+"""Layers of polygons: written in batches, styled, checked, then put in place.
+
+The file's ending says the format: ``.gpkg`` (GeoPackage 1.2), ``.fgb`` (FlatGeobuf with its index) or
+``.parquet`` (GeoParquet 1.1). A GeoPackage holds its style; the others have a ``.qml`` beside them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import shapely
+
+from geoseg.errors import OutputError
+from geoseg.grid.geobox import GeoBox
+from geoseg.io.crs import same_crs
+from geoseg.io.files import staged, write_text
+from geoseg.io.vector import flatgeobuf, geopackage, geoparquet
+from geoseg.io.vector.features import DTYPES, Features, LayerStyle, Table, grouped
+from geoseg.io.vector.reader import layer_info, read_pieces
+from geoseg.polygons.mosaic.generalize import simplified_coverage, simplified_objects
+
+__all__ = ["FORMATS", "Features", "LayerStyle", "Overview", "layer_files", "overview_layer", "write_features"]
+
+FORMATS: Final = {"gpkg": ".gpkg", "parquet": geoparquet.SUFFIX, "fgb": flatgeobuf.SUFFIX}
+"""Format, as a workflow names it → ending of its files."""
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+_RESERVED = re.compile(
+    r"(gpkg|sqlite|rtree)_.*|layer_styles|qgis_projects|fid|ogc_fid|rowid|oid|geom|geometry|bbox",
+    re.IGNORECASE,
+)
+"""Names with a meaning for SQLite, the formats or QGIS; as layer or column they are refused or swallowed."""
+_OVERVIEW = "_overview"
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A second layer, generalized for small scales, in the same GeoPackage."""
+
+    tolerance: float
+    """How far outlines may move, in the layer's CRS units."""
+    min_area: float
+    """Objects below this area are left out, in square CRS units; 0 in a coverage, which has no gaps."""
+    coverage: bool = False
+    """Whether the polygons share their edges and stay a coverage."""
+    style: LayerStyle | None = None
+    """Its style."""
+
+
+def overview_layer(layer: str) -> str:
+    """Name of the generalized layer.
+
+    >>> overview_layer("buildings")
+    'buildings_overview'
+    """
+    return layer[: 63 - len(_OVERVIEW)] + _OVERVIEW
+
+
+def layer_files(path: Path, *, styled: bool = True) -> tuple[Path, ...]:
+    """The files that :func:`write_features` makes: the layer, and its style where that stands beside it."""
+    return (path, path.with_suffix(".qml")) if styled and path.suffix != ".gpkg" else (path,)
+
+
+def write_features(
+    path: Path,
+    layer: str,
+    batches: Iterable[Features],
+    *,
+    geobox: GeoBox,
+    schema: Mapping[str, str],
+    style: LayerStyle | None = None,
+    description: str = "",
+    overview: Overview | None = None,
+) -> int:
+    """Write one layer of polygons.
+
+    Batches are written as they come, so memory holds one at a time. A layer without features has all its
+    fields. Before the file gets its name it is read again from end to end: its features are counted, their
+    outlines checked, and its fields and CRS compared with what was written.
+
+    Args:
+        path: final name; its ending is one of :data:`FORMATS`.
+        layer: a letter, then letters, digits and underscores, at most 63.
+        batches: features in the order of the layer (FlatGeobuf sorts them by place).
+        geobox: the grid whose CRS the coordinates are in.
+        schema: field → ``text``, ``integer``, ``real`` or ``boolean``, in the order of the table; fields are
+            named like layers.
+        style: default style.
+        description: what the layer is, for people.
+        overview: a generalized second layer; a GeoPackage only.
+
+    Returns:
+        The number of features.
+
+    Raises:
+        OutputError: a bad name or ending, a full or read-only disk, features that do not fit the schema, a
+            library that is absent, or a file that does not read back as it was written.
+    """
+    _check_names(path, layer, schema)
+    if overview is not None and path.suffix != FORMATS["gpkg"]:
+        raise OutputError(f"{path}: only a GeoPackage holds an overview beside its layer; write .gpkg")
+    table = Table(layer, geobox, schema)
+    counts: dict[str, int] = {}
+
+    def verify(temporary: Path) -> None:
+        for name, count in counts.items():
+            _verify(temporary, path, replace(table, layer=name), count)
+        if path.suffix == FORMATS["gpkg"]:
+            styles = sum(one is not None for one in (style, overview and overview.style))
+            geopackage.check_database(temporary, path, counts, styles)
+
+    with staged(path, verify) as temporary:
+        groups = grouped(batches)
+        if path.suffix == FORMATS["gpkg"]:
+            counts |= _geopackage(
+                temporary, path, table, groups, style=style, description=description, overview=overview
+            )
+        elif path.suffix == FORMATS["fgb"]:
+            counts[layer] = _flatgeobuf(temporary, path, table, groups, description)
+        else:
+            counts[layer] = geoparquet.write(temporary, path, table, groups, description)
+    if style is not None and path.suffix != FORMATS["gpkg"]:
+        write_text(path.with_suffix(".qml"), style.qml)
+    return counts[layer]
+
+
+def _geopackage(
+    temporary: Path,
+    path: Path,
+    table: Table,
+    groups: Iterator[Features],
+    *,
+    style: LayerStyle | None,
+    description: str,
+    overview: Overview | None,
+) -> dict[str, int]:
+    geopackage.create(temporary, path, table, description)
+    counts = {table.layer: geopackage.append(temporary, path, table, groups)}
+    styles = [] if style is None else [(table.layer, style)]
+    if overview is not None:
+        second = replace(table, layer=overview_layer(table.layer))
+        geopackage.create(temporary, path, second, f"{description} (generalized for small scales)".lstrip())
+        batches = _generalized(temporary, table, overview)
+        counts[second.layer] = geopackage.append(temporary, path, second, batches)
+        if overview.style is not None:
+            styles.append((second.layer, overview.style))
+    if styles:
+        geopackage.style(temporary, path, styles)
+    return counts
+
+
+def _generalized(temporary: Path, table: Table, overview: Overview) -> Iterator[Features]:
+    """The features of a layer that is there, piece by piece, as the overview shows them."""
+    for piece in read_pieces(temporary, table.layer, list(table.schema)):
+        found = piece.features
+        if overview.coverage:
+            simple = simplified_coverage(found.geometry, overview.tolerance)
+            yield Features(simple, found.attributes)
+        else:
+            simple, kept = simplified_objects(found.geometry, overview.tolerance, overview.min_area)
+            if kept.any():
+                yield Features(simple, found[kept].attributes)
+
+
+def _flatgeobuf(
+    temporary: Path, path: Path, table: Table, groups: Iterator[Features], description: str
+) -> int:
+    # Its name starts like the temporary file's: after an error it is removed with it.
+    gathered = temporary.with_name(f"{temporary.stem}.gathered.gpkg")
+    geopackage.create(gathered, path, table, description)
+    count = geopackage.append(gathered, path, table, groups)
+    flatgeobuf.convert(gathered, temporary, path, table, description)
+    gathered.unlink()
+    return count
+
+
+def _verify(temporary: Path, path: Path, table: Table, count: int) -> None:
+    """Read a layer from end to end."""
+    info = layer_info(temporary, table.layer)
+    found, invalid = 0, 0
+    for piece in read_pieces(temporary, table.layer, []):
+        found += piece.numbers.size
+        invalid += int(np.count_nonzero(~shapely.is_valid(piece.features.geometry)))
+    if (info.count, found) != (count, count):
+        raise OutputError(f"{path} reads back with {found} of {count} features; run again")
+    if invalid:
+        raise OutputError(
+            f"{path} reads back with {invalid} of {count} outlines that are no valid polygons; this is a "
+            "mistake of geoseg's: please report it"
+        )
+    if list(info.kinds.items()) != list(table.schema.items()):
+        raise OutputError(
+            f"{path} reads back with the fields {info.kinds}, needed {dict(table.schema)}; run again"
+        )
+    if not same_crs(info.crs, table.geobox):
+        raise OutputError(
+            f"{path} reads back with the CRS {str(info.crs)[:60]!r}: its format cannot hold "
+            f"{table.geobox.crs[:60]!r}; give the scene another CRS"
+        )
+
+
+def _check_names(path: Path, layer: str, schema: Mapping[str, str]) -> None:
+    if path.suffix not in FORMATS.values():
+        raise OutputError(f"{path}: needed an ending of {', '.join(FORMATS.values())}")
+    for what, name in (("layer", layer), *(("field", field) for field in schema)):
+        if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
+            raise OutputError(
+                f"{path}: {name!r} cannot be the name of a {what}; use a letter, then letters, digits and "
+                "underscores, at most 63, and no name that SQLite, GeoPackage or QGIS reserves"
+            )
+    if len({field.lower() for field in schema}) < len(schema):
+        raise OutputError(f"{path}: two fields differ by case only; SQLite takes them for one, rename one")
+    for field, kind in schema.items():
+        if kind not in DTYPES:
+            raise OutputError(f"{path}: field {field} is of kind {kind!r}, needed one of {', '.join(DTYPES)}")

@@ -1,0 +1,1 @@
+"""Weights in safetensors and in foreign files."""

@@ -1,0 +1,1 @@
+"""Strict YAML with line numbers, and the files written in it."""

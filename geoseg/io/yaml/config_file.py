@@ -1,0 +1,259 @@
+"""Files that a person writes: YAML text to a validated model, with every mistake at once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from geoseg.config.mistakes import KeyPath, key_text, mistakes
+from geoseg.config.section import Section
+from geoseg.config.words import did_you_mean
+from geoseg.config.workflow import NAME_LENGTH
+from geoseg.errors import ConfigError
+from geoseg.io.yaml.strict_yaml import MAX_BYTES, Document, Mistake, YamlError, parse_yaml
+
+__all__ = [
+    "FileKind",
+    "ReadFile",
+    "absolute",
+    "is_path",
+    "parse_overrides",
+    "read_file",
+    "read_overrides",
+    "where",
+]
+
+_OVERRIDE = "--set"
+AnyFile = TypeVar("AnyFile", bound=Section)
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind(Generic[AnyFile]):
+    """What a file holds, and how to speak of it."""
+
+    model: type[AnyFile]
+    """What it is validated as."""
+    word: str
+    """Such as ``workflow``."""
+    needs: str
+    """What the shortest such file has, in words."""
+    example: str
+    """A line of such a file."""
+    paths: AbstractSet[str]
+    """Keys of paths: those of ``--set`` are relative to the working directory."""
+    names: AbstractSet[str] = frozenset()
+    """Those of them that may be a name: they are paths where they have a / in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFile(Generic[AnyFile]):
+    """A file's content and where each key was written."""
+
+    content: AnyFile
+    """The model; ``name`` is the file's unless given."""
+    source: Path
+    """Absolute path of the file."""
+    origins: Mapping[str, str]
+    """Key → where it was given: ``austin.yaml:12`` or ``--set``."""
+
+
+def read_file(
+    path: str | Path, kind: FileKind[AnyFile], overrides: Mapping[str, Any] | None = None
+) -> ReadFile[AnyFile]:
+    """Read and validate a file.
+
+    Args:
+        path: YAML file, UTF-8.
+        kind: what it holds.
+        overrides: key (``tiling.halo``) → YAML text, as ``--set`` gives it, or a value that is no text.
+
+    Raises:
+        ConfigError: every mistake of file and overrides, one line each.
+    """
+    path = Path(path)
+    text = _read(path, kind.word)
+    try:
+        document = parse_yaml(text)
+    except YamlError as error:
+        raise ConfigError(_report(str(path), error.mistakes)) from error
+    if document.value is None:
+        raise ConfigError(f"{path}: is empty; a {kind.word} needs at least {kind.needs}")
+    if not isinstance(document.value, dict):
+        raise ConfigError(f"{path}:1: a {kind.word} is a list of keys, such as `{kind.example}`")
+
+    origins: dict[KeyPath, str] = {(): str(path)}
+    origins.update({key: f"{path}:{line}" for key, line in document.lines.items()})
+    found = [(_origin(path, mistake), mistake.key, mistake.text) for mistake in document.mistakes]
+    data = document.value
+    for key, value in (overrides or {}).items():
+        found += _override(data, origins, key, _as_text(key, value), kind)
+    data.setdefault("name", path.stem[:NAME_LENGTH])
+    content = _validated(data, origins, found, kind)
+    folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 resolve() would follow links away from the file
+    return ReadFile(content, folder / path.name, {key_text(key): origin for key, origin in origins.items()})
+
+
+def read_overrides(overrides: Mapping[str, Any], kind: FileKind[AnyFile]) -> AnyFile:
+    """What ``--set`` alone says, where a command takes no file.
+
+    Args:
+        overrides: as for :func:`read_file`.
+        kind: what they are validated as; every key of it has a default.
+
+    Raises:
+        ConfigError: every mistake, one line each.
+    """
+    data: dict[str, Any] = {}
+    origins: dict[KeyPath, str] = {(): _OVERRIDE}
+    found: list[tuple[str, str, str]] = []
+    for key, value in overrides.items():
+        found += _override(data, origins, key, _as_text(key, value), kind)
+    return _validated(data, origins, found, kind)
+
+
+def _validated(
+    data: dict[str, Any],
+    origins: Mapping[KeyPath, str],
+    found: list[tuple[str, str, str]],
+    kind: FileKind[AnyFile],
+) -> AnyFile:
+    """The model of these values, unless they or what was found before are wrong."""
+    try:
+        content = kind.model.model_validate(data)
+    except ValidationError as error:
+        wrong = [(_nearest(origins, at), key_text(at), why) for at, why in mistakes(error, kind.model)]
+        raise ConfigError(_joined([*found, *wrong])) from error
+    if found:
+        raise ConfigError(_joined(found))
+    return content
+
+
+def where(origins: Mapping[str, str], key: str) -> str:
+    """Where a key, or else the section around it, was given; else the file."""
+    while key:
+        if key in origins:
+            return origins[key]
+        key = key[: max(key.rfind("."), key.rfind("["), 0)]
+    return origins[""]
+
+
+def parse_overrides(given: Iterable[str]) -> dict[str, str]:
+    """``key=value`` texts of ``--set`` by key; the last one of a key counts.
+
+    Raises:
+        ConfigError: a text without ``=``.
+
+    >>> parse_overrides(["catalog=x.json", "tiling.halo=64 px"])
+    {'catalog': 'x.json', 'tiling.halo': '64 px'}
+    """
+    pairs = [text.partition("=") for text in given]
+    wrong = [key for key, equals, _ in pairs if not equals or not key.strip()]
+    if wrong:
+        raise ConfigError(f"--set {wrong[0]!r}: needs key=value, such as --set tiling.halo='64 px'")
+    return {key.strip(): value for key, _, value in pairs}
+
+
+def _read(path: Path, word: str) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        beside = [other.name for other in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+        raise ConfigError(f"{path}: no such file{did_you_mean(path.name, beside)}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; give a {word} file (YAML)") from error
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{path}: is longer than {MAX_BYTES} bytes, so it is no {word}")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: is no UTF-8 text; save the file as UTF-8") from error
+
+
+def _as_text(key: str, value: object) -> str:
+    if isinstance(value, str | Path):
+        return str(value)
+    try:
+        return json.dumps(value)  # JSON is YAML
+    except TypeError as error:
+        raise ConfigError(f"{key}: must be what a file can say, got {type(value).__name__}") from error
+
+
+def _override(
+    data: dict[str, Any], origins: dict[KeyPath, str], key: str, text: str, kind: FileKind[Any]
+) -> list[tuple[str, str, str]]:
+    """Put one ``--set`` into the file's values; returns what is wrong with it."""
+    parts = tuple(part.strip() for part in key.split("."))
+    try:
+        document = parse_yaml(text)
+    except YamlError as error:
+        return [(_OVERRIDE, key, f"{text!r}: {mistake.text}") for mistake in error.mistakes]
+    section = data
+    for i, part in enumerate(parts[:-1], 1):
+        below = section.get(part)
+        if not isinstance(below, dict):  # absent, null, or a value that the override replaces by a section
+            below = section[part] = {}
+            origins[parts[:i]] = _OVERRIDE
+        section = below
+    section[parts[-1]] = _from_here(document, key, kind)
+    for old in [old for old in origins if old[: len(parts)] == parts]:
+        del origins[old]
+    origins[parts] = _OVERRIDE
+    origins.update({(*parts, *below): _OVERRIDE for below in document.lines})
+    return [(_OVERRIDE, f"{key}.{mistake.key}", mistake.text) for mistake in document.mistakes]
+
+
+def _from_here(document: Document, key: str, kind: FileKind[Any]) -> Any:
+    """The value of an override; a path in it is relative to the working directory."""
+    value = document.value
+    if not isinstance(value, str) or key not in kind.paths or not value.strip():
+        return value
+    if key in kind.names and not is_path(value):
+        return value
+    return str(absolute(value, Path.cwd()))
+
+
+def is_path(name_or_path: str) -> bool:
+    """Whether it is a path and no shipped model's name."""
+    return "/" in name_or_path or os.sep in name_or_path
+
+
+def absolute(path: str | Path, base: Path) -> Path:
+    """A path as written in a file of this folder, made absolute; ``~`` is the user's home."""
+    text = str(path)
+    if text == "~" or text.startswith("~/"):
+        return Path(text).expanduser()
+    return Path(os.path.abspath(base / text))  # noqa: PTH100 a link stays the name that the user gave
+
+
+def _nearest(origins: Mapping[KeyPath, str], key: KeyPath) -> str:
+    while key not in origins:
+        key = key[:-1]
+    return origins[key]
+
+
+def _origin(path: Path | str, mistake: Mistake) -> str:
+    return str(path) if mistake.line is None else f"{path}:{mistake.line}"
+
+
+def _report(path: str, found: Iterable[Mistake]) -> str:
+    return _joined([(_origin(path, mistake), mistake.key, mistake.text) for mistake in found])
+
+
+def _joined(found: Iterable[tuple[str, str, str]]) -> str:
+    def order(entry: tuple[str, str, str]) -> tuple[bool, int]:
+        line = entry[0].rpartition(":")[2]
+        return entry[0] == _OVERRIDE, int(line) if line.isdigit() else 0
+
+    return "\n".join(
+        f"{where}: {key}: {text}" if key else f"{where}: {text}"
+        for where, key, text in sorted(found, key=order)
+    )

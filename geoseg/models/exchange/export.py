@@ -1,0 +1,263 @@
+"""A bundle's network for other programs: ONNX and ``torch.export``, checked against torch before it is kept.
+
+What is exported takes a network's input, ``(value - mean) / std`` per band and 0 where there is no data, as
+float32 (N, bands, H, W), and gives probabilities, float32 (N, classes, H, W): the softmax is inside. The file
+carries the whole contract (the bundle's STAC item, under :data:`geoseg.models.exchange.onnx_file.ITEM_KEY`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from geoseg.config.model.mlm import item_text
+from geoseg.errors import BundleError, OutputError
+from geoseg.io.files import staged
+from geoseg.models.bundle import Bundle
+from geoseg.models.exchange.onnx_file import OPSET, open_session, state_contract, with_logits
+from geoseg.models.networks.border import without_border
+from geoseg.models.runtime import intra_op_threads
+
+__all__ = ["TOLERANCE", "Exported", "export_onnx", "export_torch"]
+
+TOLERANCE = 1e-4
+"""Largest difference from torch: of probabilities, and of logits relative to the largest."""
+
+_LEAST_SIDE = 32
+"""Smallest side of the images that exports are traced with and checked on, in pixels."""
+_WITHOUT_DATA = 0.02
+"""Share of their pixels that has no data."""
+_MOST_UNITS = 1 << 16
+"""Largest side of an image, in units of the alignment; and of a batch."""
+
+_Run = Callable[[Tensor], tuple[Tensor | None, Tensor]]
+"""Pixels to logits, where they can be had, and probabilities."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A file that was written and checked."""
+
+    path: Path
+    """The file."""
+    size: int
+    """Its bytes."""
+    sizes: tuple[tuple[int, ...], ...]
+    """Shapes of the images that it was checked on."""
+    difference: float
+    """Largest difference of a probability from torch's."""
+
+
+class _Probabilities(nn.Module):
+    """A network and its softmax over the classes; what it knows of borders belongs to their class."""
+
+    def __init__(self, network: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.network, self.classes = network, classes
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Float (N, bands, H, W) to (N, classes, H, W)."""
+        return without_border(self.network(pixels), self.classes)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Float (N, bands, H, W) to probabilities (N, classes, H, W)."""
+        return torch.softmax(self.logits(pixels), 1)
+
+
+def export_onnx(bundle: Bundle, path: Path, tile: int | None = None) -> Exported:
+    """Write a bundle as one ONNX file, with the metadata that the QGIS plugin Deepness reads.
+
+    Args:
+        bundle: the model.
+        path: final name; written whole or not at all.
+        tile: side of square images, in pixels, for programs that want one size (Deepness does). None: height
+            and width are free, in multiples of the alignment. The batch is always free.
+
+    Raises:
+        BundleError: the network cannot be exported, or computes something else once it is.
+        OutputError: the file cannot be written, or the tools for it are not installed.
+    """
+    onnx, runtime = (_tool(name) for name in ("onnx", "onnxruntime"))
+    _tool("onnxscript")  # torch's exporter writes with it
+    module = _module(bundle)
+    with intra_op_threads(1), _quiet():
+        program = _traced(bundle, module, tile)
+        try:
+            model = torch.onnx.export(
+                program,
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+                input_names=["pixels"],
+                output_names=["probabilities"],
+            ).model_proto  # type: ignore[union-attr]  # None only where a file was asked for
+        except Exception as error:
+            raise BundleError(_cannot(bundle, "ONNX", error)) from error
+        state_contract(model, bundle.spec, tile)
+        onnx.checker.check_model(model)
+        images = _images(bundle, tile)
+        found: list[float] = []
+
+        def verify(temporary: Path) -> None:
+            session = open_session(runtime, str(temporary))
+            inner = open_session(runtime, with_logits(onnx, model).SerializeToString())
+
+            def run(image: Tensor) -> tuple[Tensor, Tensor]:
+                feed = {"pixels": image.numpy()}
+                return torch.from_numpy(inner.run(None, feed)[0]), torch.from_numpy(
+                    session.run(None, feed)[0]
+                )
+
+            found.append(_compare(bundle, module, images, run, "onnxruntime"))
+
+        with staged(path, verify) as temporary:
+            onnx.save_model(model, str(temporary))
+    return Exported(path, path.stat().st_size, tuple(tuple(i.shape) for i in images), found[0])
+
+
+def export_torch(bundle: Bundle, path: Path) -> Exported:
+    """Write a bundle as a ``torch.export`` program (``.pt2``): batch, height and width are free.
+
+    The STAC item is the program's extra file ``item.json``.
+
+    Args:
+        bundle: the model.
+        path: final name; written whole or not at all.
+
+    Raises:
+        BundleError: the network cannot be exported, or computes something else once it is.
+        OutputError: the file cannot be written.
+    """
+    module = _module(bundle)
+    with intra_op_threads(1), _quiet():
+        program = _traced(bundle, module, None)
+        images = _images(bundle, None)
+        found: list[float] = []
+
+        def verify(temporary: Path) -> None:
+            again = torch.export.load(str(temporary)).module()
+
+            def run(image: Tensor) -> tuple[None, Tensor]:
+                return None, cast("Tensor", again(image))
+
+            found.append(_compare(bundle, module, images, run, "torch.export"))
+
+        with staged(path, verify) as temporary:
+            # Through memory: saved to a path, the archive's root would have the temporary file's name.
+            archive = io.BytesIO()
+            torch.export.save(program, archive, extra_files={"item.json": item_text(bundle.spec)})
+            temporary.write_bytes(archive.getvalue())
+    return Exported(path, path.stat().st_size, tuple(tuple(i.shape) for i in images), found[0])
+
+
+def _tool(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise OutputError(
+            f"exporting to ONNX needs {error.name or name}, which is not installed; "
+            "pip install 'geoseg[export]'"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch's exporter from talking about itself; what it gives is checked instead."""
+    logger = logging.getLogger("torch")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.inference_mode(mode=False), torch.no_grad():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+def _module(bundle: Bundle) -> _Probabilities:
+    return _Probabilities(bundle.network(), len(bundle.spec.classes)).eval()
+
+
+def _cannot(bundle: Bundle, what: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    return f"{bundle.spec.name} ({bundle.spec.architecture}) cannot be exported to {what}: {reason:.300}"
+
+
+def _side(bundle: Bundle) -> int:
+    """A small side that every size below is a multiple of, in units of the alignment."""
+    return -(-_LEAST_SIDE // bundle.spec.alignment)
+
+
+def _traced(bundle: Bundle, module: nn.Module, tile: int | None) -> torch.export.ExportedProgram:
+    spec = bundle.spec
+    if tile is not None and (tile < 1 or tile % spec.alignment):
+        raise BundleError(
+            f"{spec.name} cannot be exported for tiles of {tile} px: they must be a multiple of its "
+            f"alignment, {spec.alignment} px"
+        )
+    free = torch.export.Dim
+    axes: dict[int, Any] = {0: free("batch", min=1, max=_MOST_UNITS)}
+    height, width = tile or 3 * _side(bundle) * spec.alignment, tile or 4 * _side(bundle) * spec.alignment
+    if tile is None:
+        for axis, name in ((2, "height"), (3, "width")):
+            axes[axis] = spec.alignment * free(f"{name}_units", min=1, max=_MOST_UNITS)
+    try:
+        # Two images: torch would take a batch of one for a fixed size.
+        image = torch.zeros(2, len(spec.bands), height, width)
+        program = torch.export.export(module, (image,), dynamic_shapes={"pixels": axes})
+    except Exception as error:
+        raise BundleError(_cannot(bundle, "a graph", error)) from error
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of this machine
+    program.example_inputs = None  # nobody needs the zeros that it was traced with
+    return program
+
+
+def _images(bundle: Bundle, tile: int | None) -> list[Tensor]:
+    """Images to compare on: noise of a scaled scene's size, some pixels without data."""
+    spec, side = bundle.spec, _side(bundle) * bundle.spec.alignment
+    shapes = (
+        [(1, tile, tile), (3, tile, tile)]
+        if tile
+        else [(1, side, side), (3, 5 * side, 2 * side), (2, 4 * side, 7 * side)]
+    )
+    random = torch.Generator().manual_seed(0)
+    images = []
+    for batch, height, width in shapes:
+        coarse = torch.randn(batch, len(spec.bands), height // 8 + 2, width // 8 + 2, generator=random)
+        image = nn.functional.interpolate(coarse, (height, width), mode="bilinear")
+        image += 0.3 * torch.randn(image.shape, generator=random)
+        images.append(image * (torch.rand(batch, 1, height, width, generator=random) > _WITHOUT_DATA))
+    return images
+
+
+def _compare(bundle: Bundle, module: _Probabilities, images: list[Tensor], run: _Run, tool: str) -> float:
+    """Largest difference of a probability from torch's; refuses one that is too large."""
+    largest = 0.0
+    for image in images:
+        logits = module.logits(image)
+        found_logits, found = run(image)
+        pairs = [("probabilities", module(image), found)]
+        if found_logits is not None:
+            size = float(logits.abs().max()) or 1.0
+            pairs.append(("logits", logits / size, found_logits / size))
+        for what, expected, given in pairs:
+            difference = float((expected - given).abs().max()) if expected.shape == given.shape else torch.inf
+            if not difference <= TOLERANCE:  # NaN is not either
+                raise BundleError(
+                    f"{bundle.spec.name} exported gives other {what} in {tool} than in torch, by "
+                    f"{difference:.2g} on an image of shape {tuple(image.shape)} ({TOLERANCE:g} is allowed); "
+                    "nothing was written"
+                )
+        largest = max(largest, float((pairs[0][1] - pairs[0][2]).abs().max()))
+    return largest

@@ -1,0 +1,210 @@
+"""MiniNet: multi-scale depthwise features in a hundred or two hundred thousand weights.
+
+Source: Liu et al., "Efficient Multi-Scale Feature Extraction for Lightweight Semantic Segmentation",
+Chinese Journal of Computers 2022. Where the paper is silent, the choice here is one that reproduces all its
+published parameter and operation counts (Tables 1, 2 and 4). Others do so too: a second normalization in
+each SPP and none behind the long residual's 1×1 convolution; or both, and in each SPP two dilated 3×3
+depthwise branches instead of the 5×5 one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from geoseg.errors import BundleError
+from geoseg.models.networks.architecture import Bands, Classes, Width
+from geoseg.models.networks.minilayers import (
+    DECODER_BRANCHES,
+    Activation,
+    Block,
+    Down,
+    Long,
+    Plain,
+    Pyramid,
+    Raise,
+    Stage,
+    upsample,
+)
+from geoseg.models.networks.network import Network, Span, init_he
+
+__all__ = ["Activation", "Downsampling", "MiniNet", "mininet"]
+
+Downsampling = Literal["both", "conv", "pool"]
+
+_BRANCHES = (0, 3, 4, 4)
+"""Depthwise branches of a block, per stage; the first stage has plain residual blocks."""
+_CAPS = (32, 64, 128)
+"""Widest decoder level at 1/2, 1/4, 1/8: only the wide rows of Table 2(g) reach them."""
+
+
+class MiniNet(Network):
+    """Four stages at 1/2 … 1/16, a light decoder back to 1/2, bilinear upsampling to the input's size.
+
+    Args:
+        bands: input channels.
+        classes: output channels.
+        widths: channels of the four stages; #1 is (16, 32, 64, 64), #2 (16, 32, 64, 96) (Table 2(g)).
+        blocks: blocks of the four stages; #1 is (2, 2, 3, 4), #2 (2, 2, 3, 10) (Table 2(h)).
+        activation: with a slope per channel, or plain (Table 2(f)).
+        down: how stages shrink their input (Table 2(c)): pool and convolution side by side; the convolution
+            alone; or a bare pool, where the first block of stages 2 to 4 widens (without its short residual)
+            and the first stage has its convolution.
+        stride: of the last stage's output; 8 leaves it at the size of the third stage's (Table 2(a)).
+        short: whether blocks have their residual (Table 2(b)).
+        long: whether stages have their residual (Table 2(b)).
+        decoder: without it the head is on the last stage (Table 2(e)).
+        auxiliary: with heads at 1/16, 1/8 and 1/4 for deep supervision (Table 2(d)); they speak in training
+            mode only, are the last modules built, and without them the rest has the same state.
+
+    Raises:
+        BundleError: bare pools with a stage without blocks, or deep supervision without a decoder.
+    """
+
+    def __init__(
+        self,
+        bands: int,
+        classes: int,
+        *,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        activation: Activation = "prelu",
+        down: Downsampling = "both",
+        stride: Literal[8, 16] = 16,
+        short: bool = True,
+        long: bool = True,
+        decoder: bool = True,
+        auxiliary: bool = False,
+    ) -> None:
+        super().__init__()
+        if down == "pool" and not all(blocks[1:]):
+            raise BundleError("argument 'blocks': with down='pool' stages 2 to 4 need a block each, to widen")
+        if auxiliary and not decoder:
+            raise BundleError(
+                "argument 'auxiliary': deep supervision is of a decoder's levels; it needs decoder"
+            )
+        self.bands, self.classes, self.alignment = bands, classes, stride
+        self._blocks, self._pool_only = tuple(blocks), down == "pool"
+        self._strides = (2, 2, 2, stride // 8)
+        self.stages = nn.ModuleList()
+        for k, (width, branches) in enumerate(zip(widths, _BRANCHES, strict=True)):
+            inputs, halved = (widths[k - 1] if k else bands), self._strides[k]
+            bare = self._pool_only and k > 0
+            start: nn.Module
+            if bare:
+                start = nn.MaxPool2d(2, ceil_mode=True) if halved > 1 else nn.Identity()
+            else:
+                start = Down(
+                    inputs, width, first=not k, pool=down == "both", stride=halved, activation=activation
+                )
+            chain = nn.Sequential()
+            for block in range(blocks[k]):
+                widens = bare and not block
+                body = Pyramid(inputs if widens else width, width, branches) if branches else Plain(width)
+                chain.append(Block(body, width, short=short and not widens, activation=activation))
+            joined = Long(inputs if bare else width, width, activation) if long else None
+            self.stages.append(Stage(start, chain, joined))
+        levels = [*(min(d, cap) for d, cap in zip(widths[1:], _CAPS, strict=True)), widths[-1]]
+        self.decoder = nn.ModuleList()
+        if decoder:
+            self.decoder.extend(
+                Raise(
+                    widths[k], levels[k + 1], levels[k], same=self._strides[k + 1] == 1, activation=activation
+                )
+                for k in range(len(_CAPS))
+            )
+        self.head = nn.Conv2d(levels[0] if decoder else levels[-1], classes, 1)
+        init_he(self)
+        self.auxiliary = nn.ModuleList()
+        if auxiliary:
+            self.auxiliary.extend(nn.Conv2d(width, classes, 1) for width in levels[1:])
+            init_he(self.auxiliary)
+
+    def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Float (N, bands, H, W) to logits (N, classes, H, W).
+
+        In training mode with ``auxiliary``: a tuple of four, from the decoder at 1/2, 1/4, 1/8 and from the
+        last stage at 1/16 (the paper weighs them 1, 0.4, 0.4, 0.4).
+        """
+        size = pixels.shape[-2:]
+        features = pixels
+        encoded: list[Tensor] = []
+        for stage in self.stages:
+            features = stage(features)
+            encoded.append(features)
+        decoded = [encoded.pop()]
+        for level in reversed(self.decoder):
+            decoded.append(level(encoded.pop(), decoded[-1]))
+        decoded.reverse()
+        logits = upsample(self.head(decoded[0]), size)
+        if not (self.training and len(self.auxiliary)):
+            return logits
+        others = zip(self.auxiliary, decoded[1:], strict=True)
+        return (logits, *(upsample(head(features), size) for head, features in others))
+
+    def reach(self, span: Span) -> Span:
+        """See :meth:`Network.reach`."""
+        decoder_reach = 2 ** (DECODER_BRANCHES - 1)
+        spans: list[Span] = []
+        if len(self.decoder):
+            spans.append(span.bilinear())
+            for stride in self._strides[1:]:
+                deeper = spans[-1].widen(decoder_reach)
+                spans.append(deeper if stride == 1 else deeper.bilinear())
+            needed = spans.pop()
+        else:
+            needed = span.bilinear(self.alignment)
+        for k in range(len(_BRANCHES) - 1, -1, -1):
+            block_reach = 2 ** (_BRANCHES[k] - 1) if _BRANCHES[k] else 1
+            needed = self._before_down(k, needed.widen(self._blocks[k] * block_reach))
+            if spans:
+                needed = needed.join(spans.pop()) if k else needed
+        return needed
+
+    def _before_down(self, k: int, span: Span) -> Span:
+        """A stage's input that its downsampling looks at."""
+        if self._pool_only and k:
+            return span.halved() if self._strides[k] > 1 else span
+        return span.widen(2) if self._strides[k] == 1 else span.strided(2 if k else 1).join(span.halved())
+
+
+_Blocks = Annotated[int, Field(ge=0, le=64)]
+_FourWidths = tuple[Width, Width, Width, Width]
+_FourBlocks = tuple[_Blocks, _Blocks, _Blocks, _Blocks]
+
+
+def mininet(four_widths: _FourWidths, four_blocks: _FourBlocks) -> Callable[..., Network]:
+    """The factory of a member whose widths and blocks, if not given, are these."""
+
+    def factory(
+        *,
+        bands: Bands,
+        classes: Classes,
+        widths: _FourWidths = four_widths,
+        blocks: _FourBlocks = four_blocks,
+        activation: Activation = "prelu",
+        down: Downsampling = "both",
+        stride: Literal[8, 16] = 16,
+        short: bool = True,
+        long: bool = True,
+        decoder: bool = True,
+        auxiliary: bool = False,
+    ) -> Network:
+        return MiniNet(
+            bands,
+            classes,
+            widths=widths,
+            blocks=blocks,
+            activation=activation,
+            down=down,
+            stride=stride,
+            short=short,
+            long=long,
+            decoder=decoder,
+            auxiliary=auxiliary,
+        )
+
+    return factory

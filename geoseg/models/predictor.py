@@ -1,0 +1,185 @@
+"""Prediction: scale, fill, pad, forward, crop. Training scores with the same code that maps are made with."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - torch's own name for it
+
+from geoseg.config.model.contract import BundleSpec
+from geoseg.errors import GridError, RunError, SceneError
+from geoseg.models.bundle import Bundle
+from geoseg.models.networks.network import Network
+from geoseg.models.runtime import Runtime, intra_op_threads, tune_allocator
+
+__all__ = ["Predictor", "scaled"]
+
+Float32 = npt.NDArray[np.float32]
+
+_on_gpu: dict[str, Network] = {}
+
+
+def scaled(pixels: Tensor, valid: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """A network's input: ``(pixels - mean) / std``, and 0 where there is no data.
+
+    Args:
+        pixels: float32 (N, C, H, W), in the scaling's units; anything, NaN too, where not valid.
+        valid: bool (N, H, W).
+        mean: per band.
+        std: per band.
+
+    Returns:
+        Float32 (N, C, H, W).
+    """
+    shift = pixels.new_tensor(mean)[:, None, None]
+    spread = pixels.new_tensor(std)[:, None, None]
+    return torch.where(valid[:, None], (pixels - shift) / spread, pixels.new_zeros(()))
+
+
+class Predictor:
+    """A bundle's network, ready to predict in any thread of this process.
+
+    On a CPU the logits of a window are the same bits whatever batch it comes in. For that the windows of a
+    batch are computed one by one, which costs nothing: torch chooses other algorithms for a single small
+    window than for several, and batches make nothing faster there. For the same reason windows of less than
+    about 96 px agree with larger ones but for rounding (1e-6); from there on the size changes no bit either.
+
+    Args:
+        bundle: the model.
+        device: ``cpu`` or ``cuda`` (or ``auto``).
+        precision: ``fp32`` or ``bf16`` (or ``auto``).
+        threads: threads inside an operation; set around each prediction, put back after it.
+
+    Raises:
+        BundleError: the weights are missing, altered or of another architecture.
+        RunError: no such device or precision here.
+    """
+
+    def __init__(
+        self, bundle: Bundle, device: str = "cpu", precision: str = "fp32", threads: int = 1
+    ) -> None:
+        self.runtime = Runtime.resolve(device, precision, threads)
+        self.spec = bundle.spec
+        self._network = bundle.network()
+        if self.runtime.device == "cpu":
+            tune_allocator()
+        else:
+            key = bundle.spec.identity
+            if key not in _on_gpu:
+                _on_gpu[key] = _copied(self._network, "cuda")
+            self._network = _on_gpu[key]
+
+    @classmethod
+    def of(cls, network: Network, spec: BundleSpec, runtime: Runtime | None = None) -> Self:
+        """A predictor for a network that is in no bundle yet; it is copied.
+
+        Args:
+            network: float32, on any device.
+            spec: its contract.
+            runtime: of this process; default: CPU, fp32, one thread.
+        """
+        self = cls.__new__(cls)
+        self.runtime = Runtime.resolve("cpu") if runtime is None else runtime
+        self.spec = spec
+        self._network = _copied(network, self.runtime.device)
+        return self
+
+    def logits(self, pixels: Float32, valid: npt.NDArray[np.bool_]) -> Float32:
+        """Logits of some windows.
+
+        Sizes that are no multiple of the alignment are padded below and on the right with the fill value, and
+        the logits are cropped.
+
+        Args:
+            pixels: float32 (N, C, H, W), in the units of the bundle's scaling, finite where valid.
+            valid: bool (N, H, W); other pixels are seen as the fill value, whatever they hold.
+
+        Returns:
+            Float32 (N, K, H, W).
+
+        Raises:
+            SceneError: another number of bands than the model has.
+            GridError: arrays whose shapes or types are not those above.
+            RunError: out of memory.
+        """
+        self._check(pixels, valid)
+        count, _, height, width = pixels.shape
+        output = np.empty((count, self.spec.channels, height, width), np.float32)
+        step = 1 if self.runtime.device == "cpu" else max(count, 1)
+        with intra_op_threads(self.runtime.threads), torch.inference_mode(), self._backend(pixels.shape):
+            for first in range(0, count, step):
+                some = slice(first, first + step)
+                output[some] = self._forward(_tensor(pixels[some]), _tensor(valid[some])).cpu().numpy()
+        return output
+
+    def _forward(self, pixels: Tensor, valid: Tensor) -> Tensor:
+        height, width = pixels.shape[-2:]
+        pixels, valid = pixels.to(self.runtime.device), valid.to(self.runtime.device)
+        image = scaled(pixels, valid, self.spec.scaling.mean, self.spec.scaling.std)
+        bottom, right = -height % self.spec.alignment, -width % self.spec.alignment
+        if bottom or right:
+            image = F.pad(image, (0, right, 0, bottom), value=self.spec.fill)
+        image = image.contiguous(memory_format=torch.channels_last)
+        logits = cast("Tensor", self._network(image))
+        return logits[..., :height, :width].float()
+
+    @contextmanager
+    def _backend(self, shape: tuple[int, ...]) -> Iterator[None]:
+        """Precision as asked, reproducible algorithms, and memory errors that say what to do."""
+        low = self.runtime.precision == "bf16"
+        try:
+            with (
+                torch.autocast(self.runtime.device, torch.bfloat16, enabled=low),
+                _cudnn(self.runtime.device),
+            ):
+                yield
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            raise RunError(
+                f"out of memory on the {self.runtime.device} with {shape[0]} windows {shape[2]}×{shape[3]} "
+                f"px and the model {self.spec.name}; use a smaller tiling.batch or tiling.window"
+            ) from error
+
+    def _check(self, pixels: Float32, valid: npt.NDArray[np.bool_]) -> None:
+        if pixels.ndim != 4 or valid.shape != (pixels.shape[0], *pixels.shape[2:]):  # noqa: PLR2004 - N, C, H, W
+            raise GridError(
+                f"prediction needs pixels (N, C, H, W) and validity (N, H, W), got {pixels.shape} and "
+                f"{valid.shape}"
+            )
+        if pixels.dtype != np.float32 or valid.dtype != np.bool_:
+            raise GridError(
+                f"prediction needs float32 pixels and bool validity, got {pixels.dtype} and {valid.dtype}"
+            )
+        if pixels.shape[1] != len(self.spec.bands):
+            raise SceneError(
+                f"the model {self.spec.name} needs {len(self.spec.bands)} bands "
+                f"({', '.join(self.spec.bands)}), got {pixels.shape[1]}"
+            )
+
+
+def _copied(network: Network, device: str) -> Network:
+    twin = copy.deepcopy(network).to(device).to(memory_format=cast("Any", torch.channels_last))
+    return twin.requires_grad_(requires_grad=False).eval()
+
+
+def _cudnn(device: str) -> AbstractContextManager[None]:
+    if device == "cpu":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+
+
+def _tensor(array: npt.NDArray[Any]) -> Tensor:
+    # torch warns of arrays that it may not write to, though nothing writes here.
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

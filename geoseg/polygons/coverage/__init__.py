@@ -1,0 +1,1 @@
+"""Polygons without gaps or overlaps."""

@@ -1,0 +1,1 @@
+"""One polygon per object: split, fit, free of overlaps."""

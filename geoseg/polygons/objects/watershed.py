@@ -1,0 +1,282 @@
+"""Buildings that touch in the mask, told apart: seeds, and a watershed between them.
+
+A network's probability dips where two roofs meet; one that knows borders says so outright. Parts of a region
+that are surer than the seed's level, and no border, are seeds; or, by shape alone, parts that a neck joins
+(h-maxima of the distance to the edge). Each floods downhill along the probability until it meets another
+(Meyer 1994, "Topographic distance and watershed lines"; here by levels, first come, first served, so that the
+result is exact and repeatable).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from geoseg.compiled import compiled
+from geoseg.polygons.trace.components import NODATA, SCORE_STEPS
+from geoseg.polygons.trace.exact import trace_regions
+from geoseg.polygons.trace.regions import Regions, Strip
+from geoseg.polygons.trace.rows import RowBuffer
+
+__all__ = ["Parts", "Seeds", "find_parts", "part_labels"]
+
+
+_LEVELS = 8
+"""Steps of a pixel in which distances are told."""
+_FROM_BORDER, _CLOSED = 8.0, 3.0
+"""A border that ends short of the edge still parts what lies beside it: seeds are so far from it as this, in
+pixels, or as they can be, less the second number."""
+_AROUND = np.ones((3, 3), np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """What is a seed."""
+
+    score: int
+    """Least stored score of its pixels, above the mask's own level."""
+    pixels: int
+    """Fewest pixels of it; smaller ones are noise, and of no part."""
+    neck: float = 0.0
+    """By shape instead: by how many pixels a neck's half width is below that of both parts; 0: by score."""
+    border: int | None = None
+    """Stored score of a border from which a pixel is no seed; None: nobody knows of borders."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """Parts of regions, on a canvas of their own."""
+
+    regions: Regions
+    """The parts, on the canvas; but ``components.last_row`` is the scene's, of the whole region: all of its
+    parts are known at once."""
+    first: NDArray[np.int64]
+    """Row and column of each part's first pixel in the scene, shape (n, 2)."""
+    offset: NDArray[np.int64]
+    """Columns and rows from the canvas to the scene, shape (n, 2)."""
+    width: int
+    """Columns of the canvas."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """A region that falls into parts: its window of the scene."""
+
+    row: int
+    col: int
+    labels: NDArray[np.int32]
+    scores: NDArray[np.uint8]
+    class_id: int
+    last_row: int
+
+
+def part_labels(
+    layers: NDArray[np.uint8], inside: NDArray[np.bool_], seeds: Seeds
+) -> NDArray[np.int32] | None:
+    """Parts of one region.
+
+    Args:
+        layers: stored scores, and those of the border where it counts, uint8 (1 or 2, rows, columns).
+        inside: the region's pixels.
+        seeds: what is a seed.
+
+    Returns:
+        Part of each of its pixels from 1, 0 elsewhere; None where there are fewer than two seeds.
+    """
+    if seeds.neck:
+        height = ndimage.gaussian_filter(ndimage.distance_transform_edt(inside), 1.0) * inside
+        level = np.minimum(np.rint(_LEVELS * height), 255).astype(np.uint8)
+        found, count = ndimage.label(inside & _tops(level, seeds.neck), _AROUND)
+        cost = np.uint8(255) - level
+    else:
+        is_seed, score = inside & (layers[0] >= seeds.score), np.minimum(layers[0], SCORE_STEPS)
+        if seeds.border is not None and (is_border := layers[1] >= seeds.border).any():
+            away = np.minimum(ndimage.distance_transform_edt(~is_border), _FROM_BORDER)
+            level = np.where(is_seed, np.rint(_LEVELS * away), 0).astype(np.uint8)
+            is_seed &= _tops(level, _CLOSED)
+            score = score - np.minimum(score, layers[1])
+        found, count = ndimage.label(is_seed)
+        cost = SCORE_STEPS - score
+    if count < 2:  # noqa: PLR2004 - two seeds make two parts
+        return None
+    size = np.bincount(found.ravel(), minlength=count + 1)
+    large = size >= (1 if seeds.neck else seeds.pixels)
+    large[0] = False
+    if np.count_nonzero(large) < 2:  # noqa: PLR2004 - as above
+        return None
+    number = np.where(large, np.cumsum(large), 0).astype(np.int32)
+    labels: NDArray[np.int32] = number[found]
+    _flood(cost, inside, labels)
+    return labels
+
+
+def _tops(level: NDArray[np.uint8], depth: float) -> NDArray[np.bool_]:
+    """Maxima that a pass at least so deep parts from any higher one; of level 0 there are none."""
+    # They are the tops of what the level, lowered by the depth, is rebuilt to.
+    flat = _rebuilt(level - np.minimum(level, np.uint8(round(_LEVELS * depth))), level)
+    tops: NDArray[np.bool_] = flat > _rebuilt(flat - np.minimum(flat, 1), flat)
+    return tops
+
+
+@compiled
+def _rebuilt(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Reconstruction by dilation of one image under another that is nowhere below it (Vincent 1993).
+
+    Sweeps to and fro until nothing changes.
+    """
+    out = low.copy()
+    rows, columns = low.shape
+    changed = True
+    while changed:
+        changed = False
+        for way in range(2):
+            for step in range(rows * columns):
+                pixel = step if way == 0 else rows * columns - 1 - step
+                i, j = pixel // columns, pixel % columns
+                best = out[i, j]
+                for k in range(max(0, i - 1), min(rows, i + 2)):
+                    for m in range(max(0, j - 1), min(columns, j + 2)):
+                        best = max(best, out[k, m])
+                best = min(best, high[i, j])
+                if best > out[i, j]:
+                    out[i, j] = best
+                    changed = True
+    return out
+
+
+@compiled
+def _flood(cost: NDArray[np.uint8], inside: NDArray[np.bool_], labels: NDArray[np.int32]) -> None:
+    """Give every pixel inside to the seed that reaches it over the lowest pass; in place."""
+    rows, columns = labels.shape
+    following = np.full(rows * columns, -1, np.int64)
+    head, tail = np.full(256, -1, np.int64), np.full(256, -1, np.int64)
+    for i in range(rows):
+        for j in range(columns):
+            if labels[i, j]:
+                level, pixel = cost[i, j], i * columns + j
+                if head[level] < 0:
+                    head[level] = pixel
+                else:
+                    following[tail[level]] = pixel
+                tail[level] = pixel
+    level = 0
+    while level < 256:  # noqa: PLR2004 - a byte's values
+        pixel = head[level]
+        if pixel < 0:
+            level += 1
+            continue
+        head[level] = following[pixel]
+        i, j = pixel // columns, pixel % columns
+        for step in range(4):
+            k = i + (step == 1) - (step == 0)
+            m = j + (step == 3) - (step == 2)  # noqa: PLR2004 - up, down, left, right
+            if k < 0 or m < 0 or k >= rows or m >= columns or labels[k, m] or not inside[k, m]:
+                continue
+            labels[k, m] = labels[i, j]
+            to, other = max(level, int(cost[k, m])), k * columns + m
+            following[other] = -1
+            if head[to] < 0:
+                head[to] = other
+            else:
+                following[tail[to]] = other
+            tail[to] = other
+
+
+def _colors(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """A color from 1 for each part, one that no part beside it or diagonally across has; 0 for none."""
+    pairs = [
+        np.stack([one[apart], other[apart]])
+        for one, other in (
+            (labels[1:], labels[:-1]),
+            (labels[:, 1:], labels[:, :-1]),
+            (labels[1:, 1:], labels[:-1, :-1]),
+            (labels[1:, :-1], labels[:-1, 1:]),
+        )
+        if (apart := (one != other) & (one > 0) & (other > 0)).any()
+    ]
+    color = np.zeros(int(labels.max()) + 1, np.uint8)
+    beside: dict[int, set[int]] = {}
+    for one, other in np.unique(np.concatenate(pairs, axis=1), axis=1).T.tolist() if pairs else ():
+        beside.setdefault(one, set()).add(other)
+        beside.setdefault(other, set()).add(one)
+    for part in range(1, color.size):
+        taken = {int(color[other]) for other in beside.get(part, ())}
+        color[part] = next(free for free in range(1, NODATA) if free not in taken)
+    return color
+
+
+def find_parts(
+    regions: Regions, rows: RowBuffer, seeds: Seeds, level: float, tallest: int
+) -> tuple[NDArray[np.bool_], Parts | None]:
+    """Split what can be split.
+
+    Args:
+        regions: complete regions of one class against a background.
+        rows: stored scores of that class, at least from the regions' first rows on, and in a second layer
+            those of the border where it counts.
+        seeds: what is a seed.
+        level: stored score that separates the class from the background.
+        tallest: rows of the tallest region to be split; taller ones stay whole.
+
+    Returns:
+        Which regions were split, shape (n,), and their parts.
+    """
+    split = np.zeros(len(regions), np.bool_)
+    pieces: list[_Piece] = []
+    large = regions.components.pixels >= 2 * seeds.pixels
+    assert regions.detail is not None
+    for index in np.flatnonzero(large & (regions.detail.peak >= seeds.score)).tolist():
+        left, top, right, bottom = (int(v) for v in regions.polygons[index].bounds)
+        if bottom - top > tallest:
+            continue
+        layers = rows.crop(top - 1, left - 1, bottom + 1, right + 1)
+        found, _ = ndimage.label((layers[0] >= level) & (layers[0] != NODATA))
+        col = int(regions.polygons[index].exterior.coords[0][0])
+        inside = found == found[1, 1 + col - left]
+        labels = part_labels(layers, inside, seeds)
+        if labels is not None:
+            split[index] = True
+            class_id = int(regions.components.class_id[index])
+            last_row = int(regions.components.last_row[index])
+            pieces.append(_Piece(top - 1, left - 1, labels, layers[0], class_id, last_row))
+    return split, _canvas(pieces, level) if pieces else None
+
+
+def _canvas(pieces: list[_Piece], level: float) -> Parts:
+    """All pieces one below the other, traced at once."""
+    width = max(piece.labels.shape[1] for piece in pieces)
+    height = sum(piece.labels.shape[0] for piece in pieces)
+    classes, scores = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
+    start, top = np.zeros(len(pieces), np.int64), 0
+    for index, piece in enumerate(pieces):
+        rows, columns = piece.labels.shape
+        color = _colors(piece.labels)
+        place = slice(top, top + rows), slice(0, columns)
+        classes[place] = np.where(piece.scores == NODATA, NODATA, color[piece.labels])
+        scores[place] = piece.scores
+        start[index] = top
+        top += rows
+    strip = Strip(classes, scores, scores[None])
+    found = list(trace_regions([strip], width, range(1, 255), level=level, touching=False))
+    return _joined(found, pieces, start, width)
+
+
+def _joined(found: list[Regions], pieces: list[_Piece], start: NDArray[np.int64], width: int) -> Parts:
+    """The parts of all batches, each with its place and class in the scene."""
+    regions = Regions.join(found)
+    parts = regions.components
+    row, col = np.divmod(parts.first, width)
+    piece = np.searchsorted(start, row, side="right") - 1
+    offset = np.array([[p.col, p.row] for p in pieces])[piece]
+    offset[:, 1] -= start[piece]
+    class_id = np.array([p.class_id for p in pieces], np.uint8)[piece]
+    last_row = np.array([p.last_row for p in pieces])[piece]
+    return Parts(
+        Regions(regions.polygons, replace(parts, class_id=class_id, last_row=last_row), regions.detail),
+        np.stack([row + offset[:, 1], col + offset[:, 0]], axis=1),
+        offset,
+        width,
+    )

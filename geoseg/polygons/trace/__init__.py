@@ -1,0 +1,1 @@
+"""Regions of equal class and their outlines, strip by strip."""

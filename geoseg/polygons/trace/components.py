@@ -1,0 +1,108 @@
+"""Statistics of connected components, gathered run by run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import GridError
+from geoseg.polygons.trace.columns import Columns
+from geoseg.polygons.trace.runs import Runs
+
+__all__ = ["NODATA", "SCORE_STEPS", "Components", "run_components"]
+
+NODATA: Final = 255
+"""Value of a pixel without data, in classes and in scores."""
+SCORE_STEPS: Final = 200
+"""Stored score of probability 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Components(Columns):
+    """Statistics of 4-connected components, as equal-length arrays."""
+
+    first: NDArray[np.int64]
+    """Flat index, ``row × width + column``, of the first pixel in raster order: unique in a scene."""
+    class_id: NDArray[np.uint8]
+    """Class."""
+    pixels: NDArray[np.int64]
+    """Number of pixels."""
+    score: NDArray[np.int64]
+    """Sum of the stored scores of these pixels."""
+    touches_edge: NDArray[np.bool_]
+    """Whether a pixel lies on the scene's edge or beside a pixel without data: the object may go on there."""
+    last_row: NDArray[np.int64]
+    """Row of the last pixel in raster order."""
+
+    @classmethod
+    def none(cls) -> Self:
+        """No components."""
+        number = np.zeros(0, np.int64)
+        return cls(number, np.zeros(0, np.uint8), number, number, np.zeros(0, np.bool_), number)
+
+    def merged(self, other: Components, count: int, number: NDArray[np.int64]) -> Self:
+        """These components and others, those with the same number made one.
+
+        Args:
+            other: components of pixels that are not in these.
+            count: how many there are afterwards.
+            number: which one each becomes, shape (len(self) + len(other),), every one in 0 .. count - 1 used.
+        """
+        both = [np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)]
+        first, class_id, pixels, score, touches_edge, last_row = both
+        out = type(self)(
+            np.full(count, np.iinfo(np.int64).max),
+            np.zeros(count, np.uint8),
+            np.zeros(count, np.int64),
+            np.zeros(count, np.int64),
+            np.zeros(count, np.bool_),
+            np.zeros(count, np.int64),
+        )
+        np.minimum.at(out.first, number, first)
+        out.class_id[number] = class_id
+        np.add.at(out.pixels, number, pixels)
+        np.add.at(out.score, number, score)
+        out.touches_edge[number[touches_edge]] = True
+        np.maximum.at(out.last_row, number, last_row)
+        return out
+
+
+def run_components(
+    runs: Runs,
+    chosen: NDArray[np.bool_],
+    at_edge: NDArray[np.bool_],
+    scores: NDArray[np.uint8],
+    row: int,
+) -> Components:
+    """Each chosen run of a strip as a component of its own.
+
+    Args:
+        runs: of the strip's classes, with the row above it first and a column without data on both sides.
+        chosen: which runs, none of them in that row above.
+        at_edge: which runs lie beside missing data.
+        scores: of the strip alone, uint8 (rows, width).
+        row: the scene's row of the strip's first row.
+
+    Raises:
+        GridError: a pixel has a class but no score.
+    """
+    start, length = runs.start[chosen], (runs.stop - runs.start)[chosen]
+    if not start.size:
+        return Components.none()
+    width = scores.shape[1]
+    rows, cols = np.divmod(start, width + 2)
+    first = (rows - 1) * width + (cols - 1)
+    ends = np.stack([first, first + length], axis=1).reshape(-1)
+    flat = scores.reshape(-1)
+    # Sums between neighboring ends: of the run, of the gap behind it, and so on; only the runs' are kept.
+    inside = ends[:-1] if ends[-1] == flat.size else ends
+    total = np.add.reduceat(flat, inside, dtype=np.int64)[0::2]
+    if int(np.maximum.reduceat(flat, inside)[0::2].max()) == NODATA:
+        raise GridError(
+            f"between rows {row} and {row + scores.shape[0]} a pixel has a class but no score; "
+            "classes and scores must come from the same run"
+        )
+    return Components(first + row * width, runs.value[chosen], length, total, at_edge[chosen], rows - 1 + row)

@@ -1,0 +1,84 @@
+"""Horizontal runs of equal pixels, and which of them touch: what connected components are made of.
+
+Components of many classes come out of one pass, and the work depends on the runs, not on the pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+__all__ = ["Runs", "find_runs", "group", "touching_rows"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Runs:
+    """The maximal horizontal runs of an array, in raster order; together they are every pixel once."""
+
+    start: NDArray[np.int64]
+    """Flat index of each run's first pixel, shape (n,), rising."""
+    stop: NDArray[np.int64]
+    """Flat index behind each run's last pixel, shape (n,); ``stop[i] == start[i + 1]``."""
+    value: NDArray[np.uint8]
+    """Value of each run's pixels, shape (n,)."""
+    width: int
+    """Columns of the array."""
+
+    def of(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Index of the run that holds each pixel, given flat indices."""
+        return np.searchsorted(self.start, pixels, side="right") - 1
+
+
+def find_runs(strip: NDArray[np.uint8]) -> Runs:
+    """Cut an array into its runs.
+
+    Args:
+        strip: uint8, shape (rows, columns), both at least 1, C-contiguous.
+    """
+    flat = strip.reshape(-1)
+    begins = np.empty(flat.size, np.bool_)
+    begins[0] = True
+    np.not_equal(flat[1:], flat[:-1], out=begins[1:])
+    begins[:: strip.shape[1]] = True
+    start = np.flatnonzero(begins)
+    return Runs(start, np.append(start[1:], flat.size), flat[start], strip.shape[1])
+
+
+def touching_rows(runs: Runs, upper: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of runs of which one lies directly above the other.
+
+    Args:
+        runs: runs of an array.
+        upper: indices of the runs to find lower neighbors of, none of them in the last row.
+
+    Returns:
+        The upper and the lower run of each pair, by index. Runs of neighboring rows of ``m`` and ``n`` runs
+        make at most ``m + n - 1`` pairs.
+    """
+    first = runs.of(runs.start[upper] + runs.width)
+    last = runs.of(runs.stop[upper] - 1 + runs.width)
+    counts = last - first + 1
+    lower = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts - first, counts)
+    return np.repeat(upper, counts), lower
+
+
+def group(nodes: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> tuple[int, NDArray[np.int64]]:
+    """Connected components of an undirected graph.
+
+    Args:
+        nodes: number of nodes.
+        first: one end of each edge, shape (m,).
+        second: the other end, shape (m,).
+
+    Returns:
+        The number of components, and each node's, int64, shape (nodes,).
+    """
+    if nodes == 0:
+        return 0, np.zeros(0, np.int64)
+    edges = coo_array((np.ones(first.size, np.bool_), (first, second)), shape=(nodes, nodes))
+    count, labels = connected_components(edges, directed=False)
+    return int(count), labels.astype(np.int64)

@@ -1,0 +1,276 @@
+"""Unit sides of pixel regions, and where the score fields cross on each of them.
+
+A region's outline on the pixel lattice is made of unit sides. Each separates a pixel of the region from one
+that is not of it; between their two centers lies the point where the scores of both classes are equal. Moving
+every side to that point turns the outline along the pixels into the iso-line of the scores: topology comes
+from the pixels, geometry from the probabilities (multi-label marching squares).
+
+A crossing is rounded to 1/256 of the way before any coordinate is added, so both regions of a side and every
+way of cutting a scene into strips get the same bits. Beside missing data, and at the scene's edge, nothing
+moves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.compiled import compiled
+from geoseg.polygons.trace.columns import Columns
+
+__all__ = ["CORNER", "NODE", "STAYS", "STEPS", "Sides", "find_sides", "side_key"]
+
+STEPS: Final = 256
+"""Coordinates are multiples of one pixel over this."""
+STAYS: Final = 255
+"""Crossing of a side that does not move: it lies beside missing data."""
+NODE: Final = 1
+"""A side's end at which three regions or more meet, or two of them twice."""
+CORNER: Final = 2
+"""A side's end at which the outline of missing data turns."""
+
+_NODATA: Final = 255
+_NEAREST: Final = 5
+"""Crossings keep this many steps (0.02 px) from the centers, so that these stay inside."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sides(Columns):
+    """Unit sides of regions, as equal-length arrays; a side between two regions is there twice."""
+
+    region: NDArray[np.int64]
+    """Region on whose outline the side lies, by number."""
+    key: NDArray[np.int64]
+    """Which side of the lattice this is, and from which of its pixels it is seen (:func:`side_key`)."""
+    crossing: NDArray[np.uint8]
+    """Where the scores cross, in steps from the left or upper pixel's center to the other's; or ``STAYS``."""
+    contrast: NDArray[np.uint8]
+    """Distance of the region's score from one half, mean of both pixels, 0 to 100; 255 beside nodata."""
+    turn: NDArray[np.uint8]
+    """What is at its end, the region being on its left (columns to the right, rows upwards): 0, ``NODE`` or
+    ``CORNER``."""
+    turn_x: NDArray[np.int16]
+    """Steps from the lattice point at its end to that vertex, along the columns."""
+    turn_y: NDArray[np.int16]
+    """The same along the rows."""
+
+    @classmethod
+    def none(cls) -> Self:
+        """No sides."""
+        number, byte, step = np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.int16)
+        return cls(number, number, byte, byte, byte, step, step)
+
+    def of(self, region: NDArray[np.int64]) -> Self:
+        """The same sides, of these regions."""
+        return type(self)(region, *(getattr(self, field.name) for field in fields(self)[1:]))
+
+    def renumber(self, number: NDArray[np.int64]) -> Self:
+        """The same sides with region ``r`` called ``number[r]``."""
+        return self.of(number[self.region])
+
+
+def side_key(
+    row: NDArray[np.int64],
+    col: NDArray[np.int64],
+    horizontal: NDArray[np.bool_],
+    second: NDArray[np.bool_],
+    width: int,
+) -> NDArray[np.int64]:
+    """A number for each side of the lattice and each of its two pixels.
+
+    Args:
+        row: lattice row of the side's upper end (its own, of a horizontal side).
+        col: lattice column of its left end (its own, of a vertical side).
+        horizontal: whether the side runs along a row.
+        second: whether it is seen from its right or lower pixel.
+        width: columns of the scene.
+    """
+    return ((row * (width + 1) + col) * 2 + horizontal) * 2 + second
+
+
+def find_sides(
+    classes: NDArray[np.uint8],
+    stored: NDArray[np.uint8],
+    row: int,
+    is_class: NDArray[np.bool_],
+    level: float | None,
+    *,
+    touching: bool,
+) -> tuple[Sides, NDArray[np.int64]]:
+    """Sides that end at the lattice points inside a strip.
+
+    Args:
+        classes: uint8 (rows, columns), a column without data on both sides.
+        stored: uint8 (bands, rows, columns) of the same pixels: one band per class; or one band alone, the
+            foreground's, of a model with one class and a background.
+        row: the scene's row of the first row.
+        is_class: which values are classes, shape (256,).
+        level: the stored value that separates foreground from background in that one band; None where there
+            is a band per class.
+        touching: whether regions that meet at a point only share that point, as is needed where nothing may
+            be left between polygons; else each of them is cut off before it.
+
+    Returns:
+        The sides, with ``region`` 0, and for each the flat index of its pixel.
+    """
+    capacity = _count(classes, is_class)
+    key = np.empty(capacity, np.int64)
+    pixel = np.empty(capacity, np.int64)
+    said = np.empty((3, capacity), np.uint8)
+    steps = np.empty((2, capacity), np.int16)
+    _fill(classes, stored, row, is_class, -1.0 if level is None else level, touching, key, pixel, said, steps)
+    return Sides(np.zeros(capacity, np.int64), key, *said, *steps), pixel
+
+
+# The four sides that meet at a lattice point: above, below, left, right. Each as it is walked toward the
+# point with its region on the left: that region's pixel, the other one, the first of both (left or upper),
+# and the key's lattice row, column and last two bits. Pixels are offsets from the one above and left.
+_OWN = np.array([[0, 0], [1, 1], [1, 0], [0, 1]])
+_OTHER = np.array([[0, 1], [1, 0], [0, 0], [1, 1]])
+_FIRST = np.array([[0, 0], [1, 0], [0, 0], [0, 1]])
+_KEY = np.array([[0, 0, 0], [1, 0, 1], [1, -1, 3], [1, 0, 2]])
+
+
+@compiled
+def _count(classes: NDArray[np.uint8], is_class: NDArray[np.bool_]) -> int:
+    """How many sides end at the lattice points inside."""
+    total = 0
+    for i in range(classes.shape[0] - 1):
+        for j in range(classes.shape[1] - 1):
+            nw, ne, sw, se = classes[i, j], classes[i, j + 1], classes[i + 1, j], classes[i + 1, j + 1]
+            if nw == ne and sw == se and nw == sw:
+                continue
+            total += is_class[nw] and nw != ne
+            total += is_class[se] and sw != se
+            total += is_class[sw] and nw != sw
+            total += is_class[ne] and ne != se
+    return total
+
+
+@compiled
+def _above(stored: NDArray[np.uint8], level: float, own: int, other: int, i: int, j: int) -> float:
+    """By how much a pixel's class is above another one there."""
+    if level >= 0:
+        return max(abs(float(stored[0, i, j]) - level), 0.5)
+    return max(float(stored[own, i, j]) - float(stored[other, i, j]), 0.5)
+
+
+@compiled
+def _crossing(
+    classes: NDArray[np.uint8], stored: NDArray[np.uint8], level: float, i: int, j: int, down: int
+) -> int:
+    """Steps from a pixel's center toward the one right of it, or below it."""
+    k, m = i + down, j + 1 - down
+    first, second = classes[i, j], classes[k, m]
+    if _NODATA in (first, second):
+        return STAYS
+    here = _above(stored, level, first, second, i, j)
+    there = _above(stored, level, second, first, k, m)
+    return min(max(int(np.rint(STEPS * here / (here + there))), _NEAREST), STEPS - _NEAREST)
+
+
+@compiled
+def _contrast(stored: NDArray[np.uint8], band: int, i: int, j: int, k: int, m: int) -> int:
+    """Distance of a class's probability from one half, mean of two pixels, in steps of 1/200."""
+    here, there = int(stored[band, i, j]), int(stored[band, k, m])
+    if _NODATA in (here, there):
+        return _NODATA
+    return (abs(here - 100) + abs(there - 100)) // 2
+
+
+@compiled
+def _straight_edge(crossing: NDArray[np.int64], differs: NDArray[np.bool_]) -> tuple[int, int]:
+    """Where two classes meet on a straight edge of missing data: opposite the side that there is not."""
+    half = STEPS // 2
+    if not differs[0]:
+        return crossing[1] - half, 0
+    if not differs[1]:
+        return crossing[0] - half, 0
+    if not differs[2]:
+        return 0, crossing[3] - half
+    return 0, crossing[2] - half
+
+
+@compiled
+def _middle(crossing: NDArray[np.int64], differs: NDArray[np.bool_]) -> tuple[int, int]:
+    """Mean of the crossings around a lattice point, in steps from it."""
+    half = STEPS // 2
+    x = y = count = 0
+    for side in range(4):
+        if differs[side]:
+            along, away = crossing[side] - half, half if side & 1 else -half
+            x += along if side < 2 else away  # noqa: PLR2004 - the first two are vertical
+            y += away if side < 2 else along  # noqa: PLR2004 - as above
+            count += 1
+    return int(np.rint(x / count)), int(np.rint(y / count))
+
+
+@compiled
+def _vertex(
+    around: NDArray[np.uint8], differs: NDArray[np.bool_], crossing: NDArray[np.int64], touching: bool
+) -> tuple[int, int, int]:
+    """What the outlines have at a lattice point: nothing, a node or a corner, and where."""
+    count, blank = 0, 0
+    for side in range(4):
+        count += differs[side]
+        blank += around[side] == _NODATA
+    if count == 2:  # noqa: PLR2004 - one outline passes; it turns unless it goes straight on
+        straight = (differs[0] and differs[1]) or (differs[2] and differs[3])
+        return (CORNER if blank and not straight else 0), 0, 0
+    if not blank:
+        if not touching and around[0] == around[3] and around[1] == around[2]:
+            return 0, 0, 0
+        x, y = _middle(crossing, differs)
+        return NODE, x, y
+    if blank == 2 and count == 3:  # noqa: PLR2004 - two pixels beside each other
+        x, y = _straight_edge(crossing, differs)
+        return NODE, x, y
+    return NODE, 0, 0
+
+
+@compiled
+def _fill(
+    classes: NDArray[np.uint8],
+    stored: NDArray[np.uint8],
+    row: int,
+    is_class: NDArray[np.bool_],
+    level: float,
+    touching: bool,
+    key: NDArray[np.int64],
+    pixel: NDArray[np.int64],
+    said: NDArray[np.uint8],
+    steps: NDArray[np.int16],
+) -> None:
+    """Write the sides of all lattice points."""
+    columns = classes.shape[1]
+    around, differs, crossing = np.empty(4, np.uint8), np.empty(4, np.bool_), np.empty(4, np.int64)
+    n = 0
+    for i in range(classes.shape[0] - 1):
+        for j in range(columns - 1):
+            nw, ne, sw, se = classes[i, j], classes[i, j + 1], classes[i + 1, j], classes[i + 1, j + 1]
+            if nw == ne and sw == se and nw == sw:
+                continue
+            around[0], around[1], around[2], around[3] = nw, ne, sw, se
+            for side in range(4):
+                own, other, first = _OWN[side], _OTHER[side], _FIRST[side]
+                differs[side] = classes[i + own[0], j + own[1]] != classes[i + other[0], j + other[1]]
+                crossing[side] = STAYS
+                if differs[side]:
+                    down = 1 if side > 1 else 0
+                    crossing[side] = _crossing(classes, stored, level, i + first[0], j + first[1], down)
+            turn, x, y = _vertex(around, differs, crossing, touching)
+            for side in range(4):
+                a, b = i + _OWN[side, 0], j + _OWN[side, 1]
+                if not differs[side] or not is_class[classes[a, b]]:
+                    continue
+                lattice = (row + i + _KEY[side, 0]) * (columns - 1) + j + _KEY[side, 1]
+                key[n], pixel[n] = lattice * 4 + _KEY[side, 2], a * columns + b
+                band = 0 if level >= 0 else classes[a, b]
+                said[0, n] = crossing[side]
+                said[1, n] = _contrast(stored, band, a, b, i + _OTHER[side, 0], j + _OTHER[side, 1])
+                said[2, n] = turn
+                steps[0, n], steps[1, n] = x, y
+                n += 1

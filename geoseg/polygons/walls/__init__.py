@@ -1,0 +1,1 @@
+"""Fit straight walls to outlines."""

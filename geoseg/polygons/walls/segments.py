@@ -1,0 +1,201 @@
+"""Where a ring turns from wall to wall: the split of least cost.
+
+A split costs, for each wall, the squared distance of the contour to the wall's line, integrated over arc
+length, and a price per wall. With the direction of the walls given, dynamic programming finds the cheapest of
+all splits into walls along the direction, across it and (dearer) with a direction of their own, after Bellman
+1961, "On the approximation of curves by line segments using dynamic programming". Of the latter those that
+lean, nearly along or across, are dearest: what noise does to a wall along or across looks like them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.compiled import compiled
+from geoseg.polygons.walls.arc_length import Arc, integrals, locate
+
+__all__ = ["ACROSS", "ALONG", "DIAGONAL", "main_direction", "roughness", "sample", "split"]
+
+Float64 = NDArray[np.float64]
+ALONG, ACROSS, DIAGONAL = 0, 1, 2
+_TAN_TWICE = np.tan(np.radians(2 * 20.0))  # a diagonal wall less than 20 degrees off the others leans
+_SPAN = 6  # samples: about 9 px, over which noise is correlated
+_STRAIGHT = 2  # of so many stretches one has no corner in it
+
+
+@compiled
+def sample(arc: Arc, step: float) -> tuple[Float64, Float64]:
+    """Points at equal distances along an arc, and the integrals up to each.
+
+    Args:
+        arc: the ring.
+        step: about their distance.
+
+    Returns:
+        Shapes (N + 1, 2) and (N + 1, 5), from position 0 to a whole lap.
+    """
+    vertices, along, sums = arc
+    count = max(int(np.round(along[-1] / step)), 12)
+    points, to = np.empty((count + 1, 2)), np.empty((count + 1, 5))
+    for i in range(count + 1):
+        k, rest, x, y = locate(arc, along[-1] * i / count)
+        piece = integrals(vertices[k, 0], vertices[k, 1], x, y, rest)
+        points[i] = x, y
+        for j in range(5):
+            to[i, j] = sums[k, j] + piece[j]
+    return points, to
+
+
+@compiled
+def main_direction(points: Float64, span: int) -> tuple[float, float]:
+    """Direction of a ring's walls from its chords, and how much the chords agree (0 to 1).
+
+    The mean of the chords' directions modulo a right angle, weighted by the square of their lengths.
+
+    Args:
+        points: equally distant along the ring, closed, shape (N + 1, 2).
+        span: number of steps that a chord spans.
+    """
+    real = imaginary = total = 0.0
+    count = points.shape[0] - 1
+    for k in range(count):
+        far = (k + span) % count
+        dx, dy = points[far, 0] - points[k, 0], points[far, 1] - points[k, 1]
+        squared = dx * dx + dy * dy
+        if squared > 0:
+            a, b = dx * dx - dy * dy, 2 * dx * dy
+            real += (a * a - b * b) / squared
+            imaginary += 2 * a * b / squared
+            total += squared
+    return np.arctan2(imaginary, real) / 4, np.hypot(real, imaginary) / total
+
+
+@compiled
+def roughness(sums: Float64, length: float) -> float:
+    """Variance of a ring about lines of 9 px, the mean of the straighter half of them, px².
+
+    It tells noise, which is short, from walls that are not where they were looked for.
+
+    Args:
+        sums: of :func:`sample`, shape (N + 1, 5).
+        length: of the ring.
+    """
+    count = sums.shape[0] - 1
+    run = length / count * _SPAN
+    off = np.empty(count)
+    for k in range(count):
+        far = (k + _SPAN) % count
+        part = sums[far] - sums[k]
+        if far < k:
+            part += sums[count]
+        uu = part[2] - part[0] * part[0] / run
+        uv = part[3] - part[0] * part[1] / run
+        vv = part[4] - part[1] * part[1] / run
+        off[k] = max(uu + vv - np.sqrt((uu - vv) ** 2 + 4 * uv * uv), 0.0) / 2 / run
+    off.sort()
+    return float(np.mean(off[: count // _STRAIGHT]))
+
+
+@compiled
+def split(
+    points: Float64,
+    sums: Float64,
+    length: float,
+    direction: float,
+    price: float,
+    diagonal_price: float,
+    leaning_price: float,
+    min_wall: float,
+    min_diagonal: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Float64, float]:
+    """The cheapest walls of a ring.
+
+    Args:
+        points: of :func:`sample`, shape (N + 1, 2).
+        sums: likewise, shape (N + 1, 5).
+        length: of the ring.
+        direction: of the walls, radians.
+        price: of a wall, px³.
+        diagonal_price: of a wall with a direction of its own, px³; infinite: there are none.
+        leaning_price: of such a wall less than 20 degrees off the others, px³, not below ``diagonal_price``.
+        min_wall: shortest wall.
+        min_diagonal: shortest wall with a direction of its own.
+
+    Returns:
+        For each wall the sample where it begins, its class, and the integral of the squared distances of the
+        contour to its line; no walls where there is no split. And what the split costs, px³.
+    """
+    count = points.shape[0] - 1
+    step = length / count
+    c, s = np.cos(direction), np.sin(direction)
+    # In the walls' frame: u along, v across.
+    frame, rotated = np.empty((count + 1, 2)), np.empty((count + 1, 5))
+    for k in range(count + 1):
+        x, y = points[k, 0], points[k, 1]
+        frame[k] = c * x + s * y, c * y - s * x
+        x, y, xx, xy, yy = sums[k, 0], sums[k, 1], sums[k, 2], sums[k, 3], sums[k, 4]
+        rotated[k] = (
+            c * x + s * y,
+            c * y - s * x,
+            c * c * xx + 2 * c * s * xy + s * s * yy,
+            c * s * (yy - xx) + (c * c - s * s) * xy,
+            s * s * xx - 2 * c * s * xy + c * c * yy,
+        )
+    best = np.full((3, count + 1), np.inf)
+    fitted = np.full((3, count + 1), np.inf)
+    since = np.zeros((3, count + 1), np.int64)
+    kind = np.full((3, count + 1), -1, np.int64)
+    before = np.zeros((3, count + 1))  # cheapest up to here for a wall of the class to follow
+    last = np.full((3, count + 1), -1, np.int64)
+    for j in range(1, count + 1):
+        for wall in range(3):
+            if wall == DIAGONAL and diagonal_price == np.inf:
+                continue
+            least = np.inf
+            fee = diagonal_price if wall == DIAGONAL else price
+            own = fee
+            shortest = min_diagonal * min_diagonal if wall == DIAGONAL else min_wall * min_wall
+            for i in range(j - 1, -1, -1):
+                if before[wall, i] + fee >= least:  # whatever the distance
+                    continue
+                run = (j - i) * step
+                u, v = rotated[j, 0] - rotated[i, 0], rotated[j, 1] - rotated[i, 1]
+                wide, high = frame[j, 0] - frame[i, 0], frame[j, 1] - frame[i, 1]
+                if wall == ALONG:
+                    off, extent = rotated[j, 4] - rotated[i, 4] - v * v / run, wide * wide
+                elif wall == ACROSS:
+                    off, extent = rotated[j, 2] - rotated[i, 2] - u * u / run, high * high
+                else:
+                    uu = rotated[j, 2] - rotated[i, 2] - u * u / run
+                    uv = rotated[j, 3] - rotated[i, 3] - u * v / run
+                    vv = rotated[j, 4] - rotated[i, 4] - v * v / run
+                    off = (uu + vv - np.sqrt((uu - vv) ** 2 + 4 * uv * uv)) / 2
+                    own = leaning_price if 2 * abs(uv) < _TAN_TWICE * abs(uu - vv) else diagonal_price
+                    extent = wide * wide + high * high
+                off = max(off, 0.0)
+                # The further back, the larger: nothing before can be cheaper.
+                if off + fee >= least:
+                    break
+                if extent >= shortest:
+                    cost = before[wall, i] + off + own
+                    if cost < least:
+                        least = cost
+                        best[wall, j], fitted[wall, j] = cost, off
+                        since[wall, j], kind[wall, j] = i, last[wall, i]
+        for wall in range(3):
+            before[wall, j] = np.inf
+            for other in range(3):
+                if (other != wall or wall == DIAGONAL) and best[other, j] < before[wall, j]:
+                    before[wall, j], last[wall, j] = best[other, j], other
+    wall = 0
+    for other in range(1, 3):
+        if best[other, count] < best[wall, count]:
+            wall = other
+    begins, classes, off = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count)
+    walls, j, cost = 0, count, best[wall, count]
+    while j > 0 and best[wall, count] < np.inf:
+        begins[walls], classes[walls], off[walls] = since[wall, j], wall, fitted[wall, j]
+        j, wall = since[wall, j], kind[wall, j]
+        walls += 1
+    return begins[:walls][::-1].copy(), classes[:walls][::-1].copy(), off[:walls][::-1].copy(), cost

@@ -1,0 +1,1 @@
+"""Scores of objects: matching and outlines."""

@@ -1,0 +1,208 @@
+"""What was found of objects: counts, precision over recall, and whether confidences hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import GridError
+from geoseg.score.objects.matching import LEAST_IOU, Matching, Outcome
+from geoseg.score.objects.shape_values import ShapeMeasures
+from geoseg.score.pixels.calibration import BINS, STEPS
+
+__all__ = [
+    "COCO_IOUS",
+    "SIZES",
+    "Counts",
+    "ObjectTally",
+    "average_precision",
+    "binned_confidence",
+    "object_tally",
+]
+
+COCO_IOUS: Final = tuple(round(LEAST_IOU + 0.05 * step, 2) for step in range(10))
+"""IoU thresholds that average precision is the mean of."""
+SIZES: Final = ((0.0, 50.0), (50.0, 200.0), (200.0, float("inf")))
+"""Size classes, from (inclusive) to (exclusive), in m²: sheds, houses, and what is larger."""
+_PER_CENT: Final = np.arange(101)
+"""Recalls at which precision is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Objects counted."""
+
+    matched: int
+    """Pairs."""
+    mapped: int
+    """Mapped objects, matched or not."""
+    reference: int
+    """Objects of the reference, matched or not."""
+
+    @property
+    def precision(self) -> float | None:
+        """Share of mapped objects that are matched; None: nothing is mapped."""
+        return self.matched / self.mapped if self.mapped else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the reference's objects that are matched; None: there are none."""
+        return self.matched / self.reference if self.reference else None
+
+    @property
+    def f1(self) -> float | None:
+        """Harmonic mean of both; None: there are no objects."""
+        objects = self.mapped + self.reference
+        return 2 * self.matched / objects if objects else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectTally:
+    """The objects of one class in one or several scenes: what every measure is taken of."""
+
+    outcome: NDArray[np.int8]
+    """:class:`~geoseg.score.objects.matching.Outcome` of each mapped object, shape (P,)."""
+    confidence: NDArray[np.float64]
+    """Its confidence, 0 to 1, shape (P,)."""
+    iou: NDArray[np.float64]
+    """Its IoU with its partner, 0 without one, shape (P,)."""
+    area: NDArray[np.float64]
+    """Area in m² that decides its size class: its partner's, its own without one; shape (P,)."""
+    reference_outcome: NDArray[np.int8]
+    """Outcome of each object of the reference, shape (R,)."""
+    reference_area: NDArray[np.float64]
+    """Its area in m², shape (R,)."""
+    shapes: ShapeMeasures | None = None
+    """How the matched ones are drawn, in meters; None: not measured."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[ObjectTally]) -> ObjectTally:
+        """The objects of several scenes as one."""
+        names = ("outcome", "confidence", "iou", "area", "reference_outcome", "reference_area")
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        shapes = [part.shapes for part in parts if part.shapes is not None]
+        return cls(**arrays, shapes=ShapeMeasures.joined(shapes) if shapes else None)
+
+    @property
+    def counts(self) -> Counts:
+        """All objects that are scored."""
+        return self.of_size(0, float("inf"))
+
+    def of_size(self, low: float, high: float) -> Counts:
+        """The objects of a size class; a pair is of the size that its object of the reference has.
+
+        Args:
+            low: smallest area in m², inclusive.
+            high: largest area in m², exclusive.
+        """
+        here = (self.outcome != Outcome.EXCLUDED) & (self.area >= low) & (self.area < high)
+        there = (
+            (self.reference_outcome != Outcome.EXCLUDED)
+            & (self.reference_area >= low)
+            & (self.reference_area < high)
+        )
+        matched = int((here & (self.outcome == Outcome.MATCHED)).sum())
+        return Counts(matched, int(here.sum()), int(there.sum()))
+
+    def number(self, outcome: Outcome, *, reference: bool = False) -> int:
+        """How many mapped objects, or objects of the reference, have an outcome."""
+        return int(((self.reference_outcome if reference else self.outcome) == outcome).sum())
+
+    def precisions(self, ious: Sequence[float] = COCO_IOUS) -> tuple[float | None, ...]:
+        """Average precision at each IoU; None: the reference has no objects."""
+        scored = self.outcome != Outcome.EXCLUDED
+        references = self.counts.reference
+        return tuple(
+            average_precision(self.confidence[scored], self.iou[scored] >= iou, references) for iou in ious
+        )
+
+    def reliability(self) -> NDArray[np.float64]:
+        """Confidence against being matched, see :func:`binned_confidence`."""
+        scored = self.outcome != Outcome.EXCLUDED
+        return binned_confidence(self.confidence[scored], self.outcome[scored] == Outcome.MATCHED)
+
+
+def object_tally(
+    matching: Matching,
+    *,
+    confidence: NDArray[np.float64],
+    area: NDArray[np.float64],
+    reference_area: NDArray[np.float64],
+    shapes: ShapeMeasures | None = None,
+) -> ObjectTally:
+    """What is kept of the matched objects of a class in a scene.
+
+    Args:
+        matching: what became of each.
+        confidence: of each mapped object, 0 to 1, shape (P,).
+        area: of each mapped object, in m², shape (P,).
+        reference_area: of each object of the reference, in m², shape (R,).
+        shapes: measures of the matched ones.
+
+    Raises:
+        GridError: a confidence that is no share.
+    """
+    if not ((confidence >= 0) & (confidence <= 1)).all():
+        raise GridError("the confidence of an object is 0 to 1; make the polygons anew")
+    paired = matching.partner >= 0
+    size = area.astype(np.float64)
+    size[paired] = reference_area[matching.partner[paired]]
+    return ObjectTally(
+        outcome=matching.outcome,
+        confidence=confidence.astype(np.float64),
+        iou=np.where(paired, matching.iou, 0.0),
+        area=size,
+        reference_outcome=matching.reference_outcome,
+        reference_area=reference_area.astype(np.float64),
+        shapes=shapes,
+    )
+
+
+def average_precision(confidence: NDArray[Any], is_right: NDArray[np.bool_], references: int) -> float | None:
+    """Area under precision over recall, as COCO takes it: the mean of 101 recalls from 0 to 1.
+
+    At each recall, the largest precision of any recall from there on; 0 past the last one. Objects of equal
+    confidence come together, so that the figure does not depend on their order (COCO takes them one by one,
+    in the order of the file).
+
+    Args:
+        confidence: of each mapped object, shape (n,); higher ranks first.
+        is_right: whether it stands for an object of the reference, shape (n,).
+        references: objects of the reference.
+
+    Returns:
+        0 to 1; None where the reference has no objects.
+
+    >>> found = average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]), 2)
+    >>> round(found * 101, 6) == round(51 * 1 + 50 * 2 / 3, 6)
+    True
+    """
+    if not references:
+        return None
+    order = np.argsort(-confidence, kind="stable")
+    last = np.diff(confidence[order], append=-np.inf) != 0
+    hits = np.cumsum(is_right[order])[last]
+    precision = hits / (np.flatnonzero(last) + 1)
+    reached = np.searchsorted(hits * 100, _PER_CENT * references, side="left")  # whole numbers: no rounding
+    best = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+    return float(best[reached].mean())
+
+
+def binned_confidence(confidence: NDArray[np.float64], is_right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Sums over bins of equal width; ``(b/bins, (b+1)/bins]``, the first one with 0.
+
+    Args:
+        confidence: 0 to 1, shape (n,).
+        is_right: shape (n,).
+
+    Returns:
+        float64, shape (bins, 3): objects, those that are right, sum of their confidences in steps of 1/200:
+        what :func:`~geoseg.score.pixels.calibration.calibration_errors` takes.
+    """
+    place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    each = (np.ones(len(place)), is_right, confidence * STEPS)
+    return np.stack([np.bincount(place, values, minlength=BINS) for values in each], axis=-1)

@@ -1,0 +1,1 @@
+"""Scores of pixels: confusion, boundary, calibration."""

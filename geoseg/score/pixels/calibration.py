@@ -1,0 +1,185 @@
+"""Whether probabilities mean what they say: where 0.8 was said, 80 % should be right.
+
+Counted is how often each stored probability (whole steps of 1/200, see :data:`STEPS`) was said and was true:
+whole numbers, so that blocks add up to the whole bit for bit, and every measure is a function of them:
+
+    expected calibration error  Σ_b n_b/n · |share true − mean probability|, over bins of equal width
+                                (Naeini et al. 2015; Guo et al. 2017), of each class (Kull et al. 2019) and of
+                                the class that was mapped ("confidence", Guo et al.)
+    largest calibration error   the largest of these differences
+    Brier score                 mean of Σ_c (p_c − y_c)² (Brier 1950): 0 to 2; of one class 0 to 1
+
+An expected error is a sum of distances, so of few pixels it comes out too large, and so do its draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import GridError, LabelError
+
+__all__ = ["BINS", "STEPS", "Reliability", "binned", "calibration_errors", "tally"]
+
+STEPS = 200
+"""Stored value of probability 1."""
+BINS = 10
+"""Bins of equal width: 20 stored values each. Guo et al. take 15, which would be bins of 13 or 14."""
+
+_VALUES = STEPS + 1
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Reliability:
+    """How often each probability was said, and was true.
+
+    >>> truth = np.array([[1, 1, 0, 1, 255]], np.uint8)
+    >>> stored = np.array([[40, 40, 160, 40, 0], [160, 160, 40, 160, 200]], np.uint8)[:, None]
+    >>> found = Reliability.of(truth, stored.argmax(axis=0), stored)
+    >>> [round(error, 6) for error in found.expected_error()]
+    [0.2, 0.2, 0.2]
+    """
+
+    counts: NDArray[np.int64]
+    """int64, shape (K + 1, 201, 2): pixels by class, stored probability of it, and whether it is the true
+    one; the last row is that of the class that was mapped. A row of zeros: its probability is not known."""
+
+    @classmethod
+    def zeros(cls, classes: int) -> Reliability:
+        """No pixels yet; ``zeros + x`` is ``x``."""
+        return cls(np.zeros((classes + 1, _VALUES, 2), np.int64))
+
+    @classmethod
+    def of(
+        cls,
+        truth: NDArray[Any],
+        mapped: NDArray[Any],
+        stored: NDArray[np.uint8],
+    ) -> Reliability:
+        """Count the pixels that have a label and a class.
+
+        Args:
+            truth: any shape; class ids, 255 = not labeled.
+            mapped: the same shape; class ids, 255 = nodata.
+            stored: uint8, shape (K, …): probability of each class, 0 … 200.
+
+        Raises:
+            LabelError: stored values beyond 200.
+        """
+        both = (truth != 255) & (mapped != 255)  # noqa: PLR2004 - neither label nor class
+        true, chosen, said = truth[both], mapped[both], stored[:, both]
+        confidence = np.take_along_axis(said, chosen[None].astype(np.intp), axis=0)[0]
+        rows = [(said[index], true == index) for index in range(len(stored))]
+        counts = [tally(values, hit)[0] for values, hit in (*rows, (confidence, true == chosen))]
+        return cls(np.stack(counts))
+
+    @classmethod
+    def of_logits(cls, truth: NDArray[Any], logits: NDArray[np.floating[Any]]) -> Reliability:
+        """Count the pixels of logits; their probabilities are rounded to steps of 1/200 as those of a map.
+
+        Rounding moves no expected error by more than 1/400.
+
+        Args:
+            truth: shape (…); class ids, 255 = not labeled.
+            logits: shape (K, …), finite where labeled.
+        """
+        raised = logits.astype(np.float64) - logits.max(axis=0)
+        odds = np.exp(raised)
+        stored = np.rint(odds / odds.sum(axis=0) * STEPS).astype(np.uint8)
+        return cls.of(truth, logits.argmax(axis=0), stored)
+
+    def __add__(self, other: Reliability) -> Reliability:
+        return Reliability(self.counts + other.counts)
+
+    def expected_error(self, bins: int = BINS) -> tuple[float | None, ...]:
+        """Expected calibration error of each class, then of the mapped class; None: no pixels."""
+        return _defined(calibration_errors(binned(self.counts, bins))[0])
+
+    def largest_error(self, bins: int = BINS) -> tuple[float | None, ...]:
+        """Largest calibration error of a bin of each class, then of the mapped class; None: no pixels."""
+        return _defined(calibration_errors(binned(self.counts, bins))[1])
+
+    @property
+    def brier(self) -> tuple[float | None, ...]:
+        """Mean squared distance of each class's probability to the truth; None: no pixels."""
+        steps = np.arange(_VALUES)
+        distance = np.stack((steps**2, (STEPS - steps) ** 2), axis=1)
+        squares, pixels = (self.counts[:-1] * distance).sum(axis=(1, 2)), self.counts[:-1].sum(axis=(1, 2))
+        return tuple(
+            float(square) / STEPS**2 / int(count) if count else None
+            for square, count in zip(squares, pixels, strict=True)
+        )
+
+    @property
+    def brier_score(self) -> float | None:
+        """Brier's own: the sum over all classes, 0 to 2; None: not all probabilities are known."""
+        each = [value for value in self.brier if value is not None]
+        return sum(each) if each and len(each) == len(self.brier) else None
+
+
+def tally(
+    values: NDArray[np.uint8], hit: NDArray[np.bool_], cell: NDArray[np.intp] | None = None, cells: int = 1
+) -> NDArray[np.int64]:
+    """How often each stored probability was said and was true.
+
+    Args:
+        values: shape (N,), 0 … 200.
+        hit: shape (N,), whether it was true.
+        cell: shape (N,), where each pixel counts, 0 … cells - 1; None: all in one.
+        cells: how many.
+
+    Returns:
+        int64, shape (cells, 201, 2).
+
+    Raises:
+        LabelError: values beyond 200.
+    """
+    if values.size and values.max() > STEPS:
+        raise LabelError(f"a stored probability is {values.max()}, needed 0 to {STEPS}; make the map anew")
+    index = values.astype(np.intp) * 2 + hit
+    if cell is not None:
+        index += cell * (2 * _VALUES)
+    counts = np.bincount(index, minlength=2 * _VALUES * cells)
+    return counts.reshape(cells, _VALUES, 2).astype(np.int64, copy=False)
+
+
+def binned(counts: NDArray[np.int64], bins: int = BINS) -> NDArray[np.int64]:
+    """Sums over bins of equal width; ``(b/bins, (b+1)/bins]``, the first one with 0.
+
+    Args:
+        counts: int64, shape (…, 201, 2), as :attr:`Reliability.counts`.
+        bins: how many.
+
+    Returns:
+        int64, shape (…, bins, 3): pixels, pixels of which it was true, sum of the stored values.
+
+    Raises:
+        GridError: no bins, or more than there are steps.
+    """
+    if not 1 <= bins <= STEPS:
+        raise GridError(f"probabilities of steps of 1/{STEPS} fall into 1 to {STEPS} bins, got {bins}")
+    steps = np.arange(_VALUES)
+    place = np.maximum(0, -(-steps * bins // STEPS) - 1)
+    starts = np.searchsorted(place, np.arange(bins))
+    pixels = counts.sum(axis=-1)
+    sums = np.stack((pixels, counts[..., 1], pixels * steps), axis=-1)
+    return np.add.reduceat(sums, starts, axis=-2)
+
+
+def calibration_errors(sums: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Expected and largest calibration error of sums over bins (…, bins, 3), each (…); NaN: no pixels."""
+    pixels, hits, said = sums[..., 0], sums[..., 1], sums[..., 2]
+    away = np.abs(hits - said / STEPS)
+    total = pixels.sum(axis=-1)
+    expected = np.full(total.shape, np.nan)
+    np.divide(away.sum(axis=-1), total, out=expected, where=total > 0)
+    each = np.zeros(away.shape)
+    np.divide(away, pixels, out=each, where=pixels > 0)
+    return expected, np.where(total > 0, each.max(axis=-1), np.nan)
+
+
+def _defined(values: NDArray[np.float64]) -> tuple[float | None, ...]:
+    return tuple(None if np.isnan(value) else float(value) for value in values)

@@ -1,0 +1,1 @@
+"""Scores as values, reports and comparisons."""

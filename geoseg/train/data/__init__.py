@@ -1,0 +1,1 @@
+"""Labeled scenes as chips."""

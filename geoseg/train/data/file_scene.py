@@ -1,0 +1,248 @@
+"""Labeled scenes in files: windows of the pixels that maps are made from, and of the labels that score them.
+
+Chips and validation windows are cut from tiles, which are read on one grid per scene and kept as far as
+memory goes. That grid has the finest resolution that chips are drawn at: a finer scene is averaged down to
+it, as on the way to a map, a coarser one keeps its pixels. So a tile serves every chip, whatever its scale.
+Measured (0.13 m JPEG scenes, chips of 256 px at 0.3 m, CPU time of one core): 5.5 ms from tiles in memory,
+64 ms where every tile has to be read, 35 ms with a read at each chip's own scale, of which nothing can be
+kept; chips of 512 px take 24, 160 and 106 ms. Tiles win from one kept in two on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geoseg.grid.ground import ground_resolution, model_grid
+from geoseg.grid.window import Window
+from geoseg.io.raster.reader import Scene as Pixels
+from geoseg.io.raster.reader import SceneReader, describe
+from geoseg.train.data.cache import OpenScene, TileStore
+from geoseg.train.data.extent import find_extent, label_reader, label_window
+from geoseg.train.data.holdout import Split
+from geoseg.train.data.scenes import TILE, Patch, squares
+from geoseg.train.losses import IGNORE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from geoseg.config.stac.refs import LabelRef, SceneRef
+    from geoseg.grid.geobox import GeoBox
+
+__all__ = ["FileScene", "open_scene"]
+
+_TOLERANCE = 0.02
+"""A scene that is this little finer than asked for keeps its own pixels."""
+_MAP_TOLERANCE = 0.1
+"""The same for the grid that maps are made on: the default of a bundle's contract."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileScene:
+    """A labeled scene whose windows are read when they are wanted; made by :func:`open_scene`.
+
+    Small and picklable: it holds no pixels and no open file, only the store where they are kept.
+    """
+
+    name: str
+    """The catalog's id."""
+    scene: Pixels
+    """Its files."""
+    label: LabelRef
+    """Its labels."""
+    grid: GeoBox
+    """The pixels that are read: the scene's own, or its footprint in fewer of them."""
+    extent: Window
+    """The labeled area and its surroundings in that grid; nothing outside is read."""
+    parts: tuple[Window, ...]
+    """Squares of the grid, cut to the extent, that hold a label."""
+    dtype: np.dtype[Any]
+    """Type of the pixels."""
+    store: TileStore
+    """Where tiles are kept."""
+    limit: Window | None = None
+    """Nothing outside this window of the scene's own pixels is read."""
+    stretch: tuple[float, float] | None = None
+    """Stored values that become 0 and 255."""
+    weight: float = 1.0
+    """See :class:`~geoseg.train.data.scenes.LabeledScene`."""
+    place: str = ""
+    """See :class:`~geoseg.train.data.scenes.LabeledScene`."""
+    split: Split = field(default_factory=Split)
+    """Which blocks validate."""
+    chooses: bool = True
+    """See :class:`~geoseg.train.data.scenes.LabeledScene`."""
+    repaired: int = 0
+    """Polygons that were invalid and had to be repaired."""
+    key: str = ""
+    """Names scene, labels and grid in the store."""
+
+    @property
+    def identity(self) -> str:
+        """The scene's files by checksum, or else by size and time, and what is read of them."""
+        return f"{self.scene.identity} {self.stretch} {self.grid.shape} {self.extent}"
+
+    @property
+    def group(self) -> str:
+        """The place it is scored with."""
+        return self.place or self.name
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the extent."""
+        return self.extent.shape
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Where the extent begins in the grid: blocks are counted from the scene's corner."""
+        return self.extent.row, self.extent.col
+
+    @property
+    def bands(self) -> int:
+        """Number of bands."""
+        return len(self.scene.bands)
+
+    @property
+    def value_dtype(self) -> str:
+        """Type of the values that a model of it states in its contract; ``dtype`` is that of kept tiles."""
+        return "uint8" if self.stretch is not None else self.scene.value_dtype
+
+    @property
+    def resolution(self) -> float:
+        """Meters on the ground per pixel."""
+        return ground_resolution(self.grid).mean
+
+    @property
+    def reading_bytes(self) -> int:
+        """What cutting a chip takes beside the store and the chip itself, in bytes.
+
+        It is a tile that is being read, the pixels it is made of, and a copy in which the center is sought.
+        """
+        rows, cols = (own / ours for own, ours in zip(self.scene.geobox.shape, self.grid.shape, strict=True))
+        source = rows * cols * (self.bands * np.dtype(self.scene.dtype).itemsize + 2)
+        return int(TILE**2 * (source + 9 * self.bands + 36))
+
+    def tiles(self) -> Sequence[Window]:
+        """Windows that together hold every labeled pixel once."""
+        return [part.relative_to(self.extent) for part in self.parts]
+
+    def patch(self, window: Window) -> Patch:
+        """What a window inside the extent holds.
+
+        Raises:
+            SceneError: a file went away, changed or cannot be decoded.
+            LabelError: labels that are no class ids.
+        """
+        wanted = window.shift(*self.origin)
+        assert self.extent.contains(wanted), "callers ask for windows inside"
+        pixels = np.empty((self.bands, *window.shape), self.dtype)
+        valid = np.empty(window.shape, np.bool_)
+        labels = np.empty(window.shape, np.uint8)
+        for square, part in squares(wanted):
+            cut = square.intersect(self.extent)
+            assert cut is not None
+            tile = self.store.tile((self.key, cut.row, cut.col), partial(self._read, cut))
+            source, target = part.relative_to(cut).slices, part.relative_to(wanted).slices
+            pixels[:, *target] = tile.pixels[:, *source]
+            valid[target] = tile.valid[source]
+            labels[target] = tile.labels[source]
+        return Patch(pixels, valid, labels)
+
+    def at(self, resolution: float) -> FileScene:
+        """The scene on the grid that maps at this resolution are made on.
+
+        Raises:
+            LabelError: nothing is labeled there.
+        """
+        grid = model_grid(self.scene.geobox, resolution, _MAP_TOLERANCE)
+        return self if grid == self.grid else _on(self, grid)
+
+    def _read(self, window: Window) -> Patch:
+        readers = self.store.scene(self.key, self._opened)
+        raster, labels = readers.pixels.read(window), label_window(self.name, readers.labels, window)
+        pixels: NDArray[Any] = raster.pixels
+        if self.stretch is not None:
+            low, high = self.stretch
+            pixels = (pixels - np.float32(low)) * np.float32(255 / (high - low))
+        if self.dtype.kind in "ui":
+            # Resampling gives fractions; whole numbers are a quarter of the bytes.
+            limits = np.iinfo(self.dtype)
+            np.clip(np.rint(pixels, out=pixels), limits.min, limits.max, out=pixels)
+        labels[~raster.valid] = IGNORE
+        return Patch(pixels.astype(self.dtype), raster.valid, labels)
+
+    def _opened(self) -> OpenScene:
+        return OpenScene(SceneReader(self.scene, self.grid), label_reader(self.scene, self.label, self.grid))
+
+
+def open_scene(
+    ref: SceneRef,
+    label: LabelRef,
+    *,
+    resolution: float,
+    store: TileStore,
+    bands: Sequence[str | int] | None = None,
+    limit: Window | None = None,
+    stretch: tuple[float, float] | None = None,
+    weight: float = 1.0,
+    place: str = "",
+    split: Split | None = None,
+    chooses: bool = True,
+) -> FileScene:
+    """Open a scene's headers and find where it is labeled; no pixel is read yet.
+
+    Args:
+        ref: The scene.
+        label: Its labels, in any CRS.
+        resolution: Finest ground resolution that chips are drawn at, in meters; a scene that is coarser keeps
+            its own pixels, but for one whose pixels are not square on the ground.
+        store: Where tiles are kept; shared by the scenes of a training.
+        bands: As in :func:`geoseg.io.raster.reader.describe`.
+        limit: Nothing outside this window of the scene's own pixels is read.
+        stretch: Stored values that become 0 and 255; pixels are then 8 bits.
+        weight: See :class:`~geoseg.train.data.scenes.LabeledScene`.
+        place: See :class:`~geoseg.train.data.scenes.LabeledScene`.
+        split: Which blocks validate.
+        chooses: See :class:`~geoseg.train.data.scenes.LabeledScene`.
+
+    Raises:
+        SceneError: the scene cannot be read.
+        LabelError: the labels cannot be read or do not overlap, nothing is labeled, the limit lies outside.
+    """
+    scene = describe(ref, bands)
+    own = ground_resolution(scene.geobox).mean
+    plain = all(band.scale == 1 and band.offset == 0 for band in scene.bands)
+    dtype = np.dtype(scene.dtype) if plain and scene.dtype in ("uint8", "int16", "uint16") else np.dtype("f4")
+    if stretch is not None:
+        dtype = np.dtype("u1")
+    draft = FileScene(
+        name=ref.id,
+        scene=scene,
+        label=label,
+        grid=scene.geobox,
+        extent=scene.geobox.window,
+        parts=(),
+        dtype=dtype,
+        store=store,
+        limit=limit,
+        stretch=stretch,
+        weight=weight,
+        place=place,
+        split=split or Split(),
+        chooses=chooses,
+    )
+    return _on(draft, model_grid(scene.geobox, max(own, resolution), _TOLERANCE))
+
+
+def _on(scene: FileScene, grid: GeoBox) -> FileScene:
+    """A scene on another grid, with the extent of its labels there."""
+    found = find_extent(scene.scene, scene.label, grid, scene.limit)
+    content = (scene.scene, scene.label, scene.stretch, grid, found.window)
+    key = hashlib.sha256(repr(content).encode()).hexdigest()
+    return replace(scene, grid=grid, extent=found.window, parts=found.parts, repaired=found.repaired, key=key)

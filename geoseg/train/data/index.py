@@ -1,0 +1,124 @@
+"""Where each class lies in a labeled scene, and what its pixels are like: one pass over its tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geoseg.errors import LabelError
+from geoseg.train.data.scenes import training_labels
+from geoseg.train.losses import IGNORE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from geoseg.grid.window import Window
+    from geoseg.train.data.scenes import Scene
+
+__all__ = ["SceneIndex", "index_scene", "scaling"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SceneIndex:
+    """Training pixels of a scene, by tile and class: a few numbers per tile, whatever the scene's size."""
+
+    tiles: tuple[Window, ...]
+    """Tiles that hold a training pixel."""
+    counts: NDArray[np.int64]
+    """(tiles, classes): training pixels."""
+    total: NDArray[np.float64]
+    """(bands,): sum of the training pixels, stored units."""
+    squares: NDArray[np.float64]
+    """(bands,): sum of their squares."""
+    top: float
+    """The largest value of all."""
+    held: int
+    """Labeled pixels that are held out: blocks and margins."""
+
+    @property
+    def pixels(self) -> int:
+        """Training pixels."""
+        return int(self.counts.sum())
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Class ids that occur, ascending."""
+        return tuple(np.flatnonzero(self.counts.sum(0)).tolist())
+
+    def locate(self, klass: int | None, number: int) -> tuple[Window, int]:
+        """The tile that holds a training pixel, and the pixel's number in it.
+
+        Args:
+            klass: Class of the pixel; None: any.
+            number: Which of the scene's training pixels (of the class), tile by tile and row by row.
+        """
+        per_tile = self.counts.sum(1) if klass is None else self.counts[:, klass]
+        ends = np.cumsum(per_tile)
+        tile = int(np.searchsorted(ends, number, side="right"))
+        return self.tiles[tile], number - int(ends[tile] - per_tile[tile])
+
+
+def index_scene(scene: Scene, classes: Sequence[str] | None = None) -> SceneIndex:
+    """Read a scene's tiles once.
+
+    Args:
+        scene: Labeled scene.
+        classes: Names of the classes, by id; labels beyond are refused. None: any id.
+
+    Raises:
+        LabelError: a label that is no class, or no pixel that is labeled and left to train on.
+        SceneError: the scene cannot be read.
+    """
+    tiles: list[Window] = []
+    counts: list[NDArray[np.int64]] = []
+    sums: list[NDArray[np.float64]] = []
+    top, labeled = -np.inf, 0
+    for window in scene.tiles():
+        patch = scene.patch(window)
+        found = np.bincount(patch.labels.ravel(), minlength=IGNORE + 1)[:IGNORE]
+        if classes is not None and found[len(classes) :].any():
+            strange = np.flatnonzero(found[len(classes) :])[:5] + len(classes)
+            raise LabelError(
+                f"scene {scene.name}: labels hold the class ids {', '.join(map(str, strange))}, the training "
+                f"has {', '.join(f'{i} {name}' for i, name in enumerate(classes))}: map values by `classes`"
+            )
+        labeled += int(found.sum())
+        labels = training_labels(scene, window, patch.labels)
+        counted = labels != IGNORE
+        if not counted.any():
+            continue
+        values = patch.pixels[:, counted].astype(np.float64)
+        tiles.append(window)
+        counts.append(np.bincount(labels[counted], minlength=IGNORE))
+        sums.append(np.stack([values.sum(1), np.square(values).sum(1)]))
+        top = max(top, float(values.max()))
+    if not tiles:
+        raise LabelError(
+            f"scene {scene.name}: no pixel is labeled and left to train on; "
+            + ("its pixels there are no data" if not labeled else "the held-out blocks take all of it")
+        )
+    *_, (total, squared) = accumulate(sums)
+    table = np.array(counts, np.int64)
+    last = int(np.flatnonzero(table.sum(0))[-1]) + 1
+    return SceneIndex(tuple(tiles), table[:, :last], total, squared, top, labeled - int(table.sum()))
+
+
+def scaling(
+    scenes: Sequence[Scene], indexes: Sequence[SceneIndex]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per band over the training pixels, each scene counting by its weight.
+
+    In stored units, what a bundle's scaling holds; a scene with twice the weight counts twice.
+    """
+    weights = np.array([s.weight for s in scenes])
+    mean = np.average([i.total / i.pixels for i in indexes], axis=0, weights=weights)
+    second = np.average([i.squares / i.pixels for i in indexes], axis=0, weights=weights)
+    deviation = np.sqrt(np.maximum(second - mean**2, 0.0))
+    # A constant band says nothing; 1 keeps it finite.
+    deviation = np.where(deviation < 1e-3 * np.maximum(np.abs(mean), 1e-3), 1.0, deviation)
+    return tuple(float(f"{v:.6g}") for v in mean), tuple(float(f"{v:.6g}") for v in deviation)

@@ -1,0 +1,249 @@
+"""Labeled scenes: what chips and validation windows are cut from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from geoseg.errors import LabelError
+from geoseg.grid.window import Window
+from geoseg.train.data.holdout import Split
+from geoseg.train.losses import IGNORE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "TILE",
+    "LabeledScene",
+    "Patch",
+    "Scene",
+    "squares",
+    "training_labels",
+    "validation_labels",
+]
+
+TILE = 256
+"""Side of the squares that scenes are read in, in pixels of their grid."""
+
+
+class Patch(NamedTuple):
+    """What a window of a labeled scene holds."""
+
+    pixels: NDArray[Any]
+    """(C, H, W) in stored units, in the scene's type."""
+    valid: NDArray[np.bool_]
+    """(H, W): where the pixels are data."""
+    labels: NDArray[np.uint8]
+    """(H, W): class ids; 255 where nothing is labeled, and where the pixels are no data."""
+
+
+class Scene(Protocol):
+    """A scene with labels, on a grid of square pixels, that chips and validation windows are cut from.
+
+    Two kinds: :class:`LabeledScene` holds arrays,
+    :class:`~geoseg.train.data.file_scene.FileScene` reads windows.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name in logs and figures."""
+
+    @property
+    def identity(self) -> str:
+        """Text that stays the same while pixels and labels do."""
+
+    @property
+    def group(self) -> str:
+        """The place it is scored with."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Row and column of the first pixel, counted as the split's blocks are."""
+
+    @property
+    def bands(self) -> int:
+        """Number of bands."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+
+    @property
+    def resolution(self) -> float:
+        """Meters on the ground per pixel."""
+
+    @property
+    def weight(self) -> float:
+        """Chips come from the scenes in proportion to this."""
+
+    @property
+    def split(self) -> Split:
+        """Which blocks validate."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the score on its held-out blocks takes part in choosing the weights."""
+
+    def patch(self, window: Window) -> Patch:
+        """What a window inside the scene holds; the same values in whatever window they are read."""
+
+    def tiles(self) -> Sequence[Window]:
+        """Windows that together hold every labeled pixel once, for passes over the whole scene."""
+
+    def at(self, resolution: float) -> Scene:
+        """The same ground and labels on the grid that a network of this resolution sees."""
+
+
+def training_labels(scene: Scene, window: Window, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Labels of a window with held-out blocks and their margins at 255."""
+    return _masked(scene, window, labels, scene.split.margin, held=False)
+
+
+def validation_labels(scene: Scene, window: Window, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Labels of a window with all but the held-out blocks at 255."""
+    return _masked(scene, window, labels, 0.0, held=True)
+
+
+def _masked(
+    scene: Scene, window: Window, labels: NDArray[np.uint8], grow: float, *, held: bool
+) -> NDArray[np.uint8]:
+    origin = (scene.origin[0] + window.row, scene.origin[1] + window.col)
+    mask = scene.split.held_out(window.shape, scene.resolution, grow=grow, origin=origin)
+    return np.where(mask == held, labels, np.uint8(IGNORE))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabeledScene:
+    """A scene with labels, in memory, on a grid of square pixels.
+
+    Raises:
+        LabelError: shapes disagree, the resolution or weight is not positive, or nothing is labeled.
+    """
+
+    name: str
+    """Its name in logs and figures."""
+    pixels: NDArray[Any]
+    """(C, H, W) in stored units, uint8, uint16 or float32."""
+    valid: NDArray[np.bool_]
+    """(H, W): where the pixels are data."""
+    labels: NDArray[np.uint8]
+    """(H, W): class ids; 255 where nothing is labeled."""
+    resolution: float
+    """Meters on the ground per pixel."""
+    place: str = ""
+    """Scenes of one place are scored together; empty: the name."""
+    weight: float = 1.0
+    """Chips come from the scenes in proportion to this."""
+    split: Split = field(default_factory=Split)
+    """Which blocks validate."""
+    chooses: bool = True
+    """Whether the score on its held-out blocks takes part in choosing the weights; it is reported anyway."""
+
+    def __post_init__(self) -> None:
+        shape = self.labels.shape
+        if self.pixels.shape != (len(self.pixels), *shape) or self.valid.shape != shape:
+            raise LabelError(
+                f"{self.name}: pixels {self.pixels.shape}, validity {self.valid.shape} and labels "
+                f"{self.labels.shape} do not lie on one grid: give (C, H, W), (H, W) and (H, W)"
+            )
+        if not (self.resolution > 0 and self.weight > 0):
+            raise LabelError(f"{self.name}: resolution and weight must be positive")
+
+    @property
+    def identity(self) -> str:
+        """A hash of the arrays."""
+        arrays = (self.pixels, self.valid, self.labels)
+        return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
+
+    @property
+    def group(self) -> str:
+        """The place it is scored with."""
+        return self.place or self.name
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        height, width = self.labels.shape
+        return height, width
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Blocks are counted from the first pixel."""
+        return 0, 0
+
+    @property
+    def bands(self) -> int:
+        """Number of bands."""
+        return len(self.pixels)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+        return self.pixels.dtype
+
+    def patch(self, window: Window) -> Patch:
+        """What a window holds."""
+        rows, cols = window.slices
+        valid = self.valid[rows, cols]
+        labels = np.where(valid, self.labels[rows, cols], np.uint8(IGNORE))
+        return Patch(self.pixels[:, rows, cols], valid, labels)
+
+    def tiles(self) -> Sequence[Window]:
+        """The whole scene in squares."""
+        return [part for _, part in squares(Window(0, 0, *self.shape))]
+
+    def at(self, resolution: float) -> LabeledScene:
+        """Resampled: pixels averaged or bilinear, validity and labels nearest.
+
+        The footprint becomes the nearest whole number of pixels; the scene itself where nothing changes.
+        """
+        factor = self.resolution / resolution
+        shape = (max(round(self.shape[0] * factor), 1), max(round(self.shape[1] * factor), 1))
+        if shape == self.shape:
+            return self
+        ids, good = (
+            functional.interpolate(torch.from_numpy(layer)[None, None], shape, mode="nearest-exact")[0, 0]
+            for layer in (self.labels, self.valid.astype(np.uint8))
+        )
+        image = functional.interpolate(
+            torch.from_numpy(self.pixels.astype(np.float32))[None],
+            shape,
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
+        )
+        return replace(
+            self,
+            pixels=image[0].numpy(),
+            valid=good.numpy().astype(bool),
+            labels=ids.numpy(),
+            resolution=resolution,
+        )
+
+
+def squares(window: Window, side: int = TILE) -> list[tuple[Window, Window]]:
+    """The squares of a lattice from pixel (0, 0) that touch a window, and what each has in common with it.
+
+    >>> squares(Window(3, 0, 4, 5), 5)[0]
+    (Window(row=0, col=0, height=5, width=5), Window(row=3, col=0, height=2, width=5))
+    """
+    found = []
+    for row in range(window.row // side * side, window.row_stop, side):
+        for col in range(window.col // side * side, window.col_stop, side):
+            square = Window(row, col, side, side)
+            common = square.intersect(window)
+            assert common is not None
+            found.append((square, common))
+    return found

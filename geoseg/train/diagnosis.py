@@ -1,0 +1,66 @@
+"""Why a training stopped: which step, which chips, which scenes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from geoseg.config.words import listed
+from geoseg.errors import LabelError, RunError
+from geoseg.train.losses import no_class
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from geoseg.config.training.procedure import Recipe
+    from geoseg.train.data.chips import ChipSampler
+
+__all__ = ["diverged", "mislabeled"]
+
+
+def diverged(sampler: ChipSampler, recipe: Recipe, step: int, what: str) -> RunError:
+    """A loss or weight that is no longer finite.
+
+    Args:
+        sampler: Cuts the step's chips once more, to look at them.
+        recipe: Its batch, and what advice fits.
+        step: The step, from 0.
+        what: What was found, such as ``the loss is nan``.
+    """
+    chips = list(_chips(sampler, recipe, step))
+    scenes = listed(dict.fromkeys(name for name, *_ in chips))
+    spoilt = [
+        name for name, pixels, valid, _ in chips if not bool(pixels.movedim(0, -1)[valid].isfinite().all())
+    ]
+    if spoilt:
+        why = f"pixels of {listed(dict.fromkeys(spoilt))} are not finite; declare them as nodata"
+    else:
+        why = f"its chips are finite, so the training diverged: lower the rate of {recipe.optimizer.rate:g}"
+        why += ", or use precision: bf16" if recipe.precision == "fp16" else ""
+        why += "" if recipe.clip else ", or set train.clip, such as 5.0"
+    return RunError(
+        f"{what} at step {step + 1} (batch {step * recipe.accumulate}, chips from {scenes}): {why}; "
+        "a checkpoint, where there is one, is from before it"
+    )
+
+
+def mislabeled(sampler: ChipSampler, recipe: Recipe, step: int, classes: int) -> LabelError:
+    """Labels that are no class of the network."""
+    found: dict[str, set[int]] = {}
+    for name, _, _, ids in _chips(sampler, recipe, step):
+        wrong = no_class(ids, classes)
+        if bool(wrong.any()):
+            found.setdefault(name, set()).update(ids[wrong].tolist())
+    where = "; ".join(f"{name} has {sorted(ids)[:5]}" for name, ids in found.items())
+    return LabelError(
+        f"labels at step {step + 1} are no class of the network, which has 0 to {classes - 1}: {where}; "
+        "map them by data.classes, or mark them 255"
+    )
+
+
+def _chips(sampler: ChipSampler, recipe: Recipe, step: int) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
+    """Scene, pixels, validity and ids of each chip of a step."""
+    for batch in range(step * recipe.accumulate, (step + 1) * recipe.accumulate):
+        chips = sampler.batch(batch, recipe.batch)
+        yield from zip(sampler.scenes_of(batch, recipe.batch), *chips, strict=True)

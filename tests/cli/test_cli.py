@@ -1,0 +1,167 @@
+"""The command line's words: one line per mistake and per scene, the same for people and programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from synthetic.neighborhood import generate
+from synthetic.writing import write_scene
+
+
+@pytest.fixture(scope="module")
+def workflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workflow with a scene that is mapped and one that is refused."""
+    folder = tmp_path_factory.mktemp("cli")
+    write_scene(folder, generate(size=(150, 160), seed=3))
+    features = [
+        {
+            "type": "Feature",
+            "stac_version": "1.1.0",
+            "id": name,
+            "geometry": None,
+            "properties": {"datetime": "2026-03-01T00:00:00Z"},
+            "links": [],
+            "assets": {
+                "image": {"href": href, "roles": ["data"], "type": "image/tiff"},
+                "buildings": {"href": "buildings.gpkg", "roles": ["labels"]},
+            },
+        }
+        for name, href in {
+            "a-scene-with-a-name-as-long-as-archives-like": "scene.tif",
+            "gone": "gone.tif",
+        }.items()
+    ]
+    catalog = {"type": "FeatureCollection", "features": features}
+    (folder / "catalog.json").write_text(json.dumps(catalog), encoding="utf-8")
+    path = folder / "flow.yaml"
+    path.write_text(
+        "catalog: catalog.json\nmodel: buildings-mininet2\ncompute: {executor: serial}\n"
+        "tiling: {window: 192 px, halo: 16 px}\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+LONG = "a-scene-with-a-name-as-long-as-archives-like"
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def test_every_mistake_of_a_workflow_has_its_line(geoseg: Command, tmp_path: Path) -> None:
+    path = tmp_path / "flow.yaml"
+    path.write_text("catalog: x.json\nmodel: m\ntilling: {}\nvectorize: {threshold: 7}\n", encoding="utf-8")
+    code, out, err = geoseg("check", path)
+    assert (code, out) == (2, "")
+    assert [line.partition("flow.yaml:")[2][:1] for line in err.splitlines()] == ["3", "4"]
+    assert all(line.startswith(f"geoseg: {path}:") for line in err.splitlines())
+
+
+def test_help_fits_its_lines(geoseg: Command) -> None:
+    code, out, _ = geoseg("--help")
+    assert code == 0
+    assert "..." not in out.partition("Commands:")[2]
+
+
+def test_check_and_plan_name_every_scene_once(geoseg: Command, workflow: Path) -> None:
+    code, out, err = geoseg("check", workflow)
+    assert code == 2
+    ok, total = out.splitlines()
+    assert ok == f"ok       {LONG}  160×150 px, 3 bands uint8, EPSG:26914, 0.3 m"
+    assert total == f"{workflow}: 1 scene fits the model buildings-mininet2, 1 refused"
+    (refused,) = err.splitlines()
+    assert refused.startswith("refused  gone  ")
+    assert refused.count("gone") == 2, "the scene once, its file once"
+    code, out, again = geoseg("plan", workflow)
+    assert (code, again) == (2, err)
+    model, output, head, row, total = out.splitlines()
+    assert model.startswith("model    buildings-mininet2 ")
+    assert "Runtime" not in model
+    assert output.startswith("output   ")
+    assert row.startswith(LONG)
+    assert len(head) == len(row)
+    for title, value in ((" window ", " 192×192 "), (" blend ", " hann ")):
+        assert head.index(title) + len(title) == row.index(value) + len(value)
+    assert total.startswith("1 scene, 1 window, at most ")
+    code, out, _ = geoseg("plan", workflow, "--json")
+    planned = json.loads(out)
+    assert [scene["scene"] for scene in planned["scenes"]] == [LONG]
+    assert [scene["scene"] for scene in planned["refused"]] == ["gone"]
+
+
+@pytest.mark.parametrize("kind", ["plain", "json", "none"])
+def test_a_run_says_what_became_of_each_scene(
+    geoseg: Command, workflow: Path, tmp_path: Path, kind: str
+) -> None:
+    settings = ("--set", f"output={tmp_path}", "--set", "evaluate.asset=bildings")
+    code, out, err = geoseg("run", workflow, "--progress", kind, *settings)
+    assert code == 2
+    if kind == "json":
+        events = [json.loads(line) for line in out.splitlines()]
+        assert [event["event"] for event in events] == ["scene", "start", "band", "scene", "end"]
+        assert events[-1]["score"] is None
+        assert "did you mean 'buildings'" in events[-1]["unscored"]
+        assert err == ""
+        return
+    said = out.splitlines() + err.splitlines()
+    assert sum(line.startswith("refused  gone  ") for line in said) == 1
+    assert sum(line.startswith(f"done     {LONG}") for line in said) == (kind == "plain")
+    assert out.splitlines()[-2].startswith("1 done, 0 skipped, 1 refused, 0 failed in ")
+    assert out.splitlines()[-1] == f"maps: {tmp_path}"
+    assert "not scored: " in err
+
+
+def test_a_terminal_shows_a_bar(workflow: Path, tmp_path: Path) -> None:
+    driver, terminal = pty.openpty()
+    command = [sys.executable, "-m", "geoseg", "run", str(workflow), "--set", f"output={tmp_path}"]
+    process = subprocess.Popen(command, stdout=terminal, stderr=terminal, env=os.environ | {"TERM": "xterm"})
+    os.close(terminal)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(driver, 65536)
+        except OSError:  # the other end is closed
+            break
+        shown += piece
+        if not piece:
+            break
+    assert process.wait() == 2
+    text = shown.decode()
+    assert "100 %" in text
+    assert "Mpx/s" in text
+    assert f"done     {LONG}" in text
+    assert text.rstrip().endswith(f"maps: {tmp_path}")
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    shell = f"set -o pipefail; {sys.executable} -m geoseg schema | head -1"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert done.stdout == "{\n"
+    assert done.stderr == ""
+
+
+def test_a_reference_is_described_as_what_it_is(geoseg: Command, workflow: Path, tmp_path: Path) -> None:
+    output = ("--set", f"output={tmp_path}")
+    assert geoseg("run", workflow, "--progress", "none", *output)[0] == 2
+    polygons, raster = workflow.with_name("buildings.gpkg"), workflow.with_name("landcover.tif")
+    code, out, _ = geoseg("evaluate", workflow, *output, "--reference", polygons, "--window", 0, 0, 99, 99)
+    assert code == 0
+    assert "9,801 px scored in 1 scene" in out
+    assert json.loads((tmp_path / "score.json").read_text())["labeled_pixels"] == 9801
+    for arguments, words in (
+        (("--reference", raster, "--attribute", "kind"), "are a raster"),
+        (("--reference", polygons, "--value", "1=1"), "are polygons"),
+        (("--reference", polygons, "--asset", "buildings"), "give one of them"),
+        (("--layer", "roofs"), "describe a --reference"),
+        (("--asset", "roofs"), "has no label asset 'roofs' in the catalog; it has buildings"),
+    ):
+        code, out, err = geoseg("evaluate", workflow, *output, *arguments)
+        assert (code, out) == (2, "")
+        assert words in err

@@ -1,0 +1,1 @@
+"""Builders, strategies and oracles that several tests share."""

@@ -1,0 +1,139 @@
+"""A toy training that several tests, and processes of their own, run: a class that is its color."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from geoseg.config.training.presets import PRESETS, laid_over
+from geoseg.config.training.procedure import Recipe
+from geoseg.config.training.training_file import Hardware
+from geoseg.models.networks.network import Network, Span
+from geoseg.train.data.augment import ColorSettings
+from geoseg.train.data.chips import ChipSampler, ChipSettings
+from geoseg.train.data.scenes import LabeledScene, Split
+from geoseg.train.distributed import ALONE, Team
+from geoseg.train.learner import Scale
+from geoseg.train.loop import Trainer
+from geoseg.train.validate import Validation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PLAIN = ColorSettings(
+    brightness=0, contrast=0, gamma=0, gain=0, saturation=0, hue=0, blur=0, noise=0, holes=0
+)
+CPU = Hardware(device="cpu", workers=1)
+
+
+class Toy(Network):
+    """Two convolutions, with batch normalization and dropout or without."""
+
+    alignment = 1
+
+    def __init__(self, *, normalized: bool = False, dropout: float = 0.0, width: int = 8) -> None:
+        super().__init__()
+        self.bands, self.classes = 3, 2
+        self.encoder = nn.Conv2d(3, width, 3, padding=1)
+        self.norm = nn.BatchNorm2d(width) if normalized else nn.Identity()
+        self.drop = nn.Dropout2d(dropout)
+        self.head = nn.Conv2d(width, 2, 1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.drop(self.norm(self.encoder(pixels)).relu()))
+        return logits
+
+    def reach(self, span: Span) -> Span:
+        return span.widen(1)
+
+
+def toy(**arguments: Any) -> Toy:
+    """With the same first weights each time."""
+    torch.manual_seed(4)
+    return Toy(**arguments)
+
+
+def checker(size: int = 96, side: int = 12, name: str = "checker", **changes: Any) -> LabeledScene:
+    """A scene whose class is its color: bright squares are class 1."""
+    rows, cols = np.indices((size, size)) // side
+    labels = ((rows + cols) % 2).astype(np.uint8)
+    pixels = np.stack([60 + 120 * labels, 200 - 90 * labels, np.full_like(labels, 90)]).astype(np.uint8)
+    scene = LabeledScene(
+        name, pixels, np.ones_like(labels, bool), labels, 0.3, split=Split(block=9, every=5, margin=0.6)
+    )
+    return replace(scene, **changes)
+
+
+def toy_recipe(**changes: Any) -> Recipe:
+    """The default recipe, short and quick."""
+    short = {
+        "steps": 12,
+        "batch": 4,
+        "optimizer": {"rate": 1e-2},
+        "schedule": {"warmup": 2},
+        "average": 0.9,
+        "validate_every": 6,
+        "checkpoint_every": 5,
+    }
+    if "epochs" in changes:
+        del short["steps"]
+    return Recipe.model_validate(laid_over(PRESETS["geoseg"].train, short | changes))
+
+
+def toy_trainer(
+    folder: Path,
+    recipe: Recipe | None = None,
+    network: Network | None = None,
+    scenes: list[LabeledScene] | None = None,
+    *,
+    team: Team = ALONE,
+    chips: int = 24,
+    window: int = 64,
+    context: int = 8,
+    **arguments: Any,
+) -> Trainer:
+    """A training of the toy on checkers."""
+    scenes = scenes or [checker()]
+    return Trainer(
+        network or toy(),
+        ChipSampler(scenes, ChipSettings(size=chips, color=PLAIN), seed=11),
+        Validation(scenes, resolution=0.3, classes=2, scored=[1], window=window, context=context),
+        recipe or toy_recipe(),
+        folder,
+        **{
+            "scale": Scale((120.0, 150.0, 90.0), (60.0, 45.0, 1.0)),
+            "hardware": CPU,
+            "team": team,
+            **arguments,
+        },
+    )
+
+
+def train_in_team(team: Team, folder: Path, recipe: Recipe, normalized: bool) -> Any:  # noqa: FBT001 - passed on
+    """What each process of a team does."""
+    trainer = toy_trainer(folder, recipe, toy(normalized=normalized), team=team)
+    events: list[Any] = []
+    trainer._watch = events.append
+    result = trainer.run()
+    assert result is not None
+    return result, events
+
+
+def die_in_team(team: Team, folder: Path) -> Any:
+    """A team of which one process dies in the middle of the training."""
+    trainer = toy_trainer(folder, toy_recipe(steps=50), team=team)
+    if team.rank:
+        learn = trainer.learner.learn
+
+        def deadly(step: int, *others: Any) -> Any:
+            if step == 2:
+                os._exit(7)
+            return learn(step, *others)
+
+        trainer.learner.learn = deadly
+    return trainer.run()
