@@ -27,6 +27,7 @@ def test_workers_are_as_many_as_cores_tasks_and_memory_allow() -> None:
 def test_the_task_that_kills_its_workers_is_the_one_to_blame() -> None:
     start = time.perf_counter()
     with open_executor("processes", 2) as executor:
+        opened = time.perf_counter()
         executor.submit("killer", signal.raise_signal, signal.SIGKILL)
         for number in range(4):
             executor.submit(number, time.sleep, 0.5)
@@ -36,7 +37,9 @@ def test_the_task_that_kills_its_workers_is_the_one_to_blame() -> None:
     assert isinstance(error, RunError)
     assert "memory" in str(error)
     assert "\n" not in str(error)
-    assert time.perf_counter() - start < 40, "nobody waits for a worker that is gone"
+    # Workers that take the place of the killed ones start as fast as the first ones did on this machine.
+    patience = 40 + 4 * (opened - start)
+    assert time.perf_counter() - opened < patience, "nobody waits for a worker that is gone"
 
 
 def test_a_cluster_that_goes_away_ends_the_run_in_one_sentence() -> None:
@@ -44,7 +47,7 @@ def test_a_cluster_that_goes_away_ends_the_run_in_one_sentence() -> None:
         LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
         open_executor("serial", 1, scheduler=cluster.scheduler_address) as executor,
     ):
-        executor.submit("long", time.sleep, 2)
+        executor.submit("long", time.sleep, 200)
         cluster.close()
         with pytest.raises(RunError, match=r"scheduler .* gone.*run again"):
             executor.wait()

@@ -33,7 +33,7 @@ def test_without_a_hub_one_line_at_once_says_how_to_train_from_scratch(cache: Pa
     started = time.monotonic()
     with pytest.raises(BundleError, match=r"set model\.encoder_weights to null") as caught:
         load_encoder(network, "imagenet")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30, "retries would take most of a minute"
     assert "127.0.0.1:9, and it cannot be reached" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())

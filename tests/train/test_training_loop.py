@@ -132,18 +132,20 @@ def test_a_training_that_stops_and_goes_on_ends_with_the_same_bits(
 
 
 KILLED = """
-import sys
+import signal, sys
 from pathlib import Path
 from support.training_toys import toy, toy_recipe, toy_trainer
 from geoseg.train.events import Stepped, fan_out
 from geoseg.train.logs import TrainingLog
-folder = Path(sys.argv[1])
+folder, steps = Path(sys.argv[1]), int(sys.argv[2])
 def tell(event):
     if isinstance(event, Stepped):
         print(event.step, flush=True)
+        if event.step == steps - 1:
+            signal.pause()  # it is killed at any moment, but before it ends
 with TrainingLog(folder) as log:
     network = toy(normalized=True, dropout=0.3)
-    toy_trainer(folder, toy_recipe(steps=int(sys.argv[2])), network, watch=fan_out(log, tell)).run()
+    toy_trainer(folder, toy_recipe(steps=steps), network, watch=fan_out(log, tell)).run()
 """
 
 
