@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import rasterio
 import shapely
 import torch
 from rasterio.features import shapes
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
+from geoseg.arrays import Float32, Objects, UInt8
 from geoseg.engine.bounds import POLYGON_STRIP
 from geoseg.engine.execute import ExecutorKind
 from geoseg.flow.run.prepare import prepare
@@ -32,9 +32,6 @@ from geoseg.grid.tiling import tile_grid
 from geoseg.grid.window import Window
 from geoseg.models.bundle import load_bundle
 from geoseg.polygons.trace.exact import exact_polygons
-
-Float32 = npt.NDArray[np.float32]
-UInt8 = npt.NDArray[np.uint8]
 
 
 def peak_megabytes() -> float:
@@ -169,7 +166,7 @@ def gdal_polygons(folder: Path, kind: str) -> dict[str, Any]:
     }
 
 
-def _seen(polygons: npt.NDArray[np.object_], area: int) -> dict[str, Any]:
+def _seen(polygons: Objects, area: int) -> dict[str, Any]:
     """What must be the same whoever made the polygons."""
     forms = sorted(shapely.to_wkb(shapely.normalize(polygons)))
     return {

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import shapely
 from affine import Affine
-from numpy.typing import NDArray
 from scipy import ndimage
 from shapely import Polygon
 from synthetic.rooftops import RESOLUTION, make_rooftops
 
+from geoseg.arrays import Objects, UInt8
 from geoseg.config.vectorize import Regularization, Split, Vectorize
 from geoseg.engine.vectorize import Store, find_shapes
 from geoseg.grid.encoding import SCALE, ProbabilityEncoding
@@ -33,11 +33,7 @@ from geoseg.polygons.shapes import Shapes
 
 __all__ = ["COVERINGS", "METHODS", "OURS", "missing", "polygons_of"]
 
-Objects = NDArray[np.object_]
-UInt8 = NDArray[np.uint8]
-Scene = NDArray[np.uint8]
-"""Buildings: stored probability (rows, columns). Land cover: stored scores (classes, rows, columns)."""
-Covering = tuple[NDArray[np.object_], NDArray[np.uint8]]
+Covering = tuple[Objects, UInt8]
 """Polygons and their classes."""
 
 CRS, EAST, NORTH = "EPSG:32630", 500_000.0, 4_500_000.0
@@ -48,7 +44,7 @@ RUNS, ENOUGH = 2, 5.0
 """Runs of a method on a scene, and CPU seconds after which there are no more."""
 
 
-def grid(stored: Scene) -> GeoBox:
+def grid(stored: UInt8) -> GeoBox:
     """Where the scene lies."""
     origin = Affine.translation(EAST, NORTH) * Affine.scale(RESOLUTION, -RESOLUTION)
     return GeoBox(*stored.shape[-2:], origin, CRS)
@@ -61,7 +57,7 @@ def level() -> float:
     return value
 
 
-def ours(stored: Scene, border: Scene | None = None, **changes: Any) -> Objects:
+def ours(stored: UInt8, border: UInt8 | None = None, **changes: Any) -> Objects:
     """What a run of geoseg writes with its defaults, in pixels; with borders where the model knows them."""
     known = border is not None
     planes = stored[None] if border is None else np.stack([stored, border])
@@ -79,7 +75,7 @@ def large_enough(polygons: Objects) -> Objects:
     return kept
 
 
-def stairs(stored: Scene) -> Objects:
+def stairs(stored: UInt8) -> Objects:
     """GDAL's polygonizer through rasterio: outlines along the pixels."""
     from rasterio.features import shapes  # noqa: PLC0415 - each process loads what it measures
 
@@ -88,7 +84,7 @@ def stairs(stored: Scene) -> Objects:
     return large_enough(np.array(found, np.object_))
 
 
-def marching_squares(stored: Scene) -> Objects:
+def marching_squares(stored: UInt8) -> Objects:
     """The probability's crossing of one half, by contourpy in a window per object."""
     from contourpy import FillType, contour_generator  # noqa: PLC0415 - as above
 
@@ -113,7 +109,7 @@ def marching_squares(stored: Scene) -> Objects:
     return large_enough(np.array(found, np.object_))
 
 
-def simplified(make: Callable[[Scene], Objects], tolerance: float, stored: Scene) -> Objects:
+def simplified(make: Callable[[UInt8], Objects], tolerance: float, stored: UInt8) -> Objects:
     """Outlines by Douglas and Peucker; the tolerance in meters."""
     return shapely.simplify(make(stored), tolerance / RESOLUTION)
 
@@ -132,7 +128,7 @@ def unframed(frame: Any) -> Objects:
     return shapely.transform(parts, lambda xy: (xy - [EAST, NORTH]) / [RESOLUTION, -RESOLUTION])
 
 
-def smoothed(stored: Scene) -> Objects:
+def smoothed(stored: UInt8) -> Objects:
     """The package smoothify on stairs, its defaults; neighbors are not merged, as these are objects."""
     from smoothify import smoothify  # noqa: PLC0415 - as above
 
@@ -140,14 +136,14 @@ def smoothed(stored: Scene) -> Objects:
     return unframed(smoothify(frame, segment_length=RESOLUTION, num_cores=1, merge_collection=False))
 
 
-def regularized(make: Callable[[Scene], Objects], stored: Scene, **options: float) -> Objects:
+def regularized(make: Callable[[UInt8], Objects], stored: UInt8, **options: float) -> Objects:
     """The package buildingregulariser."""
     from buildingregulariser import regularize_geodataframe  # noqa: PLC0415 - as above
 
     return unframed(regularize_geodataframe(framed(make(stored)), num_cores=1, **options))
 
 
-def traced(stored: Scene) -> Objects:
+def traced(stored: UInt8) -> Objects:
     """The package potracer (Potrace in Python), curves as four chords each."""
     import potrace  # noqa: PLC0415 - as above
 
@@ -170,12 +166,12 @@ def traced(stored: Scene) -> Objects:
     return large_enough(shapely.get_parts(area))
 
 
-def rectangles(stored: Scene) -> Objects:
+def rectangles(stored: UInt8) -> Objects:
     """The smallest rectangle round each object."""
     return shapely.minimum_rotated_rectangle(stairs(stored))
 
 
-METHODS: dict[str, tuple[Callable[[Scene], Objects], tuple[str, ...]]] = {
+METHODS: dict[str, tuple[Callable[[UInt8], Objects], tuple[str, ...]]] = {
     OURS: (ours, ()),
     "geoseg objects unsplit": (partial(ours, split=Split(method="none")), ()),
     "geoseg contours": (partial(ours, regularize=Regularization(method="none")), ()),
@@ -200,7 +196,7 @@ METHODS: dict[str, tuple[Callable[[Scene], Objects], tuple[str, ...]]] = {
 """Ways from a building's probability to its polygon, and the packages they ask for."""
 
 
-def covering(tolerance: float, least: int, stored: Scene) -> Covering:
+def covering(tolerance: float, least: int, stored: UInt8) -> Covering:
     """The coverage of all classes by geoseg."""
     options = Vectorize(mode="coverage", min_area=f"{least} px", simplify=f"{tolerance} px")
     layout = ProbabilityEncoding(len(stored), None)
@@ -209,7 +205,7 @@ def covering(tolerance: float, least: int, stored: Scene) -> Covering:
     return found.polygons, found.class_id
 
 
-def regions(stored: Scene) -> Covering:
+def regions(stored: UInt8) -> Covering:
     """GDAL's polygons of all classes."""
     from rasterio.features import shapes  # noqa: PLC0415 - as above
 
@@ -235,19 +231,19 @@ def noded(polygons: Objects) -> Objects:
     return shapely.from_ragged_array(kind, points[kept], (starts, parts))
 
 
-def coverage_simplified(tolerance: float, stored: Scene) -> Covering:
+def coverage_simplified(tolerance: float, stored: UInt8) -> Covering:
     """Simplification of coverages by shapely, on stairs that are one."""
     polygons, classes = regions(stored)
     return shapely.coverage_simplify(noded(polygons), tolerance, simplify_boundary=False), classes
 
 
-def each_simplified(tolerance: float, stored: Scene) -> Covering:
+def each_simplified(tolerance: float, stored: UInt8) -> Covering:
     """Each region on its own."""
     polygons, classes = regions(stored)
     return shapely.simplify(polygons, tolerance), classes
 
 
-COVERINGS: dict[str, Callable[[Scene], Covering]] = {
+COVERINGS: dict[str, Callable[[UInt8], Covering]] = {
     "geoseg coverage 0 px": partial(covering, 0.0, 0),
     "geoseg coverage 0.5 px": partial(covering, 0.5, 0),
     "geoseg coverage 0.75 px": partial(covering, 0.75, 0),
@@ -266,7 +262,7 @@ def missing(method: str) -> list[str]:
     return [package for package in needed if find_spec(package) is None]
 
 
-def polygons_of(method: str, stored: Scene) -> tuple[Objects, UInt8, float]:
+def polygons_of(method: str, stored: UInt8) -> tuple[Objects, UInt8, float]:
     """What a method makes of a scene, once everything is loaded and compiled.
 
     Args:
@@ -279,7 +275,7 @@ def polygons_of(method: str, stored: Scene) -> tuple[Objects, UInt8, float]:
     """
     town = np.rint(SCALE * make_rooftops(3, "mid", seed=5).probability).astype(np.uint8)
     if method in METHODS:
-        make: Callable[[Scene], Objects | Covering] = METHODS[method][0]
+        make: Callable[[UInt8], Objects | Covering] = METHODS[method][0]
         make(town)
     else:
         make = COVERINGS[method]

@@ -12,12 +12,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from polygon_methods import polygons_of
 from polygon_scenes import Buildings
 from synthetic.landcover_fields import FINER, LandCover
 from synthetic.rooftops import CELL, make_rooftops
 
+from geoseg.arrays import Objects
 from geoseg.grid.encoding import SCALE
 
 __all__ = ["PICTURED", "draw_buildings", "draw_landcover", "draw_place"]
@@ -33,7 +33,6 @@ PICTURED = (
 COVERED = ("regions (stairs)", "regions + nodes + coverage_simplify 1 px", "geoseg coverage 0.5 px")
 """Those in the picture of land cover."""
 
-Objects = NDArray[np.object_]
 _KINDS = (
     ("rectangle", "mid"),
     ("T", "mid"),
@@ -144,7 +143,7 @@ def draw_landcover(path: Path, scene: LandCover, drawn: Mapping[str, Objects], s
     _save(figure, path, "colors: the true classes, four times finer than the pixels; lines: the polygons")
 
 
-def _sheet(rows: int, columns: int, inches: float) -> tuple[Figure, NDArray[np.object_]]:
+def _sheet(rows: int, columns: int, inches: float) -> tuple[Figure, Objects]:
     """Panels without space between them."""
     figure = Figure((columns * inches, rows * inches + 0.5), dpi=96, layout="constrained")
     FigureCanvasAgg(figure)

@@ -18,6 +18,7 @@ from pyogrio import list_layers
 from scipy import ndimage
 from synthetic.rooftops import RESOLUTION, make_rooftops
 
+from geoseg.arrays import Bool, Float32, Objects, UInt8
 from geoseg.grid.encoding import SCALE
 from geoseg.io.labels.touching import near_another
 from geoseg.score.objects.shapes import right_angles
@@ -40,8 +41,6 @@ PLACES = {
 }
 """Real footprints under ``$GEOSEG_DATA/buildings``: file and layer."""
 
-Objects = NDArray[np.object_]
-UInt8 = NDArray[np.uint8]
 
 _PLAIN = ("rectangle", "L", "T", "U", "Z", "courtyard")
 _REACH = 6.0  # px, as the generated town's
@@ -63,7 +62,7 @@ class Buildings:
     """Stored probability, 0 to 200, shape (rows, columns)."""
     truth: Objects
     """True outlines, shapely Polygons in pixels."""
-    rectilinear: NDArray[np.bool_]
+    rectilinear: Bool
     """Which true outlines have right angles only."""
 
 
@@ -112,7 +111,7 @@ def make_places(data: Path, names: list[str], seed: int = 0) -> Iterator[Buildin
         yield Buildings(name, stored, truth, right_angles(truth, _SQUARE) == 1)
 
 
-def _signed_distance(outlines: Objects) -> NDArray[np.float32]:
+def _signed_distance(outlines: Objects) -> Float32:
     """Distance of pixel centers to disjoint outlines, px, positive inside, within ±6 px.
 
     Exact: rasterized footprints, however fine, would move every wall by the size of their pixels.

@@ -17,6 +17,7 @@ from scipy import ndimage
 from synthetic.landcover_fields import FINER, LandCover
 from synthetic.rooftops import RESOLUTION
 
+from geoseg.arrays import Bool, Objects, UInt8
 from geoseg.config.vectorize import Split
 from geoseg.grid.encoding import ProbabilityEncoding
 from geoseg.score.objects.matching import match_objects
@@ -32,7 +33,6 @@ GAPS = (0, 1, 2, 3, 5)
 LEAST = 20
 """Smallest object of the splitting scenes, px."""
 
-Objects = NDArray[np.object_]
 Table = list[dict[str, Any]]
 
 
@@ -41,7 +41,7 @@ class Found:
     """What a method made of a scene."""
 
     polygons: Objects
-    classes: NDArray[np.uint8]
+    classes: UInt8
     seconds: float
 
 
@@ -65,7 +65,7 @@ def overlap(polygons: Objects) -> float:
     return float(shared / shapely.area(sound).sum())
 
 
-def figures(measures: ShapeMeasures, rectilinear: NDArray[np.bool_]) -> dict[str, float]:
+def figures(measures: ShapeMeasures, rectilinear: Bool) -> dict[str, float]:
     """Quality of pairs, as the tables have it."""
     summary = measures.summary()
     return {

@@ -19,13 +19,13 @@ import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from polygon_methods import CRS, EAST, NORTH, ours
 from polygon_tables import GAPS, Table, markdown
 from synthetic.neighborhood import Neighborhood, Style, generate
 from synthetic.rooftops import RESOLUTION
 
 import geoseg
+from geoseg.arrays import Bool, Objects, UInt8
 from geoseg.config.vectorize import Split
 from geoseg.grid.encoding import SCALE
 from geoseg.models.bundle import load_bundle
@@ -40,8 +40,6 @@ TOUCHING = 8.0
 EDGE = 2.0
 """Houses that reach this close to the scene's edge, in pixels, are not scored: they are cut."""
 
-Objects = NDArray[np.object_]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
@@ -52,7 +50,7 @@ class Scene:
     place: Neighborhood
     truth: Objects
     """Footprints, in pixels."""
-    scored: NDArray[np.bool_]
+    scored: Bool
     """Which are houses of a terrace, whole in the scene."""
 
 
@@ -68,7 +66,7 @@ def make_scene(gap: int, number: int) -> Scene:
     return Scene(gap, place, truth, near & whole)
 
 
-def probabilities(model: str, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def probabilities(model: str, image: UInt8) -> UInt8:
     """What a run would store of an image: uint8 (bands, rows, columns)."""
     rows, columns = (np.arange(length) + 0.5 for length in image.shape[1:])
     coords = {"y": NORTH - RESOLUTION * rows, "x": EAST + RESOLUTION * columns}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from geoseg.arrays import UInt8
 from geoseg.config.slug import scene_slug
 from geoseg.engine.bounds import POLYGON_STRIP
 from geoseg.engine.finished import ITEM_NAME, PIXELS, PROBABILITY_NAME, FinishedMap, ReusedProbabilities
@@ -33,8 +33,6 @@ from geoseg.polygons.attributes import FIELDS, Calibrated, Provenance
 from geoseg.score.pixels.isotonic import Isotonic
 
 __all__ = ["AssembleTask", "AssembledScene", "assemble"]
-
-UInt8 = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)

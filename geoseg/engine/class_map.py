@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from geoseg.arrays import UInt8
 from geoseg.config.units import Area
 from geoseg.config.vectorize import Split, Vectorize
 from geoseg.engine.vectorize import Store, find_shapes
@@ -25,7 +25,6 @@ from geoseg.polygons.trace.regions import Strip
 
 __all__ = ["EVEN", "ClassMap", "find_class_shapes"]
 
-UInt8 = npt.NDArray[np.uint8]
 EVEN: Final = ProbabilityEncoding(classes=2, background=0)
 """Layout whose one band, equal everywhere, has the crossing of any two classes half-way."""
 _EVIDENCE_BYTES: Final = 1 << 22

@@ -12,12 +12,11 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from geoseg.arrays import Array
 from geoseg.errors import OutputError
 from geoseg.io.files import sha256_of, staged, write_text
 
@@ -31,8 +30,6 @@ __all__ = [
 ]
 
 _PREFIX = ".parts-"
-
-Array = npt.NDArray[Any]
 
 
 class PartialManifest(BaseModel):

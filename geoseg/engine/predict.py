@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from geoseg.arrays import Bool, Float32, UInt8
 from geoseg.engine.partials import PartialManifest, find_part, write_partial
 from geoseg.engine.plan import PredictTask
 from geoseg.errors import SceneError
@@ -19,9 +19,6 @@ from geoseg.io.raster.reader import SceneReader
 from geoseg.models.predictor import Predictor
 
 __all__ = ["WindowPredictor", "predict_band", "predict_window_rows"]
-
-Float32 = npt.NDArray[np.float32]
-UInt8 = npt.NDArray[np.uint8]
 
 
 class WindowPredictor:
@@ -37,7 +34,7 @@ class WindowPredictor:
     def __init__(
         self,
         name: str,
-        read: Callable[[Window], tuple[Float32, npt.NDArray[np.bool_]]],
+        read: Callable[[Window], tuple[Float32, Bool]],
         predictor: Predictor,
         stretch: tuple[float, float] | None,
     ) -> None:
@@ -129,7 +126,7 @@ def predict_window_rows(task: PredictTask) -> PartialManifest:
     )
     with SceneReader(plan.scene, plan.grid) as reader:
 
-        def read(window: Window) -> tuple[Float32, npt.NDArray[np.bool_]]:
+        def read(window: Window) -> tuple[Float32, Bool]:
             raster = reader.read(window)
             return raster.pixels, raster.valid
 

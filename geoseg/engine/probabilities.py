@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.arrays import UInt8
 from geoseg.engine.partials import PartialManifest, open_partial
 from geoseg.engine.plan import Plan
 from geoseg.errors import OutputError
@@ -16,8 +17,6 @@ from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
 
 __all__ = ["PartialProbabilities"]
-
-UInt8 = npt.NDArray[np.uint8]
 
 
 class PartialProbabilities:

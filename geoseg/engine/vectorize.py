@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from geoseg.arrays import Int64, Objects, UInt8
 from geoseg.config.units import Area
 from geoseg.config.vectorize import Regularization, Vectorize
 from geoseg.errors import ConfigError
@@ -25,8 +25,6 @@ from geoseg.polygons.walls.align import align_directions
 from geoseg.polygons.walls.fit import Fits, WallOptions, fit_rectangles, fit_walls
 
 __all__ = ["Store", "find_shapes"]
-
-UInt8 = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +142,7 @@ def realignment(options: Regularization, pixel: float) -> Realign | None:
         return None
     walls = _walls(options, pixel)
 
-    def realign(
-        contours: npt.NDArray[np.object_], known: Fitted, which: slice
-    ) -> tuple[npt.NDArray[np.int64], Fitted]:
+    def realign(contours: Objects, known: Fitted, which: slice) -> tuple[Int64, Fitted]:
         fits = Fits(known.polygons, known.kind, known.iou, known.direction)
         direction = align_directions(fits, contours, reach=reach)[which]
         again = np.flatnonzero(np.isfinite(direction))
@@ -168,5 +164,5 @@ def _fitted(fits: Fits) -> Fitted:
     return Fitted(fits.polygons, fits.kind, fits.iou, fits.direction)
 
 
-def _rectangles(contours: npt.NDArray[np.object_]) -> Fitted:
+def _rectangles(contours: Objects) -> Fitted:
     return _fitted(fit_rectangles(contours))

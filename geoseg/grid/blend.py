@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
+from geoseg.arrays import Float32, Float64
 from geoseg.errors import GridError
 from geoseg.grid.tiling import Axis
 
@@ -21,10 +21,8 @@ __all__ = ["BLENDS", "AxisWeights", "Blend", "axis_weights"]
 Blend = Literal["crop", "mean", "triangle", "hann"]
 BLENDS: tuple[Blend, ...] = get_args(Blend)
 
-Float32 = npt.NDArray[np.float32]
 
-
-def _raw(axis: Axis, blend: Blend) -> npt.NDArray[np.float64]:
+def _raw(axis: Axis, blend: Blend) -> Float64:
     """Positive weights over one window (float64, ``(window,)``); zero where the window has no say."""
     size, overlap = axis.window, 2 * axis.halo
     if blend == "crop" or overlap == 0:
@@ -40,7 +38,7 @@ def _raw(axis: Axis, blend: Blend) -> npt.NDArray[np.float64]:
         case "triangle":
             return np.asarray(ramp)
         case "hann":
-            hann: npt.NDArray[np.float64] = np.sin(0.5 * np.pi * ramp) ** 2
+            hann: Float64 = np.sin(0.5 * np.pi * ramp) ** 2
             return hann
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from geoseg.arrays import Float32, UInt8
 from geoseg.grid.resample import HALF, Resampler
 from geoseg.grid.window import Window
 
@@ -25,9 +25,6 @@ SCALE = 200
 """Stored value of probability 1."""
 _PIECE = 1 << 16
 """Pixels of a few rows."""
-
-Float32 = npt.NDArray[np.float32]
-UInt8 = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
+from geoseg.arrays import Bool, Float32
 from geoseg.config.model.contract import BundleSpec
 from geoseg.errors import GridError, RunError, SceneError
 from geoseg.models.bundle import Bundle
@@ -21,7 +22,6 @@ from geoseg.models.runtime import Runtime, intra_op_threads, tune_allocator
 
 __all__ = ["Predictor", "scaled"]
 
-Float32 = npt.NDArray[np.float32]
 
 _on_gpu: dict[str, Network] = {}
 
@@ -91,7 +91,7 @@ class Predictor:
         self._network = _copied(network, self.runtime.device)
         return self
 
-    def logits(self, pixels: Float32, valid: npt.NDArray[np.bool_]) -> Float32:
+    def logits(self, pixels: Float32, valid: Bool) -> Float32:
         """Logits of some windows.
 
         Sizes that are no multiple of the alignment are padded below and on the right with the fill value, and
@@ -148,7 +148,7 @@ class Predictor:
                 f"px and the model {self.spec.name}; use a smaller tiling.batch or tiling.window"
             ) from error
 
-    def _check(self, pixels: Float32, valid: npt.NDArray[np.bool_]) -> None:
+    def _check(self, pixels: Float32, valid: Bool) -> None:
         if pixels.ndim != 4 or valid.shape != (pixels.shape[0], *pixels.shape[2:]):  # noqa: PLR2004 - N, C, H, W
             raise GridError(
                 f"prediction needs pixels (N, C, H, W) and validity (N, H, W), got {pixels.shape} and "

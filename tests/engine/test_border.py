@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from synthetic.bundles import random_bundle
 
 import geoseg
+from geoseg.arrays import UInt8
 from geoseg.config.model.mlm import from_item, to_item
 from geoseg.config.stac.refs import LabelRef
 from geoseg.config.training.loss import Focal, Loss
@@ -50,7 +51,6 @@ from geoseg.models.networks.border import without_border
 from geoseg.polygons.shapes import Shapes
 from geoseg.train.objective import Objective
 
-UInt8 = NDArray[np.uint8]
 Command = Callable[..., tuple[int, str, str]]
 PLACE = Affine(0.3, 0, 620_000, 0, -0.3, 3_340_000)
 CRS = "EPSG:32614"

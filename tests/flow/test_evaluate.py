@@ -16,11 +16,11 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from numpy.typing import NDArray
 from synthetic.bundles import random_bundle
 from synthetic.neighborhood import generate
 from synthetic.writing import write_scene
 
+from geoseg.arrays import Bool
 from geoseg.config.model.contract import ClassSpec
 from geoseg.config.stac.refs import LabelRef
 from geoseg.flow.compare.models import evaluate_models
@@ -40,7 +40,6 @@ from geoseg.score.report.report import ScoreReport
 from geoseg.score.tally import SceneTally
 from geoseg.score.worst import worst_windows
 
-Bytes = NDArray[np.uint8]
 GRID = GeoBox(
     300, 260, Affine.translation(617000, 3344000) @ Affine.rotation(9) @ Affine.scale(0.3, -0.3), "EPSG:26914"
 )
@@ -126,7 +125,7 @@ class TestWorstWindows:
         st.integers(0, 6),
     )
     def test_they_are_inside_apart_and_the_first_is_the_worst(
-        self, wrong: NDArray[np.bool_], side: int, count: int
+        self, wrong: Bool, side: int, count: int
     ) -> None:
         counter = CellCounter(2, side=1)
         counter.add(0, 0, np.zeros(wrong.shape, np.uint8), wrong.astype(np.uint8))

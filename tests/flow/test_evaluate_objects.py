@@ -1,4 +1,4 @@
-"""Polygons of a run against a reference: objects in the report, errors in a layer, whatever the files."""
+"""Objects of a run against a reference: objects in the report, errors in a layer, whatever the files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pyogrio.raw
 import pytest
 import shapely
 from affine import Affine
-from numpy.typing import NDArray
 from rasterio.features import rasterize
 
+from geoseg.arrays import Objects
 from geoseg.config.model.contract import ClassSpec
 from geoseg.config.stac.refs import LabelRef
 from geoseg.flow.evaluate.evaluate import Evaluated, evaluate_pairs
@@ -34,7 +34,6 @@ from geoseg.score.objects.tally import ObjectTally
 from geoseg.score.report.object_values import ObjectScore
 
 box = shapely.box
-Polygons = NDArray[np.object_]
 GRID = GeoBox(
     300, 260, Affine.translation(617000, 3344000) @ Affine.rotation(9) @ Affine.scale(0.3, -0.3), "EPSG:26914"
 )
@@ -47,7 +46,7 @@ CLASSES = (
 OUTLINED = Outlined("things", None)
 
 
-def array(*polygons: shapely.Geometry) -> Polygons:
+def array(*polygons: shapely.Geometry) -> Objects:
     out = np.empty(len(polygons), np.object_)
     out[:] = polygons
     return out
@@ -75,7 +74,7 @@ class Place:
 
     def map(
         self,
-        polygons: Polygons,
+        polygons: Objects,
         *,
         classes: Sequence[int] | None = None,
         sure: Sequence[float] | None = None,
@@ -97,7 +96,7 @@ class Place:
         )
         write_features(self.folder / f"{layer}{ending}", layer, [batch], geobox=self.grid, schema=schema)
 
-    def label(self, polygons: Polygons, classes: Sequence[int] | None = None) -> None:
+    def label(self, polygons: Objects, classes: Sequence[int] | None = None) -> None:
         ids = np.asarray([1] * len(polygons) if classes is None else classes, np.int64)
         transform = self.grid.transform
         ground = shapely.transform(polygons, lambda xy: np.column_stack(transform @ (xy[:, 0], xy[:, 1])))

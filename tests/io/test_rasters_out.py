@@ -20,9 +20,9 @@ import rasterio
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from rio_cogeo.cogeo import cog_validate
 
+from geoseg.arrays import UInt8
 from geoseg.errors import GridError, OutputError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
@@ -30,7 +30,6 @@ from geoseg.io import files
 from geoseg.io.files import free_bytes, sha256_of, staged, sweep_temporaries, write_json, write_text
 from geoseg.io.raster.cog import read_strips, strip_rows, write_cog
 
-UInt8 = NDArray[np.uint8]
 UTM = Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000)
 PALETTE = {0: (200, 200, 190), 1: (230, 55, 45), 2: (120, 120, 130)}
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
@@ -16,6 +15,7 @@ import rasterio
 import torch
 from synthetic.bundles import random_bundle
 
+from geoseg.arrays import Float32
 from geoseg.config.model.contract import BundleSpec
 from geoseg.config.model.deepness import deepness_metadata, deepness_tile
 from geoseg.config.model.mlm import from_item
@@ -25,8 +25,6 @@ from geoseg.models.exchange import export as module
 from geoseg.models.exchange.export import TOLERANCE, Exported, export_onnx, export_torch
 from geoseg.models.exchange.onnx_file import ITEM_KEY, OPSET
 from geoseg.models.predictor import Predictor
-
-Float32 = npt.NDArray[np.float32]
 
 
 @pytest.fixture(scope="module")

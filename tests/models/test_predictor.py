@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given, settings
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from synthetic.bundles import random_bundle
 from torch import Tensor, nn
 
+from geoseg.arrays import Bool, Float32
 from geoseg.errors import BundleError, GridError, RunError, SceneError
 from geoseg.models.bundle import Bundle
 from geoseg.models.halo import measure_halo
@@ -27,9 +27,6 @@ from geoseg.models.networks.micronet import MicroNet
 from geoseg.models.networks.registry import build
 from geoseg.models.predictor import Predictor, scaled
 from geoseg.models.runtime import Runtime, intra_op_threads, tune_allocator
-
-Float32 = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +45,7 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
     return cast("Bundle", request.getfixturevalue(request.param))
 
 
-def _images(count: int, height: int, width: int, seed: int = 0) -> tuple[Float32, Bools]:
+def _images(count: int, height: int, width: int, seed: int = 0) -> tuple[Float32, Bool]:
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (count, 3, height, width)).astype(np.float32)
     return pixels, rng.random((count, height, width)) > 0.1

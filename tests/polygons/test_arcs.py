@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from support.coverages import Deformed, deformed, polygons_of, scenes
 from synthetic.landcover_fields import FINER, LandCover, make_landcover
 
+from geoseg.arrays import UInt8
 from geoseg.errors import GridError
 from geoseg.polygons.coverage.arcs import simplify_rings
 from geoseg.polygons.trace.components import NODATA
 from geoseg.polygons.trace.rings import Rings
 
-UInt8 = NDArray[np.uint8]
 tolerances = st.sampled_from([0.0, 0.1, 0.5, 0.75, 3.0])
 
 

@@ -17,6 +17,7 @@ from scipy import ndimage
 from support.coverages import deformed, scenes
 from synthetic.landcover_fields import FINER, make_landcover
 
+from geoseg.arrays import Float64, UInt8
 from geoseg.polygons.coverage.coverage import find_coverage
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.components import NODATA
@@ -24,7 +25,6 @@ from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Strip
 from geoseg.polygons.trace.subpixel import outline
 
-UInt8 = NDArray[np.uint8]
 Scene = tuple[UInt8, UInt8]
 tolerances = st.sampled_from([0.0, 0.5, 1.0])
 
@@ -127,7 +127,7 @@ def test_outlines_turn_with_the_scene(scene: Scene, quarters: int, mirrored: boo
         flipped = array[..., ::-1] if mirrored else array
         return np.ascontiguousarray(np.rot90(flipped, quarters, axes=(-2, -1)))
 
-    def turn_points(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    def turn_points(xy: Float64) -> Float64:
         x, y = xy.T
         height, width = scene[0].shape
         if mirrored:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from scipy import ndimage
 
+from geoseg.arrays import UInt8
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.attributes import FIELDS, Provenance, object_attributes
@@ -28,7 +29,6 @@ from geoseg.polygons.trace.exact import exact_polygons, trace_regions
 from geoseg.polygons.trace.regions import Regions, Strip, to_ground
 from geoseg.polygons.trace.subpixel import edge_contrast
 
-UInt8 = NDArray[np.uint8]
 CLASSES = (0, 1, 2)
 SHAPES = [(1, 1), (1, 17), (17, 1), (2, 2), (7, 5), (16, 16), (23, 19)]
 
@@ -92,9 +92,7 @@ def regions_of(ids: UInt8, heights: list[int] | None = None) -> Regions:
     )
 
 
-def burned(
-    polygons: NDArray[Any], ids: NDArray[np.uint8], shape: tuple[int, int], transform: Affine
-) -> UInt8:
+def burned(polygons: NDArray[Any], ids: UInt8, shape: tuple[int, int], transform: Affine) -> UInt8:
     """Class ids of the pixels whose centers the polygons cover."""
     if not len(polygons):
         return np.full(shape, NODATA, np.uint8)

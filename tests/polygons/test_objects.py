@@ -11,11 +11,11 @@ import shapely
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from pyproj import Geod, Transformer
 from scipy import ndimage
 from synthetic.rooftops import make_rooftops
 
+from geoseg.arrays import Objects, UInt8
 from geoseg.config.vectorize import Regularization
 from geoseg.engine.vectorize import realignment, regularization
 from geoseg.grid.geobox import GeoBox
@@ -31,11 +31,10 @@ from geoseg.polygons.trace.regions import Strip, to_ground
 from geoseg.polygons.trace.rows import RowBuffer
 from geoseg.polygons.walls.fit import fit_walls
 
-UInt8 = NDArray[np.uint8]
 METERS = Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000)
 
 
-def walls(contours: NDArray[np.object_]) -> Fitted:
+def walls(contours: Objects) -> Fitted:
     fits = fit_walls(contours)
     return Fitted(fits.polygons, fits.kind, fits.iou, fits.direction)
 

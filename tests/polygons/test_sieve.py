@@ -9,17 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy import ndimage
 from support.coverages import scenes
 from synthetic.landcover_fields import make_landcover
 
+from geoseg.arrays import Int64, UInt8
 from geoseg.errors import GridError
 from geoseg.polygons.coverage.sieve import plan_sieve, sieved
 from geoseg.polygons.trace.components import NODATA
 from geoseg.polygons.trace.regions import Strip
 
-UInt8 = NDArray[np.uint8]
 Scene = tuple[UInt8, UInt8]
 sizes = st.sampled_from([1, 2, 3, 5, 9, 30, 1000])
 heights = st.lists(st.integers(1, 9), min_size=1, max_size=4)
@@ -46,7 +45,7 @@ def clean(scene: Scene, least: int, heights: list[int] | None = None) -> UInt8:
     return np.concatenate([strip.classes for strip in found])
 
 
-def regions_of(classes: UInt8) -> NDArray[np.int64]:
+def regions_of(classes: UInt8) -> Int64:
     """Number of the 4-connected region of each pixel, 0 without data, by first pixel."""
     labels = np.zeros(classes.shape, np.int64)
     for class_id in set(classes.flat) - {NODATA}:

@@ -11,17 +11,15 @@ import pytest
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from geoseg.arrays import Objects, UInt8
 from geoseg.polygons.trace.components import NODATA, Components
 from geoseg.polygons.trace.exact import exact_polygons, trace_regions
 from geoseg.polygons.trace.regions import Detail, Regions, Strip
 from geoseg.polygons.trace.sides import Sides
 from geoseg.polygons.trace.subpixel import edge_contrast, outline, polygons_of
 
-UInt8 = NDArray[np.uint8]
-Polygons = NDArray[np.object_]
 NONE = np.zeros(0, np.uint8)
 EMPTY = Regions(np.zeros(0, np.object_), Components.none(), Detail(Sides.none(), NONE, NONE))
 
@@ -52,7 +50,7 @@ def strips(classes: UInt8, stored: UInt8, rows: int) -> Iterator[Strip]:
         yield Strip(classes[part], won[part], stored[:, part])
 
 
-def traced(classes: UInt8, stored: UInt8, rows: int, **options: Any) -> tuple[list[Regions], Polygons, UInt8]:
+def traced(classes: UInt8, stored: UInt8, rows: int, **options: Any) -> tuple[list[Regions], Objects, UInt8]:
     """Regions, sub-pixel polygons and their classes."""
     wanted = range(len(stored)) if options.get("level") is None else [1]
     found = list(trace_regions(strips(classes, stored, rows), classes.shape[1], wanted, **options))

@@ -17,15 +17,13 @@ from shapely import Polygon
 from shapely.affinity import affine_transform, rotate, translate
 from synthetic.rooftops import CELL, NOISE, RESOLUTION, Rooftops, _signed_distance, make_rooftops
 
+from geoseg.arrays import Bool, Float64, Objects
 from geoseg.errors import GridError
 from geoseg.polygons.walls.align import align_directions
 from geoseg.polygons.walls.arc_length import close_ring
 from geoseg.polygons.walls.fit import KINDS, Fits, WallOptions, fit_rectangles, fit_walls
 from geoseg.polygons.walls.segments import roughness, sample
 from geoseg.score.objects.shapes import ShapeMeasures, iou, shape_measures
-
-Objects = NDArray[np.object_]
-Float64 = NDArray[np.float64]
 
 SIDE = 10
 SHARP = 40
@@ -186,7 +184,7 @@ BOUNDS = {  # IoU, PoLiS (m), C-IoU, share of right angles where the truth has n
 def test_quality_on_the_generated_town(town: tuple[str, Rooftops, Objects, Fits]) -> None:
     noise, made, _, fits = town
 
-    def measured(chosen: NDArray[np.bool_]) -> ShapeMeasures:
+    def measured(chosen: Bool) -> ShapeMeasures:
         return shape_measures(fits.polygons[chosen], made.truth[chosen], step=1.0)
 
     every = measured(np.ones(len(made.truth), np.bool_))

@@ -11,9 +11,9 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from geoseg.arrays import Bool, Float32, UInt8
 from geoseg.errors import GridError, LabelError
 from geoseg.grid.encoding import SCALE
 from geoseg.grid.geobox import GeoBox
@@ -27,14 +27,13 @@ from geoseg.score.report.report import ScoreReport, score_report
 from geoseg.score.tally import SceneTally
 
 K = 3
-Bytes = NDArray[np.uint8]
 IDS = st.sampled_from([*range(K), 255])
 SHAPES = npst.array_shapes(min_dims=2, max_dims=2, max_side=24)
 REACHES = st.builds(Reach, st.integers(1, 9), st.integers(1, 9))
 
 
 @st.composite
-def blobs(draw: st.DrawFn, shape: tuple[int, int]) -> Bytes:
+def blobs(draw: st.DrawFn, shape: tuple[int, int]) -> UInt8:
     """Class ids in patches, so that pixels far from any contour exist, with holes of 255."""
     coarse = draw(npst.arrays(np.uint8, (-(-shape[0] // 5), -(-shape[1] // 5)), elements=IDS))
     ids = np.kron(coarse, np.ones((5, 5), np.uint8))[: shape[0], : shape[1]]
@@ -45,7 +44,7 @@ def blobs(draw: st.DrawFn, shape: tuple[int, int]) -> Bytes:
 PAIRS = SHAPES.flatmap(lambda shape: st.tuples(blobs(shape), blobs(shape)))
 
 
-def boundary_by_erosion(ids: Bytes, counted: NDArray[np.bool_], reach: Reach) -> NDArray[np.bool_]:
+def boundary_by_erosion(ids: UInt8, counted: Bool, reach: Reach) -> Bool:
     """As the authors' code: a mask less its erosion; what is not counted and the outside erode nothing."""
     square = np.ones((2 * reach.rows + 1, 2 * reach.cols + 1), bool)
     near = np.zeros(ids.shape, bool)
@@ -55,7 +54,7 @@ def boundary_by_erosion(ids: Bytes, counted: NDArray[np.bool_], reach: Reach) ->
     return near
 
 
-def boundary_iou(truth: Bytes, mapped: Bytes, reach: Reach) -> list[float | None]:
+def boundary_iou(truth: UInt8, mapped: UInt8, reach: Reach) -> list[float | None]:
     """The paper's formula on whole masks."""
     counted = (truth != 255) & (mapped != 255)
     near = [boundary_by_erosion(ids, counted, reach) for ids in (truth, mapped)]
@@ -69,7 +68,7 @@ def boundary_iou(truth: Bytes, mapped: Bytes, reach: Reach) -> list[float | None
 
 class TestBoundary:
     @given(PAIRS, REACHES)
-    def test_it_is_the_mask_less_its_erosion(self, pair: tuple[Bytes, Bytes], reach: Reach) -> None:
+    def test_it_is_the_mask_less_its_erosion(self, pair: tuple[UInt8, UInt8], reach: Reach) -> None:
         truth, mapped = pair
         counted = (truth != 255) & (mapped != 255)
         for ids in pair:
@@ -79,7 +78,7 @@ class TestBoundary:
 
     @given(PAIRS, REACHES, st.data())
     def test_blocks_with_a_margin_add_up_to_the_whole(
-        self, pair: tuple[Bytes, Bytes], reach: Reach, data: st.DataObject
+        self, pair: tuple[UInt8, UInt8], reach: Reach, data: st.DataObject
     ) -> None:
         truth, mapped = pair
         height, width = truth.shape
@@ -100,7 +99,7 @@ class TestBoundary:
         assert [None if np.isnan(value) else value for value in found] == expected
 
     @given(PAIRS)
-    def test_a_boundary_wider_than_the_scene_is_the_mask(self, pair: tuple[Bytes, Bytes]) -> None:
+    def test_a_boundary_wider_than_the_scene_is_the_mask(self, pair: tuple[UInt8, UInt8]) -> None:
         truth, mapped = pair
         counted = (truth != 255) & (mapped != 255)
         several = len(np.unique(truth[counted])) > 1
@@ -141,7 +140,7 @@ LOGITS = SHAPES.flatmap(
 )
 
 
-def stored_of(logits: NDArray[np.float32]) -> Bytes:
+def stored_of(logits: Float32) -> UInt8:
     odds = np.exp(logits.astype(np.float64) - logits.max(axis=0))
     return np.rint(odds / odds.sum(axis=0) * STEPS).astype(np.uint8)
 
@@ -168,7 +167,7 @@ class TestCalibration:
         assert STEPS == SCALE
 
     @given(LOGITS, st.sampled_from([1, 10, 15, 200]))
-    def test_measures_equal_those_of_a_loop(self, case: tuple[Bytes, NDArray[np.float32]], bins: int) -> None:
+    def test_measures_equal_those_of_a_loop(self, case: tuple[UInt8, Float32], bins: int) -> None:
         truth, logits = case
         found = Reliability.of_logits(truth, logits)
         labeled = truth != 255
@@ -191,7 +190,7 @@ class TestCalibration:
 
     @given(LOGITS, st.integers(0, 24), st.integers(1, 9))
     def test_parts_and_cells_add_up_to_the_whole(
-        self, case: tuple[Bytes, NDArray[np.float32]], cut: int, side: int
+        self, case: tuple[UInt8, Float32], cut: int, side: int
     ) -> None:
         truth, logits = case
         stored, mapped = stored_of(logits), logits.argmax(axis=0).astype(np.uint8)
@@ -247,7 +246,7 @@ class TestCalibration:
 class TestCategories:
     @given(PAIRS, st.permutations(range(K)), st.integers(0, K))
     def test_categories_of_counts_are_counts_of_categories(
-        self, pair: tuple[Bytes, Bytes], order: list[int], cut: int
+        self, pair: tuple[UInt8, UInt8], order: list[int], cut: int
     ) -> None:
         groups = [tuple(order[: min(cut, K - 1)]), tuple(order[cut : K - 1])]  # the last class is in none
         table = np.full(256, 255, np.uint8)

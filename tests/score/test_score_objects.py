@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shapely import affinity
 
+from geoseg.arrays import Float64, Objects
 from geoseg.errors import GridError
 from geoseg.score.objects.matching import LEAST_IOU, Matching, Outcome, match_objects, overlaps
 from geoseg.score.objects.tally import (
@@ -24,7 +25,6 @@ from geoseg.score.objects.tally import (
 from geoseg.score.pixels.calibration import calibration_errors
 from geoseg.score.pixels.isotonic import fit_isotonic
 
-Polygons = NDArray[np.object_]
 box = shapely.box
 
 sides = st.integers(1, 8)
@@ -32,7 +32,7 @@ places = st.integers(0, 20)
 
 
 @st.composite
-def rectangles(draw: st.DrawFn, most: int = 8) -> Polygons:
+def rectangles(draw: st.DrawFn, most: int = 8) -> Objects:
     """Rectangles on a lattice, which may overlap each other and be equal."""
     rows = draw(st.lists(st.tuples(places, places, sides, sides), max_size=most))
     out = np.empty(len(rows), np.object_)
@@ -40,7 +40,7 @@ def rectangles(draw: st.DrawFn, most: int = 8) -> Polygons:
     return out
 
 
-def array(*polygons: shapely.Geometry) -> Polygons:
+def array(*polygons: shapely.Geometry) -> Objects:
     out = np.empty(len(polygons), np.object_)
     out[:] = polygons
     return out
@@ -54,7 +54,7 @@ def iou(one: shapely.Geometry, other: shapely.Geometry) -> float:
     return float(one.intersection(other).area / one.union(other).area)
 
 
-def paired_by_hand(mapped: Polygons, reference: Polygons) -> list[tuple[int, int]]:
+def paired_by_hand(mapped: Objects, reference: Objects) -> list[tuple[int, int]]:
     free = {(p, r) for p in range(len(mapped)) for r in range(len(reference))}
     found = []
     while free:
@@ -66,9 +66,7 @@ def paired_by_hand(mapped: Polygons, reference: Polygons) -> list[tuple[int, int
     return sorted(found)
 
 
-def tally(
-    mapped: Polygons, reference: Polygons, confidence: NDArray[np.float64] | None = None
-) -> ObjectTally:
+def tally(mapped: Objects, reference: Objects, confidence: Float64 | None = None) -> ObjectTally:
     return object_tally(
         match_objects(mapped, reference),
         confidence=np.full(len(mapped), 0.5) if confidence is None else confidence,
@@ -79,7 +77,7 @@ def tally(
 
 class TestMatching:
     @given(rectangles(), rectangles())
-    def test_it_is_that_of_a_slow_loop(self, mapped: Polygons, reference: Polygons) -> None:
+    def test_it_is_that_of_a_slow_loop(self, mapped: Objects, reference: Objects) -> None:
         found = match_objects(mapped, reference)
         pairs = [(p, r) for p, r in enumerate(found.partner.tolist()) if r >= 0]
         assert pairs == paired_by_hand(mapped, reference)
@@ -93,7 +91,7 @@ class TestMatching:
             assert found.iou[p] == pytest.approx(best)
 
     @given(rectangles(), rectangles())
-    def test_overlaps_are_those_of_all_pairs(self, mapped: Polygons, reference: Polygons) -> None:
+    def test_overlaps_are_those_of_all_pairs(self, mapped: Objects, reference: Objects) -> None:
         found = overlaps(mapped, reference)
         given = {
             (p, r): (value, one, other)
@@ -110,7 +108,7 @@ class TestMatching:
 
     @given(rectangles(), rectangles(), st.integers(9, 20))
     def test_polygons_cut_into_pieces_overlap_as_whole_ones(
-        self, mapped: Polygons, reference: Polygons, most: int
+        self, mapped: Objects, reference: Objects, most: int
     ) -> None:
         both = shapely.union_all(reference)
         holed = array(*(shape.difference(both.buffer(-0.4)) for shape in mapped))
@@ -132,7 +130,7 @@ class TestMatching:
         assert not found
 
     @given(rectangles(), rectangles())
-    def test_both_sides_are_alike(self, mapped: Polygons, reference: Polygons) -> None:
+    def test_both_sides_are_alike(self, mapped: Objects, reference: Objects) -> None:
         there, back = match_objects(mapped, reference), match_objects(reference, mapped)
         swapped = {
             Outcome.MISSED: Outcome.FALSE,
@@ -148,11 +146,11 @@ class TestMatching:
 
     @given(rectangles(), st.floats(0, 90), st.floats(0.1, 9), st.floats(-1, 1))
     def test_outcomes_do_not_depend_on_the_plane(
-        self, mapped: Polygons, turn: float, scale: float, shear: float
+        self, mapped: Objects, turn: float, scale: float, shear: float
     ) -> None:
         reference = array(*(affinity.translate(shape, 0.9, 0.3) for shape in mapped))
 
-        def moved(shapes: Polygons) -> Polygons:
+        def moved(shapes: Objects) -> Objects:
             away = (affinity.rotate(shape, turn, origin=(0, 0)) for shape in shapes)
             matrix = [scale, shear, 0, scale, 7, 9]
             return array(*(affinity.affine_transform(shape, matrix) for shape in away))
@@ -161,7 +159,7 @@ class TestMatching:
         assert here.iou == pytest.approx(there.iou, abs=1e-9)
 
     @given(rectangles())
-    def test_a_perfect_map_is_perfect(self, reference: Polygons) -> None:
+    def test_a_perfect_map_is_perfect(self, reference: Objects) -> None:
         apart = array(*(affinity.translate(shape, 100 * n, 0) for n, shape in enumerate(reference)))
         found = tally(apart, apart)
         if not len(apart):

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from geoseg.arrays import Int64, UInt8
 from geoseg.polygons.trace.components import NODATA
 from geoseg.polygons.trace.exact import exact_polygons
 from geoseg.polygons.trace.rings import Rings
 
-UInt8 = NDArray[np.uint8]
 Point = tuple[float, float]
 
 
@@ -26,10 +26,10 @@ class Deformed:
     """Sub-pixel outlines of every region of a scene."""
 
     rings: Rings
-    first_ring: NDArray[np.int64]  # of each polygon, and the number of rings at the end
+    first_ring: Int64  # of each polygon, and the number of rings at the end
     exact: NDArray[Any]  # the polygons along the pixels
     class_id: UInt8
-    pixels: NDArray[np.int64]
+    pixels: Int64
 
 
 class _Lattice:
@@ -136,7 +136,7 @@ def scenes(draw: st.DrawFn) -> tuple[UInt8, UInt8]:
     return classes, scores
 
 
-def polygons_of(rings: Rings, first_ring: NDArray[np.int64]) -> NDArray[Any]:
+def polygons_of(rings: Rings, first_ring: Int64) -> NDArray[Any]:
     """Shapely Polygons of rings."""
     if first_ring.size == 1:
         return np.zeros(0, object)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthetic.neighborhood.canvas import F32, Canvas, Fields
+from geoseg.arrays import Float32, Float64
+from synthetic.neighborhood.canvas import Canvas, Fields
 from synthetic.neighborhood.classes import BARE, GRASS, TREE
-from synthetic.neighborhood.plan import Floats, Tree
+from synthetic.neighborhood.plan import Tree
 
 __all__ = ["Branches", "grow_branches"]
 
@@ -35,13 +36,13 @@ OUTLINE = 0.5
 class Branches:
     """Leafless trees on the image's pixels, float32 (H, W)."""
 
-    cover: F32
+    cover: Float32
     """Share of the pixel hidden by wood."""
-    shade: F32
+    shade: Float32
     """Share of the sunlight that wood takes away."""
 
 
-def _wood(rng: np.random.Generator, tree: Tree) -> Floats:
+def _wood(rng: np.random.Generator, tree: Tree) -> Float64:
     """Points along a tree's branches, (n, 4): x, y, z and width, meters."""
     parts = []
     heads = np.array([[tree.x, tree.y, 0.0]])
@@ -113,7 +114,7 @@ def grow_branches(
     return Branches(np.clip(cover, 0, 0.85), np.clip(shade, 0, 0.8))
 
 
-def _splat(field: F32, places: Floats, ink: Floats) -> None:
+def _splat(field: Float32, places: Float64, ink: Float64) -> None:
     """Add ink at places (x, y) in pixels; what falls outside is lost."""
     h, w = field.shape
     column, row = np.floor(places.T).astype(np.intp)
@@ -122,8 +123,8 @@ def _splat(field: F32, places: Floats, ink: Floats) -> None:
 
 
 def _twigs(
-    canvas: Canvas, middle: Floats, reach: float, fields: Fields
-) -> tuple[slice, slice, F32, F32] | None:
+    canvas: Canvas, middle: Float64, reach: float, fields: Fields
+) -> tuple[slice, slice, Float32, Float32] | None:
     """The veil of twigs about ``middle`` (pixels): rows, columns, nearness (0.5 at the outline), cover."""
     x, y = float(middle[0]), float(middle[1])
     found = canvas.pixels(x - reach, y - reach, x + reach, y + reach)

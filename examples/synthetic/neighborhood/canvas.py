@@ -11,16 +11,15 @@ import numpy.typing as npt
 import shapely
 from scipy import ndimage
 
+from geoseg.arrays import Bool, Float32, Float64, UInt8
 from synthetic.neighborhood.plan import Frame
 
-__all__ = ["F32", "Canvas", "Fields", "Patch", "blur", "inside"]
+__all__ = ["Canvas", "Fields", "Patch", "blur", "inside"]
 
-F32 = npt.NDArray[np.float32]
 Pixel = TypeVar("Pixel", bound=np.generic)
-Mask = npt.NDArray[np.bool_]
 
 
-def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> F32:
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Float32:
     """Noise of zero mean and unit deviation that varies over ``scale`` pixels, float32 ``shape``."""
     coarse = (math.ceil(shape[0] / scale) + 4, math.ceil(shape[1] / scale) + 4)
     grid = rng.standard_normal(coarse, dtype=np.float32)
@@ -30,7 +29,7 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale: float)
     return np.ascontiguousarray((field - field.mean()) / field.std())
 
 
-def _cubic(grid: F32, at: npt.NDArray[np.float64]) -> F32:
+def _cubic(grid: Float32, at: Float64) -> Float32:
     """Cubic B-spline along the first axis: smooth, and the same bits everywhere."""
     low = np.floor(at).astype(np.intp)
     t = (at - low).astype(np.float32)[:, None]
@@ -46,11 +45,11 @@ def _cubic(grid: F32, at: npt.NDArray[np.float64]) -> F32:
 class Fields:
     """Noise on the image's pixels (canvas size), shared by all painters."""
 
-    grain: F32
-    fine: F32
-    medium: F32
-    coarse: F32
-    broad: F32
+    grain: Float32
+    fine: Float32
+    medium: Float32
+    coarse: Float32
+    broad: Float32
 
     @classmethod
     def draw(cls, rng: np.random.Generator, shape: tuple[int, int], resolution: float) -> Fields:
@@ -66,8 +65,8 @@ class Patch:
 
     rows: slice
     columns: slice
-    a: F32
-    b: F32
+    a: Float32
+    b: Float32
 
 
 class Canvas:
@@ -87,12 +86,12 @@ class Canvas:
         self.cell = resolution / factor
         fine = (shape[0] * factor, shape[1] * factor)
         self.fine_shape = fine
-        self.albedo: F32 = np.zeros((*fine, 3), np.float32)
-        self.height: F32 = np.zeros(fine, np.float32)
-        self.slope: F32 = np.zeros((2, *fine), np.float32)
-        self.kind: npt.NDArray[np.uint8] = np.zeros(fine, np.uint8)
+        self.albedo: Float32 = np.zeros((*fine, 3), np.float32)
+        self.height: Float32 = np.zeros(fine, np.float32)
+        self.slope: Float32 = np.zeros((2, *fine), np.float32)
+        self.kind: UInt8 = np.zeros(fine, np.uint8)
 
-    def axes(self, rows: slice, columns: slice) -> tuple[F32, F32]:
+    def axes(self, rows: slice, columns: slice) -> tuple[Float32, Float32]:
         """X (1, w) and y (h, 1) of the cells' centers, meters."""
         x = (np.arange(columns.start, columns.stop, dtype=np.float64) + 0.5) * self.cell
         y = (np.arange(rows.start, rows.stop, dtype=np.float64) + 0.5) * self.cell
@@ -124,30 +123,30 @@ class Canvas:
         fc, fs = np.float32(c), np.float32(s)
         return Patch(*found, dx * fc + dy * fs, dy * fc - dx * fs)
 
-    def sample(self, field: F32, rows: slice, columns: slice) -> F32:
+    def sample(self, field: Float32, rows: slice, columns: slice) -> Float32:
         """A pixel field at cells."""
         r = np.arange(rows.start, rows.stop) // self.factor
         c = np.arange(columns.start, columns.stop) // self.factor
-        sampled: F32 = field[np.ix_(r, c)]
+        sampled: Float32 = field[np.ix_(r, c)]
         return sampled
 
     def enlarge(self, field: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:
         """A pixel field on all cells."""
         return np.repeat(np.repeat(field, self.factor, axis=0), self.factor, axis=1)
 
-    def reduce(self, field: F32) -> F32:
+    def reduce(self, field: Float32) -> Float32:
         """Means of the cells of each pixel; (H, W) or (H, W, 3)."""
         h, w = self.shape
         blocks = field.reshape(h, self.factor, w, self.factor, *field.shape[2:])
-        means: F32 = blocks.mean(axis=(1, 3), dtype=np.float32)
+        means: Float32 = blocks.mean(axis=(1, 3), dtype=np.float32)
         return means
 
-    def centers(self, field: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def centers(self, field: UInt8) -> UInt8:
         """The cells at the pixels' centers."""
         start = self.factor // 2
         return np.ascontiguousarray(field[start :: self.factor, start :: self.factor])
 
-    def inside(self, outline: shapely.Polygon) -> tuple[slice, slice, Mask] | None:
+    def inside(self, outline: shapely.Polygon) -> tuple[slice, slice, Bool] | None:
         """The cells whose centers lie in a polygon in pixels: rows, columns, mask."""
         left, top, right, bottom = (edge * self.resolution for edge in outline.bounds)
         found = self.cells(left, top, right, bottom)
@@ -159,9 +158,9 @@ class Canvas:
         return rows, columns, inside(outline, x[None, :], y[:, None])
 
 
-def inside(outline: shapely.Polygon, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> Mask:
+def inside(outline: shapely.Polygon, x: Float64, y: Float64) -> Bool:
     """Even-odd test of places against a polygon's rings; x and y broadcast."""
-    mask: Mask = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.bool_)
+    mask: Bool = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.bool_)
     for ring in (outline.exterior, *outline.interiors):
         points = shapely.get_coordinates(ring)
         for (x0, y0), (x1, y1) in zip(points[:-1].tolist(), points[1:].tolist(), strict=True):
@@ -172,7 +171,7 @@ def inside(outline: shapely.Polygon, x: npt.NDArray[np.float64], y: npt.NDArray[
     return mask
 
 
-def blur(field: F32, sigma: float) -> F32:
+def blur(field: Float32, sigma: float) -> Float32:
     """Gaussian blur, float32."""
-    blurred: F32 = ndimage.gaussian_filter(field, sigma, mode="nearest", output=np.float32)
+    blurred: Float32 = ndimage.gaussian_filter(field, sigma, mode="nearest", output=np.float32)
     return blurred

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from synthetic.neighborhood.canvas import F32, Canvas, Fields
+from geoseg.arrays import Float32
+from synthetic.neighborhood.canvas import Canvas, Fields
 from synthetic.neighborhood.classes import TREE
 from synthetic.neighborhood.plan import Tree
 
@@ -44,7 +45,7 @@ def paint_crowns(rng: np.random.Generator, canvas: Canvas, trees: Sequence[Tree]
             _raise(canvas, lobe, color, fields)
 
 
-def _raise(canvas: Canvas, lobe: tuple[float, float, float, float], color: F32, fields: Fields) -> None:
+def _raise(canvas: Canvas, lobe: tuple[float, float, float, float], color: Float32, fields: Fields) -> None:
     """Paint one lump: x, y, top and radius in meters."""
     x, y, top, radius = lobe
     found = canvas.cells(x - radius, y - radius, x + radius, y + radius)

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from geoseg.arrays import Float64
 from synthetic.neighborhood.builder import Builder
-from synthetic.neighborhood.plan import Floats, Tree, chance
+from synthetic.neighborhood.plan import Tree, chance
 from synthetic.neighborhood.streets import Town
 from synthetic.neighborhood.style import Style
 
@@ -21,18 +22,18 @@ KERB, WALL = 0.8, 0.8
 """How far a trunk stays from the kerb, and from roofs and pavements, meters."""
 
 
-def _scatter(rng: np.random.Generator, corners: Floats, density: float) -> Floats:
+def _scatter(rng: np.random.Generator, corners: Float64, density: float) -> Float64:
     """Random points of a quadrilateral, (n, 2)."""
     area = float(shapely.Polygon(corners).area)
     count = int(rng.poisson(density * area))
     a, b = rng.uniform(0, 1, (2, count, 1))
     top = corners[0] * (1 - a) + corners[1] * a
     bottom = corners[3] * (1 - a) + corners[2] * a
-    points: Floats = top * (1 - b) + bottom * b
+    points: Float64 = top * (1 - b) + bottom * b
     return points
 
 
-def _creekside(rng: np.random.Generator, town: Town, reach: float, density: float) -> list[Floats]:
+def _creekside(rng: np.random.Generator, town: Town, reach: float, density: float) -> list[Float64]:
     groups = []
     for creek in town.creeks:
         count = int(rng.poisson(density * 26 * 2 * reach))
@@ -76,7 +77,7 @@ def plant(rng: np.random.Generator, builder: Builder, style: Style, reach: float
         plan.trees.append(Tree(*place, radius, height, species, rng.uniform(0.75, 1.35)))
 
 
-def _built(builder: Builder, points: Floats) -> npt.NDArray[np.intp]:
+def _built(builder: Builder, points: Float64) -> npt.NDArray[np.intp]:
     """Which points are on or near a roof or a pavement."""
     solid = [building.outline for building in builder.plan.buildings]
     for slab in builder.plan.slabs:

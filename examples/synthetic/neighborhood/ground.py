@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from synthetic.neighborhood.canvas import F32, Canvas, Fields, blur, inside
+from geoseg.arrays import Float32
+from synthetic.neighborhood.canvas import Canvas, Fields, blur, inside
 from synthetic.neighborhood.classes import BARE, GRASS, PAVED, WATER
 from synthetic.neighborhood.plan import Lot, Pool, Slab, Tree
 from synthetic.neighborhood.streets import Town
@@ -33,12 +34,12 @@ SHORE = 0.55
 Color = tuple[float, float, float]
 
 
-def _mix(low: F32, high: Color | F32, share: F32) -> F32:
-    mixed: F32 = low + (np.asarray(high, np.float32) - low) * share[..., None]
+def _mix(low: Float32, high: Color | Float32, share: Float32) -> Float32:
+    mixed: Float32 = low + (np.asarray(high, np.float32) - low) * share[..., None]
     return mixed
 
 
-def _lot_field(lots: Sequence[Lot], canvas: Canvas) -> tuple[F32, F32]:
+def _lot_field(lots: Sequence[Lot], canvas: Canvas) -> tuple[Float32, Float32]:
     """How well each pixel's lot is kept, and whether it is a thicket."""
     lawn = np.full(canvas.shape, 0.45, np.float32)
     wild = np.zeros(canvas.shape, np.float32)
@@ -56,7 +57,7 @@ def _lot_field(lots: Sequence[Lot], canvas: Canvas) -> tuple[F32, F32]:
     return lawn, wild
 
 
-def _leaf_litter(trees: Sequence[Tree], shape: tuple[int, int], resolution: float) -> F32:
+def _leaf_litter(trees: Sequence[Tree], shape: tuple[int, int], resolution: float) -> Float32:
     """Where dead leaves lie, 0..1."""
     litter = np.zeros(shape, np.float32)
     for tree in trees:
@@ -64,7 +65,7 @@ def _leaf_litter(trees: Sequence[Tree], shape: tuple[int, int], resolution: floa
         if 0 <= row < shape[0] and 0 <= column < shape[1]:
             litter[row, column] += tree.radius**2
     spread = 2.4 / resolution
-    depth: F32 = np.clip(blur(litter, spread) * np.float32(2 * spread**2 / 6), 0, 1)
+    depth: Float32 = np.clip(blur(litter, spread) * np.float32(2 * spread**2 / 6), 0, 1)
     return depth
 
 
@@ -94,7 +95,7 @@ def paint_ground(canvas: Canvas, town: Town, fields: Fields, style: Style) -> No
     canvas.kind[...] = canvas.enlarge(kind)
 
 
-def _water(town: Town, base: F32, kind: npt.NDArray[np.uint8], resolution: float, fields: Fields) -> None:
+def _water(town: Town, base: Float32, kind: npt.NDArray[np.uint8], resolution: float, fields: Fields) -> None:
     x = (np.arange(base.shape[1], dtype=np.float32) + np.float32(0.5))[None, :] * np.float32(resolution)
     y = (np.arange(base.shape[0], dtype=np.float32) + np.float32(0.5))[:, None] * np.float32(resolution)
     u, v = town.warp.forward(x, y)
@@ -159,7 +160,7 @@ def paint_streets(canvas: Canvas, town: Town, fields: Fields) -> None:
 
 
 def _strip(
-    canvas: Canvas, town: Town, fields: Fields, where: tuple[slice, slice], plan: tuple[F32, F32]
+    canvas: Canvas, town: Town, fields: Fields, where: tuple[slice, slice], plan: tuple[Float32, Float32]
 ) -> None:
     u, v = plan
     distance = town.street_distance(u, v)
@@ -197,7 +198,7 @@ def _strip(
 
 @dataclass(frozen=True, slots=True)
 class _Surface:
-    tone: F32
+    tone: Float32
     """Reflectance of the nearest street."""
     paint: npt.NDArray[np.uint8]
     """0 none, 1 white, 2 yellow."""
@@ -205,7 +206,7 @@ class _Surface:
     """Whether the nearest street has a sidewalk on this side."""
 
 
-def _surface(town: Town, u: F32, v: F32) -> _Surface:
+def _surface(town: Town, u: Float32, v: Float32) -> _Surface:
     """What the nearest street is like, at places of the plan."""
     best = np.full(u.shape, 1e3, np.float32)
     tone = np.full(u.shape, 0.15, np.float32)

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from synthetic.neighborhood.canvas import F32, Canvas, blur
+from geoseg.arrays import Float32
+from synthetic.neighborhood.canvas import Canvas, blur
 from synthetic.neighborhood.classes import TREE
 from synthetic.neighborhood.style import Style
 
@@ -34,7 +35,7 @@ def shadow_of_a_meter(style: Style) -> tuple[float, float]:
     return -x / z, -y / z
 
 
-def _shifted_maximum(field: F32, down: int, right: int, drop: float) -> None:
+def _shifted_maximum(field: Float32, down: int, right: int, drop: float) -> None:
     """``field = max(field, field moved by (-down, -right) - drop)``, in place."""
     h, w = field.shape
     if abs(down) >= h or abs(right) >= w:
@@ -44,7 +45,7 @@ def _shifted_maximum(field: F32, down: int, right: int, drop: float) -> None:
     np.maximum(target, source - np.float32(drop), out=target)
 
 
-def sunlit(canvas: Canvas, style: Style) -> F32:
+def sunlit(canvas: Canvas, style: Style) -> Float32:
     """1 where the sun reaches a cell, 0 in the shadow of something, float32.
 
     The horizon is the highest line of sight over all distances k: max over k of height(x + k d) - k t. It is
@@ -67,7 +68,7 @@ def sunlit(canvas: Canvas, style: Style) -> F32:
     return (line <= canvas.height + np.float32(0.12)).astype(np.float32)
 
 
-def shine(canvas: Canvas, style: Style, shade: F32) -> F32:
+def shine(canvas: Canvas, style: Style, shade: Float32) -> Float32:
     """Light that leaves the ground toward the camera, float32 (H, W, 3) on pixels.
 
     Sunlit, flat, open, white ground is near 1.
@@ -81,10 +82,10 @@ def shine(canvas: Canvas, style: Style, shade: F32) -> F32:
     slope_x, slope_y = canvas.slope[0].copy(), canvas.slope[1].copy()
     leafy = canvas.kind == TREE
     for slope, axis in ((slope_x, 1), (slope_y, 0)):
-        rise: F32 = np.asarray(np.gradient(canvas.height, np.float32(canvas.cell), axis=axis), np.float32)
+        rise: Float32 = np.asarray(np.gradient(canvas.height, np.float32(canvas.cell), axis=axis), np.float32)
         slope[leafy] = np.clip(rise[leafy], -STEEP, STEEP)
     steep = z * np.sqrt(1 + slope_x**2 + slope_y**2)
-    facing: F32 = (slope_x * -x - slope_y * y + z) / steep
+    facing: Float32 = (slope_x * -x - slope_y * y + z) / steep
     np.maximum(facing, 0, out=facing)
     facing[leafy] = np.float32(1 - THROUGH) * facing[leafy] + np.float32(THROUGH)
     facing *= sunlit(canvas, style)

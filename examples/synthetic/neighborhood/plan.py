@@ -6,15 +6,15 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import shapely
+
+from geoseg.arrays import Float64
 
 __all__ = [
     "Box",
     "Building",
     "Car",
     "Color",
-    "Floats",
     "Frame",
     "Lot",
     "Plan",
@@ -26,7 +26,6 @@ __all__ = [
     "chance",
 ]
 
-Floats = npt.NDArray[np.float64]
 Color = tuple[float, float, float]
 
 
@@ -82,7 +81,7 @@ class Lot:
     depth: float
     kerb: float
     """Distance from the front line out to the kerb."""
-    corners: Floats
+    corners: Float64
     """The four corners, (4, 2)."""
     kind: str
     """``home``, ``row``, ``civic``, ``wood``, ``meadow``."""

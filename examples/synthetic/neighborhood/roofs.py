@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-from synthetic.neighborhood.canvas import F32, Canvas, Fields
+from geoseg.arrays import Bool, Float32
+from synthetic.neighborhood.canvas import Canvas, Fields
 from synthetic.neighborhood.classes import BUILDING
 from synthetic.neighborhood.plan import Box, Building, Car, Wing
 
@@ -37,7 +37,6 @@ RIB = 0.8
 BEYOND = 0.05
 """A wing ends this far outside its rectangle, meters: more than corners are rounded."""
 RIBBED = ("white", "galvanised", "rust", "green", "blue")
-Mask = npt.NDArray[np.bool_]
 WAIST, INNER = 0.93, 0.68
 """Half the width of a car and of its roof, meters."""
 GLAZED, ROOFED = 0.55, 0.3
@@ -45,7 +44,7 @@ GLAZED, ROOFED = 0.55, 0.3
 GLASS = (0.02, 0.025, 0.03)
 
 
-def _wing_height(wing: Wing, a: F32, b: F32) -> tuple[F32, F32, F32]:
+def _wing_height(wing: Wing, a: Float32, b: Float32) -> tuple[Float32, Float32, Float32]:
     """Height and slopes (along a, along b) of a wing; minus infinity outside it."""
     da, db = a - np.float32(wing.a), b - np.float32(wing.b)
     room_a, room_b = wing.half_a - np.abs(da), wing.half_b - np.abs(db)
@@ -69,7 +68,7 @@ def paint_buildings(canvas: Canvas, buildings: Sequence[Building], fields: Field
         paint_boxes(canvas, building.boxes, fields)
 
 
-def _surface(building: Building, a: F32, b: F32) -> tuple[F32, F32, F32]:
+def _surface(building: Building, a: Float32, b: Float32) -> tuple[Float32, Float32, Float32]:
     """Height and slopes (along a, along b) of a roof: the highest wing at each place."""
     height = np.full(a.shape, -np.inf, np.float32)
     slope_a, slope_b = np.zeros_like(a), np.zeros_like(a)
@@ -116,7 +115,7 @@ def _roof(canvas: Canvas, building: Building, fields: Fields) -> None:
     canvas.kind[rows, columns][mask] = BUILDING
 
 
-def _trim(rng: np.random.Generator, canvas: Canvas, mask: Mask, albedo: F32, *, flat: bool) -> None:
+def _trim(rng: np.random.Generator, canvas: Canvas, mask: Bool, albedo: Float32, *, flat: bool) -> None:
     """Lighten or darken the edge of some roofs: gutters, flashing, parapets."""
     tone = rng.uniform(0.15, 0.6)
     if rng.random() > (PARAPETS if flat else TRIMS):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.neighborhood.canvas import F32, blur
+from geoseg.arrays import Float32
+from synthetic.neighborhood.canvas import blur
 from synthetic.neighborhood.style import Style
 
 __all__ = ["expose"]
@@ -17,7 +18,7 @@ MIDDLE, SHOULDER = 0.42, 0.8
 LUMA = (np.float32(0.299), np.float32(0.587), np.float32(0.114))
 
 
-def expose(rng: np.random.Generator, light: F32, style: Style) -> npt.NDArray[np.uint8]:
+def expose(rng: np.random.Generator, light: Float32, style: Style) -> npt.NDArray[np.uint8]:
     """Photograph.
 
     Args:
@@ -28,13 +29,13 @@ def expose(rng: np.random.Generator, light: F32, style: Style) -> npt.NDArray[np
     Returns:
         uint8 (3, H, W).
     """
-    bands: list[F32] = []
+    bands: list[Float32] = []
     haze = np.float32(style.haze)
     for band in range(3):
         seen = blur(light[..., band], style.blur) * np.float32(EXPOSURE * style.brightness * style.cast[band])
         bands.append(np.maximum(seen * (1 - haze) + haze * np.float32(0.32 + 0.04 * band), 0))
-    tone: F32 = np.power(np.stack(bands, axis=-1), np.float32(1 / 2.2), dtype=np.float32)
-    gray: F32 = tone[..., :1] * LUMA[0] + tone[..., 1:2] * LUMA[1] + tone[..., 2:] * LUMA[2]
+    tone: Float32 = np.power(np.stack(bands, axis=-1), np.float32(1 / 2.2), dtype=np.float32)
+    gray: Float32 = tone[..., :1] * LUMA[0] + tone[..., 1:2] * LUMA[1] + tone[..., 2:] * LUMA[2]
     color = [blur(tone[..., band] - gray[..., 0], style.chroma) for band in range(3)]
     tone = gray + np.stack(color, axis=-1) * np.float32(style.saturation)
     tone = MIDDLE + (tone - MIDDLE) * np.float32(style.contrast)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from synthetic.neighborhood.plan import Floats, Frame, Lot, Plan, Street, chance
+from geoseg.arrays import Array, Float64
+from synthetic.neighborhood.plan import Frame, Lot, Plan, Street, chance
 
 __all__ = ["Creek", "Town", "Warp", "plan_town"]
 
@@ -17,7 +16,6 @@ FILLET = 7.0
 """How wide the corner of two kerbs is rounded, meters."""
 RIGHT_OF_WAY = 4.2
 """From the kerb to the front of a lot, meters."""
-Array = npt.NDArray[Any]
 ROUNDS = 30
 """Of the inverse of the warp; each halves the error at least."""
 MEET = 30.0
@@ -170,7 +168,7 @@ def _lot(town: Town, ends: tuple[float, float], span: tuple[float, float], kind:
     angle = math.atan2(front[0] - back[0], back[1] - front[1])
     left, right = town.warp.place(near, span[0]), town.warp.place(near, span[1])
     ring = [(near, span[0]), (near, span[1]), (far, span[1]), (far, span[0])]
-    corners: Floats = np.array([town.warp.place(*corner) for corner in ring])
+    corners: Float64 = np.array([town.warp.place(*corner) for corner in ring])
     return Lot(Frame(*front, angle), math.dist(left, right), depth, RIGHT_OF_WAY, corners, kind, lawn)
 
 

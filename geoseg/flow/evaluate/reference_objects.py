@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.arrays import Bool, Float64, Int64, Objects, UInt8
 from geoseg.errors import OutputError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
@@ -25,7 +26,6 @@ from geoseg.polygons.trace.regions import to_ground
 
 __all__ = ["CONFIDENCE_FIELDS", "Ground", "Side", "mapped_objects", "reference_objects"]
 
-UInt8 = NDArray[np.uint8]
 CONFIDENCE_FIELDS: Final = ("conf_mean", "confidence")
 """Attributes that may hold how sure the map is of an object, 0 to 1; the first that is there counts."""
 _BESIDE: Final = 0.75
@@ -37,17 +37,17 @@ of a pixel beside that of the pixels in it."""
 class Side:
     """Objects of one side of a scene, each array of shape (n,)."""
 
-    shapes: NDArray[np.object_]
+    shapes: Objects
     """Single polygons in pixels of the map, (column, row)."""
-    class_id: NDArray[np.int64]
-    id: NDArray[np.object_]
-    confidence: NDArray[np.float64]
+    class_id: Int64
+    id: Objects
+    confidence: Float64
     """NaN: not known, of a reference."""
-    ground: NDArray[np.object_]
+    ground: Objects
     """The same polygons in the map's CRS."""
-    area: NDArray[np.float64]
+    area: Float64
     """In m²."""
-    cut: NDArray[np.bool_]
+    cut: Bool
     """Whether the edge of what is labeled and mapped cuts it, or it lies outside."""
 
     def of(self, class_id: int) -> Side:
@@ -62,9 +62,7 @@ def _strips(grid: GeoBox) -> Iterator[Window]:
         yield Window(row, 0, min(rows, grid.height - row), grid.width)
 
 
-def _components(
-    strips: Iterator[UInt8], width: int, classes: Sequence[int]
-) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+def _components(strips: Iterator[UInt8], width: int, classes: Sequence[int]) -> tuple[Objects, Int64]:
     """Outlines of the 4-connected components of a raster, in its pixels, and their classes."""
     found = list(exact_polygons(((strip, np.zeros_like(strip)) for strip in strips), width, classes))
     none = np.zeros(0, np.object_)
@@ -116,7 +114,7 @@ class Ground:
 
     def side(
         self,
-        shapes: NDArray[np.object_],
+        shapes: Objects,
         class_id: NDArray[Any],
         names: NDArray[Any],
         confidence: NDArray[Any],
@@ -189,10 +187,10 @@ def reference_objects(labels: LabelReader, classes: Sequence[int], slug: str, gr
     return ground.side(shapes[wanted], class_id[wanted], names[wanted], np.full(int(wanted.sum()), np.nan))
 
 
-def _to_pixels(polygons: NDArray[np.object_], grid: GeoBox) -> NDArray[np.object_]:
+def _to_pixels(polygons: Objects, grid: GeoBox) -> Objects:
     pixels = ~grid.transform
 
-    def place(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    def place(xy: Float64) -> Float64:
         x, y = xy.T
         return np.column_stack(
             (pixels.a * x + pixels.b * y + pixels.c, pixels.d * x + pixels.e * y + pixels.f)
@@ -201,7 +199,7 @@ def _to_pixels(polygons: NDArray[np.object_], grid: GeoBox) -> NDArray[np.object
     return np.asarray(shapely.transform(polygons, place), object)
 
 
-def _single(shapes: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+def _single(shapes: Objects) -> tuple[Objects, Int64]:
     """Valid single polygons with an area, and which shape each comes from."""
     valid = shapely.is_valid(shapes)
     shapes = shapes.copy()

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import UInt8
 from geoseg.config.stac.refs import LabelRef
 from geoseg.engine.finished import PROBABILITY_NAME
 from geoseg.errors import LabelError, OutputError
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MAP_NAME", "Pair", "evaluate_scene", "label_reader"]
 
-UInt8 = NDArray[np.uint8]
 MAP_NAME = "classes.tif"
 """The map in a scene's folder."""
 

@@ -14,6 +14,7 @@ import xarray as xr
 from affine import Affine
 from pydantic import ValidationError
 
+from geoseg.arrays import Bool, Float32, UInt8
 from geoseg.config.mistakes import mistakes
 from geoseg.config.workflow import Workflow
 from geoseg.engine.predict import WindowPredictor, predict_band
@@ -32,10 +33,6 @@ from geoseg.models.predictor import Predictor
 from geoseg.models.runtime import Runtime
 
 __all__ = ["predict"]
-
-Float32 = npt.NDArray[np.float32]
-UInt8 = npt.NDArray[np.uint8]
-Bool = npt.NDArray[np.bool_]
 
 
 def predict(

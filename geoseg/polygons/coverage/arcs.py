@@ -34,8 +34,8 @@ import math
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Bool, Float64, Int64
 from geoseg.errors import GridError
 from geoseg.polygons.coverage.chains import simplify_arcs
 from geoseg.polygons.trace.rings import Rings
@@ -44,10 +44,6 @@ __all__ = ["simplify_rings"]
 
 _STEPS: Final = 256
 """Coordinates are multiples of one pixel over this."""
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 
 def simplify_rings(rings: Rings, tolerance: float) -> Rings:
@@ -76,7 +72,7 @@ def simplify_rings(rings: Rings, tolerance: float) -> Rings:
     return Rings(xy[keep], number[rings.start], rings.node[keep], rings.fixed[keep])
 
 
-def _drop_straight(xy: Floats, start: Ints, loose: Flags, keep: Flags) -> None:
+def _drop_straight(xy: Float64, start: Int64, loose: Bool, keep: Bool) -> None:
     """Drop vertices on missing data in line with their neighbors, which lie there, too."""
     n = np.arange(xy.shape[0])
     ring = np.repeat(np.arange(start.size - 1), np.diff(start))

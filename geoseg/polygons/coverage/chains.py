@@ -9,8 +9,8 @@ import math
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Bool, Float64, Int64
 from geoseg.compiled import compiled
 
 __all__ = ["simplify_arcs"]
@@ -28,14 +28,10 @@ _SWEEPS: Final = 40
 _SETTLED: Final = 1e-9
 """Change, in px, below which settling ends."""
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-
 
 @compiled
 def simplify_arcs(
-    xy: Floats, start: Ints, stays: Flags, tolerance: float, moved: Floats, keep: Flags
+    xy: Float64, start: Int64, stays: Bool, tolerance: float, moved: Float64, keep: Bool
 ) -> None:
     """Mark the vertices of rings that are kept, and write where they move.
 
@@ -72,7 +68,7 @@ def simplify_arcs(
 
 
 @compiled
-def _open_arc(xy: Floats, of: Ints, tolerance: float, moved: Floats, keep: Flags) -> None:
+def _open_arc(xy: Float64, of: Int64, tolerance: float, moved: Float64, keep: Bool) -> None:
     """An arc between two vertices that stay, which may be the same one."""
     one, other = (of[0], of[-1]) if of[0] != of[-1] else (of[1], of[-2])
     along = of.copy() if _before(xy, one, other) else of[::-1].copy()
@@ -80,7 +76,7 @@ def _open_arc(xy: Floats, of: Ints, tolerance: float, moved: Floats, keep: Flags
 
 
 @compiled
-def _closed_arc(xy: Floats, first: int, size: int, tolerance: float, moved: Floats, keep: Flags) -> None:
+def _closed_arc(xy: Float64, first: int, size: int, tolerance: float, moved: Float64, keep: Bool) -> None:
     """A ring without any vertex that stays."""
     begin = 0
     for k in range(1, size):
@@ -99,7 +95,7 @@ def _closed_arc(xy: Floats, first: int, size: int, tolerance: float, moved: Floa
 
 
 @compiled
-def _thin(xy: Floats, along: Ints, tolerance: float, moved: Floats, keep: Flags, closed: bool) -> None:
+def _thin(xy: Float64, along: Int64, tolerance: float, moved: Float64, keep: Bool, closed: bool) -> None:
     """Keep the cheapest chain of vertices of a path, given by number, where they settle."""
     path = xy[along]
     window = _windows(path, tolerance, closed)
@@ -111,13 +107,13 @@ def _thin(xy: Floats, along: Ints, tolerance: float, moved: Floats, keep: Flags,
 
 
 @compiled
-def _before(xy: Floats, one: int, other: int) -> bool:
+def _before(xy: Float64, one: int, other: int) -> bool:
     """Whether a vertex has the smaller coordinates, x first."""
     return bool(xy[one, 0] < xy[other, 0] or (xy[one, 0] == xy[other, 0] and xy[one, 1] < xy[other, 1]))
 
 
 @compiled
-def _windows(path: Floats, tolerance: float, closed: bool) -> Floats:
+def _windows(path: Float64, tolerance: float, closed: bool) -> Float64:
     """Left and right end (x, y, x, y) of each vertex's window, seen along the path.
 
     A closed path is a ring with its first vertex repeated; the ends of others stay and have no window.
@@ -139,7 +135,7 @@ def _windows(path: Floats, tolerance: float, closed: bool) -> Floats:
 
 
 @compiled
-def _cheapest_chain(path: Floats, window: Floats, tolerance: float) -> Ints:
+def _cheapest_chain(path: Float64, window: Float64, tolerance: float) -> Int64:
     """Vertices, by number, of the cheapest chain of admissible chords from a path's first to its last."""
     n = path.shape[0]
     vertex_cost = max(tolerance, 1 / _STEPS) ** 2 / 2
@@ -181,7 +177,7 @@ def _cheapest_chain(path: Floats, window: Floats, tolerance: float) -> Ints:
 
 
 @compiled
-def _useful(path: Floats) -> Flags:
+def _useful(path: Float64) -> Bool:
     """Which vertices a chord may begin or end at: not those far inside a straight piece of the path."""
     n = path.shape[0]
     useful = np.zeros(n, np.bool_)
@@ -197,7 +193,7 @@ def _useful(path: Floats) -> Flags:
 
 
 @compiled
-def _settle(path: Floats, window: Floats, chain: Ints, closed: bool) -> Floats:
+def _settle(path: Float64, window: Float64, chain: Int64, closed: bool) -> Float64:
     """Where a chain's vertices come to lie: each in its window, all chords admissible; shape (m, 2)."""
     m = chain.size
     along = np.zeros(m, np.int64)
@@ -233,8 +229,8 @@ def _settle(path: Floats, window: Floats, chain: Ints, closed: bool) -> Floats:
 
 @compiled
 def _normal_equations(
-    path: Floats, chain: Ints, at: Floats, slid: Floats, along: Ints
-) -> tuple[Floats, Floats, Floats]:
+    path: Float64, chain: Int64, at: Float64, slid: Float64, along: Int64
+) -> tuple[Float64, Float64, Float64]:
     """Least squares for how far the vertices slide: diagonal, what couples each with the next, right side."""
     diagonal, coupling, right = np.zeros(chain.size), np.zeros(chain.size), np.zeros(chain.size)
     for q in range(chain.size - 1):
@@ -258,12 +254,12 @@ def _normal_equations(
 
 @compiled
 def _relax(
-    diagonal: Floats,
-    coupling: Floats,
-    right: Floats,
-    low: Floats,
-    high: Floats,
-    slid: Floats,
+    diagonal: Float64,
+    coupling: Float64,
+    right: Float64,
+    low: Float64,
+    high: Float64,
+    slid: Float64,
     closed: bool,
 ) -> None:
     """Solve for ``slid`` between its bounds, vertex by vertex (projected Gauss-Seidel)."""
@@ -288,7 +284,7 @@ def _relax(
 
 
 @compiled
-def _passes(one: Floats, other: Floats, window: Floats) -> bool:
+def _passes(one: Float64, other: Float64, window: Float64) -> bool:
     """Whether a chord between two points passes all windows between them."""
     dx, dy = other[0] - one[0], other[1] - one[1]
     for k in range(window.shape[0]):

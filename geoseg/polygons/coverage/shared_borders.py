@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import UInt8
 from geoseg.compiled import compiled
 from geoseg.polygons.trace.components import NODATA
 
 __all__ = ["shared_sides"]
-
-UInt8 = NDArray[np.uint8]
 
 
 def shared_sides(ids: UInt8, above: UInt8, below: UInt8, classes: int) -> UInt8:

@@ -5,26 +5,24 @@ from __future__ import annotations
 import heapq
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Bool, Int64
 from geoseg.compiled import compiled
 
 __all__ = ["decide"]
 
-Ints = NDArray[np.int64]
-
 
 @compiled
 def decide(
-    class_id: Ints,
-    pixels: Ints,
-    first: Ints,
-    evidence: Ints,
-    beside: NDArray[np.bool_],
-    one: Ints,
-    other: Ints,
+    class_id: Int64,
+    pixels: Int64,
+    first: Int64,
+    evidence: Int64,
+    beside: Bool,
+    one: Int64,
+    other: Int64,
     least: int,
-) -> Ints:
+) -> Int64:
     """Classes of small regions in the end.
 
     Args:
@@ -98,7 +96,7 @@ def decide(
 
 
 @compiled
-def _root(of: Ints, region: int) -> int:
+def _root(of: Int64, region: int) -> int:
     """The region that a region has become part of."""
     while of[region] != region:
         of[region] = of[of[region]]

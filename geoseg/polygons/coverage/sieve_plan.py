@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Bool, Int64, UInt8
 from geoseg.errors import GridError
 from geoseg.polygons.coverage.sieve_decide import decide
 from geoseg.polygons.trace.components import NODATA
@@ -15,21 +15,18 @@ from geoseg.polygons.trace.runs import Runs, find_runs, group, touching_rows
 
 __all__ = ["Open", "advance"]
 
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Regions:
     """Regions, as arrays of equal length."""
 
-    class_id: Ints
-    pixels: Ints
-    first: Ints
+    class_id: Int64
+    pixels: Int64
+    first: Int64
     """First pixel, as a flat index of the scene."""
-    evidence: Ints
+    evidence: Int64
     """Sums of stored scores over the pixels, shape (n, classes)."""
-    beside: Flags
+    beside: Bool
     """Classes of the large regions that each touches, shape (n, classes)."""
 
     def __len__(self) -> int:
@@ -43,11 +40,11 @@ class _Regions:
         sums = np.zeros((count, classes), np.int64)
         return cls(number, number.copy(), first, sums, np.zeros((count, classes), np.bool_))
 
-    def choose(self, chosen: Flags) -> Self:
+    def choose(self, chosen: Bool) -> Self:
         """The regions of a mask."""
         return type(self)(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
-    def merged(self, other: _Regions, count: int, number: Ints) -> Self:
+    def merged(self, other: _Regions, count: int, number: Int64) -> Self:
         """These and others, those with the same number made one."""
         out = self.empty(count, self.evidence.shape[1])
         for part, to in ((self, number[: len(self)]), (other, number[len(self) :])):
@@ -65,13 +62,13 @@ class Open:
     """What is carried on: regions that reach the last row, and small ones that wait for these."""
 
     regions: _Regions
-    touching: Ints
+    touching: Int64
     """Pairs of small regions that touch, by number, shape (2, m)."""
-    ends: Ints
+    ends: Int64
     """Upper ends of small regions, as flat index of the scene and number of the region, shape (2, k)."""
-    of_runs: Ints
+    of_runs: Int64
     """Region of each run of the last row that has data, from the left."""
-    classes: NDArray[np.uint8]
+    classes: UInt8
     """The last row, shape (width,)."""
 
     @classmethod
@@ -81,9 +78,7 @@ class Open:
         return cls(_Regions.empty(0, max(bands, 2)), none, none, none[0], np.full(width, NODATA, np.uint8))
 
 
-def advance(
-    before: Open, classes: NDArray[np.uint8], stored: NDArray[np.uint8], row: int, least: int
-) -> tuple[Open, Ints, Ints]:
+def advance(before: Open, classes: UInt8, stored: UInt8, row: int, least: int) -> tuple[Open, Int64, Int64]:
     """Take in one strip.
 
     Args:
@@ -144,7 +139,7 @@ def advance(
     return after, ends[0, changed], becomes[ends[1, changed]]
 
 
-def _of_runs(runs: Runs, chosen: Flags, classes: int, stored: NDArray[np.uint8], row: int) -> _Regions:
+def _of_runs(runs: Runs, chosen: Bool, classes: int, stored: UInt8, row: int) -> _Regions:
     """Each chosen run, of which the first row holds none, as a region of its own."""
     start, stop, value = runs.start[chosen], runs.stop[chosen], runs.value[chosen]
     out = _Regions.empty(start.size, classes)
@@ -165,7 +160,7 @@ def _of_runs(runs: Runs, chosen: Flags, classes: int, stored: NDArray[np.uint8],
     return _Regions(value.astype(np.int64), stop - start, first, out.evidence, out.beside)
 
 
-def _note_large(regions: _Regions, touching: Ints, large: Flags) -> Ints:
+def _note_large(regions: _Regions, touching: Int64, large: Bool) -> Int64:
     """Write down for small regions which classes of large ones they touch; return the pairs of small ones."""
     for one, other in (touching, touching[::-1]):
         beside = ~large[one] & large[other]
@@ -176,7 +171,7 @@ def _note_large(regions: _Regions, touching: Ints, large: Flags) -> Ints:
     return np.stack([key // count, key % count])
 
 
-def _decided(regions: _Regions, touching: Ints, chosen: Flags, least: int) -> Ints:
+def _decided(regions: _Regions, touching: Int64, chosen: Bool, least: int) -> Int64:
     """Classes of all regions, those of the chosen ones as they are decided."""
     class_id = regions.class_id.copy()
     rank = np.cumsum(chosen) - 1

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
+from geoseg.arrays import Float64, Int64, Objects
 from geoseg.errors import GridError
 from geoseg.polygons.walls.fit import Fits
 
 __all__ = ["align_directions"]
 
-Float64 = NDArray[np.float64]
 
 _RIGHT = np.pi / 2
 _NOISE_LENGTH = 13.0  # px of wall that tell one independent offset; makes errors as large as they turn out
@@ -31,7 +30,7 @@ _SURE = np.radians(0.3)  # no direction of a block is better known
 _ROUNDS = 8
 
 
-def align_directions(fits: Fits, contours: NDArray[np.object_], *, reach: float, least: int = 6) -> Float64:
+def align_directions(fits: Fits, contours: Objects, *, reach: float, least: int = 6) -> Float64:
     """Directions of walls with what the neighbors' directions say.
 
     Args:
@@ -63,7 +62,7 @@ def align_directions(fits: Fits, contours: NDArray[np.object_], *, reach: float,
     return out
 
 
-def _errors(fits: Fits, contours: NDArray[np.object_]) -> Float64:
+def _errors(fits: Fits, contours: Objects) -> Float64:
     """Standard error of each direction, radians.
 
     That of a line through points of independent noise along each wall; the noise is the mean distance of the
@@ -82,7 +81,7 @@ def _errors(fits: Fits, contours: NDArray[np.object_]) -> Float64:
     return error
 
 
-def _aligned(direction: Float64, error: Float64, pairs: NDArray[np.int64], least: int) -> Float64:
+def _aligned(direction: Float64, error: Float64, pairs: Int64, least: int) -> Float64:
     """Directions of those whose neighbors agree with them, else NaN; ``pairs``: building and neighbor."""
     one, other = pairs
     weight = 1 / (error[other] ** 2 + _SURE**2)
@@ -111,5 +110,5 @@ def _between(there: Float64, here: Float64) -> Float64:
     return out
 
 
-def _sums(group: NDArray[np.int64], values: Float64, groups: int) -> Float64:
+def _sums(group: Int64, values: Float64, groups: int) -> Float64:
     return np.bincount(group, values, minlength=groups).astype(np.float64)

@@ -7,13 +7,12 @@ a stretch depends on its shape alone and not on how densely it carries vertices.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Float64
 from geoseg.compiled import compiled
 
 __all__ = ["close_ring", "integrals", "locate", "nearest", "point_at", "stretch"]
 
-Float64 = NDArray[np.float64]
 Arc = tuple[Float64, Float64, Float64]
 """Vertices, closed, shape (M + 1, 2); arc length to each, (M + 1,); integrals to each, (M + 1, 5)."""
 

@@ -21,17 +21,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
+from geoseg.arrays import Float64, Int64, Objects
 from geoseg.errors import GridError
 from geoseg.polygons.walls.rings import AREA_CHANGE, FREE, RECTANGLE, fit_rings
 from geoseg.polygons.walls.simplify import collapse_rings
 
 __all__ = ["KINDS", "Fits", "WallOptions", "fit_rectangles", "fit_walls"]
 
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
-Objects = NDArray[np.object_]
 
 KINDS = ("rectangle", "rectilinear", "diagonal", "circle", "free")
 """What a fitted polygon can be; ``free``: no walls fit, the contour was simplified."""

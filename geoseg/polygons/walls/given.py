@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Float64, Int64
 from geoseg.compiled import compiled
 from geoseg.polygons.walls.segments import ACROSS, ALONG, DIAGONAL
 
 __all__ = ["FLAT", "given_classes", "given_walls", "leans"]
 
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
 
 FLAT = np.sin(np.radians(15.0))
 """Sine of the least angle by which a ring turns from wall to wall."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Float64, Int64
 from geoseg.compiled import compiled
 from geoseg.polygons.walls.arc_length import Arc, nearest, point_at, stretch
 from geoseg.polygons.walls.given import FLAT, leans
@@ -12,7 +12,6 @@ from geoseg.polygons.walls.segments import ACROSS, ALONG, DIAGONAL
 
 __all__ = ["draw", "refine_direction"]
 
-Float64 = NDArray[np.float64]
 _ROUNDING = 2.0  # px beside a corner where a blurred contour leaves its wall
 _ROUNDS = 12
 _STILL = 1e-8  # px: corners that move less are found
@@ -41,9 +40,7 @@ def _trimmed(begins: Float64, wall: int, length: float, trim: float) -> tuple[fl
 
 
 @compiled
-def refine_direction(
-    arc: Arc, begins: Float64, classes: NDArray[np.int64], direction: float, trim: float
-) -> float:
+def refine_direction(arc: Arc, begins: Float64, classes: Int64, direction: float, trim: float) -> float:
     """The direction with the least squared distance of the contour to walls along and across it.
 
     Args:
@@ -106,7 +103,7 @@ def _corners(lines: Float64, corners: Float64) -> int:
 
 @compiled
 def _upright(
-    begins: Float64, classes: NDArray[np.int64], lines: Float64, direction: float, length: float, lean: float
+    begins: Float64, classes: Int64, lines: Float64, direction: float, length: float, lean: float
 ) -> bool:
     """Make walls that hardly lean walls along or across; whether there was one."""
     c, s = np.cos(direction), np.sin(direction)
@@ -123,9 +120,7 @@ def _upright(
 
 
 @compiled
-def _joined(
-    begins: Float64, classes: NDArray[np.int64], wall: int, length: float
-) -> tuple[Float64, NDArray[np.int64]]:
+def _joined(begins: Float64, classes: Int64, wall: int, length: float) -> tuple[Float64, Int64]:
     """The walls with one and the one before made one, of the class of the longer."""
     classes = classes.copy()
     before = (wall - 1) % begins.shape[0]
@@ -177,9 +172,7 @@ def _misfit(arc: Arc, begins: Float64, lines: Float64) -> float:
 
 
 @compiled
-def _without(
-    begins: Float64, classes: NDArray[np.int64], wall: int, length: float
-) -> tuple[Float64, NDArray[np.int64]]:
+def _without(begins: Float64, classes: Int64, wall: int, length: float) -> tuple[Float64, Int64]:
     """The walls less one: its neighbors become one wall where they are parallel, else they meet halfway."""
     count = begins.shape[0]
     before, after = (wall - 1) % count, (wall + 1) % count
@@ -199,14 +192,14 @@ def _without(
 def draw(
     arc: Arc,
     begins: Float64,
-    classes: NDArray[np.int64],
+    classes: Int64,
     direction: float,
     turn: bool,
     shortest: float,
     trim: float,
     lean: float,
     most: float,
-) -> tuple[Float64, NDArray[np.int64], float]:
+) -> tuple[Float64, Int64, float]:
     """Walls through the contour, and their corners.
 
     Lines and corners are fitted in turn: a line to the stretch of contour between its corners, less what a

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Float64
 from geoseg.compiled import compiled
 
 __all__ = ["SIDES", "about", "box", "circle", "of_area", "roundness", "signed_area"]
 
-Float64 = NDArray[np.float64]
 SIDES = 64
 """Vertices of a circle."""
 _REPEATED = 1e-9  # px between vertices that are one

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Float64, Int64
 from geoseg.compiled import compiled
 from geoseg.polygons.walls.arc_length import close_ring
 from geoseg.polygons.walls.given import given_classes, given_walls
@@ -14,8 +14,6 @@ from geoseg.polygons.walls.segments import DIAGONAL, main_direction, roughness, 
 
 __all__ = ["AREA_CHANGE", "CIRCLE", "DIAGONALS", "FREE", "RECTANGLE", "RECTILINEAR", "fit_rings"]
 
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
 
 RECTANGLE, RECTILINEAR, DIAGONALS, CIRCLE, FREE = 0, 1, 2, 3, 4
 AREA_CHANGE = 0.02

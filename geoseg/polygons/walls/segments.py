@@ -10,14 +10,13 @@ lean, nearly along or across, are dearest: what noise does to a wall along or ac
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Float64, Int64
 from geoseg.compiled import compiled
 from geoseg.polygons.walls.arc_length import Arc, integrals, locate
 
 __all__ = ["ACROSS", "ALONG", "DIAGONAL", "main_direction", "roughness", "sample", "split"]
 
-Float64 = NDArray[np.float64]
 ALONG, ACROSS, DIAGONAL = 0, 1, 2
 _TAN_TWICE = np.tan(np.radians(2 * 20.0))  # a diagonal wall less than 20 degrees off the others leans
 _SPAN = 6  # samples: about 9 px, over which noise is correlated
@@ -108,7 +107,7 @@ def split(
     leaning_price: float,
     min_wall: float,
     min_diagonal: float,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Float64, float]:
+) -> tuple[Int64, Int64, Float64, float]:
     """The cheapest walls of a ring.
 
     Args:

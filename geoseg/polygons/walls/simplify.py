@@ -10,14 +10,12 @@ from __future__ import annotations
 import heapq
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Float64, Int64
 from geoseg.compiled import compiled
 
 __all__ = ["collapse_rings"]
 
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
 _FEWEST = 4
 
 

@@ -1,6 +1,6 @@
 """Which mapped object stands for which object of the reference, and what went wrong with the others.
 
-Polygons of both sides are in one planar CRS of any unit, such as the pixels of the scene: IoU and shares of
+Objects of both sides are in one planar CRS of any unit, such as the pixels of the scene: IoU and shares of
 areas stay the same when both sides are moved, turned, stretched or sheared alike.
 """
 
@@ -13,9 +13,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.arrays import Bool, Float64, Int64, Objects
+
 __all__ = ["LEAST_IOU", "MOSTLY", "Matching", "Outcome", "Overlaps", "match_objects", "overlaps"]
 
-Polygons = NDArray[np.object_]
 
 LEAST_IOU = 0.5
 """IoU from which a mapped object stands for one of the reference."""
@@ -50,15 +51,15 @@ class Outcome(IntEnum):
 class Overlaps:
     """The M pairs of a mapped and a reference polygon that share some area, each of shape (M,)."""
 
-    mapped: NDArray[np.int64]
+    mapped: Int64
     """Which mapped polygon."""
-    reference: NDArray[np.int64]
+    reference: Int64
     """Which one of the reference."""
-    iou: NDArray[np.float64]
+    iou: Float64
     """Area in both over area in either, above 0."""
-    of_mapped: NDArray[np.float64]
+    of_mapped: Float64
     """Shared area as a share of the mapped polygon's."""
-    of_reference: NDArray[np.float64]
+    of_reference: Float64
     """Shared area as a share of the reference polygon's."""
 
 
@@ -66,28 +67,28 @@ class Overlaps:
 class Matching:
     """What became of the P mapped objects and the R objects of the reference."""
 
-    partner: NDArray[np.int64]
+    partner: Int64
     """The reference's object that each mapped one stands for; -1: none. Shape (P,)."""
-    iou: NDArray[np.float64]
+    iou: Float64
     """Each mapped object's IoU with its partner; without one, the largest with any object. Shape (P,)."""
     outcome: NDArray[np.int8]
     """Each mapped object's :class:`Outcome`, shape (P,)."""
-    reference_partner: NDArray[np.int64]
+    reference_partner: Int64
     """The mapped object that stands for each of the reference's; -1: none. Shape (R,)."""
-    reference_iou: NDArray[np.float64]
+    reference_iou: Float64
     """As ``iou``, of the reference's objects, shape (R,)."""
     reference_outcome: NDArray[np.int8]
     """Each reference object's :class:`Outcome`, shape (R,)."""
 
 
-def overlaps(mapped: Polygons, reference: Polygons) -> Overlaps:
+def overlaps(mapped: Objects, reference: Objects) -> Overlaps:
     """Pairs of polygons that share some area, by a spatial index: cost follows the number of pairs.
 
-    Polygons of very many vertices, such as all roads of a town, are cut into pieces first: each of their
+    Objects of very many vertices, such as all roads of a town, are cut into pieces first: each of their
     thousands of neighbors would else go through all of their vertices.
 
     Args:
-        mapped: Polygons or MultiPolygons, shape (P,); invalid ones are repaired.
+        mapped: Objects or MultiPolygons, shape (P,); invalid ones are repaired.
         reference: likewise, shape (R,).
     """
     one, other = _valid(mapped), _valid(reference)
@@ -105,11 +106,11 @@ def overlaps(mapped: Polygons, reference: Polygons) -> Overlaps:
 
 
 def match_objects(
-    mapped: Polygons,
-    reference: Polygons,
+    mapped: Objects,
+    reference: Objects,
     *,
-    cut: NDArray[np.bool_] | None = None,
-    reference_cut: NDArray[np.bool_] | None = None,
+    cut: Bool | None = None,
+    reference_cut: Bool | None = None,
 ) -> Matching:
     """Pair objects off and say what became of each.
 
@@ -122,7 +123,7 @@ def match_objects(
     object of the other side that is cut: what the whole of it would have scored, nobody knows.
 
     Args:
-        mapped: Polygons or MultiPolygons in one planar CRS, shape (P,); invalid ones are repaired.
+        mapped: Objects or MultiPolygons in one planar CRS, shape (P,); invalid ones are repaired.
         reference: likewise, shape (R,).
         cut: which mapped objects the edge of the labeled area cuts, or lie outside of it, shape (P,); None:
             none.
@@ -170,8 +171,8 @@ def match_objects(
     )
 
 
-def _pieces(polygons: Polygons) -> tuple[Polygons, NDArray[np.int64]]:
-    """Polygons, those of too many vertices cut by a grid until they are small; whose piece each is."""
+def _pieces(polygons: Objects) -> tuple[Objects, Int64]:
+    """Objects, those of too many vertices cut by a grid until they are small; whose piece each is."""
     done, owners = [np.zeros(0, np.object_)], [np.zeros(0, np.int64)]
     owner = np.arange(len(polygons))
     for cuts_left in reversed(range(_MOST_CUTS + 1)):
@@ -194,7 +195,7 @@ def _pieces(polygons: Polygons) -> tuple[Polygons, NDArray[np.int64]]:
     return np.concatenate(done), np.concatenate(owners)
 
 
-def _paired(found: Overlaps, mapped: int, reference: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _paired(found: Overlaps, mapped: int, reference: int) -> tuple[Int64, Int64]:
     """Partners of both sides, from the largest IoU down."""
     partner, reference_partner = np.full(mapped, -1, np.int64), np.full(reference, -1, np.int64)
     enough = np.flatnonzero(found.iou >= LEAST_IOU)
@@ -206,11 +207,11 @@ def _paired(found: Overlaps, mapped: int, reference: int) -> tuple[NDArray[np.in
 
 
 def _excluded(
-    cut: NDArray[np.bool_],
-    partner: NDArray[np.int64],
-    other_cut: NDArray[np.bool_],
-    inside: NDArray[np.bool_],
-) -> NDArray[np.bool_]:
+    cut: Bool,
+    partner: Int64,
+    other_cut: Bool,
+    inside: Bool,
+) -> Bool:
     """Which objects of one side are not scored; ``inside``: lies mostly in a cut one of the other side."""
     alone = partner < 0
     out = cut | (alone & inside)
@@ -219,10 +220,10 @@ def _excluded(
 
 
 def _outcomes(
-    out: NDArray[np.bool_],
-    matched: NDArray[np.bool_],
-    merged: NDArray[np.bool_],
-    split: NDArray[np.bool_],
+    out: Bool,
+    matched: Bool,
+    merged: Bool,
+    split: Bool,
     rest: Outcome,
 ) -> NDArray[np.int8]:
     found = np.full(len(out), rest, np.int8)
@@ -236,7 +237,7 @@ def _outcomes(
     return found
 
 
-def _valid(polygons: Polygons) -> Polygons:
+def _valid(polygons: Objects) -> Objects:
     valid = shapely.is_valid(polygons)
     if valid.all():
         return polygons

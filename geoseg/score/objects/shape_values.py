@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from geoseg.arrays import Bool, Float64, Int64
 
 __all__ = ["ShapeMeasures", "ShapeSummary"]
-
-Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +65,17 @@ class ShapeMeasures:
     """95th percentile of the angle between both boundaries (Girard et al. 2021), degrees, 0 to 90."""
     right_angles: Float64
     """Share of the predicted vertices that are right angles."""
-    vertices: NDArray[np.int64]
+    vertices: Int64
     """Vertices of the predicted polygons."""
-    true_vertices: NDArray[np.int64]
+    true_vertices: Int64
     """Vertices of the true ones."""
     area: Float64
     """Of the predicted polygons; 0 where missing."""
     true_area: Float64
     """Of the true ones."""
-    present: NDArray[np.bool_]
+    present: Bool
     """Whether there is a predicted polygon."""
-    valid: NDArray[np.bool_]
+    valid: Bool
     """Whether it is valid as it came; False where missing."""
 
     @classmethod
@@ -85,7 +84,7 @@ class ShapeMeasures:
         names = cls.__dataclass_fields__
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
-    def chosen(self, pairs: NDArray[np.bool_] | NDArray[np.int64]) -> ShapeMeasures:
+    def chosen(self, pairs: Bool | Int64) -> ShapeMeasures:
         """Some of the pairs, such as those of one size."""
         return ShapeMeasures(*(getattr(self, name)[pairs] for name in self.__dataclass_fields__))
 

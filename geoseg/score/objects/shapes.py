@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
+from geoseg.arrays import Float64, Int64, Objects
 from geoseg.errors import GridError
 from geoseg.score.objects.outlines import Outlines
 from geoseg.score.objects.shape_values import ShapeMeasures, ShapeSummary
@@ -26,8 +26,6 @@ __all__ = [
     "tangent_error",
 ]
 
-Float64 = NDArray[np.float64]
-Polygons = NDArray[np.object_]
 
 RIGHT_ANGLE_TOLERANCE = 1.0
 """Degrees that a right angle may be off."""
@@ -35,13 +33,13 @@ _HIGH = 0.95
 """Quantile that stands for the largest tangent error of a polygon."""
 
 
-def shape_measures(predicted: Polygons, true: Polygons, *, step: float) -> ShapeMeasures:
+def shape_measures(predicted: Objects, true: Objects, *, step: float) -> ShapeMeasures:
     """All measures of pairs of polygons.
 
     Args:
-        predicted: Polygons, MultiPolygons, None or empty; shape (N,). Invalid ones are repaired for the IoU
+        predicted: Objects, MultiPolygons, None or empty; shape (N,). Invalid ones are repaired for the IoU
             and measured as they are else.
-        true: Polygons or MultiPolygons, shape (N,).
+        true: Objects or MultiPolygons, shape (N,).
         step: distance of the points that the Hausdorff distance and the tangent error look at, in the
             polygons' unit, such as a third of a pixel.
 
@@ -76,7 +74,7 @@ def shape_measures(predicted: Polygons, true: Polygons, *, step: float) -> Shape
     )
 
 
-def iou(predicted: Polygons, true: Polygons) -> Float64:
+def iou(predicted: Objects, true: Objects) -> Float64:
     """Intersection over union of each pair; symmetric.
 
     Args:
@@ -97,7 +95,7 @@ def iou(predicted: Polygons, true: Polygons) -> Float64:
     return out
 
 
-def polis(predicted: Polygons, true: Polygons) -> Float64:
+def polis(predicted: Objects, true: Objects) -> Float64:
     """PoLiS distance of each pair; symmetric.
 
     The mean distance of one polygon's vertices to the other's boundary, averaged over both ways (Avbelj,
@@ -117,7 +115,7 @@ def polis(predicted: Polygons, true: Polygons) -> Float64:
     return _polis(Outlines.of(predicted), Outlines.of(true))
 
 
-def hausdorff(predicted: Polygons, true: Polygons, *, step: float) -> Float64:
+def hausdorff(predicted: Objects, true: Objects, *, step: float) -> Float64:
     """Hausdorff distance between the boundaries of each pair; symmetric.
 
     Edges count in full, not only their vertices: points are taken along them, so that the distance is at
@@ -138,7 +136,7 @@ def hausdorff(predicted: Polygons, true: Polygons, *, step: float) -> Float64:
     return _hausdorff(Outlines.of(predicted), Outlines.of(true), step)
 
 
-def tangent_error(predicted: Polygons, true: Polygons, *, step: float) -> Float64:
+def tangent_error(predicted: Objects, true: Objects, *, step: float) -> Float64:
     """Largest angle between the predicted boundary and the true one where it is nearest.
 
     The max tangent angle error of Girard et al. 2021 ("Polygonal Building Segmentation by Frame Field
@@ -160,11 +158,11 @@ def tangent_error(predicted: Polygons, true: Polygons, *, step: float) -> Float6
     return _tangent_error(Outlines.of(predicted), Outlines.of(true), step)
 
 
-def right_angles(polygons: Polygons, tolerance: float = RIGHT_ANGLE_TOLERANCE) -> Float64:
+def right_angles(polygons: Objects, tolerance: float = RIGHT_ANGLE_TOLERANCE) -> Float64:
     """Share of each polygon's vertices whose angle is 90° or 270°.
 
     Args:
-        polygons: Polygons, MultiPolygons, None or empty; shape (N,).
+        polygons: Objects, MultiPolygons, None or empty; shape (N,).
         tolerance: degrees that the angle may be off.
 
     Returns:
@@ -173,7 +171,7 @@ def right_angles(polygons: Polygons, tolerance: float = RIGHT_ANGLE_TOLERANCE) -
     return _right_angles(Outlines.of(polygons), tolerance)
 
 
-def _check(predicted: Polygons, true: Polygons, step: float = 1.0) -> None:
+def _check(predicted: Objects, true: Objects, step: float = 1.0) -> None:
     if predicted.shape != true.shape or predicted.ndim != 1:
         raise GridError(
             f"polygons come in pairs: got shapes {predicted.shape} and {true.shape}, needed the same (n,)"
@@ -188,7 +186,7 @@ def _check(predicted: Polygons, true: Polygons, step: float = 1.0) -> None:
             raise GridError(f"only polygons have a shape to compare, got {names}")
 
 
-def _repaired(polygons: Polygons) -> Polygons:
+def _repaired(polygons: Objects) -> Objects:
     valid = shapely.is_valid(polygons) | shapely.is_missing(polygons)
     if valid.all():
         return polygons
@@ -231,7 +229,7 @@ def _right_angles(outlines: Outlines, tolerance: float) -> Float64:
     return _means(right.astype(np.float64), outlines.first)
 
 
-def _means(values: Float64, first: NDArray[np.int64]) -> Float64:
+def _means(values: Float64, first: Int64) -> Float64:
     """Mean of each run of values; NaN of none."""
     counts = np.diff(first)
     sums = np.bincount(np.repeat(np.arange(len(counts)), counts), values, minlength=len(counts))
@@ -239,7 +237,7 @@ def _means(values: Float64, first: NDArray[np.int64]) -> Float64:
     return out
 
 
-def _maxima(values: Float64, first: NDArray[np.int64]) -> Float64:
+def _maxima(values: Float64, first: Int64) -> Float64:
     """Largest of each run of values; NaN of none or of NaN."""
     some = np.diff(first) > 0
     out = np.full(len(some), np.nan)
@@ -248,7 +246,7 @@ def _maxima(values: Float64, first: NDArray[np.int64]) -> Float64:
     return out
 
 
-def _quantiles(values: Float64, first: NDArray[np.int64], share: float) -> Float64:
+def _quantiles(values: Float64, first: Int64, share: float) -> Float64:
     """Quantile of each run of values, linear between two of them as numpy's; NaN of none or of NaN."""
     counts = np.diff(first)
     ordered = values[np.lexsort((values, np.repeat(np.arange(len(counts)), counts)))]
