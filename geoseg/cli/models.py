@@ -94,8 +94,8 @@ def export(model: str, *, output: Path, kind: str | None, tile: int | None) -> N
     probabilities (N, classes, H, W), borders between objects being a part of their class; height and width
     are multiples of the model's alignment.
     """
-    from geoseg.cli.report import counted  # noqa: PLC0415 - --help answers at once
     from geoseg.models.bundle import load_bundle  # noqa: PLC0415 - likewise
+    from geoseg.words import counted  # noqa: PLC0415 - --help answers at once
 
     kind = kind or _FORMATS.get(output.suffix)
     if kind is None:

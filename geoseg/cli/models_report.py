@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from geoseg.config.model.contract import BundleSpec, Metric
-from geoseg.config.words import listed
 from geoseg.io.weights.weights import read_item
 from geoseg.models.bundle import ITEM_NAME, Bundle, load_bundle, shipped_bundles
 from geoseg.models.cost.census import Figure, Member, census, paper_figures
+from geoseg.words import listed
 
 __all__ = ["print_bundle", "print_models"]
 

@@ -13,9 +13,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from geoseg.cli.report import counted, scene_line
+from geoseg.cli.report import scene_line
 from geoseg.flow.run.events import Event, RunStarted, SceneFinished, WindowRowsFinished
 from geoseg.flow.run.run import RunSummary
+from geoseg.words import counted
 
 __all__ = ["Watcher", "open_progress"]
 

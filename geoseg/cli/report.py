@@ -9,17 +9,9 @@ import click
 
 from geoseg.engine.plan import Plan
 from geoseg.flow.run.prepare import Prepared
+from geoseg.words import counted
 
-__all__ = ["counted", "print_check", "print_plan", "scene_line"]
-
-
-def counted(number: int, noun: str) -> str:
-    """A number and its noun.
-
-    >>> counted(1, "scene"), counted(2, "scene")
-    ('1 scene', '2 scenes')
-    """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+__all__ = ["print_check", "print_plan", "scene_line"]
 
 
 def scene_line(status: str, scene: str, told: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from geoseg.cli.options import workflow_command
+from geoseg.words import counted
 
 if TYPE_CHECKING:
     from geoseg.flow.train.prepare import PreparedTraining
@@ -45,7 +46,7 @@ def train(workflow: Path, *, overrides: dict[str, str], check: bool, progress: s
 
 def _print_check(prepared: PreparedTraining) -> None:
     """One line per scene, then what would be trained."""
-    from geoseg.cli.report import counted, scene_line  # noqa: PLC0415 - --help answers at once
+    from geoseg.cli.report import scene_line  # noqa: PLC0415 - --help answers at once
 
     training, views = prepared.training, prepared.views
     total = sum(scene.weight for scene in prepared.scenes)

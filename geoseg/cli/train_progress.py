@@ -16,10 +16,11 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from geoseg.cli.report import counted, scene_line
+from geoseg.cli.report import scene_line
 from geoseg.flow.train.data import SceneRead
 from geoseg.flow.train.train import Event, FirstScored, TrainSummary
 from geoseg.train.events import Notice, Saved, Stepped, TrainingEnded, TrainingStarted, Validated
+from geoseg.words import counted
 
 if TYPE_CHECKING:
     from geoseg.config.model.contract import BundleSpec

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StrictStr, WithJsonSchema
 
 from geoseg.config.units import Quantity
-from geoseg.config.words import did_you_mean
+from geoseg.words import did_you_mean
 
 __all__ = ["Auto", "AutoOrCount", "Band", "PathText", "at_least", "distinct", "word_or_quantity"]
 

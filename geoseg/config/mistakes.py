@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from geoseg.config.words import did_you_mean, listed
+from geoseg.words import did_you_mean, listed
 
 __all__ = ["KeyPath", "key_text", "mistakes"]
 

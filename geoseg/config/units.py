@@ -16,7 +16,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from geoseg.config.words import did_you_mean, listed
+from geoseg.words import did_you_mean, listed
 
 __all__ = ["Area", "Length", "Pixels", "Quantity", "Size"]
 

@@ -18,7 +18,6 @@ from geoseg._version import __version__
 from geoseg.config.model.calibration import Calibration
 from geoseg.config.slug import scene_slug
 from geoseg.config.vectorize import Vectorize
-from geoseg.config.words import did_you_mean
 from geoseg.config.workflow import Workflow, Write
 from geoseg.engine.bounds import PROCESS_BYTES, assembly_bytes, cache_bytes, disk_bytes
 from geoseg.engine.partials import partials_folder
@@ -33,6 +32,7 @@ from geoseg.io.raster.reader import Scene
 from geoseg.models.bundle import Bundle
 from geoseg.models.cost.memory import weights_bytes
 from geoseg.models.runtime import Runtime
+from geoseg.words import did_you_mean
 
 __all__ = ["Plan", "PredictTask", "check_classes", "check_contract", "make_plan"]
 

@@ -13,7 +13,6 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.config.model.calibration import LEAST_OBJECTS, Calibration
-from geoseg.config.words import listed
 from geoseg.engine.finished import ITEM_NAME
 from geoseg.errors import BundleError, LabelError, OutputError
 from geoseg.flow.evaluate.objects import ERRORS_LAYER
@@ -24,6 +23,7 @@ from geoseg.score.objects.matching import LEAST_IOU
 from geoseg.score.objects.tally import binned_confidence
 from geoseg.score.pixels.calibration import calibration_errors
 from geoseg.score.pixels.isotonic import fit_isotonic
+from geoseg.words import listed
 
 __all__ = ["Calibrated", "Scored", "calibrate", "halves_errors", "reliability_error"]
 

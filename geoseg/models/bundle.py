@@ -20,10 +20,10 @@ from geoseg._version import __version__
 from geoseg.config.model.calibration import Calibration
 from geoseg.config.model.contract import BundleSpec, WeightsFile
 from geoseg.config.model.mlm import WEIGHTS_NAME, from_item, to_item
-from geoseg.config.words import did_you_mean, listed
 from geoseg.errors import BundleError
 from geoseg.io.files import write_json
 from geoseg.io.weights.weights import copy_weights, read_item, read_weights, write_weights
+from geoseg.words import did_you_mean, listed
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from geoseg.config.words import listed
 from geoseg.errors import LabelError, RunError
 from geoseg.train.losses import no_class
+from geoseg.words import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

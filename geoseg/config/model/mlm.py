@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from geoseg.config.model.contract import BundleSpec
-from geoseg.config.words import did_you_mean
 from geoseg.errors import BundleError
+from geoseg.words import did_you_mean
 
 __all__ = ["WEIGHTS_NAME", "from_item", "item_text", "to_item"]
 

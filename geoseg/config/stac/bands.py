@@ -9,8 +9,8 @@ from typing import Any
 
 from geoseg.config.stac.assets import SCL_KEYS, Asset, Json, Resolve, number
 from geoseg.config.stac.refs import BandRef, MaskRef, Trust
-from geoseg.config.words import listed
 from geoseg.errors import CatalogError
+from geoseg.words import listed
 
 __all__ = ["SCL_INVALID", "Found", "choose_bands", "common_nodata", "data_assets", "mask_of"]
 

@@ -16,7 +16,7 @@ from pydantic import (
 
 from geoseg.config.section import Section
 from geoseg.config.training.loss import CrossEntropy, Loss, Overlap
-from geoseg.config.words import did_you_mean
+from geoseg.words import did_you_mean
 
 __all__ = [
     "Adam",

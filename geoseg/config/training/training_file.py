@@ -22,8 +22,8 @@ from geoseg.config.training.data import ClassEntry, DataEntry, Meters, Split, Te
 from geoseg.config.training.presets import PRESETS, laid_over
 from geoseg.config.training.procedure import Positive, Recipe
 from geoseg.config.units import Length, Size
-from geoseg.config.words import did_you_mean, listed
 from geoseg.config.workflow import NAME_LENGTH
+from geoseg.words import did_you_mean, listed
 
 __all__ = ["Distill", "Hardware", "Model", "Training", "training_schema"]
 

@@ -24,6 +24,7 @@ from geoseg.io.raster.cog import strip_rows
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.score.report.comparison import names_of
 from geoseg.score.report.report import Unscored
+from geoseg.words import counted
 
 __all__ = ["Candidate", "candidates_of", "labeled_scenes", "narrowed"]
 
@@ -50,9 +51,9 @@ class Candidate:
     def machine(self) -> str:
         """Where it runs, in words."""
         runtime = self.prepared.runtime
-        threads = f"{runtime.threads} thread{'' if runtime.threads == 1 else 's'}"
         return (
-            f"this machine's {runtime.device} ({runtime.processor}, {runtime.precision}, {threads} a worker, "
+            f"this machine's {runtime.device} ({runtime.processor}, {runtime.precision}, "
+            f"{counted(runtime.threads, 'thread')} a worker, "
             f"torch {runtime.torch})"
         )
 

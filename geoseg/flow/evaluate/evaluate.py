@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from geoseg.config.slug import scene_slug
 from geoseg.config.stac.refs import LabelRef, SceneRef
-from geoseg.config.words import did_you_mean, listed
 from geoseg.errors import GeosegError, LabelError
 from geoseg.flow.evaluate.objects import Outlined, score_objects, write_errors
 from geoseg.flow.evaluate.scene import MAP_NAME, Pair, evaluate_scene
@@ -22,6 +21,7 @@ from geoseg.score.bootstrap import Bootstrap
 from geoseg.score.pixels.boundary import DEFAULT_WIDTH, BoundaryWidth
 from geoseg.score.report.report import ScoreReport, Unscored, score_report
 from geoseg.score.tally import SceneTally
+from geoseg.words import did_you_mean, listed
 
 if TYPE_CHECKING:
     from geoseg.config.model.contract import ClassSpec

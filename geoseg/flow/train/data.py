@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from geoseg.config.model.contract import ValueType
-from geoseg.config.words import did_you_mean, listed
 from geoseg.errors import CatalogError, ConfigError, GeosegError, LabelError, SceneError
 from geoseg.grid.encoding import BORDER_NAME
 from geoseg.grid.window import Window
@@ -21,6 +20,7 @@ from geoseg.train.data.file_scene import FileScene, open_scene
 from geoseg.train.data.holdout import Split
 from geoseg.train.data.index import SceneIndex, index_scene
 from geoseg.train.losses import IGNORE
+from geoseg.words import did_you_mean, listed
 
 if TYPE_CHECKING:
     from geoseg.config.stac.refs import LabelRef, SceneRef

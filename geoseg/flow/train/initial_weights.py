@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from geoseg.config.words import listed
 from geoseg.errors import BundleError
 from geoseg.flow.train.contract import arguments_of
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.networks.pretrained import load_encoder
 from geoseg.models.networks.registry import ARCHITECTURES, build
 from geoseg.models.predictor import scaled
+from geoseg.words import listed
 
 if TYPE_CHECKING:
     from torch import Tensor

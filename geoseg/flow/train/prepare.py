@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.config.words import listed
 from geoseg.errors import OutputError, SceneError
 from geoseg.flow.train.contract import Views, views_of
 from geoseg.flow.train.data import open_data
@@ -20,6 +19,7 @@ from geoseg.train.data.loader import chip_workers
 from geoseg.train.distributed import check_shared
 from geoseg.train.precision import Arithmetic
 from geoseg.train.teacher import Teacher
+from geoseg.words import listed
 
 if TYPE_CHECKING:
     from geoseg.config.training.training_file import Training

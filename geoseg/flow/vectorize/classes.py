@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from geoseg.config.vectorize import Vectorize
-from geoseg.config.words import did_you_mean, listed
 from geoseg.errors import ConfigError
 from geoseg.io.raster.probability import ScoreRaster
+from geoseg.words import did_you_mean, listed
 
 __all__ = ["RasterClass", "chosen_classes", "classes_of"]
 

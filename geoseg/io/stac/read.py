@@ -19,9 +19,9 @@ import pystac
 from geoseg.config.stac.assets import assets_of
 from geoseg.config.stac.item import scene_of
 from geoseg.config.stac.refs import SceneRef, Trust
-from geoseg.config.words import did_you_mean, listed
 from geoseg.errors import CatalogError
 from geoseg.io.stac.hrefs import UnsetVariableError, local_path
+from geoseg.words import did_you_mean, listed
 
 __all__ = ["Catalog", "LocalStacIO", "Refusal", "load_catalog"]
 

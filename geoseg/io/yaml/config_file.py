@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from geoseg.config.mistakes import KeyPath, key_text, mistakes
 from geoseg.config.section import Section
-from geoseg.config.words import did_you_mean
 from geoseg.config.workflow import NAME_LENGTH
 from geoseg.errors import ConfigError
 from geoseg.io.yaml.strict_yaml import MAX_BYTES, Document, Mistake, YamlError, parse_yaml
+from geoseg.words import did_you_mean
 
 __all__ = [
     "FileKind",

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from pydantic import ValidationError, validate_call
 
-from geoseg.config.words import did_you_mean, listed
 from geoseg.errors import BundleError
 from geoseg.models.networks.architecture import Architecture
 from geoseg.models.networks.dualaspp import DUAL_ASPP
@@ -21,6 +20,7 @@ from geoseg.models.networks.micronet import MICRONET
 from geoseg.models.networks.minitables import MININET
 from geoseg.models.networks.network import Network
 from geoseg.models.networks.smp import SMP
+from geoseg.words import did_you_mean, listed
 
 __all__ = ["ARCHITECTURES", "Architecture", "Traits", "build", "traits"]
 

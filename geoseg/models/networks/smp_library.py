@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from geoseg.config.words import did_you_mean, listed
 from geoseg.errors import BundleError
+from geoseg.words import did_you_mean, listed
 
 __all__ = ["alignment_of", "library", "made_by_smp"]
 

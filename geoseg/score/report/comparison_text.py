@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from geoseg.score.report.value_text import value_text
+from geoseg.words import counted
 
 if TYPE_CHECKING:
     from geoseg.score.report.comparison import Comparison, ModelScore, Scores
@@ -132,18 +133,14 @@ def _speed(value: float | None) -> str:
 def _notes(comparison: Comparison) -> list[str]:
     scored = sum(place.labeled_pixels for place in comparison.scenes)
     side = comparison.cell_pixels
-    cells = f"{_count(comparison.cells, 'cell')} of {side}×{side} px, seed {comparison.seed}"
+    cells = f"{counted(comparison.cells, 'cell')} of {side}×{side} px, seed {comparison.seed}"
     near = f"boundary IoU: within {comparison.boundary_width} of contours, mean over the reference's classes"
     speed = "network Mpx/s: windows predicted by one worker, overlaps and reading included"
     return [
-        f"{scored:,} px scored in {_count(len(comparison.scenes), 'scene')}, on {comparison.grid}",
+        f"{scored:,} px scored in {counted(len(comparison.scenes), 'scene')}, on {comparison.grid}",
         f"intervals: {comparison.draws} draws of {cells}; –: undefined",
         f"{near}; calibration error: expected, of the mapped class",
         f"GFLOPs: multiply-adds of the convolutions; {speed}",
         f"speed: wall time when the maps were made, other work included, on {comparison.machine}",
         *(f"not scored: {one.reason}" for one in comparison.unscored),
     ]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

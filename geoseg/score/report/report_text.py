@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from geoseg.score.report.object_text import object_lines
 from geoseg.score.report.value_text import measure_text, value_text
+from geoseg.words import counted
 
 if TYPE_CHECKING:
     from geoseg.score.report.report import ScoreReport
@@ -104,15 +105,11 @@ def _scenes(report: ScoreReport) -> list[str]:
 def _counted(report: ScoreReport) -> list[str]:
     scored = f"{report.labeled_pixels - report.excluded_pixels:,}"
     left_out = f"{report.excluded_pixels:,} labeled px without a map (nodata) left out"
-    polygons = _count(report.reference_polygons, "reference polygon")
+    polygons = counted(report.reference_polygons, "reference polygon")
     side = report.cell_pixels
-    drawn = f"{report.draws} draws of {_count(report.cells, 'cell')} of {side}×{side} px"
+    drawn = f"{report.draws} draws of {counted(report.cells, 'cell')} of {side}×{side} px"
     return [
-        f"{scored} px scored in {_count(len(report.scenes), 'scene')}; {left_out}",
+        f"{scored} px scored in {counted(len(report.scenes), 'scene')}; {left_out}",
         f"{polygons}; {report.repaired_polygons} invalid, repaired",
         f"[{report.level:.0%} interval: {drawn}, seed {report.seed}; –: undefined]",
     ]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,11 +1,20 @@
-"""Wording that every mistake report shares."""
+"""Wording that reports and messages share."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["did_you_mean", "listed"]
+__all__ = ["counted", "did_you_mean", "listed"]
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun.
+
+    >>> counted(1, "scene"), counted(2000, "scene")
+    ('1 scene', '2,000 scenes')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
