@@ -15,15 +15,13 @@ from hypothesis import HealthCheck, settings
 # before anybody imports torch, it holds in the processes that tests start, too.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-settings.register_profile("dev", deadline=None, max_examples=40)
-settings.register_profile(
-    "ci",
-    deadline=None,
-    max_examples=60,
-    derandomize=True,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow],
+# Every run tests the same examples, however busy the machine is; `--hypothesis-profile=explore` tries others.
+_STEADY = settings(
+    deadline=None, derandomize=True, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("dev", _STEADY, max_examples=40)
+settings.register_profile("ci", _STEADY, max_examples=60)
+settings.register_profile("explore", _STEADY, max_examples=60, derandomize=False)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
