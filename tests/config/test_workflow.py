@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -578,6 +580,24 @@ def test_overrides_from_python_are_values(folder: Path) -> None:
     assert _load(folder, START, given).workflow == _load(folder, START, written).workflow
     with pytest.raises(ConfigError, match=r"compute\.workers: .* set"):
         _load(folder, START, {"compute.workers": {1, 2}})
+
+
+@given(workflows)
+def test_a_workflow_from_python_is_that_of_a_file_in_the_working_directory(
+    folder: Path, data: dict[str, Any]
+) -> None:
+    overrides = {"vectorize.min_area": "7 m2", "compute": {"workers": 3}, "output": "maps"}
+    with contextlib.chdir(folder):
+        written = _load(folder, dump_yaml(data))
+        made = load_workflow(written.workflow)
+        assert made == replace(written, source=folder / "workflow", origins={"": "workflow"})
+        text = dump_workflow(written.workflow)
+        assert load_workflow(written.workflow, overrides).workflow == _load(folder, text, overrides).workflow
+
+
+def test_a_mistake_in_overrides_of_a_workflow_from_python_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"--set: vectorize\.thresold: .* 'threshold'"):
+        load_workflow(Workflow(catalog="c.json", model="m"), {"vectorize.thresold": 0.4})
 
 
 def test_overrides_are_split_at_the_first_equals_sign() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.config.stac.refs import LabelRef
+from geoseg.config.workflow import Workflow
 from geoseg.errors import GeosegError
 from geoseg.flow.evaluate.evaluate import SCORE_NAME, check_reference, evaluate_run
 from geoseg.flow.evaluate.objects import Outlined
@@ -21,7 +22,7 @@ __all__ = ["evaluate_workflow"]
 
 
 def evaluate_workflow(
-    path: Path,
+    source: str | Path | Workflow,
     overrides: Mapping[str, Any] | None = None,
     *,
     asset: str | None = None,
@@ -34,7 +35,7 @@ def evaluate_workflow(
     See :func:`~geoseg.flow.evaluate.evaluate.evaluate_run`.
 
     Args:
-        path: workflow file.
+        source: workflow file, or a workflow made in Python.
         overrides: ``--set`` values by dotted key, those that the run was given.
         asset: key of the label asset; default: the workflow's ``evaluate.asset``.
         reference: one reference for all scenes, in place of the catalog's.
@@ -49,7 +50,7 @@ def evaluate_workflow(
         OutputError: the report or the picture cannot be written.
     """
     check_reference(reference)
-    loaded = load_workflow(path, overrides or {})
+    loaded = load_workflow(source, overrides)
     workflow = loaded.workflow
     scenes = load_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids).scenes
     if asset is None and workflow.evaluate is not None:

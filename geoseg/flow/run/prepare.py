@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from geoseg.config.workflow import Workflow
 from geoseg.engine.plan import Plan, check_classes, make_plan
 from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import CatalogError, GeosegError, SceneError
@@ -45,11 +46,11 @@ class Prepared:
     """Scenes that cannot, in the catalog's order."""
 
 
-def prepare(path: Path, overrides: Mapping[str, Any] | None = None) -> Prepared:
+def prepare(source: str | Path | Workflow, overrides: Mapping[str, Any] | None = None) -> Prepared:
     """Load a workflow, its model and its catalog; open the scenes' headers; plan each scene.
 
     Args:
-        path: workflow file.
+        source: workflow file, or a workflow made in Python.
         overrides: ``--set`` values by dotted key.
 
     Raises:
@@ -59,7 +60,7 @@ def prepare(path: Path, overrides: Mapping[str, Any] | None = None) -> Prepared:
         GridError: windows, halo and memory do not fit together.
         RunError: the device or precision asked for is not to be had here.
     """
-    loaded = load_workflow(path, overrides or {})
+    loaded = load_workflow(source, overrides)
     workflow = loaded.workflow
     bundle = load_bundle(loaded.model)
     bundle.network()  # altered weights are one mistake, not one for each scene

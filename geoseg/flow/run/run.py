@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from geoseg.config.workflow import Workflow
 from geoseg.engine.assemble import AssembledScene, AssembleTask, assemble
 from geoseg.engine.execute import Executor, ExecutorKind, Finished, auto_workers, open_executor
 from geoseg.engine.finished import FinishedMap
@@ -29,7 +30,7 @@ __all__ = ["RunSummary", "SceneOutcome", "run"]
 
 
 def run(
-    path: str | Path,
+    source: str | Path | Workflow,
     overrides: Mapping[str, Any] | None = None,
     *,
     overwrite: bool = False,
@@ -41,7 +42,7 @@ def run(
     them), or with ``compute.executor`` as ``serial`` or ``threads``.
 
     Args:
-        path: workflow file.
+        source: workflow file, or a workflow made in Python.
         overrides: values by dotted key, such as ``{"compute.workers": 2}``; text is read as after ``--set``.
         overwrite: make scenes anew that another recipe made here.
         watch: called with each event of the run.
@@ -55,7 +56,7 @@ def run(
         RunError: another run holds the output folder, or the cluster is gone.
     """
     start = time.perf_counter()
-    prepared = prepare(Path(path), overrides)
+    prepared = prepare(source, overrides)
     output = prepared.loaded.output
     with locked(output):
         state = _Run(prepared, watch or (lambda _: None), overwrite=overwrite)

@@ -24,6 +24,7 @@ __all__ = [
     "ReadFile",
     "absolute",
     "is_path",
+    "merge_overrides",
     "parse_overrides",
     "read_file",
     "read_overrides",
@@ -98,6 +99,26 @@ def read_file(
     content = _validated(data, origins, found, kind)
     folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 resolve() would follow links away from the file
     return ReadFile(content, folder / path.name, {key_text(key): origin for key, origin in origins.items()})
+
+
+def merge_overrides(
+    content: AnyFile, overrides: Mapping[str, Any] | None, kind: FileKind[AnyFile]
+) -> ReadFile[AnyFile]:
+    """A model made in Python with overrides, as if it had been read from a file of the working directory.
+
+    Raises:
+        ConfigError: every mistake, one line each.
+    """
+    origins: dict[KeyPath, str] = {(): kind.word}
+    found: list[tuple[str, str, str]] = []
+    if overrides:
+        data = content.model_dump(mode="json", exclude_defaults=True)
+        for key, value in overrides.items():
+            found += _override(data, origins, key, _as_text(key, value), kind)
+        content = _validated(data, origins, found, kind)
+    return ReadFile(
+        content, Path.cwd() / kind.word, {key_text(key): origin for key, origin in origins.items()}
+    )
 
 
 def read_overrides(overrides: Mapping[str, Any], kind: FileKind[AnyFile]) -> AnyFile:

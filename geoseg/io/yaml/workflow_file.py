@@ -9,7 +9,15 @@ from typing import Any
 
 from geoseg.config.slug import scene_slug
 from geoseg.config.workflow import Workflow
-from geoseg.io.yaml.config_file import FileKind, absolute, is_path, parse_overrides, read_file, where
+from geoseg.io.yaml.config_file import (
+    FileKind,
+    absolute,
+    is_path,
+    merge_overrides,
+    parse_overrides,
+    read_file,
+    where,
+)
 from geoseg.io.yaml.strict_yaml import dump_yaml
 
 __all__ = ["LoadedWorkflow", "dump_workflow", "load_workflow", "parse_overrides"]
@@ -46,21 +54,27 @@ class LoadedWorkflow:
         return where(self.origins, key)
 
 
-def load_workflow(path: str | Path, overrides: Mapping[str, Any] | None = None) -> LoadedWorkflow:
-    """Read a workflow file.
+def load_workflow(
+    source: str | Path | Workflow, overrides: Mapping[str, Any] | None = None
+) -> LoadedWorkflow:
+    """Read a workflow file, or take a workflow that was made in Python.
 
-    Relative paths in the file are relative to the file, those of ``overrides`` to the working directory.
-    ``output`` is ``runs/<name>`` in the working directory unless given.
+    Relative paths in the file are relative to the file, those of a workflow from Python and of ``overrides``
+    to the working directory. ``output`` is ``runs/<name>`` in the working directory unless given.
 
     Args:
-        path: YAML file, UTF-8.
+        source: YAML file, UTF-8, or a workflow.
         overrides: key (``tiling.halo``) → YAML text, as ``--set`` gives it, or a value that is no text.
 
     Raises:
         ConfigError: every mistake of file and overrides, one line each:
             ``austin.yaml:12: tiling.halo: 'exakt' is neither auto nor exact …; did you mean 'exact'?``
     """
-    read = read_file(path, _KIND, overrides)
+    read = (
+        merge_overrides(source, overrides, _KIND)
+        if isinstance(source, Workflow)
+        else read_file(source, _KIND, overrides)
+    )
     workflow, folder = read.content, read.source.parent
     model, output = workflow.model, workflow.output
     default_output = Path("runs", scene_slug(workflow.name))
