@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
@@ -11,21 +10,15 @@ from pydantic import (
     StrictBool,
     StrictFloat,
     StrictStr,
-    field_validator,
     model_validator,
 )
 
 from geoseg.config.fields import Auto, distinct, word_or_quantity
+from geoseg.config.layer_name import LayerName
 from geoseg.config.section import Section
 from geoseg.config.units import Area, Length
 
-__all__ = ["LAYER_NAME", "Regularization", "Split", "Vectorize"]
-
-LAYER_NAME = re.compile(r"(?!(?i:gpkg|sqlite|rtree)_)[A-Za-z][A-Za-z0-9_]{0,62}")
-"""Layer names that every GeoPackage reader takes: no SQL, no path, no system table."""
-
-_TAKEN = ("classes", "probability", "errors")
-"""A layer of this name would share its file, its style or its key in the item with another one."""
+__all__ = ["Regularization", "Split", "Vectorize"]
 
 _SMALLEST: Final[dict[str, Area]] = {
     "exact": Area(0, "px"),
@@ -81,9 +74,7 @@ class Vectorize(Section):
     and a background, else coverage."""
     threshold: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.5
     """Probability from which a pixel of a model with one foreground class belongs to it."""
-    layer: Annotated[StrictStr, Field(json_schema_extra={"pattern": "^[A-Za-z][A-Za-z0-9_]{0,62}$"})] = (
-        "polygons"
-    )
+    layer: LayerName = "polygons"
     """Name of the layer, and of its file."""
     format: Literal["gpkg", "parquet", "fgb"] = "gpkg"
     """gpkg: GeoPackage, with its style inside. parquet: GeoParquet. fgb: FlatGeobuf."""
@@ -107,18 +98,6 @@ class Vectorize(Section):
     on it."""
     merge: StrictBool = False
     """Write the polygons of all scenes to one layer, too, without duplicates where scenes overlap."""
-
-    @field_validator("layer")
-    @classmethod
-    def _layer(cls, layer: str) -> str:
-        if LAYER_NAME.fullmatch(layer) is None:
-            raise ValueError(
-                f"{layer!r} cannot name a layer: a letter, then up to 62 letters, digits or _, "
-                "and not gpkg_…, sqlite_… or rtree_…"
-            )
-        if layer.lower() in _TAKEN:
-            raise ValueError(f"{layer!r} is the name of another file of the map; choose another")
-        return layer
 
     @model_validator(mode="after")
     def _seeds_are_surer(self) -> Self:

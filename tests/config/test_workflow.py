@@ -411,8 +411,9 @@ write: {probability: al, grid: }
         "flow.yaml:19: vectorize.threshold: must be less than or equal to 1, got 2",
         "flow.yaml:20: vectorize.classes: is an empty list; name at least one, or leave the key out",
         (
-            "flow.yaml:21: vectorize.layer: 'gpkg_x' cannot name a layer: a letter, then up to 62 letters, "
-            "digits or _, and not gpkg_…, sqlite_… or rtree_…"
+            "flow.yaml:21: vectorize.layer: 'gpkg_x' cannot name a layer: use a letter, then up to 62 "
+            "letters, digits or _, and no name that SQLite, the formats or QGIS reserve, such as gpkg…, "
+            "sqlite_…, rtree_…, fid or geom"
         ),
         "flow.yaml:22: write.probability: must be 'classes' or 'top', got 'al'",
         "flow.yaml:22: write.grid: must be 'model' or 'scene', but it is empty",

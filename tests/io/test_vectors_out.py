@@ -152,37 +152,6 @@ def test_a_crs_nobody_knows_is_refused() -> None:
         written_crs("EPSG:999999")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        "1a",
-        "a b",
-        "a-b",
-        "é",
-        "a" * 64,
-        "gpkg_contents",
-        "SQLITE_x",
-        "rtree_a",
-        "layer_styles",
-        "a\0b",
-        'a"; DROP TABLE x; --',
-        "fid",
-        "FID",
-        "geom",
-        "rowid",
-        "a.b",
-        "../x",
-    ],
-)
-def test_names_that_databases_bend_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(OutputError, match=r"x\.gpkg: .* cannot be the name of a layer"):
-        write_features(tmp_path / "x.gpkg", name, [], geobox=BOX, schema=SCHEMA)
-    with pytest.raises(OutputError, match="cannot be the name of a field"):
-        write_features(tmp_path / "x.gpkg", "x", [], geobox=BOX, schema={name: "text"})
-    assert visible(tmp_path) == []
-
-
 def test_what_does_not_fit_the_layer_is_refused(tmp_path: Path) -> None:
     fits = squares(0, 2)
     parts = Features(np.array([shapely.MultiPolygon(list(fits.geometry))] * 2), fits.attributes)

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg._version import __version__
+from geoseg.config.layer_name import is_layer_name
 from geoseg.config.section import Section
 from geoseg.config.slug import scene_slug
 from geoseg.config.stac.refs import Trust
-from geoseg.config.vectorize import LAYER_NAME, Vectorize
+from geoseg.config.vectorize import Vectorize
 from geoseg.engine.bounds import POLYGON_STRIP
 from geoseg.engine.class_map import EVEN, ClassMap, find_class_shapes
 from geoseg.engine.vectorize import Store, find_shapes
@@ -39,11 +40,6 @@ __all__ = ["Vectorized", "vectorize"]
 
 _OF_PROBABILITY: Final = ("threshold", "peak", "split")
 """Keys that mean nothing where there are class ids alone."""
-_TAKEN: Final = frozenset(
-    {"classes", "probability", "layer_styles", "qgis_projects", "fid", "ogc_fid", "rowid", "oid", "geom"}
-    | {"geometry", "bbox"}
-)
-"""Names of layers that mean something else, to a run or to SQLite."""
 _LAYER_LENGTH: Final = 50
 _CONFIDENCES: Final = ("conf_mean", "conf_p10", "conf_edge")
 
@@ -56,7 +52,7 @@ class _Settings(Section):
 
 
 _KIND: Final = FileKind(
-    _Settings, word="recipe", needs="nothing", example="vectorize: {mode: objects}", paths=frozenset()
+    _Settings, word="workflow", needs="nothing", example="vectorize: {mode: objects}", paths=frozenset()
 )
 
 
@@ -166,7 +162,7 @@ def layer_name(stem: str) -> str:
     name = re.sub(r"[^A-Za-z0-9_]+", "_", plain).strip("_")[:_LAYER_LENGTH].rstrip("_") or "polygons"
     if not name[0].isalpha():
         name = f"layer_{name}"
-    if name.lower() in _TAKEN or LAYER_NAME.fullmatch(name) is None:
+    if not is_layer_name(name):
         name = f"polygons_{name}"
     return name
 

@@ -6,7 +6,6 @@ The file's ending says the format: ``.gpkg`` (GeoPackage 1.2), ``.fgb`` (FlatGeo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Final
 import numpy as np
 import shapely
 
+from geoseg.config.layer_name import sql_name
 from geoseg.errors import OutputError
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import same_crs
@@ -28,12 +28,6 @@ __all__ = ["FORMATS", "Features", "LayerStyle", "Overview", "layer_files", "over
 
 FORMATS: Final = {"gpkg": ".gpkg", "parquet": geoparquet.SUFFIX, "fgb": flatgeobuf.SUFFIX}
 """Format, as a workflow names it → ending of its files."""
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
-_RESERVED = re.compile(
-    r"(gpkg|sqlite|rtree)_.*|layer_styles|qgis_projects|fid|ogc_fid|rowid|oid|geom|geometry|bbox",
-    re.IGNORECASE,
-)
-"""Names with a meaning for SQLite, the formats or QGIS; as layer or column they are refused or swallowed."""
 _OVERVIEW = "_overview"
 
 
@@ -57,7 +51,10 @@ def overview_layer(layer: str) -> str:
     >>> overview_layer("buildings")
     'buildings_overview'
     """
-    return layer[: 63 - len(_OVERVIEW)] + _OVERVIEW
+    stem = layer[: 63 - len(_OVERVIEW)]
+    if f"{stem}{_OVERVIEW}".lower() == layer.lower():
+        stem = stem[:-1]
+    return stem + _OVERVIEW
 
 
 def layer_files(path: Path, *, styled: bool = True) -> tuple[Path, ...]:
@@ -84,7 +81,7 @@ def write_features(
 
     Args:
         path: final name; its ending is one of :data:`FORMATS`.
-        layer: a letter, then letters, digits and underscores, at most 63.
+        layer: its name, by the rule of :mod:`geoseg.config.layer_name`.
         batches: features in the order of the layer (FlatGeobuf sorts them by place).
         geobox: the grid whose CRS the coordinates are in.
         schema: field → ``text``, ``integer``, ``real`` or ``boolean``, in the order of the table; fields are
@@ -207,11 +204,10 @@ def _check_names(path: Path, layer: str, schema: Mapping[str, str]) -> None:
     if path.suffix not in FORMATS.values():
         raise OutputError(f"{path}: needed an ending of {', '.join(FORMATS.values())}")
     for what, name in (("layer", layer), *(("field", field) for field in schema)):
-        if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
-            raise OutputError(
-                f"{path}: {name!r} cannot be the name of a {what}; use a letter, then letters, digits and "
-                "underscores, at most 63, and no name that SQLite, GeoPackage or QGIS reserves"
-            )
+        try:
+            sql_name(name, what)
+        except ValueError as error:
+            raise OutputError(f"{path}: {error}") from error
     if len({field.lower() for field in schema}) < len(schema):
         raise OutputError(f"{path}: two fields differ by case only; SQLite takes them for one, rename one")
     for field, kind in schema.items():
