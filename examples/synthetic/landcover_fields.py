@@ -12,15 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.grid.encoding import NODATA, SCALE
+
 __all__ = ["FINER", "LandCover", "make_landcover"]
 
 FINER = 4
 """True classes are given for this many places along each side of a pixel."""
 _FEATURES = {20.0: 1.0, 7.5: 0.5, 2.5: 0.17}
 """Sizes of features, as standard deviations in pixels of the smoothing Gaussians → their variances."""
-_STEPS = 200
-"""Stored score of probability 1."""
-_NODATA = 255
 _CONTRAST = 3.0
 """Factor of the fields, of standard deviation 1, before the softmax."""
 
@@ -58,12 +57,12 @@ def make_landcover(rows: int, columns: int, classes: int = 5, seed: int = 0, bla
         np.maximum(best, field, out=best)
         means[number] = field.reshape(rows, FINER, columns, FINER).mean((1, 3))
     odds = np.exp(_CONTRAST * (means - means.max(0)))
-    scores = np.rint(_STEPS * odds / odds.sum(0)).astype(np.uint8)
+    scores = np.rint(SCALE * odds / odds.sum(0)).astype(np.uint8)
     ids = scores.argmax(0).astype(np.uint8)
     if blank:
         cover = _field(random, rows, columns)
         missing = cover < np.quantile(cover, blank)
-        scores[:, missing] = ids[missing] = _NODATA
+        scores[:, missing] = ids[missing] = NODATA
     return LandCover(ids, scores, truth)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -15,13 +16,15 @@ from geoseg.arrays import Float32, UInt8
 from geoseg.grid.resample import HALF, Resampler
 from geoseg.grid.window import Window
 
-__all__ = ["BORDER_NAME", "NODATA", "SCALE", "ProbabilityEncoding", "resampled", "row_pieces"]
+__all__ = ["BORDER_NAME", "IGNORE", "NODATA", "SCALE", "ProbabilityEncoding", "resampled", "row_pieces"]
 
 BORDER_NAME = "border"
 """Name of the band where objects meet, behind those of the classes."""
-NODATA = 255
+NODATA: Final = 255
 """Value of a pixel without data, in the store and in the class raster."""
-SCALE = 200
+IGNORE: Final = 255
+"""Class id of a pixel without a label, which neither training nor scoring counts."""
+SCALE: Final = 200
 """Stored value of probability 1."""
 _PIECE = 1 << 16
 """Pixels of a few rows."""

@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.grid.encoding import SCALE
 from geoseg.polygons.geodesic import AreaMeter
 from geoseg.polygons.shapes import Shapes
-from geoseg.polygons.trace.components import SCORE_STEPS
 
 __all__ = ["CONFIDENCE", "FIELDS", "Calibrated", "Provenance", "object_attributes"]
 
@@ -99,7 +99,7 @@ def object_attributes(
     ids = [f"{provenance.slug}-{row}-{col}" for row, col in zip(rows.tolist(), cols.tolist(), strict=True)]
     area, perimeter = meter.sizes(ground)
     count = len(shapes)
-    sure = shapes.score / (shapes.pixels * SCORE_STEPS)
+    sure = shapes.score / (shapes.pixels * SCALE)
     right = np.full(count, np.nan)
     for class_id, apply in (calibrated or {}).items():
         here = shapes.class_id == class_id
@@ -111,7 +111,7 @@ def object_attributes(
         "area_m2": area,
         "perimeter_m": perimeter,
         CONFIDENCE: sure,
-        "conf_p10": shapes.low / SCORE_STEPS,
+        "conf_p10": shapes.low / SCALE,
         "conf_edge": shapes.contrast,
         "conf_right": right,
         "shape": shapes.kind,

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from geoseg.errors import RunError
+from geoseg.grid.encoding import IGNORE
 from geoseg.models.predictor import scaled
 from geoseg.train.distributed import Team
 from geoseg.train.ema import copy_all
-from geoseg.train.losses import IGNORE, Counts, no_class
+from geoseg.train.losses import Counts, no_class
 from geoseg.train.objective import Objective
 from geoseg.train.optim import make_optimizer, set_rate
 from geoseg.train.precision import Arithmetic, out_of_memory

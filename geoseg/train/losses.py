@@ -25,12 +25,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from geoseg.config.training.loss import CrossEntropy, Focal, Overlap
+from geoseg.grid.encoding import IGNORE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
-    "IGNORE",
     "Combine",
     "Counts",
     "cross_entropy",
@@ -40,8 +40,6 @@ __all__ = [
     "overlap_loss",
 ]
 
-IGNORE = 255
-"""Label of a pixel that no loss and no score counts."""
 
 Combine = Callable[[Tensor], Tensor]
 """Adds a tensor up over all processes that share a batch, with gradients."""

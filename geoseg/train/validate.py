@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from geoseg.errors import LabelError
+from geoseg.grid.encoding import IGNORE
 from geoseg.grid.window import Window, mirrored
 from geoseg.models.networks.border import without_border
 from geoseg.score.pixels.confusion import Confusion
 from geoseg.train.data.scenes import validation_labels
-from geoseg.train.losses import IGNORE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -18,9 +18,9 @@ from support.coverages import deformed, scenes
 from synthetic.landcover_fields import FINER, make_landcover
 
 from geoseg.arrays import Float64, UInt8
+from geoseg.grid.encoding import NODATA
 from geoseg.polygons.coverage.coverage import find_coverage
 from geoseg.polygons.shapes import Shapes
-from geoseg.polygons.trace.components import NODATA
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Strip
 from geoseg.polygons.trace.subpixel import outline

@@ -20,11 +20,12 @@ from scipy import ndimage
 
 from geoseg.arrays import UInt8
 from geoseg.errors import GridError
+from geoseg.grid.encoding import NODATA
 from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.attributes import FIELDS, Provenance, object_attributes
 from geoseg.polygons.geodesic import AreaMeter
 from geoseg.polygons.shapes import Shapes
-from geoseg.polygons.trace.components import NODATA, Components
+from geoseg.polygons.trace.components import Components
 from geoseg.polygons.trace.exact import exact_polygons, trace_regions
 from geoseg.polygons.trace.regions import Regions, Strip, to_ground
 from geoseg.polygons.trace.subpixel import edge_contrast

@@ -18,6 +18,7 @@ from synthetic.rooftops import make_rooftops
 from geoseg.arrays import Objects, UInt8
 from geoseg.config.vectorize import Regularization
 from geoseg.engine.vectorize import realignment, regularization
+from geoseg.grid.encoding import NODATA
 from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.geodesic import AreaMeter
 from geoseg.polygons.objects import objects as module
@@ -26,7 +27,6 @@ from geoseg.polygons.objects.objects import Fitted, ObjectOptions, find_objects
 from geoseg.polygons.objects.overlaps import part_neighbors
 from geoseg.polygons.objects.watershed import Seeds, part_labels
 from geoseg.polygons.shapes import Shapes
-from geoseg.polygons.trace.components import NODATA
 from geoseg.polygons.trace.regions import Strip, to_ground
 from geoseg.polygons.trace.rows import RowBuffer
 from geoseg.polygons.walls.fit import fit_walls

@@ -15,8 +15,8 @@ from synthetic.landcover_fields import make_landcover
 
 from geoseg.arrays import Int64, UInt8
 from geoseg.errors import GridError
+from geoseg.grid.encoding import NODATA
 from geoseg.polygons.coverage.sieve import plan_sieve, sieved
-from geoseg.polygons.trace.components import NODATA
 from geoseg.polygons.trace.regions import Strip
 
 Scene = tuple[UInt8, UInt8]

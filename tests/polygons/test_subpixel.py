@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from geoseg.arrays import Objects, UInt8
-from geoseg.polygons.trace.components import NODATA, Components
+from geoseg.grid.encoding import NODATA
+from geoseg.polygons.trace.components import Components
 from geoseg.polygons.trace.exact import exact_polygons, trace_regions
 from geoseg.polygons.trace.regions import Detail, Regions, Strip
 from geoseg.polygons.trace.sides import Sides

@@ -20,7 +20,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.score.bootstrap import Bootstrap, Interval, differences, drawn, intervals_of
 from geoseg.score.cells import CellCounter, Extra
 from geoseg.score.pixels.boundary import BoundaryWidth, Reach, near_contour
-from geoseg.score.pixels.calibration import BINS, STEPS, Reliability
+from geoseg.score.pixels.calibration import BINS, Reliability
 from geoseg.score.pixels.confusion import Confusion, mean_iou
 from geoseg.score.pixels.sums import Sums
 from geoseg.score.report.report import ScoreReport, score_report
@@ -142,7 +142,7 @@ LOGITS = SHAPES.flatmap(
 
 def stored_of(logits: Float32) -> UInt8:
     odds = np.exp(logits.astype(np.float64) - logits.max(axis=0))
-    return np.rint(odds / odds.sum(axis=0) * STEPS).astype(np.uint8)
+    return np.rint(odds / odds.sum(axis=0) * SCALE).astype(np.uint8)
 
 
 def naive_calibration(said: list[int], hit: list[bool], bins: int) -> tuple[float, float]:
@@ -152,20 +152,17 @@ def naive_calibration(said: list[int], hit: list[bool], bins: int) -> tuple[floa
         inside = [
             place
             for place, value in enumerate(said)
-            if lower * STEPS < value * bins <= upper * STEPS or (lower == 0 and value == 0)
+            if lower * SCALE < value * bins <= upper * SCALE or (lower == 0 and value == 0)
         ]
         if inside:
             accuracy = sum(hit[place] for place in inside) / len(inside)
-            confidence = sum(said[place] for place in inside) / len(inside) / STEPS
+            confidence = sum(said[place] for place in inside) / len(inside) / SCALE
             expected += len(inside) / len(said) * abs(accuracy - confidence)
             largest = max(largest, abs(accuracy - confidence))
     return expected, largest
 
 
 class TestCalibration:
-    def test_steps_are_those_of_the_store(self) -> None:
-        assert STEPS == SCALE
-
     @given(LOGITS, st.sampled_from([1, 10, 15, 200]))
     def test_measures_equal_those_of_a_loop(self, case: tuple[UInt8, Float32], bins: int) -> None:
         truth, logits = case
@@ -184,7 +181,7 @@ class TestCalibration:
             expected, largest = naive_calibration(said.tolist(), hit.tolist(), bins)
             assert found.expected_error(bins)[index] == pytest.approx(expected, abs=1e-12)
             assert found.largest_error(bins)[index] == pytest.approx(largest, abs=1e-12)
-        squares = [float(((said / STEPS - hit) ** 2).mean()) for said, hit in rows[:K]]
+        squares = [float(((said / SCALE - hit) ** 2).mean()) for said, hit in rows[:K]]
         assert found.brier == pytest.approx(squares, abs=1e-12)
         assert found.brier_score == pytest.approx(sum(squares), abs=1e-12)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from geoseg.arrays import Int64, UInt8
-from geoseg.polygons.trace.components import NODATA
+from geoseg.grid.encoding import NODATA
 from geoseg.polygons.trace.exact import exact_polygons
 from geoseg.polygons.trace.rings import Rings
 

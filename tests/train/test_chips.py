@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from geoseg.config.stac.refs import LabelRef, SceneRef
 from geoseg.errors import GeosegError, LabelError
+from geoseg.grid.encoding import IGNORE
 from geoseg.grid.ground import model_grid
 from geoseg.grid.window import Window
 from geoseg.io.raster.reader import SceneReader, describe
@@ -32,7 +33,6 @@ from geoseg.train.data.holdout import Split
 from geoseg.train.data.index import index_scene, scaling
 from geoseg.train.data.loader import Feed
 from geoseg.train.data.scenes import TILE, LabeledScene, training_labels, validation_labels
-from geoseg.train.losses import IGNORE
 from geoseg.train.validate import Validation
 
 PLAIN = ColorSettings(

@@ -15,15 +15,8 @@ from torch.nn import functional
 from geoseg.config.training.loss import CrossEntropy, Focal, Loss, Overlap, Reduction
 from geoseg.config.training.training_file import Distill
 from geoseg.errors import RunError
-from geoseg.train.losses import (
-    IGNORE,
-    Counts,
-    cross_entropy,
-    focal_loss,
-    imitation_loss,
-    no_class,
-    overlap_loss,
-)
+from geoseg.grid.encoding import IGNORE
+from geoseg.train.losses import Counts, cross_entropy, focal_loss, imitation_loss, no_class, overlap_loss
 from geoseg.train.objective import Objective
 
 MEANS = {

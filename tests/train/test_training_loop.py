@@ -36,13 +36,14 @@ from geoseg.config.training.procedure import (
 )
 from geoseg.config.training.training_file import Distill
 from geoseg.errors import BundleError, LabelError, OutputError, RunError
+from geoseg.grid.encoding import IGNORE
 from geoseg.models.networks.registry import build
 from geoseg.train.checkpoint import CHECKPOINT_NAME
 from geoseg.train.distributed import train_together
 from geoseg.train.ema import Average
 from geoseg.train.events import Event, Notice, Saved, Stepped, Validated
 from geoseg.train.logs import CSV_NAME, TENSORBOARD_NAME, TrainingLog, read_log
-from geoseg.train.losses import IGNORE, imitation_loss
+from geoseg.train.losses import imitation_loss
 from geoseg.train.optim import Patience, make_optimizer, rate_factor
 from geoseg.train.schedule import Course
 from geoseg.train.teacher import Teacher

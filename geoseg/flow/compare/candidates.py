@@ -17,9 +17,9 @@ from geoseg.errors import ConfigError, GeosegError, LabelError
 from geoseg.flow.evaluate.evaluate import pairs_of
 from geoseg.flow.evaluate.scene import Pair, label_reader
 from geoseg.flow.run.prepare import Prepared, prepare
+from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
-from geoseg.io.labels.reader import NOT_LABELED
 from geoseg.io.raster.cog import strip_rows
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.score.report.comparison import names_of
@@ -148,10 +148,10 @@ def _beyond(pair: Pair, grid: GeoBox, classes: Sequence[ClassSpec]) -> int | Non
     rows, labeled = strip_rows(grid.width), False
     for row in range(0, grid.height, rows):
         ids = labels.read(Window(row, 0, min(rows, grid.height - row), grid.width))
-        strange = (ids != NOT_LABELED) & (ids >= len(classes))
+        strange = (ids != IGNORE) & (ids >= len(classes))
         if strange.any():
             return int(np.unique(ids[strange])[0])
-        labeled = labeled or bool((ids != NOT_LABELED).any())
+        labeled = labeled or bool((ids != IGNORE).any())
     if not labeled:
         raise LabelError(f"labels {pair.label.href}: label no pixel of the scene; check the labeled area")
     return None

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from geoseg.arrays import Bool, Float64, Int64, Objects, UInt8
 from geoseg.errors import OutputError
+from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 from geoseg.io.crs import same_crs
-from geoseg.io.labels.reader import NOT_LABELED, LabelReader
+from geoseg.io.labels.reader import LabelReader
 from geoseg.io.raster.cog import strip_rows
 from geoseg.io.raster.maps import MapReader
 from geoseg.io.vector.reader import layer_info, read_pieces
@@ -78,8 +79,8 @@ def _labeled(reader: MapReader, labels: LabelReader) -> shapely.MultiPolygon:
     def strips() -> Iterator[UInt8]:
         for window in _strips(reader.grid):
             (mapped,) = reader.read(window)
-            counted = (labels.read(window) != NOT_LABELED) & (mapped != NOT_LABELED)
-            yield np.where(counted, 0, NOT_LABELED).astype(np.uint8)
+            counted = (labels.read(window) != IGNORE) & (mapped != IGNORE)
+            yield np.where(counted, 0, IGNORE).astype(np.uint8)
 
     parts, _ = _components(strips(), reader.grid.width, [0])
     return shapely.MultiPolygon(list(parts))

@@ -14,10 +14,10 @@ from geoseg.arrays import UInt8
 from geoseg.config.stac.refs import LabelRef
 from geoseg.engine.finished import PROBABILITY_NAME
 from geoseg.errors import LabelError, OutputError
-from geoseg.grid.encoding import SCALE, ProbabilityEncoding
+from geoseg.grid.encoding import IGNORE, SCALE, ProbabilityEncoding
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
-from geoseg.io.labels.reader import NOT_LABELED, LabelReader, counts_scene_pixels
+from geoseg.io.labels.reader import LabelReader, counts_scene_pixels
 from geoseg.io.raster.cog import strip_rows
 from geoseg.io.raster.maps import TOP_BAND, MapReader
 from geoseg.score.cells import CellCounter, Extra
@@ -83,10 +83,10 @@ def evaluate_scene(
                 wide = Window(first, 0, stop - first, grid.width)
                 inner = slice(row - first, core.row_stop - first)
                 truth = labels.read(wide)
-                if (truth[inner] == NOT_LABELED).all():
+                if (truth[inner] == IGNORE).all():
                     continue
                 (mapped,) = chosen.read(wide)
-                counted = (truth != NOT_LABELED) & (mapped != NOT_LABELED)
+                counted = (truth != IGNORE) & (mapped != IGNORE)
                 near = [near_contour(ids, counted, reach)[inner] for ids in (truth, mapped)]
                 extra = Extra((near[0], near[1]))
                 if said is not None:

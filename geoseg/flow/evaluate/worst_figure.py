@@ -18,10 +18,11 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 from pyproj import CRS
 
+from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
 from geoseg.io.files import staged
-from geoseg.score.pixels.confusion import IGNORE, Confusion, mean_iou
+from geoseg.score.pixels.confusion import Confusion, mean_iou
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

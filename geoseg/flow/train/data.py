@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 from geoseg.config.model.contract import ValueType
 from geoseg.errors import CatalogError, ConfigError, GeosegError, LabelError, SceneError
-from geoseg.grid.encoding import BORDER_NAME
+from geoseg.grid.encoding import BORDER_NAME, IGNORE
 from geoseg.grid.window import Window
 from geoseg.io.labels.reader import BORDER, label_kind
 from geoseg.io.stac.read import load_catalog
@@ -19,7 +19,6 @@ from geoseg.train.data.chips import ChipSettings
 from geoseg.train.data.file_scene import FileScene, open_scene
 from geoseg.train.data.holdout import Split
 from geoseg.train.data.index import SceneIndex, index_scene
-from geoseg.train.losses import IGNORE
 from geoseg.words import did_you_mean, listed
 
 if TYPE_CHECKING:

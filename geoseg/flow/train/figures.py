@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from geoseg.flow.evaluate.worst_figure import Panel, draw
+from geoseg.grid.encoding import IGNORE
 from geoseg.grid.window import Window
 from geoseg.io.files import staged
 from geoseg.models.networks.border import without_border
-from geoseg.score.pixels.confusion import IGNORE, Confusion
+from geoseg.score.pixels.confusion import Confusion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,14 +16,13 @@ from pyproj import CRS, Transformer
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoseg.errors import GeosegError, LabelError
+from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 from geoseg.io.raster.gdal import GDAL_ERRORS, environment, reason
 
-__all__ = ["NOT_LABELED", "LabelRaster", "lies_on_scene"]
+__all__ = ["LabelRaster", "lies_on_scene"]
 
-NOT_LABELED = 255
-"""Value of a pixel that no label covers."""
 
 _BLOCK_PIXELS = 1 << 22
 """Source pixels of one block of the gather (about 4 million): what bounds its memory."""
@@ -83,7 +82,7 @@ class LabelRaster:
             LabelError: unreadable, several bands, no numbers, or without CRS and of another shape.
         """
         for value, index in classes:
-            if not 0 <= index <= NOT_LABELED:
+            if not 0 <= index <= IGNORE:
                 raise LabelError(
                     f"labels {path}: {value:g} is to become class {index}, needed 0 to 254 (255: none)"
                 )
@@ -120,7 +119,7 @@ class LabelRaster:
         Raises:
             LabelError: unreadable pixels, or values that are no class ids and not in ``classes``.
         """
-        out = np.full(window.shape, NOT_LABELED, np.uint8)
+        out = np.full(window.shape, IGNORE, np.uint8)
         locate = _Locator.between(grid, self.grid)
         with _open(self.path) as source:
             for block in _blocks(window, locate.magnification):
@@ -149,7 +148,7 @@ class LabelRaster:
         return bool(min(cols) < scene.width and max(cols) > 0 and min(rows) < scene.height and max(rows) > 0)
 
     def _to_ids(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        ids = np.full(values.shape, NOT_LABELED, np.uint8)
+        ids = np.full(values.shape, IGNORE, np.uint8)
         known = ~valid | ~np.isfinite(values)
         if self.classes:
             # A value that is named counts, even where the file calls it nodata; zero is class 0 unless named.
@@ -159,7 +158,7 @@ class LabelRaster:
                 known |= chosen
             advice = "name their classes too (255: not labeled)"
         else:
-            chosen = ~known & (values >= 0) & (values < NOT_LABELED) & (values == np.floor(values))
+            chosen = ~known & (values >= 0) & (values < IGNORE) & (values == np.floor(values))
             ids[chosen] = values[chosen].astype(np.uint8)
             known |= chosen
             advice = "say what each value stands for, such as 255 → 1"

@@ -24,15 +24,15 @@ from numpy.typing import NDArray
 
 from geoseg.config.stac.refs import LabelRef
 from geoseg.errors import LabelError
+from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
 from geoseg.grid.window import Window
 from geoseg.io.labels.layers import AREA_LAYER, PixelPolygons, rectangle, vector_layers, vector_polygons
-from geoseg.io.labels.rasters import NOT_LABELED, LabelRaster, lies_on_scene
+from geoseg.io.labels.rasters import LabelRaster, lies_on_scene
 
 __all__ = [
     "BORDER",
-    "NOT_LABELED",
     "LabelReader",
     "Labels",
     "counts_scene_pixels",
@@ -170,7 +170,7 @@ class LabelReader:
         Raises:
             LabelError: unreadable pixels, or values that are no class ids.
         """
-        labels = np.full(window.shape, NOT_LABELED, np.uint8)
+        labels = np.full(window.shape, IGNORE, np.uint8)
         inside = window.intersect(self.grid.window)
         if inside is None:
             return labels
@@ -186,7 +186,7 @@ class LabelReader:
         else:
             classes = self._labels.read(self.grid, inside)
         for area in self._areas:
-            classes[area.burn(inside) == 0] = NOT_LABELED
+            classes[area.burn(inside) == 0] = IGNORE
         labels[inside.relative_to(window).slices] = classes
         return labels
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from geoseg.config.stac.refs import BandRef
 from geoseg.errors import SceneError
+from geoseg.grid.encoding import NODATA, SCALE
 from geoseg.grid.window import Window
 from geoseg.io.raster.gdal import refusal
 from geoseg.io.raster.probability import MOST_CLASSES, ScoreRaster
@@ -17,8 +18,6 @@ from geoseg.io.raster.reader import Raster, SceneReader
 
 __all__ = ["ScoreReader"]
 
-_NODATA: Final = 255
-_SCALE: Final = 200
 _BEYOND: Final = 1e-6
 """How far a probability may be outside 0 to 1: what float32 makes of 1."""
 _LARGEST_ID: Final = 1 << 24
@@ -81,7 +80,7 @@ class ScoreReader:
 
         def place(raster: Raster, window: Window) -> NDArray[np.uint8]:
             places = np.searchsorted(known, self._ids(raster, window)).astype(np.uint8)
-            places[~raster.valid] = _NODATA
+            places[~raster.valid] = NODATA
             return places[None]
 
         return self._strips(place, 1)
@@ -94,7 +93,7 @@ class ScoreReader:
         """
         has_data = False
         for strip in self.probabilities():
-            has_data |= bool((strip[0] != _NODATA).any())
+            has_data |= bool((strip[0] != NODATA).any())
         if not has_data:
             raise self._no_data()
 
@@ -147,8 +146,8 @@ class ScoreReader:
             if outside.any():
                 raise self._wrong(values, outside, window, band, _NO_PROBABILITY)
         np.clip(pixels, 0, 1, out=pixels)
-        stored: NDArray[np.uint8] = np.rint(pixels * np.float32(_SCALE)).astype(np.uint8)
-        stored[:, ~raster.valid] = _NODATA
+        stored: NDArray[np.uint8] = np.rint(pixels * np.float32(SCALE)).astype(np.uint8)
+        stored[:, ~raster.valid] = NODATA
         return stored
 
     def _ids(self, raster: Raster, window: Window) -> NDArray[np.int32]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from geoseg.arrays import UInt8
 from geoseg.compiled import compiled
-from geoseg.polygons.trace.components import NODATA
+from geoseg.grid.encoding import NODATA
 
 __all__ = ["shared_sides"]
 

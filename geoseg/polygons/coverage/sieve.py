@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import GridError
+from geoseg.grid.encoding import NODATA, SCALE
 from geoseg.polygons.coverage.sieve_plan import Open, advance
-from geoseg.polygons.trace.components import NODATA, SCORE_STEPS
 from geoseg.polygons.trace.regions import Strip
 from geoseg.polygons.trace.runs import find_runs, group, touching_rows
 
@@ -162,5 +162,5 @@ def _changed(
         rows, cols = np.nonzero(is_new)
         scores[is_new] = stored[classes[is_new], rows, cols]
     else:
-        scores[is_new] = SCORE_STEPS - scores[is_new]  # what one class does not have, the other has
+        scores[is_new] = SCALE - scores[is_new]  # what one class does not have, the other has
     return replace(strip, classes=classes, scores=scores)

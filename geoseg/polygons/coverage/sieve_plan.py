@@ -9,8 +9,8 @@ import numpy as np
 
 from geoseg.arrays import Bool, Int64, UInt8
 from geoseg.errors import GridError
+from geoseg.grid.encoding import NODATA
 from geoseg.polygons.coverage.sieve_decide import decide
-from geoseg.polygons.trace.components import NODATA
 from geoseg.polygons.trace.runs import Runs, find_runs, group, touching_rows
 
 __all__ = ["Open", "advance"]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from geoseg.compiled import compiled
-from geoseg.polygons.trace.components import NODATA, SCORE_STEPS
+from geoseg.grid.encoding import NODATA, SCALE
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Regions, Strip
 from geoseg.polygons.trace.rows import RowBuffer
@@ -92,14 +92,14 @@ def part_labels(
         found, count = ndimage.label(inside & _tops(level, seeds.neck), _AROUND)
         cost = np.uint8(255) - level
     else:
-        is_seed, score = inside & (layers[0] >= seeds.score), np.minimum(layers[0], SCORE_STEPS)
+        is_seed, score = inside & (layers[0] >= seeds.score), np.minimum(layers[0], SCALE)
         if seeds.border is not None and (is_border := layers[1] >= seeds.border).any():
             away = np.minimum(ndimage.distance_transform_edt(~is_border), _FROM_BORDER)
             level = np.where(is_seed, np.rint(_LEVELS * away), 0).astype(np.uint8)
             is_seed &= _tops(level, _CLOSED)
             score = score - np.minimum(score, layers[1])
         found, count = ndimage.label(is_seed)
-        cost = SCORE_STEPS - score
+        cost = SCALE - score
     if count < 2:  # noqa: PLR2004 - two seeds make two parts
         return None
     size = np.bincount(found.ravel(), minlength=count + 1)

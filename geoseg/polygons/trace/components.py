@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import GridError
+from geoseg.grid.encoding import NODATA
 from geoseg.polygons.trace.columns import Columns
 from geoseg.polygons.trace.runs import Runs
 
-__all__ = ["NODATA", "SCORE_STEPS", "Components", "run_components"]
-
-NODATA: Final = 255
-"""Value of a pixel without data, in classes and in scores."""
-SCORE_STEPS: Final = 200
-"""Stored score of probability 1."""
+__all__ = ["Components", "run_components"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

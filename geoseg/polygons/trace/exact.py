@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import GridError
-from geoseg.polygons.trace.components import NODATA, Components, run_components
+from geoseg.grid.encoding import NODATA
+from geoseg.polygons.trace.components import Components, run_components
 from geoseg.polygons.trace.corners import Corners, find_corners, trace
 from geoseg.polygons.trace.regions import Detail, Regions, Strip
 from geoseg.polygons.trace.runs import find_runs, group, touching_rows

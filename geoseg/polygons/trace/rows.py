@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.trace.components import NODATA
+from geoseg.grid.encoding import NODATA
 
 __all__ = ["RowBuffer"]
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.compiled import compiled
+from geoseg.grid.encoding import NODATA
 from geoseg.polygons.trace.columns import Columns
 
 __all__ = ["CORNER", "NODE", "STAYS", "STEPS", "Sides", "find_sides", "side_key"]
@@ -32,7 +33,6 @@ NODE: Final = 1
 CORNER: Final = 2
 """A side's end at which the outline of missing data turns."""
 
-_NODATA: Final = 255
 _NEAREST: Final = 5
 """Crossings keep this many steps (0.02 px) from the centers, so that these stay inside."""
 
@@ -165,7 +165,7 @@ def _crossing(
     """Steps from a pixel's center toward the one right of it, or below it."""
     k, m = i + down, j + 1 - down
     first, second = classes[i, j], classes[k, m]
-    if _NODATA in (first, second):
+    if NODATA in (first, second):
         return STAYS
     here = _above(stored, level, first, second, i, j)
     there = _above(stored, level, second, first, k, m)
@@ -176,8 +176,8 @@ def _crossing(
 def _contrast(stored: NDArray[np.uint8], band: int, i: int, j: int, k: int, m: int) -> int:
     """Distance of a class's probability from one half, mean of two pixels, in steps of 1/200."""
     here, there = int(stored[band, i, j]), int(stored[band, k, m])
-    if _NODATA in (here, there):
-        return _NODATA
+    if NODATA in (here, there):
+        return NODATA
     return (abs(here - 100) + abs(there - 100)) // 2
 
 
@@ -216,7 +216,7 @@ def _vertex(
     count, blank = 0, 0
     for side in range(4):
         count += differs[side]
-        blank += around[side] == _NODATA
+        blank += around[side] == NODATA
     if count == 2:  # noqa: PLR2004 - one outline passes; it turns unless it goes straight on
         straight = (differs[0] and differs[1]) or (differs[2] and differs[3])
         return (CORNER if blank and not straight else 0), 0, 0

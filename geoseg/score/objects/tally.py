@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import GridError
+from geoseg.grid.encoding import SCALE
 from geoseg.score.objects.matching import LEAST_IOU, Matching, Outcome
 from geoseg.score.objects.shape_values import ShapeMeasures
-from geoseg.score.pixels.calibration import BINS, STEPS
+from geoseg.score.pixels.calibration import BINS
 
 __all__ = [
     "COCO_IOUS",
@@ -204,5 +205,5 @@ def binned_confidence(confidence: NDArray[np.float64], is_right: NDArray[np.bool
         what :func:`~geoseg.score.pixels.calibration.calibration_errors` takes.
     """
     place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
-    each = (np.ones(len(place)), is_right, confidence * STEPS)
+    each = (np.ones(len(place)), is_right, confidence * SCALE)
     return np.stack([np.bincount(place, values, minlength=BINS) for values in each], axis=-1)

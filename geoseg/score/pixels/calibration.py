@@ -1,6 +1,6 @@
 """Whether probabilities mean what they say: where 0.8 was said, 80 % should be right.
 
-Counted is how often each stored probability (whole steps of 1/200, see :data:`STEPS`) was said and was true:
+Counted is how often each stored probability (whole steps of 1/200, see :data:`SCALE`) was said and was true:
 whole numbers, so that blocks add up to the whole bit for bit, and every measure is a function of them:
 
     expected calibration error  Σ_b n_b/n · |share true − mean probability|, over bins of equal width
@@ -21,15 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import GridError, LabelError
+from geoseg.grid.encoding import SCALE
 
-__all__ = ["BINS", "STEPS", "Reliability", "binned", "calibration_errors", "tally"]
+__all__ = ["BINS", "Reliability", "binned", "calibration_errors", "tally"]
 
-STEPS = 200
-"""Stored value of probability 1."""
 BINS = 10
 """Bins of equal width: 20 stored values each. Guo et al. take 15, which would be bins of 13 or 14."""
 
-_VALUES = STEPS + 1
+_VALUES = SCALE + 1
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -88,7 +87,7 @@ class Reliability:
         """
         raised = logits.astype(np.float64) - logits.max(axis=0)
         odds = np.exp(raised)
-        stored = np.rint(odds / odds.sum(axis=0) * STEPS).astype(np.uint8)
+        stored = np.rint(odds / odds.sum(axis=0) * SCALE).astype(np.uint8)
         return cls.of(truth, logits.argmax(axis=0), stored)
 
     def __add__(self, other: Reliability) -> Reliability:
@@ -106,10 +105,10 @@ class Reliability:
     def brier(self) -> tuple[float | None, ...]:
         """Mean squared distance of each class's probability to the truth; None: no pixels."""
         steps = np.arange(_VALUES)
-        distance = np.stack((steps**2, (STEPS - steps) ** 2), axis=1)
+        distance = np.stack((steps**2, (SCALE - steps) ** 2), axis=1)
         squares, pixels = (self.counts[:-1] * distance).sum(axis=(1, 2)), self.counts[:-1].sum(axis=(1, 2))
         return tuple(
-            float(square) / STEPS**2 / int(count) if count else None
+            float(square) / SCALE**2 / int(count) if count else None
             for square, count in zip(squares, pixels, strict=True)
         )
 
@@ -137,8 +136,8 @@ def tally(
     Raises:
         LabelError: values beyond 200.
     """
-    if values.size and values.max() > STEPS:
-        raise LabelError(f"a stored probability is {values.max()}, needed 0 to {STEPS}; make the map anew")
+    if values.size and values.max() > SCALE:
+        raise LabelError(f"a stored probability is {values.max()}, needed 0 to {SCALE}; make the map anew")
     index = values.astype(np.intp) * 2 + hit
     if cell is not None:
         index += cell * (2 * _VALUES)
@@ -159,10 +158,10 @@ def binned(counts: NDArray[np.int64], bins: int = BINS) -> NDArray[np.int64]:
     Raises:
         GridError: no bins, or more than there are steps.
     """
-    if not 1 <= bins <= STEPS:
-        raise GridError(f"probabilities of steps of 1/{STEPS} fall into 1 to {STEPS} bins, got {bins}")
+    if not 1 <= bins <= SCALE:
+        raise GridError(f"probabilities of steps of 1/{SCALE} fall into 1 to {SCALE} bins, got {bins}")
     steps = np.arange(_VALUES)
-    place = np.maximum(0, -(-steps * bins // STEPS) - 1)
+    place = np.maximum(0, -(-steps * bins // SCALE) - 1)
     starts = np.searchsorted(place, np.arange(bins))
     pixels = counts.sum(axis=-1)
     sums = np.stack((pixels, counts[..., 1], pixels * steps), axis=-1)
@@ -172,7 +171,7 @@ def binned(counts: NDArray[np.int64], bins: int = BINS) -> NDArray[np.int64]:
 def calibration_errors(sums: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Expected and largest calibration error of sums over bins (…, bins, 3), each (…); NaN: no pixels."""
     pixels, hits, said = sums[..., 0], sums[..., 1], sums[..., 2]
-    away = np.abs(hits - said / STEPS)
+    away = np.abs(hits - said / SCALE)
     total = pixels.sum(axis=-1)
     expected = np.full(total.shape, np.nan)
     np.divide(away.sum(axis=-1), total, out=expected, where=total > 0)

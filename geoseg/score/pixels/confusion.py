@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import LabelError
+from geoseg.grid.encoding import IGNORE
 
 __all__ = [
     "DEFINITIONS",
-    "IGNORE",
     "Confusion",
     "MeanIou",
     "defined",
@@ -28,8 +28,6 @@ __all__ = [
     "pair_index",
 ]
 
-IGNORE = 255
-"""Truth: not labeled. Map: nodata. Neither is a class."""
 
 MeanIou = Literal["dataset", "cityscapes", "per-image", "faster-unet", "faster-unet-present"]
 """Names of the definitions of mean IoU in :data:`DEFINITIONS`."""

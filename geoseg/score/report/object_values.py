@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from geoseg.grid.encoding import SCALE
 from geoseg.score.bootstrap import Interval, Intervals
 from geoseg.score.objects.matching import Outcome
 from geoseg.score.objects.tally import COCO_IOUS, SIZES, Counts, ObjectTally
-from geoseg.score.pixels.calibration import BINS, STEPS, calibration_errors
+from geoseg.score.pixels.calibration import BINS, calibration_errors
 from geoseg.score.report.values import Measure, Value
 
 __all__ = ["OBJECT_MEASURES", "ObjectScore", "object_score"]
@@ -208,7 +209,7 @@ def _reliability(tally: ObjectTally) -> tuple[ObjectBin, ...]:
             low=place / BINS,
             high=(place + 1) / BINS,
             objects=int(objects),
-            said=said / STEPS / objects if objects else None,
+            said=said / SCALE / objects if objects else None,
             true=hits / objects if objects else None,
         )
         for place, (objects, hits, said) in enumerate(tally.reliability().tolist())

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import LabelError
+from geoseg.grid.encoding import SCALE
 from geoseg.score.bootstrap import Bootstrap, Interval, Intervals, intervals_of
-from geoseg.score.pixels.calibration import BINS, STEPS, Reliability, binned
+from geoseg.score.pixels.calibration import BINS, Reliability, binned
 from geoseg.score.pixels.confusion import DEFINITIONS, Confusion, defined, mean_iou
 from geoseg.score.pixels.sums import Sums
 from geoseg.score.report.object_values import OBJECT_MEASURES, ObjectScore, object_score
@@ -251,7 +252,7 @@ def _curves(names: Sequence[str], reliability: Reliability) -> tuple[Curve, ...]
                 low=place / BINS,
                 high=(place + 1) / BINS,
                 pixels=pixels,
-                said=said / STEPS / pixels if pixels else None,
+                said=said / SCALE / pixels if pixels else None,
                 true=hits / pixels if pixels else None,
             )
             for place, (pixels, hits, said) in enumerate(sums)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from geoseg.train.losses import IGNORE
+from geoseg.grid.encoding import IGNORE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from geoseg.errors import LabelError
+from geoseg.grid.encoding import IGNORE
 from geoseg.grid.window import Window, mirrored
 from geoseg.train.data.augment import ColorSettings, Geometry, cut_holes, jitter, warp
 from geoseg.train.data.index import index_scene
 from geoseg.train.data.scenes import training_labels
-from geoseg.train.losses import IGNORE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

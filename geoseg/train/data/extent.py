@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from geoseg.errors import LabelError
+from geoseg.grid.encoding import IGNORE
 from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
 from geoseg.io.labels.reader import LabelReader
 from geoseg.train.data.scenes import squares
-from geoseg.train.losses import IGNORE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geoseg.grid.encoding import IGNORE
 from geoseg.grid.ground import ground_resolution, model_grid
 from geoseg.grid.window import Window
 from geoseg.io.raster.reader import Scene as Pixels
@@ -25,7 +26,6 @@ from geoseg.train.data.cache import OpenScene, TileStore
 from geoseg.train.data.extent import find_extent, label_reader, label_window
 from geoseg.train.data.holdout import Split
 from geoseg.train.data.scenes import TILE, Patch, squares
-from geoseg.train.losses import IGNORE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geoseg.errors import LabelError
+from geoseg.grid.encoding import IGNORE
 from geoseg.train.data.scenes import training_labels
-from geoseg.train.losses import IGNORE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,9 +11,9 @@ import torch
 from torch.nn import functional
 
 from geoseg.errors import LabelError
+from geoseg.grid.encoding import IGNORE
 from geoseg.grid.window import Window
 from geoseg.train.data.holdout import Split
-from geoseg.train.losses import IGNORE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
