@@ -87,6 +87,8 @@ LEFT_OUT_NAMES = (
     LeftOut("*/log.jsonl", "timing", "seconds"),
     LeftOut("*/log.jsonl", "prose", "where"),
     LeftOut("*/log.jsonl", "prose", "reason"),
+    LeftOut("*/score*.json", "prose", "definitions"),
+    LeftOut("*/comparison*.json", "prose", "machine"),
     LeftOut("*/comparison*.json", "timing", "network_mpx_per_second"),
     LeftOut("*/comparison*.json", "timing", "map_mpx_per_second"),
     LeftOut("*/vectorize*.json", "path of the output folder", "file"),
