@@ -75,6 +75,28 @@ def run(
 
 
 @cli.command()
+@click.argument("name", type=click.Choice(["buildings", "landcover"]), default="buildings")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder (default: runs/<workflow>).")
+@click.pass_context
+def demo(context: click.Context, name: str, *, output: Path | None) -> None:
+    """Map the synthetic scene that comes with geoseg, and score the map against its exact truth."""
+    from geoseg.io.share import shared_workflow
+
+    path = shared_workflow({"buildings": "austin_buildings", "landcover": "landcover"}[name])
+    click.echo(f"geoseg run {path}")
+    overrides = {} if output is None else {"output": str(output.absolute())}
+    context.invoke(
+        run,
+        workflow=path,
+        overrides=overrides,
+        workers=None,
+        scheduler=None,
+        overwrite=False,
+        progress="auto",
+    )
+
+
+@cli.command()
 @workflow_command
 def check(workflow: Path, *, overrides: dict[str, str]) -> None:
     """Find every mistake of a WORKFLOW and its scenes; run nothing."""
