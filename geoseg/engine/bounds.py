@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from geoseg.grid.tiling import TileGrid
 from geoseg.io.raster.cog import strip_rows
-from geoseg.io.raster.reader import CACHE_BYTES
+from geoseg.io.raster.gdal import CACHE_BYTES
 from geoseg.polygons.objects.objects import TALLEST
 
 __all__ = [

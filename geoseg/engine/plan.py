@@ -28,7 +28,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import model_grid
 from geoseg.grid.stitch import Stitcher
 from geoseg.grid.tiling import WindowRows
-from geoseg.io.raster.reader import Scene
+from geoseg.io.raster.scene import Scene
 from geoseg.models.bundle import Bundle
 from geoseg.models.cost.memory import weights_bytes
 from geoseg.models.runtime import Runtime
@@ -210,7 +210,7 @@ def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime
     """Plan one scene.
 
     Args:
-        scene: from :func:`geoseg.io.raster.reader.describe`.
+        scene: from :func:`geoseg.io.raster.scene.describe`.
         bundle: the model.
         workflow: the recipe.
         runtime: resolved once, on the driver.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from geoseg.arrays import Bool, Float32, UInt8
+from geoseg.arrays import Float32, UInt8
 from geoseg.engine.partials import PartialManifest, find_part, write_partial
 from geoseg.engine.plan import PredictTask
 from geoseg.errors import SceneError
@@ -15,7 +15,8 @@ from geoseg.grid.encoding import ProbabilityEncoding
 from geoseg.grid.stitch import Prediction, Seams, Stitcher
 from geoseg.grid.tiling import WindowRows
 from geoseg.grid.window import Window
-from geoseg.io.raster.reader import SceneReader
+from geoseg.io.raster.reader import Reader, stretched
+from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.models.predictor import Predictor
 
 __all__ = ["WindowPredictor", "predict_band", "predict_window_rows"]
@@ -26,7 +27,7 @@ class WindowPredictor:
 
     Args:
         name: what the windows are of, for errors.
-        read: pixels (bands, height, width) float32 and validity (height, width) of a window.
+        reader: the pixels, on the model's grid.
         predictor: the network.
         stretch: stored values that become 0 and 255, or None.
     """
@@ -34,12 +35,12 @@ class WindowPredictor:
     def __init__(
         self,
         name: str,
-        read: Callable[[Window], tuple[Float32, Bool]],
+        reader: Reader,
         predictor: Predictor,
         stretch: tuple[float, float] | None,
     ) -> None:
         self._name = name
-        self._read = read
+        self._reader = reader
         self._predictor = predictor
         self._stretch = stretch
         self.windows = 0
@@ -51,14 +52,14 @@ class WindowPredictor:
         Raises:
             SceneError: the network's answer is no number, which would pass for nodata.
         """
-        read = [self._read(window) for window in windows]
-        full = [index for index, (_, valid) in enumerate(read) if valid.any()]
+        read = [self._reader.read(window) for window in windows]
+        full = [index for index, raster in enumerate(read) if raster.valid.any()]
         self.windows += len(full)
         self.skipped += len(windows) - len(full)
         logits: dict[int, Float32] = {}
         if full:
-            pixels = np.stack([self._stretched(read[index][0]) for index in full])
-            valid = np.stack([read[index][1] for index in full])
+            pixels = np.stack([stretched(read[index].pixels, self._stretch) for index in full])
+            valid = np.stack([read[index].valid for index in full])
             logits = dict(zip(full, self._predictor.logits(pixels, valid), strict=True))
         for index, answer in logits.items():
             if not np.isfinite(answer).all():
@@ -67,15 +68,7 @@ class WindowPredictor:
                     "beyond all measure, such as -3.4e38 for no data; declare them as nodata (scenes.nodata, "
                     "or in the file)"
                 )
-        return [Prediction(logits.get(index), valid) for index, (_, valid) in enumerate(read)]
-
-    def _stretched(self, pixels: Float32) -> Float32:
-        if self._stretch is None:
-            return pixels
-        low, high = self._stretch
-        stretched = (pixels - np.float32(low)) * np.float32(255 / (high - low))
-        clipped: Float32 = np.clip(stretched, np.float32(0), np.float32(255))
-        return clipped
+        return [Prediction(logits.get(index), raster.valid) for index, raster in enumerate(read)]
 
 
 def predict_band(
@@ -125,12 +118,7 @@ def predict_window_rows(task: PredictTask) -> PartialManifest:
         threads=plan.runtime.threads,
     )
     with SceneReader(plan.scene, plan.grid) as reader:
-
-        def read(window: Window) -> tuple[Float32, Bool]:
-            raster = reader.read(window)
-            return raster.pixels, raster.valid
-
-        windows = WindowPredictor(f"scene {plan.scene.ref.id}", read, predictor, plan.stretch)
+        windows = WindowPredictor(f"scene {plan.scene.ref.id}", reader, predictor, plan.stretch)
         store, seams = predict_band(plan.stitcher, plan.layout, plan.tiles.batch, task.band, windows)
     arrays = {"store": store, "top": seams.top, "bottom": seams.bottom}
     receipt = PartialManifest(

@@ -30,7 +30,7 @@ from geoseg.engine.plan import Plan, PredictTask, make_plan
 from geoseg.engine.predict import predict_window_rows
 from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import GridError
-from geoseg.io.raster.reader import describe
+from geoseg.io.raster.scene import describe
 from geoseg.models.cost.memory import bytes_per_pixel, weights_bytes
 from geoseg.models.networks.registry import build
 from geoseg.models.runtime import Runtime

@@ -23,7 +23,7 @@ from geoseg.cli import main
 from geoseg.config.stac.refs import BandRef, SceneRef
 from geoseg.engine.plan import check_contract
 from geoseg.errors import SceneError
-from geoseg.io.raster.reader import describe
+from geoseg.io.raster.scene import describe
 from geoseg.models.bundle import shipped_bundles
 
 TRANSFORM = Affine(0.3, 0, 621000, 0, -0.3, 3349000)

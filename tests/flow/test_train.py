@@ -28,7 +28,7 @@ from geoseg.cli import cli
 from geoseg.errors import GeosegError
 from geoseg.flow.train.prepare import prepare_training
 from geoseg.flow.train.train import TrainSummary, train
-from geoseg.io.raster.reader import describe
+from geoseg.io.raster.scene import describe
 from geoseg.io.stac.read import load_catalog
 from geoseg.io.yaml.strict_yaml import dump_yaml
 from geoseg.models.bundle import load_bundle

@@ -14,7 +14,8 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg.config.stac.refs import SceneRef, Trust
 from geoseg.errors import SceneError
 from geoseg.grid.window import Window
-from geoseg.io.raster.reader import Scene, SceneReader, describe
+from geoseg.io.raster.scene import Scene, describe
+from geoseg.io.raster.scene_reader import SceneReader
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,12 @@ from rasterio.enums import ColorInterp
 
 from geoseg.config.stac.refs import BandRef, MaskRef, SceneRef
 from geoseg.errors import GridError, SceneError
+from geoseg.grid.geobox import GeoBox
 from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
-from geoseg.io.raster.reader import Raster, SceneReader, describe
+from geoseg.io.raster.reader import ArrayReader, Raster
+from geoseg.io.raster.scene import describe
+from geoseg.io.raster.scene_reader import SceneReader
 
 UTM = "EPSG:32633"
 NORTH_UP = Affine(2, 0, 500000, 0, -2, 5000000)
@@ -164,6 +167,36 @@ def test_on_another_grid_a_window_is_cut_from_the_resampled_scene(
     with SceneReader(described, grid) as reader:
         for window in data.draw(st.lists(windows(), min_size=1, max_size=3)):
             check(reader.read(window), values, share >= 0.5 - 1e-9, window)
+
+
+@given(st.data(), st.integers(1, 60), st.integers(1, 60))
+def test_an_array_reads_as_the_file_that_holds_it(
+    folder: Path, data: st.DataObject, height: int, width: int
+) -> None:
+    drawn = data.draw(files(folder))
+    nodata = data.draw(st.sampled_from([None, 0.0, 3.0, -9999.0, 0.5]))
+    described = describe(scene(write(folder / "array.tif", drawn.pixels), nodata=nodata))
+    grid = data.draw(st.sampled_from([described.geobox, described.geobox.zoom(height, width)]))
+    in_memory = ArrayReader(drawn.pixels, described.geobox, grid, nodata=nodata)
+    with SceneReader(described, grid) as reader:
+        for window in data.draw(st.lists(windows(), min_size=1, max_size=3)):
+            one, other = reader.read(window), in_memory.read(window)
+            assert one.pixels.tobytes() == other.pixels.tobytes()
+            assert one.valid.tobytes() == other.valid.tobytes()
+            assert one.geobox == other.geobox
+
+
+def test_an_array_of_any_real_type_is_valid_where_float32_can_hold_it() -> None:
+    box = GeoBox(1, 3, NORTH_UP, UTM)
+    for dtype, values, valid in (
+        ("bool", [0, 1, 1], [True, True, True]),
+        ("float16", [65504, np.inf, 1], [True, False, True]),
+        ("float64", [1e300, 3e38, np.nan], [False, True, False]),
+        ("uint64", [0, 1, 2**63], [True, True, True]),
+    ):
+        raster = ArrayReader(np.array([[values]]).astype(dtype), box).read(box.window)
+        assert raster.valid.tolist() == [valid], dtype
+        assert np.isfinite(raster.pixels).all()
 
 
 @given(st.data())

@@ -19,7 +19,8 @@ from rasterio.rpc import RPC
 from geoseg.config.stac.refs import BandRef, MaskRef, SceneRef, Trust
 from geoseg.errors import SceneError
 from geoseg.grid.window import Window
-from geoseg.io.raster.reader import SceneReader, describe
+from geoseg.io.raster.scene import describe
+from geoseg.io.raster.scene_reader import SceneReader
 
 PLACE = {"crs": "EPSG:32633", "transform": Affine(1, 0, 500000, 0, -1, 5000000)}
 SHAPE = {"driver": "GTiff", "count": 1, "height": 64, "width": 64, "dtype": "uint8"}

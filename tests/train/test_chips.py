@@ -23,7 +23,8 @@ from geoseg.errors import GeosegError, LabelError
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.ground import model_grid
 from geoseg.grid.window import Window
-from geoseg.io.raster.reader import SceneReader, describe
+from geoseg.io.raster.scene import describe
+from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.models.predictor import scaled
 from geoseg.train.data.augment import ColorSettings, Geometry, cut_holes, jitter, warp
 from geoseg.train.data.cache import TileStore

@@ -16,7 +16,7 @@ from geoseg.flow.evaluate.scene import MAP_NAME, Pair, evaluate_scene
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.files import write_json
 from geoseg.io.labels.reader import label_kind
-from geoseg.io.raster.reader import describe
+from geoseg.io.raster.scene import describe
 from geoseg.score.bootstrap import Bootstrap
 from geoseg.score.pixels.boundary import DEFAULT_WIDTH, BoundaryWidth
 from geoseg.score.report.report import ScoreReport, Unscored, score_report

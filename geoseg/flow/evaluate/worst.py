@@ -18,7 +18,9 @@ from geoseg.flow.evaluate.scene import label_reader
 from geoseg.flow.evaluate.worst_figure import Panel, draw
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.raster.maps import MapReader
-from geoseg.io.raster.reader import Raster, SceneReader, describe
+from geoseg.io.raster.reader import Raster
+from geoseg.io.raster.scene import describe
+from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.score.worst import worst_windows
 
 __all__ = ["WORST_NAME", "draw_worst"]

@@ -9,12 +9,11 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from affine import Affine
 from pydantic import ValidationError
 
-from geoseg.arrays import Bool, Float32, UInt8
+from geoseg.arrays import Array, Float32, UInt8
 from geoseg.config.mistakes import mistakes
 from geoseg.config.workflow import Workflow
 from geoseg.engine.predict import WindowPredictor, predict_band
@@ -24,10 +23,11 @@ from geoseg.flow.predict.array import geobox_of, nodata_of
 from geoseg.grid.encoding import NODATA, SCALE, ProbabilityEncoding, resampled
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import model_grid
-from geoseg.grid.resample import HALF, Resampler
+from geoseg.grid.resample import Resampler
 from geoseg.grid.stitch import Seams, Stitcher
 from geoseg.grid.tiling import WindowRows
 from geoseg.grid.window import Window, mirrored
+from geoseg.io.raster.reader import ArrayReader
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.predictor import Predictor
 from geoseg.models.runtime import Runtime
@@ -97,8 +97,13 @@ def predict(
     runtime = Runtime.resolve(device=device, precision=precision, threads=1)
     tiles = resolve_tiles(grid.shape, model, options.tiling, options.compute.memory.bytes, runtime.device)
     layout = spec.encoding(threshold)
-    job = _Job(box, grid, tiles, layout, model, runtime, stretch, nodata_of(array))
-    stored = job.lazy(array.data) if isinstance(array.data, da.Array) else job.eager(np.asarray(array.data))
+    job = _Prediction(box, grid, tiles, layout, model, runtime, stretch, nodata_of(array))
+    stored: Any
+    if isinstance(array.data, da.Array):
+        stored = job.stored(array.data)
+    else:
+        pixels = da.from_array(np.asarray(array.data), chunks=-1, name=False)
+        stored = job.stored(pixels).compute(scheduler="synchronous")
     return _dataset(array, box.transform, stored, layout, layout.band_names([c.name for c in spec.classes]))
 
 
@@ -112,8 +117,8 @@ def _options(**sections: dict[str, Any]) -> Workflow:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Job:
-    """One array's prediction: bands of windows over slabs of rows."""
+class _Prediction:
+    """One array's prediction as tasks: rows of windows over rows of the array."""
 
     box: GeoBox
     """The array's grid."""
@@ -137,82 +142,56 @@ class _Job:
         return Stitcher(self.tiles.grid, self.tiles.blend, self.layout.channels)
 
     @property
-    def resampler(self) -> Resampler:
-        return Resampler.between(self.box, self.grid)
-
-    @property
     def back(self) -> Resampler:
         return Resampler.between(self.grid, self.box)
 
-    def _slab(self, band: WindowRows) -> Window:
-        """Source rows that a band reads, over the full width."""
-        rows = self.tiles.grid.rows
-        first, last = rows.start(band.first), rows.start(band.stop - 1)
-        inside, _ = mirrored(Window(first, 0, last + rows.window - first, self.grid.width), self.grid.shape)
-        source = self.resampler.source_window(inside)
-        return Window(source.row, 0, source.height, self.box.width)
+    def rows_read(self, rows: WindowRows) -> slice:
+        """Rows of the array that some rows of windows read."""
+        axis = self.tiles.grid.rows
+        first, last = axis.start(rows.first), axis.start(rows.stop - 1)
+        inside, _ = mirrored(Window(first, 0, last + axis.window - first, self.grid.width), self.grid.shape)
+        return Resampler.between(self.box, self.grid).source_window(inside).slices[0]
 
-    def band(self, pixels: npt.NDArray[Any], band: WindowRows) -> tuple[UInt8, Seams]:
-        """Store rows and seams of a band, from its slab (bands, rows, width) of source pixels."""
-        slab = self._slab(band)
-        valid = np.isfinite(pixels).all(axis=0)
-        if self.nodata is not None:
-            valid &= ~(pixels == self.nodata).all(axis=0)
-
-        def read(window: Window) -> tuple[Float32, Bool]:
-            inside, (rows, cols) = mirrored(window, self.grid.shape)
-            part = self.resampler.source_window(inside).relative_to(Window(slab.row, 0, *slab.shape)).slices
-            values, share = self.resampler.values(list(pixels[:, *part]), valid[part], inside)
-            ok = share >= HALF
-            return np.where(ok, values, np.float32(0))[:, rows, cols], ok[rows, cols]
-
+    def predict(self, pixels: Array, first: int, rows: WindowRows) -> tuple[UInt8, Seams]:
+        """Finished rows and overlaps of rows of windows, from the array's rows that begin with ``first``."""
+        reader = ArrayReader(pixels, self.box, self.grid, nodata=self.nodata, first=first)
         predictor = Predictor(
             self.bundle,
             device=self.runtime.device,
             precision=self.runtime.precision,
             threads=self.runtime.threads,
         )
-        windows = WindowPredictor("the array", read, predictor, self.stretch)
-        return predict_band(self.stitcher, self.layout, self.tiles.batch, band, windows)
+        windows = WindowPredictor("the array", reader, predictor, self.stretch)
+        return predict_band(self.stitcher, self.layout, self.tiles.batch, rows, windows)
 
     def join(self, above: tuple[UInt8, Seams] | None, own: tuple[UInt8, Seams]) -> UInt8:
-        """The rows that a band finishes, with the seam to the band above."""
-        store, seams = own
+        """The rows that rows of windows finish, with those that overlap the windows above."""
+        stored, seams = own
         if seams.top is None:
-            return store
+            return stored
         assert above is not None
         assert above[1].bottom is not None
-        return np.concatenate([self.layout.quantize(above[1].bottom + seams.top), store], axis=1)
+        return np.concatenate([self.layout.quantize(above[1].bottom + seams.top), stored], axis=1)
 
     def to_source(self, stored: UInt8, first: int, window: Window) -> UInt8:
-        """Stored values on the array's own grid, from rows of the model's grid that start at ``first``."""
+        """Stored values on the array's own grid, from rows of the model's grid that begin with ``first``."""
         source = self.back.source_window(window).shift(-first, 0)
         return resampled(stored[:, *source.slices], self.back, window)
 
-    def eager(self, pixels: npt.NDArray[Any]) -> UInt8:
-        pieces: list[UInt8] = []
-        above: tuple[UInt8, Seams] | None = None
-        for band in self.tiles.bands:
-            slab = self._slab(band)
-            own = self.band(pixels[:, slab.row : slab.row_stop], band)
-            pieces.append(self.join(above, own))
-            above = own
-        stored = np.concatenate(pieces, axis=1)
-        return stored if self.back.identity else self.to_source(stored, 0, self.box.window)
-
-    def lazy(self, pixels: da.Array) -> da.Array:
-        rows: list[da.Array] = []
+    def stored(self, pixels: da.Array) -> da.Array:
+        """Stored probabilities on the array's grid, uint8 (bands, height, width); nothing is computed."""
+        pieces: list[da.Array] = []
         above: Any = None
-        for band in self.tiles.bands:
-            slab = self._slab(band)
-            first, stop = self.stitcher.seam_above(band.first)[0], self.stitcher.finished_rows(band)[1]
-            own = dask.delayed(self.band, pure=False)(pixels[:, slab.row : slab.row_stop], band)
+        for rows in self.tiles.bands:
+            read = self.rows_read(rows)
+            first, stop = self.stitcher.seam_above(rows.first)[0], self.stitcher.finished_rows(rows)[1]
+            own = dask.delayed(self.predict, pure=False)(pixels[:, read], read.start, rows)
             joined = dask.delayed(self.join, pure=False)(above, own)
             if stop > first:
                 shape = (self.layout.planes, stop - first, self.grid.width)
-                rows.append(da.from_delayed(joined, shape, np.uint8))
+                pieces.append(da.from_delayed(joined, shape, np.uint8))
             above = own
-        stored = da.concatenate(rows, axis=1)
+        stored = da.concatenate(pieces, axis=1)
         if self.back.identity:
             return stored
         step = max(1, self.box.height // len(self.tiles.bands))

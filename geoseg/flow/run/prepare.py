@@ -11,7 +11,7 @@ from geoseg.config.workflow import Workflow
 from geoseg.engine.plan import Plan, check_classes, make_plan
 from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import CatalogError, GeosegError, SceneError
-from geoseg.io.raster.reader import describe
+from geoseg.io.raster.scene import describe
 from geoseg.io.stac.read import load_catalog
 from geoseg.io.yaml.workflow_file import LoadedWorkflow, load_workflow
 from geoseg.models.bundle import Bundle, load_bundle

@@ -14,7 +14,8 @@ from geoseg.grid.encoding import NODATA, SCALE
 from geoseg.grid.window import Window
 from geoseg.io.raster.gdal import refusal
 from geoseg.io.raster.probability import MOST_CLASSES, ScoreRaster
-from geoseg.io.raster.reader import Raster, SceneReader
+from geoseg.io.raster.reader import Raster
+from geoseg.io.raster.scene_reader import SceneReader
 
 __all__ = ["ScoreReader"]
 

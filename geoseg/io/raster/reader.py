@@ -1,210 +1,306 @@
-"""Windows of a scene: pixels, one validity mask, any place, any resolution.
+"""Windows of an image: pixels and one validity mask, at any place and resolution, from files or an array.
 
-:func:`describe` opens headers and refuses what cannot be mapped; its :class:`Scene` is a value that
-travels. :class:`SceneReader` turns it into pixels where they are needed. What it reads is a picture of
-infinite extent: the scene, mirrored at its edges again and again as ``numpy.pad(mode="reflect")`` does. Every
-pixel of it has one value, the same bits in whatever window it is read.
+An image reads as a picture of infinite extent, mirrored at its edges again and again as
+``numpy.pad(mode="reflect")`` does. Every pixel has one value, the same bits in whatever window it is read.
+A read goes down and up again::
+
+    window of the reader's grid                Raster: float32, scaled, 0 where invalid
+      ↓ mirrored                                 ↑ show: the mirror images
+    window inside the grid                     pixels, valid
+      ↓ Resampler.source_window                  ↑ scaled
+    window of the pixels as stored             values, share of them that is valid
+      ↓ StoredBands.read                         ↑ Resampler.values
+    arrays of the file's dtype   ─ judge ─→    Stored: values, sound, blank
+
+A pixel is valid unless all bands hold nodata, a band is NaN or infinite as float32, or its file says so
+(alpha, masks). A resampled pixel averages what is valid of its ground, and is valid itself when that is at
+least half.
 """
 
 from __future__ import annotations
 
-import threading
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import NoReturn, Self
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import GridError
+from geoseg.arrays import Bool, Float32
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.resample import HALF, Resampler
 from geoseg.grid.window import Window, mirrored
-from geoseg.io.raster.gdal import CACHE_BYTES, environment
-from geoseg.io.raster.scene import Scene, describe, grid_of
-from geoseg.io.raster.source import MaskSource, Source, Stored
 
-__all__ = ["CACHE_BYTES", "Raster", "Scene", "SceneReader", "describe", "grid_of"]
+__all__ = [
+    "ArrayReader",
+    "BandGroup",
+    "Raster",
+    "Reader",
+    "Stored",
+    "StoredBands",
+    "judge",
+    "read_bands",
+    "scaled",
+    "show",
+    "stretched",
+]
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Raster:
     """The pixels of a window."""
 
-    pixels: NDArray[np.float32]
+    pixels: Float32
     """Shape (bands, height, width): stored × scale + offset; 0 where invalid, always finite."""
-    valid: NDArray[np.bool_]
+    valid: Bool
     """Shape (height, width): True where the scene has data."""
     geobox: GeoBox
     """Where the pixels lie; beyond a scene's edge they are mirror images of the ground."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """The bands that share one grid."""
+class Reader(Protocol):
+    """What a map, a prediction and a training read their pixels from."""
 
-    geobox: GeoBox
-    resampler: Resampler
-    sources: tuple[Source, ...]
-    mask: MaskSource | None
-    positions: tuple[int, ...]
-    """Where the group's bands go among the scene's, in the order of the sources' bands."""
-    nodata: NDArray[np.float32]
-    """Stored nodata of each band, 0 where it has none, shape (bands, 1)."""
-
-
-class SceneReader:
-    """Reads windows of one scene; a context manager.
-
-    Files are opened at the first read and kept open. Reads of several threads wait for each other: decode in
-    parallel with a reader per thread. A reader does not pickle, its :class:`Scene` does.
-
-    A pixel is valid unless all selected bands hold nodata (the catalog's value, else each file's tag), a
-    selected band is NaN or infinite, alpha is 0, the file's internal mask is 0, or the scene's mask asset
-    holds one of its invalid values. A resampled pixel averages what is valid of its ground, and is valid
-    itself when that is at least half.
-
-    Args:
-        scene: from :func:`describe`.
-        grid: pixels to deliver: the scene's footprint in another number of pixels. None: the scene's own.
-
-    Raises:
-        GridError: the grid is of another CRS, turned against the scene's, or covers other ground.
-    """
-
-    def __init__(self, scene: Scene, grid: GeoBox | None = None) -> None:
-        self.scene = scene
-        self.grid = scene.geobox if grid is None else grid
-        if self.grid.crs != scene.geobox.crs:
-            raise GridError(
-                f"scene {scene.ref.id} is not read in another CRS: derive the grid from its geobox"
-            )
-        Resampler.between(scene.geobox, self.grid)
-        self._lock = threading.Lock()
-        self._files = ExitStack()
-        self._groups: tuple[_Group, ...] | None = None
-        self._scale = np.array([[[band.scale]] for band in scene.bands])
-        self._offset = np.array([[[band.offset]] for band in scene.bands])
-        self._plain = bool((self._scale == 1).all() and (self._offset == 0).all())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a SceneReader holds open files and does not pickle: send its scene and read it there"
-        )
-
-    def close(self) -> None:
-        """Close the files; a later read opens them again."""
-        with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        self._groups = None
-        self._files.close()
+    @property
+    def grid(self) -> GeoBox:
+        """The pixels that are delivered."""
 
     def read(self, window: Window) -> Raster:
-        """The pixels of a window of the grid, which may reach past its edges or lie outside.
-
-        Raises:
-            SceneError: a file went away, changed since it was described, or cannot be decoded here.
-        """
-        inside, (rows, cols) = mirrored(window, self.grid.shape)
-        with self._lock, environment(self.scene.ref.trust):
-            try:
-                pixels, valid = self._read(inside)
-            except BaseException:
-                # GDAL keeps a damaged block in its cache and would hand it out without a word next time.
-                self._close()
-                raise
-        if inside != window:
-            pixels, valid = pixels[:, rows, cols], valid[rows, cols]
-        return Raster(pixels, valid, self.grid[window])
-
-    def _read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """A window inside the grid."""
-        if self._groups is None:
-            self._groups = self._open()
-        if len(self._groups) == 1:
-            pixels, valid = _read_alone(self._groups[0], window)
-        else:
-            pixels, valid = _read_together(self._groups, len(self.scene.bands), window)
-        if not valid.all():
-            pixels[:, ~valid] = 0
-        if not self._plain:
-            with np.errstate(over="ignore"):
-                pixels = (pixels * self._scale + self._offset).astype(np.float32)
-            valid &= np.isfinite(pixels).all(axis=0)
-            pixels[:, ~valid] = 0
-        return pixels, valid
-
-    def _open(self) -> tuple[_Group, ...]:
-        sources = [
-            self._files.enter_context(Source(self.scene, href))
-            for href in dict.fromkeys(band.href for band in self.scene.bands)
-        ]
-        grids: dict[GeoBox, list[Source]] = {}
-        for source in sources:
-            grids.setdefault(source.geobox, []).append(source)
-        ref = self.scene.ref.mask
-        mask = self._files.enter_context(MaskSource(self.scene, ref)) if ref else None
-        return tuple(
-            _Group(
-                geobox=geobox,
-                resampler=Resampler.between(geobox, self.grid),
-                sources=tuple(members),
-                mask=mask,
-                positions=tuple(position for source in members for position in source.positions),
-                nodata=np.array([[v] for source in members for v in source.fill], np.float32),
-            )
-            for geobox, members in grids.items()
-        )
+        """The pixels of a window of the grid, which may reach past its edges or lie outside."""
 
 
-def _stored(group: _Group, window: Window) -> Stored:
-    """A group's bands as stored, with validity, in a window of the group's own grid."""
-    parts = [source.read(window) for source in group.sources]
-    sound = parts[0].sound
-    blank = parts[0].blank
-    for part in parts[1:]:
-        sound = sound & part.sound
-        blank = blank & part.blank
-    if group.mask is not None:
-        sound = sound & group.mask.read(window, group.geobox)
-    return Stored([band for part in parts for band in part.bands], sound, blank)
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """Bands of one grid in a window, as stored."""
+
+    bands: list[NDArray[Any]]
+    """One array (height, width) per band, each of its file's dtype."""
+    sound: Bool
+    """True where no band is NaN or infinite, and alpha and masks say valid; (height, width)."""
+    blank: Bool
+    """True where every band holds its nodata value; (height, width)."""
 
 
-def _read_alone(group: _Group, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The usual scene: all bands on one grid."""
-    stored = _stored(group, group.resampler.source_window(window))
-    valid = stored.sound & ~stored.blank
+class StoredBands(Protocol):
+    """One file or array: some of the image's bands on one grid."""
+
+    @property
+    def geobox(self) -> GeoBox:
+        """The grid of its pixels."""
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Where its bands go among the image's."""
+
+    @property
+    def fill(self) -> tuple[float, ...]:
+        """Stored nodata of each band, 0 where it has none."""
+
+    def read(self, window: Window) -> Stored:
+        """The bands in a window inside the grid."""
+
+
+def judge(bands: list[NDArray[Any]], nodata: Sequence[float | None]) -> Stored:
+    """Bands with their validity, as far as their values tell: the one rule of nodata.
+
+    Args:
+        bands: one array (height, width) of real numbers per band.
+        nodata: the stored value of each band that means no data; None: there is none beside NaN and infinity.
+    """
+    shape = bands[0].shape
+    sound, blank = np.ones(shape, np.bool_), np.ones(shape, np.bool_)
+    for band, value in zip(bands, nodata, strict=True):
+        if band.dtype.kind == "f":
+            # A float64 that float32 cannot hold would become infinite on its way to the network.
+            wide = band.dtype.itemsize > np.dtype(np.float32).itemsize
+            sound &= np.abs(band) <= _FLOAT32_MAX if wide else np.isfinite(band)
+        blank &= _equals(band, value)
+    return Stored(bands, sound, blank)
+
+
+def _equals(band: NDArray[Any], nodata: float | None) -> Bool | np.bool_:
+    """Where a band holds a value, compared as stored; a value that its type cannot hold is nowhere."""
+    if nodata is None:
+        return np.False_
+    if band.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return np.asarray(band == band.dtype.type(nodata))
+    limits = np.iinfo(band.dtype)
+    if not float(nodata).is_integer() or not limits.min <= nodata <= limits.max:
+        return np.False_
+    return np.asarray(band == band.dtype.type(int(nodata)))
+
+
+class BandGroup:
+    """The bands that share one grid.
+
+    Args:
+        sources: files or arrays of the same grid.
+        grid: pixels to deliver: the same footprint in any number of pixels.
+        mask: whether pixels are valid in a window of the sources' grid, by a mask of its own; None: no mask.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[StoredBands],
+        grid: GeoBox,
+        mask: Callable[[Window], Bool] | None = None,
+    ) -> None:
+        self.resampler = Resampler.between(sources[0].geobox, grid)
+        self.positions = tuple(position for source in sources for position in source.positions)
+        self.fill = np.array([[[value]] for source in sources for value in source.fill], np.float32)
+        self._sources = sources
+        self._mask = mask
+
+    def read(self, window: Window) -> Stored:
+        """The bands as stored under a window of the grid to deliver, in the order of ``positions``."""
+        place = self.resampler.source_window(window)
+        parts = [source.read(place) for source in self._sources]
+        sound, blank = parts[0].sound, parts[0].blank
+        for part in parts[1:]:
+            sound = sound & part.sound
+            blank = blank & part.blank
+        if self._mask is not None:
+            sound = sound & self._mask(place)
+        return Stored([band for part in parts for band in part.bands], sound, blank)
+
+
+def read_bands(groups: Sequence[BandGroup], window: Window) -> tuple[Float32, Bool]:
+    """Values float32 (bands, height, width), unscaled, and validity of a window inside the grid."""
+    if len(groups) > 1:
+        return _read_together(groups, window)
+    (group,) = groups  # the usual image: all bands on one grid
+    stored = group.read(window)
     ordered = [band for _, band in sorted(zip(group.positions, stored.bands, strict=True), key=itemgetter(0))]
-    pixels, share = group.resampler.values(ordered, valid, window)
+    pixels, share = group.resampler.values(ordered, stored.sound & ~stored.blank, window)
     return pixels, share >= HALF
 
 
-def _read_together(
-    groups: tuple[_Group, ...], bands: int, window: Window
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _read_together(groups: Sequence[BandGroup], window: Window) -> tuple[Float32, Bool]:
     """Bands on several grids: nodata still means that *all* bands hold it.
 
     Where one grid has only nodata but another has data, the first one's bands keep their stored nodata value,
     just as a single pixel of a many-band file would.
     """
-    pixels = np.empty((bands, *window.shape), np.float32)
+    pixels = np.empty((sum(len(group.positions) for group in groups), *window.shape), np.float32)
     sound = np.ones(window.shape, np.bool_)
     any_data = np.zeros(window.shape, np.bool_)
     for group in groups:
-        resampler = group.resampler
-        stored = _stored(group, resampler.source_window(window))
-        values, share = resampler.values(stored.bands, stored.sound & ~stored.blank, window)
+        stored = group.read(window)
+        values, share = group.resampler.values(stored.bands, stored.sound & ~stored.blank, window)
         data = share >= HALF
-        pixels[list(group.positions)] = np.where(data, values, group.nodata[..., None])
-        sound &= resampler.share(stored.sound, window) >= HALF
+        pixels[list(group.positions)] = np.where(data, values, group.fill)
+        sound &= group.resampler.share(stored.sound, window) >= HALF
         any_data |= data
     return pixels, sound & any_data
+
+
+def scaled(pixels: Float32, valid: Bool, factors: tuple[NDArray[Any], NDArray[Any]] | None) -> Float32:
+    """Stored values × scale + offset, 0 where invalid; what float32 cannot hold becomes invalid.
+
+    Args:
+        pixels: (bands, height, width), overwritten.
+        valid: (height, width), updated in place.
+        factors: scale and offset, each (bands, 1, 1); None: 1 and 0.
+    """
+    if not valid.all():
+        pixels[:, ~valid] = 0
+    if factors is not None:
+        with np.errstate(over="ignore"):
+            pixels = (pixels * factors[0] + factors[1]).astype(np.float32)
+        valid &= np.isfinite(pixels).all(axis=0)
+        pixels[:, ~valid] = 0
+    return pixels
+
+
+def show(window: Window, grid: GeoBox, read: Callable[[Window], tuple[Float32, Bool]]) -> Raster:
+    """Any window of a grid whose image is mirrored at its edges.
+
+    Args:
+        window: inside the grid or not.
+        grid: the pixels.
+        read: pixels and validity of a window inside the grid.
+    """
+    inside, (rows, cols) = mirrored(window, grid.shape)
+    pixels, valid = read(inside)
+    if inside != window:
+        pixels, valid = pixels[:, rows, cols], valid[rows, cols]
+    return Raster(pixels, valid, grid[window])
+
+
+def stretched(pixels: Float32, stretch: tuple[float, float] | None) -> Float32:
+    """Pixels for a model of 8 bits: the two values become 0 and 255, all beyond is clipped.
+
+    Args:
+        pixels: any shape.
+        stretch: the values that mean black and white; None: the pixels come back as they are.
+    """
+    if stretch is None:
+        return pixels
+    low, high = stretch
+    moved = (pixels - np.float32(low)) * np.float32(255 / (high - low))
+    clipped: Float32 = np.clip(moved, np.float32(0), np.float32(255))
+    return clipped
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _ArrayBands:
+    """Rows of an array as a source of all bands."""
+
+    pixels: NDArray[Any]
+    geobox: GeoBox
+    nodata: float | None
+    first: int
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        return tuple(range(len(self.pixels)))
+
+    @property
+    def fill(self) -> tuple[float, ...]:
+        return (self.nodata or 0.0,) * len(self.pixels)
+
+    def read(self, window: Window) -> Stored:
+        part = self.pixels[:, *window.shift(-self.first, 0).slices]
+        return judge(list(part), [self.nodata] * len(part))
+
+
+class ArrayReader:
+    """Reads windows of an array; a :class:`Reader`.
+
+    Args:
+        pixels: (bands, rows, width), any real dtype: all rows of the geobox, or those from ``first`` on that
+            the windows to read need.
+        geobox: where the whole array's pixels lie.
+        grid: pixels to deliver: the same footprint in another number of pixels. None: the array's own.
+        nodata: stored value that means no data where all bands hold it.
+        first: row of the geobox that ``pixels`` begin with.
+
+    Raises:
+        GridError: the grid is turned against the array's or covers other ground.
+    """
+
+    def __init__(
+        self,
+        pixels: NDArray[Any],
+        geobox: GeoBox,
+        grid: GeoBox | None = None,
+        *,
+        nodata: float | None = None,
+        first: int = 0,
+    ) -> None:
+        self.grid = geobox if grid is None else grid
+        if pixels.dtype.kind == "b":
+            pixels = pixels.view(np.uint8)
+        self._groups = (BandGroup([_ArrayBands(pixels, geobox, nodata, first)], self.grid),)
+
+    def read(self, window: Window) -> Raster:
+        """See :class:`Reader`."""
+        return show(window, self.grid, self._inside)
+
+    def _inside(self, window: Window) -> tuple[Float32, Bool]:
+        pixels, valid = read_bands(self._groups, window)
+        return scaled(pixels, valid, None), valid

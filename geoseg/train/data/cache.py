@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from geoseg.io.labels.reader import LabelReader
-    from geoseg.io.raster.reader import SceneReader
+    from geoseg.io.raster.scene_reader import SceneReader
     from geoseg.train.data.scenes import Patch
 
 __all__ = ["OPEN_SCENES", "OpenScene", "TileStore"]

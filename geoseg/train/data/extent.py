@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from geoseg.config.stac.refs import LabelRef
     from geoseg.grid.geobox import GeoBox
-    from geoseg.io.raster.reader import Scene
+    from geoseg.io.raster.scene import Scene
 
 __all__ = ["Extent", "find_extent", "label_reader", "label_window"]
 

@@ -20,8 +20,10 @@ import numpy as np
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.ground import ground_resolution, model_grid
 from geoseg.grid.window import Window
-from geoseg.io.raster.reader import Scene as Pixels
-from geoseg.io.raster.reader import SceneReader, describe
+from geoseg.io.raster.reader import stretched
+from geoseg.io.raster.scene import Scene as Pixels
+from geoseg.io.raster.scene import describe
+from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.train.data.cache import OpenScene, TileStore
 from geoseg.train.data.extent import find_extent, label_reader, label_window
 from geoseg.train.data.holdout import Split
@@ -166,10 +168,7 @@ class FileScene:
     def _read(self, window: Window) -> Patch:
         readers = self.store.scene(self.key, self._opened)
         raster, labels = readers.pixels.read(window), label_window(self.name, readers.labels, window)
-        pixels: NDArray[Any] = raster.pixels
-        if self.stretch is not None:
-            low, high = self.stretch
-            pixels = (pixels - np.float32(low)) * np.float32(255 / (high - low))
+        pixels: NDArray[Any] = stretched(raster.pixels, self.stretch)
         if self.dtype.kind in "ui":
             # Resampling gives fractions; whole numbers are a quarter of the bytes.
             limits = np.iinfo(self.dtype)
@@ -203,7 +202,7 @@ def open_scene(
         resolution: Finest ground resolution that chips are drawn at, in meters; a scene that is coarser keeps
             its own pixels, but for one whose pixels are not square on the ground.
         store: Where tiles are kept; shared by the scenes of a training.
-        bands: As in :func:`geoseg.io.raster.reader.describe`.
+        bands: As in :func:`geoseg.io.raster.scene.describe`.
         limit: Nothing outside this window of the scene's own pixels is read.
         stretch: Stored values that become 0 and 255; pixels are then 8 bits.
         weight: See :class:`~geoseg.train.data.scenes.LabeledScene`.

@@ -1,9 +1,16 @@
-"""One open file of a scene: bands as stored, and what it says of their validity."""
+"""The files of a scene as one :class:`~geoseg.io.raster.reader.Reader`.
+
+:func:`geoseg.io.raster.scene.describe` opens headers and refuses what cannot be mapped; its
+:class:`~geoseg.io.raster.scene.Scene` is a value that travels. :class:`SceneReader` turns it into pixels
+where they are needed.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Self
+import threading
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,28 +19,103 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.config.stac.refs import MaskRef
+from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
-from geoseg.io.raster.gdal import GDAL_ERRORS, open_raster, reason, refusal, spoken
+from geoseg.io.raster.gdal import GDAL_ERRORS, environment, open_raster, reason, refusal, spoken
 from geoseg.io.raster.header import alpha_bands, file_stamp
+from geoseg.io.raster.reader import BandGroup, Raster, Stored, judge, read_bands, scaled, show
 from geoseg.io.raster.scene import Scene, mask_alpha
 
-__all__ = ["MaskSource", "Source", "Stored"]
-
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
+__all__ = ["SceneReader"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Stored:
-    """Bands of one grid in a window, as stored."""
+class SceneReader:
+    """Reads windows of one scene; a context manager.
 
-    bands: list[NDArray[Any]]
-    """One array (height, width) per band, each of its file's dtype."""
-    sound: NDArray[np.bool_]
-    """True where no band is NaN or infinite, and alpha and masks say valid; (height, width)."""
-    blank: NDArray[np.bool_]
-    """True where every band holds its nodata value; (height, width)."""
+    Files are opened at the first read and kept open. Reads of several threads wait for each other: decode in
+    parallel with a reader per thread. A reader does not pickle, its :class:`Scene` does.
+
+    A pixel is valid unless all selected bands hold nodata (the catalog's value, else each file's tag), a
+    selected band is NaN or infinite, alpha is 0, the file's internal mask is 0, or the scene's mask asset
+    holds one of its invalid values; see :mod:`geoseg.io.raster.reader`.
+
+    Args:
+        scene: from :func:`~geoseg.io.raster.scene.describe`.
+        grid: pixels to deliver: the scene's footprint in another number of pixels. None: the scene's own.
+
+    Raises:
+        GridError: the grid is of another CRS, turned against the scene's, or covers other ground.
+    """
+
+    def __init__(self, scene: Scene, grid: GeoBox | None = None) -> None:
+        self.scene = scene
+        self.grid = scene.geobox if grid is None else grid
+        if self.grid.crs != scene.geobox.crs:
+            raise GridError(
+                f"scene {scene.ref.id} is not read in another CRS: derive the grid from its geobox"
+            )
+        Resampler.between(scene.geobox, self.grid)
+        self._lock = threading.Lock()
+        self._files = ExitStack()
+        self._groups: tuple[BandGroup, ...] | None = None
+        plain = all(band.scale == 1 and band.offset == 0 for band in scene.bands)
+        scale = np.array([[[band.scale]] for band in scene.bands])
+        offset = np.array([[[band.offset]] for band in scene.bands])
+        self._factors = None if plain else (scale, offset)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a SceneReader holds open files and does not pickle: send its scene and read it there"
+        )
+
+    def close(self) -> None:
+        """Close the files; a later read opens them again."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        self._groups = None
+        self._files.close()
+
+    def read(self, window: Window) -> Raster:
+        """The pixels of a window of the grid, which may reach past its edges or lie outside.
+
+        Raises:
+            SceneError: a file went away, changed since it was described, or cannot be decoded here.
+        """
+        with self._lock, environment(self.scene.ref.trust):
+            try:
+                return show(window, self.grid, self._inside)
+            except BaseException:
+                # GDAL keeps a damaged block in its cache and would return it without an error next time.
+                self._close()
+                raise
+
+    def _inside(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        if self._groups is None:
+            self._groups = self._open()
+        pixels, valid = read_bands(self._groups, window)
+        return scaled(pixels, valid, self._factors), valid
+
+    def _open(self) -> tuple[BandGroup, ...]:
+        grids: dict[GeoBox, list[_BandFile]] = {}
+        for href in dict.fromkeys(band.href for band in self.scene.bands):
+            file = self._files.enter_context(_BandFile(self.scene, href))
+            grids.setdefault(file.geobox, []).append(file)
+        ref = self.scene.ref.mask
+        mask = self._files.enter_context(_MaskFile(self.scene, ref)) if ref else None
+        return tuple(
+            BandGroup(files, self.grid, partial(mask.read, geobox=geobox) if mask else None)
+            for geobox, files in grids.items()
+        )
 
 
 class _File:
@@ -101,7 +183,7 @@ class _File:
         )
 
 
-class Source(_File):
+class _BandFile(_File):
     """A file that holds selected bands of a scene.
 
     Raises:
@@ -142,35 +224,16 @@ class Source(_File):
         wanted = list(dict.fromkeys([*self._indexes, *([self._alpha] if self._alpha else [])]))
         data = self.decode(window, wanted)
         bands = [data[wanted.index(index)] for index in self._indexes]
-        sound = np.ones(window.shape, np.bool_)
+        stored = judge(bands, self._nodata)
+        sound = stored.sound
         if self._alpha:
             sound &= data[wanted.index(self._alpha)] != 0
-        if data.dtype.kind == "f":
-            for band in bands:
-                # A float64 that float32 cannot hold would become infinite on its way to the network.
-                sound &= np.abs(band) <= _FLOAT32_MAX
         if self._masks:
             sound &= (self.decode(window, self._masks, mask=True) != 0).all(axis=0)
-        blank = np.ones(window.shape, np.bool_)
-        for band, nodata in zip(bands, self._nodata, strict=True):
-            blank &= _equals(band, nodata)
-        return Stored(bands, sound, blank)
+        return stored
 
 
-def _equals(band: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | np.bool_:
-    """Where a band holds a value, compared as stored; a value that its type cannot hold is nowhere."""
-    if nodata is None:
-        return np.False_
-    if band.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return np.asarray(band == band.dtype.type(nodata))
-    limits = np.iinfo(band.dtype)
-    if not float(nodata).is_integer() or not limits.min <= nodata <= limits.max:
-        return np.False_
-    return np.asarray(band == band.dtype.type(int(nodata)))
-
-
-class MaskSource(_File):
+class _MaskFile(_File):
     """The mask asset of a scene, such as SCL or QA.
 
     Raises:
