@@ -56,7 +56,7 @@ TEST_WINDOW = (0, 500, 1000, 500)
 def budget(arguments: argparse.Namespace) -> dict[str, str]:
     """What every training is given alike, over the training file."""
     return {
-        "recipe": "geoseg",
+        "preset": "geoseg",
         "distill": "null",
         "chips.size": f"{arguments.size} px",
         "train.steps": str(arguments.steps),

@@ -36,7 +36,7 @@ def test_modules_read_in_one_sitting(root: Path) -> None:
     long = {
         str(path.relative_to(root)): lines
         for path in (root / "geoseg").rglob("*.py")
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 310
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 500
     }
     assert not long
 

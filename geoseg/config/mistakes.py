@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
@@ -28,6 +29,10 @@ _PLAIN = {
     "tuple_type": "must be a list, such as [a, b]",
     "dict_type": "must be a section of keys and values",
 }
+
+
+_RENAMED: Mapping[str, str] = MappingProxyType({"colour": "color", "recipe": "preset"})
+"""Former name of a key → its name now."""
 
 
 def key_text(path: KeyPath) -> str:
@@ -105,6 +110,8 @@ def _all_keys(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, st
 
 def _unknown_key(model: type[BaseModel], place: _Place) -> str:
     name, known = str(place.path[-1]), place.holder.model_fields
+    if _RENAMED.get(name) in known:
+        return f"is now called {_RENAMED[name]}; write {_RENAMED[name]}: instead"
     hint = did_you_mean(name, known)
     elsewhere = [full for last, full in _all_keys(model) if last == name]
     if key_text(place.path) in elsewhere:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from geoseg.config.training.procedure import Recipe
+    from geoseg.config.training.train_config import TrainConfig
     from geoseg.config.training.training_file import Distill
 
 __all__ = ["CHECKPOINT_NAME", "read_checkpoint", "stated_identity", "write_checkpoint"]
@@ -27,7 +27,7 @@ _VERSION = 2
 
 
 def stated_identity(
-    recipe: Recipe, seed: int, origin: str, distill: Distill | None, teacher: str | None
+    recipe: TrainConfig, seed: int, origin: str, distill: Distill | None, teacher: str | None
 ) -> dict[str, str]:
     """What a training's file says that must not change, known before any scene is read.
 

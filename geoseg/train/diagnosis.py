@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from geoseg.config.training.procedure import Recipe
+    from geoseg.config.training.train_config import TrainConfig
     from geoseg.train.data.chips import ChipSampler
 
 __all__ = ["diverged", "mislabeled"]
 
 
-def diverged(sampler: ChipSampler, recipe: Recipe, step: int, what: str) -> RunError:
+def diverged(sampler: ChipSampler, recipe: TrainConfig, step: int, what: str) -> RunError:
     """A loss or weight that is no longer finite.
 
     Args:
@@ -45,7 +45,7 @@ def diverged(sampler: ChipSampler, recipe: Recipe, step: int, what: str) -> RunE
     )
 
 
-def mislabeled(sampler: ChipSampler, recipe: Recipe, step: int, classes: int) -> LabelError:
+def mislabeled(sampler: ChipSampler, recipe: TrainConfig, step: int, classes: int) -> LabelError:
     """Labels that are no class of the network."""
     found: dict[str, set[int]] = {}
     for name, _, _, ids in _chips(sampler, recipe, step):
@@ -59,7 +59,9 @@ def mislabeled(sampler: ChipSampler, recipe: Recipe, step: int, classes: int) ->
     )
 
 
-def _chips(sampler: ChipSampler, recipe: Recipe, step: int) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
+def _chips(
+    sampler: ChipSampler, recipe: TrainConfig, step: int
+) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
     """Scene, pixels, validity and ids of each chip of a step."""
     for batch in range(step * recipe.accumulate, (step + 1) * recipe.accumulate):
         chips = sampler.batch(batch, recipe.batch)

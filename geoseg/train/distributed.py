@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
     from multiprocessing.queues import SimpleQueue
 
-    from geoseg.config.training.procedure import Recipe
+    from geoseg.config.training.train_config import TrainConfig
 
 __all__ = ["ALONE", "Team", "check_shared", "train_together"]
 
@@ -118,7 +118,7 @@ def _has_idle_parameters(network: nn.Module, device: str) -> bool:
     return idle
 
 
-def check_shared(recipe: Recipe, processes: int) -> None:
+def check_shared(recipe: TrainConfig, processes: int) -> None:
     """Refuse a batch that so many processes cannot share evenly.
 
     Raises:

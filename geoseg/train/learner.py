@@ -22,7 +22,7 @@ from geoseg.train.optim import make_optimizer, set_rate
 from geoseg.train.precision import Arithmetic, out_of_memory
 
 if TYPE_CHECKING:
-    from geoseg.config.training.procedure import Recipe
+    from geoseg.config.training.train_config import TrainConfig
     from geoseg.config.training.training_file import Distill
     from geoseg.models.networks.network import Network
     from geoseg.train.data.chips import Chip
@@ -78,7 +78,7 @@ class Learner:
     def __init__(
         self,
         network: Network,
-        recipe: Recipe,
+        recipe: TrainConfig,
         scale: Scale,
         arithmetic: Arithmetic,
         team: Team,

@@ -41,7 +41,7 @@ from geoseg.train.schedule import Course
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from geoseg.config.training.procedure import Recipe
+    from geoseg.config.training.train_config import TrainConfig
     from geoseg.config.training.training_file import Distill
     from geoseg.models.networks.network import Network
     from geoseg.train.data.chips import ChipSampler
@@ -80,7 +80,7 @@ class Trainer:
         network: Network,
         sampler: ChipSampler,
         validation: Validation,
-        recipe: Recipe,
+        recipe: TrainConfig,
         folder: Path,
         watch: Watch = lambda _event: None,
         *,

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from geoseg.config.training.loss import CrossEntropy, Focal, Overlap
+from geoseg.config.training.train_config import CrossEntropy, Focal, Overlap
 from geoseg.grid.encoding import IGNORE
 
 if TYPE_CHECKING:

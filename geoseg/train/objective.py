@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.nn import functional
 
-from geoseg.config.training.loss import CrossEntropy
+from geoseg.config.training.train_config import CrossEntropy
 from geoseg.errors import RunError
 from geoseg.models.networks.border import without_border
 from geoseg.train.losses import cross_entropy, focal_loss, imitation_loss, overlap_loss
@@ -15,7 +15,7 @@ from geoseg.train.losses import cross_entropy, focal_loss, imitation_loss, overl
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from geoseg.config.training.loss import Loss
+    from geoseg.config.training.train_config import Loss
     from geoseg.config.training.training_file import Distill
     from geoseg.train.losses import Combine, Counts
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from geoseg.config.training.procedure import (
+from geoseg.config.training.train_config import (
     Adam,
     Constant,
     Cosine,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from geoseg.config.training.procedure import Plateau
+from geoseg.config.training.train_config import Plateau
 from geoseg.errors import RunError
 from geoseg.train.ema import copied
 from geoseg.train.optim import Patience
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from geoseg.config.training.procedure import Recipe
+    from geoseg.config.training.train_config import TrainConfig
 
 __all__ = ["Progress", "TrainResult"]
 
@@ -59,7 +59,7 @@ class Progress:
     """Step, score and state of the weights to keep."""
 
     @classmethod
-    def begin(cls, recipe: Recipe) -> Self:
+    def begin(cls, recipe: TrainConfig) -> Self:
         """Of a training that has not begun."""
         schedule, stopping = recipe.schedule, recipe.early_stopping
         return cls(
@@ -81,7 +81,7 @@ class Progress:
             "stopping": self.stopping and asdict(self.stopping),
         }
 
-    def keep(self, recipe: Recipe, score: Score, state: dict[str, Tensor]) -> bool:
+    def keep(self, recipe: TrainConfig, score: Score, state: dict[str, Tensor]) -> bool:
         """Keep the weights if they are the ones to keep so far; returns whether."""
         before = None if self.best is None else self.best["score"]
         if before is None or recipe.keep == "last":
@@ -94,7 +94,7 @@ class Progress:
             self.best = {"step": self.step, "score": asdict(score), "state": copied(state, "cpu")}
         return kept
 
-    def conclude(self, recipe: Recipe, score: Score) -> bool:
+    def conclude(self, recipe: TrainConfig, score: Score) -> bool:
         """What a validation means for rate and end; returns whether the rate falls."""
         loss, falls = _loss(score), False
         if self.plateau is not None and isinstance(recipe.schedule, Plateau):

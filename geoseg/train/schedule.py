@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from geoseg.train.optim import rate_factor
 
 if TYPE_CHECKING:
-    from geoseg.config.training.procedure import Recipe
+    from geoseg.config.training.train_config import TrainConfig
 
 __all__ = ["Course"]
 
@@ -23,7 +23,7 @@ class Course:
     (8, 125, 6250)
     """
 
-    recipe: Recipe
+    recipe: TrainConfig
     """How the network learns."""
     epoch: int
     """Chips that cover the labeled area once: an epoch, where the recipe gives none."""

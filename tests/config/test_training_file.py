@@ -14,9 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from geoseg.config.training.loss import CrossEntropy, Loss, Overlap
 from geoseg.config.training.presets import PRESETS, laid_over
-from geoseg.config.training.procedure import Adam, EarlyStopping, KerasDecay, Plateau, Poly, Recipe, Sgd
+from geoseg.config.training.train_config import (
+    Adam,
+    CrossEntropy,
+    EarlyStopping,
+    KerasDecay,
+    Loss,
+    Overlap,
+    Plateau,
+    Poly,
+    Sgd,
+    TrainConfig,
+)
 from geoseg.config.training.training_file import Training, training_schema
 from geoseg.errors import ConfigError
 from geoseg.io.yaml.strict_yaml import dump_yaml
@@ -54,7 +64,7 @@ def mistakes_of(folder: Path, text: str, overrides: dict[str, Any] | None = None
 # --- presets ---------------------
 
 
-def test_presets_are_the_papers_recipes() -> None:
+def test_presets_are_the_papers_settings() -> None:
     # networks.md, section 8.
     micro, faster, mini, dual = (
         PRESETS[name].train for name in ("micro-net", "faster-unet", "mininet", "dual-aspp")
@@ -92,9 +102,9 @@ def test_presets_are_the_papers_recipes() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_nothing_laid_over_a_preset_is_the_preset(name: str) -> None:
     preset = PRESETS[name]
-    training = Training.model_validate(START | {"recipe": name})
+    training = Training.model_validate(START | {"preset": name})
     assert (training.train, training.chips) == (preset.train, preset.chips)
-    assert Recipe.model_validate(laid_over(preset.train, {})) == preset.train
+    assert TrainConfig.model_validate(laid_over(preset.train, {})) == preset.train
 
 
 def test_what_is_laid_over_a_preset_changes_that_alone() -> None:
@@ -104,7 +114,7 @@ def test_what_is_laid_over_a_preset_changes_that_alone() -> None:
         "early_stopping": None,
         "steps": 9,
     }
-    train = Training.model_validate(START | {"recipe": "faster-unet", "train": given_}).train
+    train = Training.model_validate(START | {"preset": "faster-unet", "train": given_}).train
     preset = PRESETS["faster-unet"].train
     assert (train.steps, train.epochs, train.early_stopping) == (9, None, None)
     assert train.optimizer == preset.optimizer.model_copy(update={"rate": 0.5})
@@ -112,7 +122,7 @@ def test_what_is_laid_over_a_preset_changes_that_alone() -> None:
     assert train.schedule == preset.schedule
     # Another kind starts afresh: the patience of a plateau means nothing to a poly schedule.
     other = Training.model_validate(
-        START | {"recipe": "faster-unet", "train": {"schedule": {"kind": "poly"}}}
+        START | {"preset": "faster-unet", "train": {"schedule": {"kind": "poly"}}}
     )
     assert other.train.schedule == Poly(power=0.9, warmup=0)
 
@@ -120,7 +130,7 @@ def test_what_is_laid_over_a_preset_changes_that_alone() -> None:
 # --- files ---------------------
 
 rates = st.floats(1e-6, 10)
-recipes = st.fixed_dictionaries(
+trains = st.fixed_dictionaries(
     {},
     optional={
         "epochs": st.integers(1, 500),
@@ -160,8 +170,8 @@ recipes = st.fixed_dictionaries(
 trainings = st.fixed_dictionaries(
     {key: st.just(value) for key, value in START.items()},
     optional={
-        "recipe": st.sampled_from(sorted(PRESETS)),
-        "train": recipes,
+        "preset": st.sampled_from(sorted(PRESETS)),
+        "train": trains,
         "chips": st.fixed_dictionaries(
             {},
             optional={
@@ -224,9 +234,9 @@ SECTIONS = (
     st.from_regex(r"[a-z]{1,9}_x", fullmatch=True),
 )
 def test_any_unknown_key_is_named_with_its_line(
-    folder: Path, section: str, recipe: str, stranger: str
+    folder: Path, section: str, preset: str, stranger: str
 ) -> None:
-    data = copy.deepcopy(START) | {"recipe": recipe, "distill": {"teacher": "t"}}
+    data = copy.deepcopy(START) | {"preset": preset, "distill": {"teacher": "t"}}
     place: Any = data
     for part in re.findall(r"\w+", section):
         place = place[int(part)] if part.isdigit() else place.setdefault(part, {})
@@ -235,6 +245,20 @@ def test_any_unknown_key_is_named_with_its_line(
     line = next(i for i, row in enumerate(text.splitlines(), 1) if row.strip("- ").startswith(f"{stranger}:"))
     (mistake,) = mistakes_of(folder, text)
     assert mistake.startswith(f"train.yaml:{line}: {f'{section}.{stranger}'.removeprefix('.')}: unknown key")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"recipe": "mininet"}, "recipe: is now called preset; write preset: instead"),
+        ({"chips": {"colour": None}}, "chips.colour: is now called color; write color: instead"),
+    ],
+)
+def test_a_key_that_was_renamed_answers_with_its_new_name(
+    folder: Path, more: dict[str, Any], message: str
+) -> None:
+    (mistake,) = mistakes_of(folder, dump_yaml(copy.deepcopy(START) | more))
+    assert message in mistake
 
 
 def test_all_mistakes_come_at_once_with_line_key_and_hint(folder: Path) -> None:
@@ -247,7 +271,7 @@ classes:
 data:
   - {catalog: x.json, asset: roofs, weigth: 3, window: [0, 0, 9], holdout: {every: 2}}
   - catalog: ../c.json
-recipe: mininet
+preset: mininet
 resolution: 0.3
 train:
   optimizer: {kind: sdg}
@@ -397,7 +421,7 @@ def test_the_schema_describes_every_key() -> None:
         {"train": {"schedule": {"kind": "polly"}}},
         {"chips": {"size": 256}},
         {"split": {"block": "48"}},
-        {"recipe": "mine"},
+        {"preset": "mine"},
         {"compute": {"workers": 0}},
     ],
 )

@@ -27,7 +27,7 @@ import geoseg
 from geoseg.arrays import UInt8
 from geoseg.config.model.mlm import from_item, to_item
 from geoseg.config.stac.refs import LabelRef
-from geoseg.config.training.loss import Focal, Loss
+from geoseg.config.training.train_config import Focal, Loss
 from geoseg.config.training.training_file import Distill
 from geoseg.config.vectorize import Vectorize
 from geoseg.engine.vectorize import Store, find_shapes

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.config.training.presets import PRESETS, laid_over
-from geoseg.config.training.procedure import Recipe
+from geoseg.config.training.train_config import TrainConfig
 from geoseg.config.training.training_file import Hardware
 from geoseg.models.networks.network import Network, Span
 from geoseg.train.data.augment import ColorSettings
@@ -69,7 +69,7 @@ def checker(size: int = 96, side: int = 12, name: str = "checker", **changes: An
     return replace(scene, **changes)
 
 
-def toy_recipe(**changes: Any) -> Recipe:
+def toy_recipe(**changes: Any) -> TrainConfig:
     """The default recipe, short and quick."""
     short = {
         "steps": 12,
@@ -82,12 +82,12 @@ def toy_recipe(**changes: Any) -> Recipe:
     }
     if "epochs" in changes:
         del short["steps"]
-    return Recipe.model_validate(laid_over(PRESETS["geoseg"].train, short | changes))
+    return TrainConfig.model_validate(laid_over(PRESETS["geoseg"].train, short | changes))
 
 
 def toy_trainer(
     folder: Path,
-    recipe: Recipe | None = None,
+    recipe: TrainConfig | None = None,
     network: Network | None = None,
     scenes: list[LabeledScene] | None = None,
     *,
@@ -114,7 +114,7 @@ def toy_trainer(
     )
 
 
-def train_in_team(team: Team, folder: Path, recipe: Recipe, normalized: bool) -> Any:  # noqa: FBT001 - passed on
+def train_in_team(team: Team, folder: Path, recipe: TrainConfig, normalized: bool) -> Any:  # noqa: FBT001 - passed on
     """What each process of a team does."""
     trainer = toy_trainer(folder, recipe, toy(normalized=normalized), team=team)
     events: list[Any] = []

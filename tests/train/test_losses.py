@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from geoseg.config.training.loss import CrossEntropy, Focal, Loss, Overlap, Reduction
+from geoseg.config.training.train_config import CrossEntropy, Focal, Loss, Overlap, Reduction
 from geoseg.config.training.training_file import Distill
 from geoseg.errors import RunError
 from geoseg.grid.encoding import IGNORE

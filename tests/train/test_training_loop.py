@@ -24,15 +24,15 @@ from synthetic.bundles import random_bundle
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from geoseg.config.training.presets import PRESETS, laid_over
-from geoseg.config.training.procedure import (
+from geoseg.config.training.train_config import (
     Adam,
     Constant,
     Cosine,
     KerasDecay,
     Plateau,
     Poly,
-    Recipe,
     Sgd,
+    TrainConfig,
 )
 from geoseg.config.training.training_file import Distill
 from geoseg.errors import BundleError, LabelError, OutputError, RunError
@@ -100,7 +100,7 @@ def test_a_toy_set_of_three_scenes_reaches_its_floor(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_trains(tmp_path: Path, name: str) -> None:
     short = {"epochs": 1, "epoch": 8, "batch": 2}
-    recipe = Recipe.model_validate(laid_over(PRESETS[name].train, short))
+    recipe = TrainConfig.model_validate(laid_over(PRESETS[name].train, short))
     network = build(
         "mininet-1", bands=3, classes=2, widths=(6, 8, 10, 12), blocks=(1, 1, 1, 1), auxiliary=True
     )

@@ -1,6 +1,6 @@
-"""Recipes by name: ours, and those of the papers.
+"""Settings of ``train`` and ``chips`` by name: ours, and those of the papers.
 
-What a paper does not state is marked *ours*. Augmentation is part of a recipe, so a preset holds chips too.
+What a paper does not state is marked *ours*.
 """
 
 from __future__ import annotations
@@ -10,18 +10,28 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from geoseg.config.section import Section
-from geoseg.config.training.chips import Chips, Color
-from geoseg.config.training.loss import CrossEntropy, Loss, Overlap
-from geoseg.config.training.procedure import Adam, EarlyStopping, KerasDecay, Plateau, Poly, Recipe, Sgd
+from geoseg.config.training.data import Chips, Color
+from geoseg.config.training.train_config import (
+    Adam,
+    CrossEntropy,
+    EarlyStopping,
+    KerasDecay,
+    Loss,
+    Overlap,
+    Plateau,
+    Poly,
+    Sgd,
+    TrainConfig,
+)
 from geoseg.config.units import Pixels
 
 __all__ = ["PRESETS", "Preset", "laid_over"]
 
 
 class Preset(NamedTuple):
-    """A recipe and the chips that go with it."""
+    """How to train, and the chips that go with it."""
 
-    train: Recipe
+    train: TrainConfig
     """How the network learns."""
     chips: Chips
     """What it learns from."""
@@ -39,12 +49,12 @@ def _plain(size: int, **changes: object) -> Chips:
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "geoseg": Preset(Recipe(), Chips(), "ours: cross-entropy + Dice, AdamW, poly, averaged weights"),
+        "geoseg": Preset(TrainConfig(), Chips(), "ours: cross-entropy + Dice, AdamW, poly, averaged weights"),
         # SGD 0.9 with Nesterov (the authors' code); "decay 5e-5" is Keras' decay of the rate, nothing is
         # regularized; 20 epochs of batch 2; the lowest validation loss is kept; 500 px, horizontal flips.
         # Ours: validated and saved once an epoch.
         "micro-net": Preset(
-            Recipe(
+            TrainConfig(
                 steps=None,
                 epochs=20,
                 batch=2,
@@ -67,7 +77,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         # Ours: 4 × 2 chips; the ranges of color; "auto" precision (the paper's GradScaler means fp16, which
         # needs a GPU); that the loss on the held-out blocks is what is watched.
         "faster-unet": Preset(
-            Recipe(
+            TrainConfig(
                 steps=None,
                 epochs=50,
                 batch=4,
@@ -91,11 +101,11 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             ),
             "Cai, Zhang, Finding a Faster UNet",
         ),
-        # The paper states no recipe but that nothing is augmented. All else is ours, the default of the
+        # The paper states nothing of it but that nothing is augmented. All else is ours, the default of the
         # public framework that it evidently builds on: SGD 0.9, poly 0.9, weight decay 1e-4, rate 0.02 for
         # the encoder and ten times that for the decoder, crops of 769 px, batch 8. Ours too: 100 epochs.
         "dual-aspp": Preset(
-            Recipe(
+            TrainConfig(
                 steps=None,
                 epochs=100,
                 batch=8,
@@ -116,7 +126,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         # cross-entropy on four outputs with weights 1 and 0.4 each; random scale, crop and flip.
         # Ours: batch 8 (not stated), scales 0.5 to 2 (not stated), crops of 512 px.
         "mininet": Preset(
-            Recipe(
+            TrainConfig(
                 steps=None,
                 epochs=300,
                 batch=8,
@@ -133,7 +143,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
     }
 )
-"""Every recipe that a training can name."""
+"""Every preset that a training can name."""
 
 
 def laid_over(preset: Section, given: object) -> object:

@@ -17,10 +17,9 @@ from pydantic import (
 
 from geoseg.config.fields import AutoOrCount, PathText, at_least, distinct
 from geoseg.config.section import Section, editor_schema
-from geoseg.config.training.chips import Chips
-from geoseg.config.training.data import ClassEntry, DataEntry, Meters, Split, Text
+from geoseg.config.training.data import Chips, ClassEntry, DataEntry, Meters, Split, Text
 from geoseg.config.training.presets import PRESETS, laid_over
-from geoseg.config.training.procedure import Positive, Recipe
+from geoseg.config.training.train_config import Positive, TrainConfig
 from geoseg.config.units import Length, Size
 from geoseg.config.workflow import NAME_LENGTH
 from geoseg.words import did_you_mean, listed
@@ -124,11 +123,11 @@ class Training(Section):
     """Labeled scenes."""
     split: Split = Split()
     """Which blocks are held out and scored."""
-    recipe: PresetName = "geoseg"
-    """Preset of train and chips: ours, or a paper's."""
+    preset: PresetName = "geoseg"
+    """What train and chips are laid over: our settings, or a paper's."""
     chips: Chips = Chips()
     """How chips are cut; what is left out is the preset's."""
-    train: Recipe = Recipe()
+    train: TrainConfig = TrainConfig()
     """How the network learns; what is left out is the preset's."""
     distill: Distill | None = None
     """A larger network to imitate; null imitates none."""
@@ -143,7 +142,7 @@ class Training(Section):
         """Lay ``train`` and ``chips`` over the preset's."""
         if not isinstance(given, dict):
             return given
-        name = given.get("recipe", "geoseg")
+        name = given.get("preset", "geoseg")
         preset = PRESETS.get(name) if isinstance(name, str) else None
         if preset is None:
             return given

@@ -178,7 +178,7 @@ def procedure_of(training: Training, step: int, start: str | None = None) -> str
         f"{low:.3g} to {high:.3g} m, changed by {', '.join(changes) or 'nothing'}"
     )
     sentences = [
-        f"Recipe {training.recipe} ({PRESETS[training.recipe].source})",
+        f"Preset {training.preset} ({PRESETS[training.preset].source})",
         f"loss {' + '.join(terms)}",
         learning,
         cutting,

@@ -18,7 +18,7 @@ _KIND = FileKind(
     Training,
     word="training",
     needs="model, classes and data",
-    example="recipe: mininet",
+    example="preset: mininet",
     paths=frozenset({"output", "model.start", "distill.teacher"}),
     names=frozenset({"model.start", "distill.teacher"}),
 )
@@ -82,7 +82,7 @@ def load_training(path: str | Path, overrides: Mapping[str, Any] | None = None) 
 
 
 def dump_training(training: Training) -> str:
-    """The training as YAML, its recipe in full; loading it gives the same training."""
+    """The training as YAML, ``train`` and ``chips`` in full; loading it gives the same training."""
     said = training.model_dump(mode="json", exclude_defaults=True)
     # In full: what equals a default may still differ from the preset that it is laid over.
     whole = training.model_dump(mode="json", include={"train", "chips"})
