@@ -4,20 +4,27 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check install clean
+.PHONY: demo test quick check install clean
 
 demo: $(STAMP)
 	$(BIN)/geoseg run workflows/austin_buildings.yaml
 
+# Tests of one group run one after the other in one process: tests/conftest.py says which belong together.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup
+
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST) --durations=20
+
+# For a change on the way: what takes no seconds.
+quick: $(STAMP)
+	$(PYTEST) -m "not slow"
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(PYTEST) --durations=20
 
 install: $(STAMP)
 

@@ -38,6 +38,23 @@ collect_ignore = [
     "support/qgis_probe.py",
 ]  # run by QGIS's own Python
 
+GROUPS = {
+    "tests/engine/test_memory.py": "memory",  # measures processes
+    "tests/engine/test_execute.py": "cluster",
+    "tests/flow/test_run.py": "cluster",
+    "tests/qgis/": "qgis",
+    "tests/flow/test_demo.py": "qgis",
+}
+"""Tests that run one after the other in one process, by the beginning of their path; others by their file."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file together: they share fixtures and what was compiled."""
+    for item in items:
+        path = item.path.relative_to(ROOT).as_posix()
+        group = next((name for start, name in GROUPS.items() if path.startswith(start)), path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
 
 @pytest.fixture(scope="session")
 def root() -> Path:
