@@ -16,8 +16,7 @@ from geoseg.grid.encoding import IGNORE
 from geoseg.models.predictor import scaled
 from geoseg.train.distributed import Team
 from geoseg.train.ema import copy_all
-from geoseg.train.losses import Counts, no_class
-from geoseg.train.objective import Objective
+from geoseg.train.losses import Counts, Objective, no_class
 from geoseg.train.optim import make_optimizer, set_rate
 from geoseg.train.precision import Arithmetic, out_of_memory
 

@@ -33,10 +33,9 @@ from geoseg.train.events import (
     Watch,
 )
 from geoseg.train.learner import Learner, Scale, Stepping
-from geoseg.train.optim import has_encoder
+from geoseg.train.optim import Course, has_encoder
 from geoseg.train.precision import Arithmetic
 from geoseg.train.progress import Progress, TrainResult
-from geoseg.train.schedule import Course
 
 if TYPE_CHECKING:
     from pathlib import Path

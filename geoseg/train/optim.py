@@ -1,10 +1,10 @@
-"""Optimizers and learning rates by recipe."""
+"""Optimizers, and the schedule of a training: its length, its learning rates, when it validates and saves."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -23,7 +23,9 @@ from geoseg.config.training.train_config import (
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Patience", "has_encoder", "make_optimizer", "rate_factor", "set_rate"]
+    from geoseg.config.training.train_config import TrainConfig
+
+__all__ = ["Course", "has_encoder", "make_optimizer", "rate_factor", "set_rate"]
 
 
 def make_optimizer(network: nn.Module, recipe: Optimizer) -> torch.optim.Optimizer:
@@ -103,29 +105,49 @@ def rate_factor(schedule: Schedule, step: int, steps: int, drops: int = 0) -> fl
             return float(ramp * schedule.factor**drops)
 
 
-@dataclass(slots=True)
-class Patience:
-    """Counts validations without improvement, as torch's ``ReduceLROnPlateau`` does.
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A recipe's lengths and rates. A step is one change of the weights.
 
-    An improvement is a loss below ``best × (1 - 1e-4)`` or a score above ``best × (1 + 1e-4)``: torch's own
-    threshold.
+    >>> from geoseg.config.training.presets import PRESETS
+    >>> course = Course(PRESETS["faster-unet"].train, epoch=1000)
+    >>> course.chips_per_step, course.steps_per_epoch, course.steps
+    (8, 125, 6250)
     """
 
-    watch: Literal["loss", "score"]
-    """What has to improve."""
-    best: float | None = None
-    """Best value so far."""
-    bad: int = 0
-    """Validations since."""
+    recipe: TrainConfig
+    """How the network learns."""
+    epoch: int
+    """Chips that cover the labeled area once: an epoch, where the recipe gives none."""
 
-    def see(self, *, loss: float, score: float) -> int:
-        """Take the values of a validation; returns how many in a row brought nothing better."""
-        value = loss if self.watch == "loss" else score
-        if self.best is None or self._better(value, self.best):
-            self.best, self.bad = value, 0
-        else:
-            self.bad += 1
-        return self.bad
+    @property
+    def chips_per_step(self) -> int:
+        """Chips that one step learns from, in all processes."""
+        return self.recipe.batch * self.recipe.accumulate
 
-    def _better(self, value: float, best: float) -> bool:
-        return value < best * (1 - 1e-4) if self.watch == "loss" else value > best * (1 + 1e-4)
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that see an epoch's chips, at least 1."""
+        chips = self.epoch if self.recipe.epoch == "auto" else int(self.recipe.epoch)
+        return max(1, round(chips / self.chips_per_step))
+
+    @property
+    def steps(self) -> int:
+        """Steps in all, unless the training stops early."""
+        return self.recipe.steps or (self.recipe.epochs or 1) * self.steps_per_epoch
+
+    def rate(self, step: int, drops: int = 0) -> float:
+        """Learning rate of a step, from 0, after so many plateaus."""
+        recipe = self.recipe
+        return recipe.optimizer.rate * rate_factor(recipe.schedule, step, self.steps, drops)
+
+    def validates(self, done: int) -> bool:
+        """Whether a validation follows after so many steps."""
+        return done == self.steps or self._due(self.recipe.validate_every, done)
+
+    def saves(self, done: int) -> bool:
+        """Whether a checkpoint follows after so many steps: after each validation, too."""
+        return self.validates(done) or self._due(self.recipe.checkpoint_every, done)
+
+    def _due(self, every: int | str, done: int) -> bool:
+        return done % (self.steps_per_epoch if every == "epoch" else int(every)) == 0

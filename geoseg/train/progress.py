@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from geoseg.config.training.train_config import Plateau
 from geoseg.errors import RunError
 from geoseg.train.ema import copied
-from geoseg.train.optim import Patience
 from geoseg.train.validate import Score
 
 if TYPE_CHECKING:
@@ -35,6 +34,34 @@ class TrainResult:
     """One row per validation: the fields of :class:`~geoseg.train.events.Validated`."""
     reason: str
     """Why the training ended."""
+
+
+@dataclass(slots=True)
+class Patience:
+    """Counts validations without improvement, as torch's ``ReduceLROnPlateau`` does.
+
+    An improvement is a loss below ``best × (1 - 1e-4)`` or a score above ``best × (1 + 1e-4)``: torch's own
+    threshold.
+    """
+
+    watch: Literal["loss", "score"]
+    """What has to improve."""
+    best: float | None = None
+    """Best value so far."""
+    bad: int = 0
+    """Validations since."""
+
+    def see(self, *, loss: float, score: float) -> int:
+        """Take the values of a validation; returns how many in a row brought nothing better."""
+        value = loss if self.watch == "loss" else score
+        if self.best is None or self._better(value, self.best):
+            self.best, self.bad = value, 0
+        else:
+            self.bad += 1
+        return self.bad
+
+    def _better(self, value: float, best: float) -> bool:
+        return value < best * (1 - 1e-4) if self.watch == "loss" else value > best * (1 + 1e-4)
 
 
 @dataclass(slots=True)

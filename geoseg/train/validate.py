@@ -12,7 +12,7 @@ import torch
 from geoseg.errors import LabelError
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.window import Window, mirrored
-from geoseg.models.networks.border import without_border
+from geoseg.models.networks.network import without_border
 from geoseg.score.pixels.confusion import Confusion
 from geoseg.train.data.scenes import validation_labels
 

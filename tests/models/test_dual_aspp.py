@@ -15,12 +15,11 @@ from torchvision.models import resnet101 as torchvision_resnet101
 
 from geoseg.errors import BundleError, RunError
 from geoseg.models.cost.operations import Count, count, tally
-from geoseg.models.networks.architecture import Row
 from geoseg.models.networks.dualaspp import DUAL_ASPP, EncoderDecoder
-from geoseg.models.networks.mobilenet import mobilenetv2
+from geoseg.models.networks.encoders import mobilenetv2, resnet101
 from geoseg.models.networks.network import Span
 from geoseg.models.networks.registry import build, traits
-from geoseg.models.networks.resnet import resnet101
+from geoseg.models.papers import ROWS, Row
 
 
 class Golden(NamedTuple):
@@ -103,7 +102,7 @@ def test_taps_have_the_widths_and_strides_of_the_specification(row: Golden) -> N
 
 
 DEFAULT_HEADS = {name: {"head": "da"} for name in (V2, LARGE, SMALL)}
-PRINTED = [(name, row) for name, made in DUAL_ASPP.items() for row in made.rows]
+PRINTED = [(name, row) for name in DUAL_ASPP for row in ROWS[name]]
 
 
 @pytest.mark.parametrize(("name", "row"), PRINTED, ids=[row.name for _, row in PRINTED])

@@ -22,8 +22,7 @@ from geoseg.config.model.mlm import from_item
 from geoseg.errors import BundleError, OutputError
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.exchange import export as module
-from geoseg.models.exchange.export import TOLERANCE, Exported, export_onnx, export_torch
-from geoseg.models.exchange.onnx_file import ITEM_KEY, OPSET
+from geoseg.models.exchange.export import ITEM_KEY, OPSET, TOLERANCE, Exported, export_onnx, export_torch
 from geoseg.models.predictor import Predictor
 
 

@@ -22,10 +22,9 @@ from torch import Tensor, nn
 from geoseg.arrays import Bool, Float32
 from geoseg.errors import BundleError, GridError, RunError, SceneError
 from geoseg.models.bundle import Bundle
-from geoseg.models.halo import measure_halo
 from geoseg.models.networks.micronet import MicroNet
 from geoseg.models.networks.registry import build
-from geoseg.models.predictor import Predictor, scaled
+from geoseg.models.predictor import Predictor, measure_halo, scaled
 from geoseg.models.runtime import Runtime, intra_op_threads, tune_allocator
 
 

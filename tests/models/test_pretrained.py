@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from segmentation_models_pytorch.encoders import encoders, get_encoder
 
 from geoseg.errors import BundleError
-from geoseg.models.networks.pretrained import load_encoder
 from geoseg.models.networks.registry import build
+from geoseg.models.networks.smp import load_encoder
 
 ENCODER = "mobilenet_v2"
 

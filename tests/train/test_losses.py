@@ -16,8 +16,15 @@ from geoseg.config.training.train_config import CrossEntropy, Focal, Loss, Overl
 from geoseg.config.training.training_file import Distill
 from geoseg.errors import RunError
 from geoseg.grid.encoding import IGNORE
-from geoseg.train.losses import Counts, cross_entropy, focal_loss, imitation_loss, no_class, overlap_loss
-from geoseg.train.objective import Objective
+from geoseg.train.losses import (
+    Counts,
+    Objective,
+    cross_entropy,
+    focal_loss,
+    imitation_loss,
+    no_class,
+    overlap_loss,
+)
 
 MEANS = {
     "D": Reduction(per_batch=1.0),

@@ -44,8 +44,8 @@ from geoseg.train.ema import Average
 from geoseg.train.events import Event, Notice, Saved, Stepped, Validated
 from geoseg.train.logs import CSV_NAME, TENSORBOARD_NAME, TrainingLog, read_log
 from geoseg.train.losses import imitation_loss
-from geoseg.train.optim import Patience, make_optimizer, rate_factor
-from geoseg.train.schedule import Course
+from geoseg.train.optim import Course, make_optimizer, rate_factor
+from geoseg.train.progress import Patience
 from geoseg.train.teacher import Teacher
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from geoseg.config.model.contract import Training as Origin
 from geoseg.config.training.presets import PRESETS
 from geoseg.errors import BundleError, ConfigError
 from geoseg.grid.window import Window, mirrored
-from geoseg.models.halo import measure_halo
 from geoseg.models.networks.registry import traits
+from geoseg.models.predictor import measure_halo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

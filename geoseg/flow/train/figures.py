@@ -16,7 +16,7 @@ from geoseg.flow.evaluate.worst_figure import Panel, draw
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.window import Window
 from geoseg.io.files import staged
-from geoseg.models.networks.border import without_border
+from geoseg.models.networks.network import without_border
 from geoseg.score.pixels.confusion import Confusion
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import torch
 from geoseg.errors import BundleError
 from geoseg.flow.train.contract import arguments_of
 from geoseg.models.bundle import Bundle, load_bundle
-from geoseg.models.networks.pretrained import load_encoder
 from geoseg.models.networks.registry import ARCHITECTURES, build
+from geoseg.models.networks.smp import load_encoder
 from geoseg.models.predictor import scaled
 from geoseg.words import listed
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from geoseg.models.networks.architecture import Rule
 from geoseg.models.networks.registry import build
 
-__all__ = ["Count", "count", "tally"]
+__all__ = ["Count", "Rule", "count", "tally"]
+
+Rule = Literal["mininet", "thop"]
+"""How a paper counts operations, defined by :meth:`Count.operations`."""
 
 _ACTIVATIONS = (
     nn.PReLU,

@@ -2,8 +2,7 @@
 
 Source: Cai, Zhang, "Finding a Faster UNet for Satellite Image Segmentation", Tables 3 and 4. The text leaves
 widths and depths open in places (all of UNet_Short's, and how many convolutions the lower levels keep); those
-here give all parameter counts and pass sizes of both tables to the digit. In both tables UNet_Base's size is
-printed for LoveDA's 8 classes, all other sizes and all pass sizes for LandCover.ai's 5.
+here give all parameter counts and pass sizes of both tables to the digit.
 """
 
 from __future__ import annotations
@@ -17,10 +16,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from geoseg.errors import BundleError
-from geoseg.models.networks.architecture import Architecture, Bands, Classes, Row, Width
-from geoseg.models.networks.network import Network, Span, init_he
+from geoseg.models.networks.network import Architecture, Bands, Classes, Network, Span, Width, init_he
 
-__all__ = ["FASTER_UNET", "UNet"]
+__all__ = ["FASTER_UNET"]
 
 
 class ConvBlock(nn.Module):
@@ -41,7 +39,7 @@ class ConvBlock(nn.Module):
         return output
 
 
-class Encoder(nn.Module):
+class EncoderLevel(nn.Module):
     """A level on the way down: a block, then a pool that rounds odd sizes up."""
 
     def __init__(self, inputs: int, outputs: int, count: int) -> None:
@@ -55,7 +53,7 @@ class Encoder(nn.Module):
         return skip, self.pool(skip)
 
 
-class Decoder(nn.Module):
+class DecoderLevel(nn.Module):
     """A level on the way up: transposed convolution, concatenation with the encoder's map, a block."""
 
     def __init__(self, inputs: int, outputs: int, count: int) -> None:
@@ -96,10 +94,10 @@ class UNet(Network):
         self._convs = tuple(convs)
         inputs = (bands, *widths[:-1])
         levels = list(zip(inputs, widths, convs, strict=True))
-        self.encoder = nn.ModuleList(Encoder(*level) for level in levels[:-1])
+        self.encoder = nn.ModuleList(EncoderLevel(*level) for level in levels[:-1])
         self.bottleneck = ConvBlock(*levels[-1])
         self.decoder = nn.ModuleList(
-            Decoder(below, width, count)
+            DecoderLevel(below, width, count)
             for (width, below), count in zip(pairwise(widths), convs[:-1], strict=True)
         )
         self.head = nn.Conv2d(widths[0], classes, 1)
@@ -145,12 +143,6 @@ def _member(some_widths: tuple[int, ...], some_convs: tuple[int, ...]) -> Callab
     return factory
 
 
-def _rows(name: str, parameters: str | None, pass_size: str, loveda: str, landcover: str) -> tuple[Row, ...]:
-    arguments, table = {"bands": 3, "classes": 5}, "Tables 3 and 4"
-    scores = {"mIoU per image, LoveDA": loveda, "mIoU per image, LandCover.ai": landcover}
-    return (Row(name, arguments, table, parameters, size=(512, 512), pass_size=pass_size, scores=scores),)
-
-
 _SOURCE = "Cai, Zhang, Finding a Faster UNet: Tables 3 and 4"
 _SKINNY = (32, 64, 128, 256, 512, 512, 512)
 
@@ -158,25 +150,18 @@ FASTER_UNET: Mapping[str, Architecture] = {
     "unet-base": Architecture(
         _member((64, 128, 256, 512, 1024), (2, 2, 2, 2, 2)),
         _SOURCE,
-        (
-            *_rows("UNet_Base", None, "3966.00", "22.17", "32.46"),
-            Row("UNet_Base", {"bands": 3, "classes": 8}, "Tables 3 and 4", "31,043,976"),
-        ),
     ),
     "unet-short": Architecture(
         _member((128, 128, 256, 512), (2, 2, 2, 2)),
         _SOURCE,
-        _rows("UNet_Short", "8,254,981", "5842.00", "24.32", "25.58"),
     ),
     "unet-skinny": Architecture(
         _member(_SKINNY, (1, 1, 1, 1, 1, 1, 1)),
         _SOURCE,
-        _rows("UNet_Skinny", "20,095,781", "1292.25", "26.39", "39.83"),
     ),
     "unet-less-conv": Architecture(
         _member(_SKINNY, (3, 3, 1, 1, 1, 1, 1)),
         _SOURCE,
-        _rows("UNet_Less_conv", "20,281,253", "2444.25", "23.05", "31.95"),
     ),
 }
 """The Faster-UNet family's own networks; its two others come from segmentation-models-pytorch."""

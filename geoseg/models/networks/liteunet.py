@@ -18,12 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-from geoseg.models.networks.architecture import Architecture, Bands, Classes, Width
-from geoseg.models.networks.encoder import conv_norm, relu, relu6
-from geoseg.models.networks.mobilenet import InvertedResidual
-from geoseg.models.networks.network import Network, Span, init_he
+from geoseg.models.networks.encoders import InvertedResidual, conv_norm, relu, relu6
+from geoseg.models.networks.network import Architecture, Bands, Classes, Network, Span, Width, init_he
 
-__all__ = ["LITE_UNET", "LiteUNet"]
+__all__ = ["LITE_UNET"]
 
 _STEM = 32
 _STAGES = (  # kernel, expansion, channels, blocks, stride of the first one

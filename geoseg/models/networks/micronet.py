@@ -16,8 +16,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from geoseg.errors import BundleError
-from geoseg.models.networks.architecture import Architecture, Bands, Classes, Dilations, EvenWidth, Row
-from geoseg.models.networks.network import Network, Span, init_he
+from geoseg.models.networks.network import (
+    Architecture,
+    Bands,
+    Classes,
+    Dilations,
+    EvenWidth,
+    Network,
+    Span,
+    init_he,
+)
 
 __all__ = ["MICRONET", "Fire", "MicroNet"]
 
@@ -202,39 +210,22 @@ def _member(
     return factory
 
 
-def _row(name: str, parameters: str, miou: str, accuracy: str) -> tuple[Row]:
-    scores = {"mIoU, Inria Austin": miou, "accuracy, Inria Austin": accuracy}
-    return (Row(name, {"bands": 3, "classes": 2}, "Tables 1-3", parameters, scores=scores),)
-
-
 _SOURCE = "Chen, Chen, Jing, Micro-Net: Tables 1-3"
 _ROW_FIVE = (1, 2, 5), (1, 2, 3), (1, 1, 2)
 
 MICRONET: Mapping[str, Architecture] = {
-    "micronet": Architecture(
-        _member(_THREE, (1, 1, 2, 3), (3, 2, 1)), _SOURCE, _row("Micro-Net", "1.06 M", "76.81", "94.79")
-    ),
-    "micronet-unet": Architecture(
-        _member(_FIVE, (1, 1), (1, 1), None, "concat"), _SOURCE, _row("U-Net", "31.02 M", "79.48", "95.54")
-    ),
+    "micronet": Architecture(_member(_THREE, (1, 1, 2, 3), (3, 2, 1)), _SOURCE),
+    "micronet-unet": Architecture(_member(_FIVE, (1, 1), (1, 1), None, "concat"), _SOURCE),
     "micronet-bm1": Architecture(
         _member(_FIVE, (1, 1), (1, 1), 0.125, "concat"),
         _SOURCE,
-        _row("Miniaturized-Net (BM1)", "5.36 M", "75.59", "94.54"),
     ),
-    "micronet-bm2": Architecture(
-        _member(_THREE, (1, 1, 1), (1, 1, 1)), _SOURCE, _row("4x U-Net (BM2)", "0.93 M", "75.65", "94.42")
-    ),
-    "micronet-bm3": Architecture(
-        _member(_THREE, (1, 2, 3), (3, 2, 1)), _SOURCE, _row("BM3", "0.93 M", "75.78", "94.40")
-    ),
+    "micronet-bm2": Architecture(_member(_THREE, (1, 1, 1), (1, 1, 1)), _SOURCE),
+    "micronet-bm3": Architecture(_member(_THREE, (1, 2, 3), (3, 2, 1)), _SOURCE),
     "micronet-125": Architecture(
         _member(_THREE, _ROW_FIVE, tuple(level[::-1] for level in _ROW_FIVE)),
         _SOURCE,
-        _row("(1,2,5),(1,2,3),(1,1,2)", "0.93 M", "75.70", "94.52"),
     ),
-    "micronet-11123": Architecture(
-        _member(_THREE, (1, 1, 1, 2, 3), (3, 2, 1)), _SOURCE, _row("(1,1,1,2,3)", "1.18 M", "76.37", "94.69")
-    ),
+    "micronet-11123": Architecture(_member(_THREE, (1, 1, 1, 2, 3), (3, 2, 1)), _SOURCE),
 }
 """The Micro-Net family: Micro-Net, the U-Net that it is compared with, and the steps between them."""

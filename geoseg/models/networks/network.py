@@ -1,13 +1,29 @@
-"""What every segmentation network of geoseg is, and how far it looks."""
+"""The interface of every segmentation network, its receptive field, and what the registry holds of it."""
 
 from __future__ import annotations
 
 import abc
-from typing import NamedTuple, cast
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple, cast
 
+import torch
+from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
-__all__ = ["Network", "Span", "init_he"]
+__all__ = [
+    "Architecture",
+    "Bands",
+    "Classes",
+    "Dilations",
+    "EvenWidth",
+    "Network",
+    "Span",
+    "Width",
+    "init_he",
+    "without_border",
+]
 
 
 class Span(NamedTuple):
@@ -100,3 +116,46 @@ def init_he(network: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+# A bundle may come from anywhere: sizes beyond any published network are refused before they are allocated.
+Bands = Annotated[int, Field(ge=1, le=1024)]
+"""Input channels."""
+Classes = Annotated[int, Field(ge=1, le=1024)]
+"""Output channels."""
+Width = Annotated[int, Field(ge=1, le=4096)]
+"""Channels of a feature map."""
+EvenWidth = Annotated[int, Field(ge=2, le=4096, multiple_of=2)]
+"""Channels that are split in two halves."""
+Dilations = Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=16)]
+"""Dilations of one level's modules, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A network family member that a bundle can name."""
+
+    factory: Callable[..., Network]
+    """Typed keyword arguments, ``bands`` and ``classes`` first, to a network with fresh random weights."""
+    source: str
+    """Paper and table."""
+
+
+def without_border(logits: Tensor, classes: int) -> Tensor:
+    """Logits of the classes alone: what the border's channel holds belongs to class 1.
+
+    ``softmax`` of the result has the border's probability added to that of class 1.
+
+    Args:
+        logits: float (N, K, H, W) with K = ``classes``, or one more where the last is the border.
+        classes: number of classes.
+
+    Returns:
+        Float (N, classes, H, W); the logits themselves where there is no border.
+    """
+    if logits.shape[1] == classes:
+        return logits
+    inside, border = logits[:, 1], logits[:, 2]
+    # Not torch.logaddexp: what the ONNX exporter makes of it gives NaN.
+    both = torch.maximum(inside, border) + functional.softplus(-(inside - border).abs())
+    return torch.stack([logits[:, 0], both], 1)

@@ -12,17 +12,16 @@ import torch
 from pydantic import ValidationError, validate_call
 
 from geoseg.errors import BundleError
-from geoseg.models.networks.architecture import Architecture
 from geoseg.models.networks.dualaspp import DUAL_ASPP
 from geoseg.models.networks.fasterunet import FASTER_UNET
 from geoseg.models.networks.liteunet import LITE_UNET
 from geoseg.models.networks.micronet import MICRONET
-from geoseg.models.networks.minitables import MININET
-from geoseg.models.networks.network import Network
+from geoseg.models.networks.mininet import MININET
+from geoseg.models.networks.network import Architecture, Network
 from geoseg.models.networks.smp import SMP
 from geoseg.words import did_you_mean, listed
 
-__all__ = ["ARCHITECTURES", "Architecture", "Traits", "build", "traits"]
+__all__ = ["ARCHITECTURES", "build", "traits"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,28 +2,34 @@
 
 The library is imported when such a network is asked for, since it takes seconds. Two of its networks are in
 Tables 3 and 4 of Cai, Zhang, "Finding a Faster UNet for Satellite Image Segmentation", there with encoders
-pre-trained on ImageNet; their sizes and pass sizes agree to the digit.
+pre-trained on ImageNet; their sizes and pass sizes agree to the digit. Pre-trained encoders come from the hub
+where SMP and timm keep them, or from its cache on this machine.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Callable, Mapping
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import Annotated, Any
+from types import ModuleType
+from typing import Annotated, Any, cast
 
 import torch
 from pydantic import Field, JsonValue
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
+from torch.overrides import TorchFunctionMode
 
 from geoseg.errors import BundleError
-from geoseg.models.networks.architecture import Architecture, Bands, Classes, Row
-from geoseg.models.networks.network import Network, Span
+from geoseg.models.networks.network import Architecture, Bands, Classes, Network, Span
 from geoseg.models.networks.receptive_field import Offsets, field_of_view
-from geoseg.models.networks.smp_library import alignment_of, library, made_by_smp
+from geoseg.words import did_you_mean, listed
 
-__all__ = ["SMP", "SmpNetwork"]
+__all__ = ["SMP", "load_encoder"]
 
 
 class SmpNetwork(Network):
@@ -148,25 +154,272 @@ def _preset(architecture: str, encoder: str) -> Callable[..., Network]:
     return factory
 
 
-def _rows(name: str, parameters: str, pass_size: str, loveda: str, landcover: str) -> tuple[Row]:
-    arguments, table = {"bands": 3, "classes": 5}, "Tables 3 and 4"
-    scores = {"mIoU per image, LoveDA": loveda, "mIoU per image, LandCover.ai": landcover}
-    return (Row(name, arguments, table, parameters, size=(512, 512), pass_size=pass_size, scores=scores),)
-
-
 _SOURCE = "Cai, Zhang, Finding a Faster UNet: Tables 3 and 4, by segmentation-models-pytorch"
 
 SMP: Mapping[str, Architecture] = {
     "unetpp-resnet34": Architecture(
         _preset("unetplusplus", "resnet34"),
         _SOURCE,
-        _rows("UNet++ resnet34", "26,079,189", "3333.00", "28.81", "39.53"),
     ),
     "deeplabv3plus-resnet34": Architecture(
         _preset("deeplabv3plus", "resnet34"),
         _SOURCE,
-        _rows("DeepLabV3+ resnet34", "22,438,485", "872.63", "25.71", "38.46"),
     ),
     "smp": Architecture(_smp, "segmentation-models-pytorch: any of its architectures and encoders"),
 }
 """SMP's networks: the two of the Faster-UNet paper, and all."""
+
+
+_OURS = (
+    *["self", "encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params"],
+    "kwargs",
+)
+"""Parameters of SMP's networks that are no options: what follows from others, what downloads, what makes the
+output something else than logits."""
+
+
+def library() -> ModuleType:
+    """SMP."""
+    import segmentation_models_pytorch  # noqa: PLC0415 - see the module's docstring
+
+    return cast("ModuleType", segmentation_models_pytorch)
+
+
+def made_by_smp(
+    architecture: str,
+    encoder: str,
+    options: str,
+    align_corners: bool,  # noqa: FBT001 - as SmpNetwork.recipe holds them
+    *,
+    bands: int,
+    classes: int,
+    weights: str | bool | None = None,
+) -> Any:
+    """SMP's own network with random weights, or with its encoder's pre-trained ones.
+
+    Encoder stages deeper than the decoder looks (``encoder_depth`` below 5) are left out: timm's encoders
+    would keep and even compute them for nothing.
+
+    Args:
+        architecture: see :class:`SmpNetwork`.
+        encoder: see :class:`SmpNetwork`.
+        options: see :class:`SmpNetwork`, as JSON.
+        align_corners: see :class:`SmpNetwork`.
+        bands: input channels.
+        classes: output channels.
+        weights: SMP's name of pre-trained weights, or True for timm's; this alone may use the network.
+
+    Raises:
+        BundleError: a name or an option that SMP or timm do not have.
+    """
+    made = _whole(
+        architecture, encoder, options, align_corners, bands=bands, classes=classes, weights=weights
+    )
+    for name in _idle(architecture, encoder, options, align_corners):
+        parent, _, key = name.rpartition(".")
+        setattr(made.get_submodule(parent), key, nn.Identity())
+    return made
+
+
+@lru_cache(maxsize=64)
+def _idle(
+    architecture: str,
+    encoder: str,
+    options: str,
+    align_corners: bool,  # noqa: FBT001 - as SmpNetwork.recipe holds them
+) -> tuple[str, ...]:
+    """Modules with weights that no output depends on, the outermost ones."""
+    # Whoever asks may be counting in inference mode, which leaves no trace of what came from what.
+    with torch.device("meta"), torch.inference_mode(mode=False), torch.enable_grad():
+        made = _whole(architecture, encoder, options, align_corners, bands=3, classes=2).eval()
+        stride = alignment_of(made)
+        try:
+            output = made(torch.empty(1, 3, 2 * stride, 3 * stride))
+        except (RuntimeError, AssertionError, ValueError):
+            return ()  # it does not take images of any size: whoever asks for its reach says so
+    used = _weights_behind(output)
+    idle = [
+        name
+        for name, module in made.named_modules()
+        if name and (weights := list(module.parameters())) and not used.intersection(map(id, weights))
+    ]
+    return tuple(name for name in idle if name.rpartition(".")[0] not in idle)
+
+
+def _weights_behind(output: Tensor) -> set[int]:
+    """Ids of the parameters that a tensor was computed from."""
+    seen, found = set(), set()
+    waiting = [output.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.add(id(node.variable))
+        waiting += [following for following, _ in node.next_functions]
+    return found
+
+
+def _whole(
+    architecture: str,
+    encoder: str,
+    options: str,
+    align_corners: bool,  # noqa: FBT001 - as SmpNetwork.recipe holds them
+    *,
+    bands: int,
+    classes: int,
+    weights: str | bool | None = None,
+) -> Any:
+    """The network as SMP makes it."""
+    smp = library()
+    kinds: Mapping[str, Any] = smp.MODEL_ARCHITECTURES_MAPPING
+    if architecture not in kinds:
+        hint = did_you_mean(architecture, kinds) or f"; it has {listed(kinds, limit=99)}"
+        raise BundleError(f"argument 'architecture': SMP has no {architecture!r}{hint}")
+    given: dict[str, Any] = json.loads(options)
+    known = [name for name in inspect.signature(kinds[architecture].__init__).parameters if name not in _OURS]
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"; it takes {listed(known, limit=99)}"
+            raise BundleError(f"argument 'options': SMP's {architecture} has no option {name!r}{hint}")
+    if architecture == "dpt":
+        given["dynamic_img_size"] = True  # timm's vision transformers take one size only, unless asked
+    arguments = {
+        "encoder_name": encoder,
+        "encoder_weights": weights,
+        "in_channels": bands,
+        "classes": classes,
+    }
+    _check_encoder(encoder)
+    try:
+        with _RatesHaveValues():
+            made = kinds[architecture](**given, **arguments)
+    except Exception as error:
+        if weights is not None:  # not the fault of the names: they made the network before
+            raise
+        raise BundleError(
+            f"SMP cannot make {architecture} on the encoder {encoder!r} with the options {options:.200}: "
+            f"{' '.join(str(error).split()):.200}"
+        ) from error
+    made = made.to(torch.get_default_device())  # SMP makes the first layer of other than 3 bands in memory
+    for module in made.modules():
+        if isinstance(module, nn.Upsample) and module.align_corners is not None:
+            module.align_corners = align_corners
+    return made
+
+
+def alignment_of(made: Any) -> int:
+    """Offsets of agreeing tiles, in pixels: the encoder's stride; DPT halves its deepest map once more."""
+    return int(made.encoder.output_stride) * (2 if isinstance(made, library().DPT) else 1)
+
+
+class _RatesHaveValues(TorchFunctionMode):
+    """Some encoders read their drop rates off a ``linspace``: on the meta device it would have no values."""
+
+    def __torch_function__(
+        self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        del types
+        on_cpu = {"device": "cpu"} if func is torch.linspace else {}
+        return func(*args, **{**(kwargs or {}), **on_cpu})
+
+
+def _check_encoder(encoder: str) -> None:
+    import timm  # noqa: PLC0415 - as SMP, which brings it
+
+    names: Iterable[str] = [*library().encoders.encoders, *(f"tu-{name}" for name in timm.list_models())]
+    # timm's name may end in the tag of its weights.
+    if encoder.partition(".")[0] not in names and not encoder.startswith("timm-"):
+        hint = did_you_mean(encoder, names) or "; write timm's names with tu- before them"
+        raise BundleError(f"argument 'encoder': neither SMP nor timm has {encoder!r}{hint}")
+
+
+_PATIENCE_S = 4.0
+"""How long the hub may take to answer before what it would give is taken from the cache."""
+_FROM_SCRATCH = "set model.encoder_weights to null to train from random weights"
+
+
+def load_encoder(network: Network, weights: str) -> None:
+    """Replace an encoder's random weights by pre-trained ones, in place.
+
+    For other than three bands, SMP and timm spread the first layer's weights over them.
+
+    Args:
+        network: a network of segmentation-models-pytorch.
+        weights: ``imagenet``, or another name that SMP gives weights of this encoder. An encoder of timm has
+            those that its own name says.
+
+    Raises:
+        BundleError: a network without such an encoder, an encoder without such weights, or neither the hub
+            nor its cache on this machine gives them; the text names the key that trains from random weights.
+    """
+    if not isinstance(network, SmpNetwork):
+        raise BundleError(
+            "pre-trained encoders belong to networks of SMP (smp, unetpp-resnet34, deeplabv3plus-resnet34), "
+            f"this is a {type(network).__name__}; {_FROM_SCRATCH}"
+        )
+    _, encoder, _, _ = network.recipe
+    known = _weights_of(encoder)
+    if weights not in known:
+        has = f"has {', '.join(known)}" if known else "has none"
+        raise BundleError(f"no weights {weights!r} for the encoder {encoder}: it {has}; {_FROM_SCRATCH}")
+    reached = _hub_answers()
+    try:
+        with _cache_only(not reached):
+            made = made_by_smp(
+                *network.recipe,
+                bands=network.bands,
+                classes=network.classes,
+                weights=True if encoder.startswith("tu-") else weights,
+            )
+    except (OSError, RuntimeError) as error:
+        why = f"loading them failed: {' '.join(str(error).split()):.200}"
+        if not reached:
+            why = "it cannot be reached from here, nor does its cache have them"
+        raise BundleError(
+            f"weights {weights!r} of the encoder {encoder} come from {_endpoint()}, and {why}; "
+            f"{_FROM_SCRATCH}"
+        ) from error
+    network.encoder.load_state_dict(made.encoder.state_dict())
+
+
+def _weights_of(encoder: str) -> list[str]:
+    import timm  # noqa: PLC0415 - it takes seconds
+    from segmentation_models_pytorch.encoders import encoders  # noqa: PLC0415 - same
+
+    if encoder.startswith("tu-"):
+        return ["imagenet"] if timm.models.is_model_pretrained(encoder.removeprefix("tu-")) else []
+    settings: dict[str, Any] = encoders.get(encoder, {}).get("pretrained_settings", {})
+    return list(settings)
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants  # noqa: PLC0415 - it comes with SMP and takes a second
+
+    return str(constants.ENDPOINT)
+
+
+def _hub_answers() -> bool:
+    """Whether the hub says anything at all: the libraries would retry for most of a minute."""
+    asked = urllib.request.Request(_endpoint(), method="HEAD")  # noqa: S310 - the hub's address
+    try:
+        urllib.request.urlopen(asked, timeout=_PATIENCE_S).close()  # noqa: S310 - same
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _cache_only(on: bool) -> Iterator[None]:  # noqa: FBT001 - says itself
+    """The hub's offline mode, which takes what an earlier run has fetched and asks nobody."""
+    from huggingface_hub import constants  # noqa: PLC0415 - it comes with SMP and takes a second
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = on or before
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before

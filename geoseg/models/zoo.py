@@ -1,4 +1,4 @@
-"""Every architecture in figures: size, work, memory, reach, and what its paper prints beside ours."""
+"""Every network of the registry in figures: size, work, memory, receptive field, what its paper prints."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 
 from geoseg.models.cost.memory import bytes_per_pixel
 from geoseg.models.cost.operations import tally
-from geoseg.models.networks.architecture import Architecture, Row, like
 from geoseg.models.networks.registry import ARCHITECTURES, build
+from geoseg.models.papers import Figure, paper_figures
 
-__all__ = ["Figure", "Figures", "Member", "census", "paper_figures"]
+__all__ = ["Member", "model_zoo"]
 
 _SIDE = 1024
 """Side of the image that work is counted on, in pixels: a multiple of every alignment."""
@@ -37,22 +37,6 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """One figure that a paper prints, and ours."""
-
-    row: str
-    """The network, as the paper calls it."""
-    table: str
-    """Where it is printed."""
-    measure: str
-    """``parameters``, ``operations`` or ``pass MB``."""
-    printed: str
-    """The paper's figure."""
-    ours: str
-    """The same of geoseg's network, with the same digits."""
-
-
-@dataclass(frozen=True, slots=True)
 class Member:
     """One architecture of the registry."""
 
@@ -68,7 +52,7 @@ class Member:
     """One size that its paper prints, parameters before all; None where it prints none."""
 
 
-def census(bands: int, classes: int) -> Iterator[Member]:
+def model_zoo(bands: int, classes: int) -> Iterator[Member]:
     """Every architecture, with the figures of a network of so many bands and classes.
 
     No memory is taken for weights, and little for anything else: a few tenths of a second each.
@@ -79,19 +63,13 @@ def census(bands: int, classes: int) -> Iterator[Member]:
             p.name for p in parameters if p.default is p.empty and p.name not in ("bands", "classes")
         )
         figures = None if needs else _figures(name, {"bands": bands, "classes": classes})
-        yield Member(name, architecture.source, needs, figures, _foremost(name, architecture))
+        yield Member(name, architecture.source, needs, figures, _foremost(name))
 
 
-def paper_figures(name: str) -> list[Figure]:
-    """All that the papers print of an architecture and its variants, beside ours."""
-    architecture: Architecture = ARCHITECTURES[name]
-    return list(_of_rows(name, architecture.rows))
-
-
-def _foremost(name: str, architecture: Architecture) -> Figure | None:
+def _foremost(name: str) -> Figure | None:
     """Of the figures that a paper prints the first number of parameters, else the first one."""
     first: Figure | None = None
-    for figure in _of_rows(name, architecture.rows):
+    for figure in paper_figures(name):
         if figure.measure == "parameters":
             return figure
         first = first or figure
@@ -109,22 +87,3 @@ def _figures(name: str, arguments: dict[str, Any]) -> Figures:
         alignment=network.alignment,
         radius=network.radius,
     )
-
-
-def _of_rows(name: str, rows: tuple[Row, ...]) -> Iterator[Figure]:
-    """Each printed figure and ours; a forward pass is counted only for those that need one."""
-    for row in rows:
-        with torch.device("meta"):
-            network = build(name, **row.arguments)
-        if row.parameters is not None:
-            parameters = sum(parameter.numel() for parameter in network.parameters())
-            yield Figure(row.name, row.table, "parameters", row.parameters, like(row.parameters, parameters))
-        if row.size is None:
-            continue
-        found = tally(network, network.bands, *row.size)
-        if row.operations is not None and row.rule is not None:
-            ours = like(row.operations, found.operations(row.rule))
-            yield Figure(row.name, row.table, "operations", row.operations, ours)
-        if row.pass_size is not None:
-            ours = like(row.pass_size, found.pass_megabytes)
-            yield Figure(row.name, row.table, "pass MB", row.pass_size, ours)
