@@ -103,7 +103,7 @@ def object_options(options: Vectorize, pixel: float) -> ObjectOptions:
         min_pixels=options.min_area.value if options.min_area.unit == "px" else 0.0,
         min_hole=options.min_hole.value if options.min_hole.unit == "m2" else 0.0,
         min_hole_pixels=options.min_hole.value if options.min_hole.unit == "px" else 0.0,
-        peak=round(options.peak * SCALE),
+        least_max_score=round(options.peak * SCALE),
         seeds=seeds,
         regularize=regularization(options.regularize, pixel),
         realign=realignment(options.regularize, pixel),

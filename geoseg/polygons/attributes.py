@@ -1,21 +1,21 @@
-"""What every polygon says of itself."""
+"""Attributes of polygons: names, kinds, values."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Array, Float64, Objects
 from geoseg.grid.encoding import SCALE
 from geoseg.polygons.geodesic import AreaMeter
 from geoseg.polygons.shapes import Shapes
 
 __all__ = ["CONFIDENCE", "FIELDS", "Calibrated", "Provenance", "object_attributes"]
 
-Calibrated = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Calibrated = Callable[[Float64], Float64]
 """Mean probabilities (n,) to shares that are right (n,), both 0 to 1."""
 
 CONFIDENCE: Final = "conf_mean"
@@ -73,14 +73,14 @@ class Provenance:
 
 def object_attributes(
     shapes: Shapes,
-    ground: NDArray[np.object_],
+    ground: Objects,
     *,
     width: int,
     meter: AreaMeter,
     names: Mapping[int, str],
     provenance: Provenance,
     calibrated: Mapping[int, Calibrated] | None = None,
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, Array]:
     """Attributes of polygons, by name, in the order of :data:`FIELDS`.
 
     Args:
@@ -111,7 +111,7 @@ def object_attributes(
         "area_m2": area,
         "perimeter_m": perimeter,
         CONFIDENCE: sure,
-        "conf_p10": shapes.low / SCALE,
+        "conf_p10": shapes.p10 / SCALE,
         "conf_edge": shapes.contrast,
         "conf_right": right,
         "shape": shapes.kind,
@@ -125,7 +125,7 @@ def object_attributes(
     }
 
 
-def _text(values: list[str] | list[str | None]) -> NDArray[np.object_]:
+def _text(values: list[str] | list[str | None]) -> Objects:
     out = np.empty(len(values), np.object_)
     out[:] = values
     return out

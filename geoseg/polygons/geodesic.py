@@ -1,4 +1,8 @@
-"""Area on the ellipsoid of polygons in any CRS."""
+"""Polygons and pixels on the ellipsoid, in any CRS: areas, perimeters, and frames in which angles are true.
+
+A building's walls meet at right angles on the ground, not in degrees, and not in pixels that are not square:
+:func:`ground_frames` gives each object the linear map from pixels to meters at its own place.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,13 @@ from typing import Self
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 
+from geoseg.arrays import Bool, Float64, Int64, Objects
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 
-__all__ = ["AreaMeter", "ellipsoid"]
+__all__ = ["AreaMeter", "Frames", "ground_frames"]
 
 _TOLERANCE = 2.5e-7
 """Relative error allowed to the bend of edges: a quarter of the promised 1e-6."""
@@ -25,6 +29,10 @@ _CELLS = 4
 _POLE = 90 + 1e-9
 _FINEST = 64
 """Edges are never cut shorter than a pixel's side over this."""
+_SQUARE = 1e-3
+"""Pixels this close to square are taken as square: fits keep angles to 0.03 degrees."""
+_HALF_PIXEL = 0.5
+"""Pixels to each side over which the map is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,7 @@ class AreaMeter:
         Raises:
             GridError: parts of the grid have no longitude and latitude.
         """
-        geod, project = ellipsoid(box.crs)
+        geod, project = _ellipsoid(box.crs)
         steps = np.linspace(0, 1, _CELLS + 1)
         meters, bends = [], [1e-12]
         ends = [
@@ -82,11 +90,11 @@ class AreaMeter:
         sides = (math.hypot(box.transform.a, box.transform.d), math.hypot(box.transform.b, box.transform.e))
         return cls(box.crs, (min(meters), max(meters)), max(bends), min(sides) / _FINEST)
 
-    def measure(self, polygons: NDArray[np.object_]) -> NDArray[np.float64]:
+    def measure(self, polygons: Objects) -> Float64:
         """Areas in m², float64 of shape (n,); see :meth:`sizes`."""
         return self.sizes(polygons)[0]
 
-    def sizes(self, polygons: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def sizes(self, polygons: Objects) -> tuple[Float64, Float64]:
         """Areas in m² and perimeters in m, holes' outlines included.
 
         Args:
@@ -100,7 +108,7 @@ class AreaMeter:
         """
         if not len(polygons):
             return np.zeros(0), np.zeros(0)
-        geod, project = ellipsoid(self.crs)
+        geod, project = _ellipsoid(self.crs)
         narrow = self.meters[0] * shapely.area(polygons) / shapely.length(polygons)
         piece = np.sqrt(12 * _TOLERANCE * narrow / self.bend) / self.meters[1]
         rings, owner = shapely.get_rings(polygons, return_index=True)
@@ -121,9 +129,7 @@ class AreaMeter:
         return area, perimeter
 
 
-def _cut(
-    rings: NDArray[np.object_], piece: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _cut(rings: Objects, piece: Float64) -> tuple[Float64, Int64]:
     """Points along closed rings, each edge cut evenly into pieces no longer than its ring's.
 
     Returns:
@@ -139,8 +145,77 @@ def _cut(
     return points, np.searchsorted(ring[edge], np.arange(len(rings) + 1))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Frames:
+    """Pixels at n places, as they lie on the ground."""
+
+    pixel_area: Float64
+    """Area of a pixel in m², shape (n,)."""
+    shape: Float64
+    """Symmetric map from pixels to a frame that is the ground's up to turning and a scale, in which a pixel
+    has area 1; shape (n, 2, 2)."""
+    square: Bool
+    """Where that map changes nothing, shape (n,)."""
+
+    def choose(self, chosen: slice | Int64) -> Self:
+        """Those of some of the places."""
+        return type(self)(self.pixel_area[chosen], self.shape[chosen], self.square[chosen])
+
+    def to_frame(self, polygons: Objects) -> Objects:
+        """Polygons in pixels, shape (n,), each in the frame of its place."""
+        return self._moved(polygons, self.shape)
+
+    def to_pixels(self, polygons: Objects) -> Objects:
+        """The way back."""
+        return self._moved(polygons, np.linalg.inv(self.shape).astype(np.float64))
+
+    def _moved(self, polygons: Objects, maps: Float64) -> Objects:
+        out = polygons.copy()
+        skew = ~self.square
+        if skew.any():
+            points, owner = shapely.get_coordinates(polygons[skew], return_index=True)
+            out[skew] = shapely.set_coordinates(
+                polygons[skew].copy(), np.einsum("nij,nj->ni", maps[skew][owner], points)
+            )
+        return out
+
+
+def ground_frames(box: GeoBox, places: Float64) -> Frames:
+    """The pixels at some places of a grid.
+
+    Args:
+        box: the grid; any CRS that leads to longitude and latitude.
+        places: columns and rows, float64 (n, 2).
+
+    Raises:
+        GridError: a place has no longitude and latitude.
+    """
+    geod, project = _ellipsoid(box.crs)
+    ends = places[:, None] + np.array(
+        [[-_HALF_PIXEL, 0], [_HALF_PIXEL, 0], [0, -_HALF_PIXEL], [0, _HALF_PIXEL], [0, 0]]
+    )
+    t = box.transform
+    x, y = ends @ np.array([t.a, t.b]) + t.c, ends @ np.array([t.d, t.e]) + t.f
+    lon, lat = project.transform(x, y)
+    if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+        raise GridError(f"an object has no longitude and latitude in {box.crs[:60]}")
+    phi = np.radians(lat[:, 4])
+    bend = np.sqrt(1 - geod.es * np.sin(phi) ** 2)
+    north, east = geod.a * (1 - geod.es) / bend**3, geod.a * np.cos(phi) / bend
+    by_lon = (np.radians(lon[:, 1::2][:, :2] - lon[:, 0:4:2]) + np.pi) % (2 * np.pi) - np.pi
+    by_lat = np.radians(lat[:, 1::2][:, :2] - lat[:, 0:4:2])
+    meters = np.stack([east[:, None] * by_lon, north[:, None] * by_lat], axis=1) / (2 * _HALF_PIXEL)
+    area = np.abs(np.linalg.det(meters))
+    # The symmetric root of the metric: what is left of the map once turning and scale are taken out.
+    metric = np.einsum("nki,nkj->nij", meters, meters) / area[:, None, None]
+    root = metric + np.eye(2)
+    root /= np.sqrt(np.trace(metric, axis1=1, axis2=2) + 2)[:, None, None]
+    square = np.abs(root - np.eye(2)).max(axis=(1, 2), initial=0) < _SQUARE
+    return Frames(area, root, square)
+
+
 @lru_cache(maxsize=64)
-def ellipsoid(crs: str) -> tuple[Geod, Transformer]:
+def _ellipsoid(crs: str) -> tuple[Geod, Transformer]:
     """A CRS's ellipsoid, and the way to longitude and latitude on it."""
     parsed = CRS.from_user_input(crs).to_2d()
     geodetic, geod = parsed.geodetic_crs, parsed.get_geod()

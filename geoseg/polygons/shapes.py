@@ -6,39 +6,39 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from geoseg.polygons.trace.columns import Columns
+from geoseg.arrays import Bool, Float64, Int64, Objects, UInt8
 from geoseg.polygons.trace.regions import Regions
+from geoseg.polygons.trace.table import Table
 
 __all__ = ["Shapes"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shapes(Columns):
+class Shapes(Table):
     """Polygons and what is known of each, as equal-length arrays."""
 
-    polygons: NDArray[np.object_]
+    polygons: Objects
     """Shapely Polygons in pixel coordinates, exteriors counter-clockwise in the plane of (column, row)."""
-    first: NDArray[np.int64]
+    first: Int64
     """Flat index, ``row × width + column``, of the first pixel in raster order."""
-    last_row: NDArray[np.int64]
-    """Row of the last pixel of the region that it is of: when it was known."""
-    class_id: NDArray[np.uint8]
+    last_row: Int64
+    """Row of the last pixel of its region, at which it was complete."""
+    class_id: UInt8
     """Class."""
-    pixels: NDArray[np.int64]
+    pixels: Int64
     """Number of pixels that the polygon was made from."""
-    score: NDArray[np.int64]
+    score: Int64
     """Sum of their stored scores."""
-    low: NDArray[np.uint8]
+    p10: UInt8
     """Stored score that a tenth of them do not pass."""
-    contrast: NDArray[np.float64]
+    contrast: Float64
     """How clearly it ends, 0 to 1: :func:`geoseg.polygons.trace.subpixel.edge_contrast`."""
-    touches_edge: NDArray[np.bool_]
+    touches_edge: Bool
     """Whether a pixel lies at the scene's edge or beside missing data."""
-    kind: NDArray[np.object_]
+    kind: Objects
     """What was made of its outline: ``exact``, ``contour``, or a kind of fit."""
-    fit: NDArray[np.float64]
+    fit: Float64
     """IoU of the polygon with its contour; NaN where nothing was fitted."""
 
     @classmethod
@@ -51,9 +51,7 @@ class Shapes(Columns):
         )
 
     @classmethod
-    def of(
-        cls, regions: Regions, polygons: NDArray[np.object_], contrast: NDArray[np.float64], kind: str
-    ) -> Self:
+    def of(cls, regions: Regions, polygons: Objects, contrast: Float64, kind: str) -> Self:
         """Regions with their polygons, nothing fitted.
 
         Args:
@@ -68,5 +66,5 @@ class Shapes(Columns):
         kinds[:] = kind
         return cls(
             polygons, known.first, known.last_row, known.class_id, known.pixels, known.score,
-            regions.detail.low, contrast, known.touches_edge, kinds, np.full(len(regions), np.nan),
+            regions.detail.p10, contrast, known.touches_edge, kinds, np.full(len(regions), np.nan),
         )  # fmt: skip

@@ -300,7 +300,7 @@ def shapes_of(scores: Sequence[int], classes: Sequence[int]) -> Shapes:
         class_id=np.asarray(classes, np.uint8),
         pixels=ones,
         score=np.asarray(scores, np.int64),
-        low=np.asarray(scores, np.uint8),
+        p10=np.asarray(scores, np.uint8),
         contrast=np.ones(count),
         touches_edge=np.zeros(count, np.bool_),
         kind=np.full(count, "walls", object),

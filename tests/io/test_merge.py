@@ -25,7 +25,7 @@ from geoseg.io.vector.reader import layer_info, read_pieces
 from geoseg.io.vector.writer import Features, Overview, overview_layer, write_features
 from geoseg.polygons.attributes import CONFIDENCE
 from geoseg.polygons.geodesic import AreaMeter
-from geoseg.polygons.mosaic.duplicates import counterparts, dropped
+from geoseg.polygons.mosaic import counterparts, dropped
 
 SCHEMA = {"id": "text", CONFIDENCE: "real", "touches_edge": "boolean", "scene": "text"}
 UTM = "EPSG:26914"

@@ -36,7 +36,7 @@ from geoseg.io.vector.writer import (
     overview_layer,
     write_features,
 )
-from geoseg.polygons.mosaic.generalize import simplified_coverage, simplified_objects
+from geoseg.polygons.simplify import simplified_coverage, simplified_objects
 
 BOX = GeoBox(60, 80, Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000), "EPSG:26914")
 SCHEMA = {"name": "text", "size": "integer", "area": "real", "whole": "boolean"}

@@ -18,8 +18,7 @@ from shapely.affinity import rotate, translate
 from synthetic.neighborhood import generate
 
 from geoseg.flow.vectorize.vectorize import vectorize
-from geoseg.polygons.objects.noding import crossings, settled, with_vertices
-from geoseg.polygons.objects.overlaps import part_neighbors
+from geoseg.polygons.objects.overlaps import crossings, cut_overlaps, snapped, with_vertices
 from geoseg.polygons.trace.regions import to_ground
 
 GROUND = Affine.translation(621_000, 3_350_000) @ Affine.rotation(17) @ Affine.scale(0.3, -0.3)
@@ -34,14 +33,14 @@ def roofs(draw: st.DrawFn) -> NDArray[np.object_]:
         x, y = random.uniform(0, 40, 2)
         wide, high, turn = random.uniform(4, 16), random.uniform(4, 16), random.uniform(0, 180)
         out.append(rotate(shapely.box(x - wide / 2, y - high / 2, x + wide / 2, y + high / 2), turn))
-    return settled(shapely.orient_polygons(np.array(out)))
+    return snapped(shapely.orient_polygons(np.array(out)))
 
 
 def cores(fits: NDArray[np.object_]) -> NDArray[np.object_]:
     """What they were fitted to: of each the middle, without that of those before."""
     middle = shapely.buffer(shapely.centroid(fits), 3.0)
     before = [shapely.union_all(middle[:n]) for n in range(len(fits))]
-    return settled(
+    return snapped(
         np.array([shapely.difference(one, other) for one, other in zip(middle, before, strict=True)])
     )
 
@@ -50,7 +49,7 @@ def cores(fits: NDArray[np.object_]) -> NDArray[np.object_]:
 def test_objects_cut_apart_are_a_valid_coverage_on_the_ground(fits: NDArray[np.object_]) -> None:
     contours = cores(fits)
     assume((shapely.area(contours) > 1).all())
-    parted, lost = part_neighbors(fits, contours, np.ones(len(fits), np.bool_))
+    parted, lost = cut_overlaps(fits, contours, np.ones(len(fits), np.bool_))
     assume(not shapely.equals(parted, contours).any())  # of one of them nothing was left
     ground = to_ground(parted, GROUND)
     assert shapely.is_valid(ground).all()
@@ -63,13 +62,13 @@ def test_objects_cut_apart_are_a_valid_coverage_on_the_ground(fits: NDArray[np.o
 def test_neither_order_nor_company_matters_for_a_cut(fits: NDArray[np.object_]) -> None:
     contours = cores(fits)
     assume((shapely.area(contours) > 1).all())
-    parted, _ = part_neighbors(fits, contours, np.ones(len(fits), np.bool_))
+    parted, _ = cut_overlaps(fits, contours, np.ones(len(fits), np.bool_))
     far = np.array([translate(shapely.box(0, 0, 5, 5), 100)])
     for index in range(len(fits)):
         near = shapely.intersects(fits, fits[index])
         own = np.flatnonzero(near).tolist().index(index)
         few = np.concatenate([far, fits[near]]), np.concatenate([far, contours[near]])
-        alone, _ = part_neighbors(*few, np.arange(len(few[0])) == own + 1)
+        alone, _ = cut_overlaps(*few, np.arange(len(few[0])) == own + 1)
         assert alone[0].wkb == parted[index].wkb
 
 
@@ -91,7 +90,7 @@ def test_crossings_become_vertices_of_both() -> None:
 @pytest.mark.parametrize("width", [1e-12, 1e-9, 1e-7])
 def test_what_is_narrower_than_a_rounding_is_gone_before_it_is_invalid(width: float) -> None:
     spike = shapely.Polygon([(0, 0), (10, 0), (10, 10), (width, 10), (width, 20), (0, 30)])
-    (out,) = settled(np.array([spike]))
+    (out,) = snapped(np.array([spike]))
     assert out.equals(shapely.box(0, 0, 10, 10))
     assert shapely.is_valid(to_ground(np.array([out]), GROUND)).all()
 

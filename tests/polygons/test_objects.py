@@ -20,15 +20,13 @@ from geoseg.config.vectorize import Regularization
 from geoseg.engine.vectorize import realignment, regularization
 from geoseg.grid.encoding import NODATA
 from geoseg.grid.geobox import GeoBox
-from geoseg.polygons.geodesic import AreaMeter
+from geoseg.polygons.geodesic import AreaMeter, ground_frames
 from geoseg.polygons.objects import objects as module
-from geoseg.polygons.objects.local_frame import ground_frames
 from geoseg.polygons.objects.objects import Fitted, ObjectOptions, find_objects
-from geoseg.polygons.objects.overlaps import part_neighbors
-from geoseg.polygons.objects.watershed import Seeds, part_labels
+from geoseg.polygons.objects.overlaps import cut_overlaps
+from geoseg.polygons.objects.watershed import RowBuffer, Seeds, segment_labels
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.regions import Strip, to_ground
-from geoseg.polygons.trace.rows import RowBuffer
 from geoseg.polygons.walls.fit import fit_walls
 
 METERS = Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000)
@@ -94,7 +92,7 @@ def test_strips_of_any_height_give_the_same_bits(
     for rows in (1, 7, 33):
         parts = found(stored, rows, **options)
         assert (shapely.to_wkb(whole.polygons) == shapely.to_wkb(parts.polygons)).all()
-        for name in ("first", "pixels", "score", "low", "kind"):
+        for name in ("first", "pixels", "score", "p10", "kind"):
             assert np.array_equal(getattr(whole, name), getattr(parts, name))
         for name in ("contrast", "fit"):
             assert np.array_equal(getattr(whole, name), getattr(parts, name), equal_nan=True)
@@ -179,7 +177,7 @@ def test_small_objects_and_holes_go_and_faint_ones_too() -> None:
     shapes = found(stored, regularize=None, seeds=None)
     assert len(shapes) == 3
     assert shapely.get_num_interior_rings(shapes.polygons).max() == 2
-    kept = found(stored, regularize=None, seeds=None, min_area=2.0, min_hole=1.0, peak=150)
+    kept = found(stored, regularize=None, seeds=None, min_area=2.0, min_hole=1.0, least_max_score=150)
     assert len(kept) == 1
     (polygon,) = kept.polygons
     assert len(polygon.interiors) == 1
@@ -217,7 +215,7 @@ def test_parts_by_necks_are_a_partition_each_in_one_piece(seed: int, neck: float
     regions, count = ndimage.label(stored >= 100)
     for region in range(1, count + 1):
         inside = regions == region
-        labels = part_labels(stored[None], inside, Seeds(0, 1, neck))
+        labels = segment_labels(stored[None], inside, Seeds(0, 1, neck))
         if labels is None:
             continue
         assert np.array_equal(labels > 0, inside)
@@ -236,7 +234,7 @@ def test_parts_are_a_partition_each_with_its_seed_and_in_one_piece(seed: int) ->
         inside = regions == region
         seeds, number = ndimage.label(inside & (stored >= 190))
         large = [n for n in range(1, number + 1) if np.count_nonzero(seeds == n) >= 3]
-        labels = part_labels(stored[None], inside, Seeds(190, 3))
+        labels = segment_labels(stored[None], inside, Seeds(190, 3))
         if len(large) < 2:
             assert labels is None
             continue
@@ -312,14 +310,14 @@ def test_of_two_fits_the_one_whose_contour_has_more_of_the_overlap_keeps_it() ->
     contours = np.array([shapely.box(0, 0, 10, 10), shapely.box(10, 0, 20, 10), shapely.box(40, 0, 50, 9)])
     fits = np.array([shapely.box(0, 0, 12, 10), shapely.box(9.5, 0, 20, 10), shapely.box(40, 0, 50, 10)])
     everyone = np.ones(3, np.bool_)
-    parted, lost = part_neighbors(fits, contours, everyone)
+    parted, lost = cut_overlaps(fits, contours, everyone)
     assert lost.tolist() == [True, False, False]
     assert shapely.area(shapely.intersection(parted[0], parted[1])) == 0
     assert shapely.area(shapely.union_all(parted[:2])) == 200
     for order in ([2, 1, 0], [1, 0, 2]):
-        again, _ = part_neighbors(fits[order], contours[order], everyone)
+        again, _ = cut_overlaps(fits[order], contours[order], everyone)
         assert shapely.equals(again, parted[order]).all()
-    (alone,), _ = part_neighbors(fits, contours, np.array([True, False, False]))
+    (alone,), _ = cut_overlaps(fits, contours, np.array([True, False, False]))
     assert shapely.equals(alone, parted[0])
 
 
@@ -331,7 +329,7 @@ def test_rows_that_have_gone_are_not_made_up() -> None:
     (window,) = rows.crop(14, -1, 22, 3)
     assert window[:, 1].tolist() == [14, 15, 16, 17, 18, 19, NODATA, NODATA]
     assert (window[:, 0] == NODATA).all()
-    with pytest.raises(IndexError, match="row 13 has gone"):
+    with pytest.raises(IndexError, match="row 13 is no longer held"):
         rows.crop(13, 0, 15, 2)
 
 

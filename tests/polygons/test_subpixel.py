@@ -16,13 +16,13 @@ from scipy import ndimage
 from geoseg.arrays import Objects, UInt8
 from geoseg.grid.encoding import NODATA
 from geoseg.polygons.trace.components import Components
+from geoseg.polygons.trace.edges import Edges
 from geoseg.polygons.trace.exact import exact_polygons, trace_regions
 from geoseg.polygons.trace.regions import Detail, Regions, Strip
-from geoseg.polygons.trace.sides import Sides
 from geoseg.polygons.trace.subpixel import edge_contrast, outline, polygons_of
 
 NONE = np.zeros(0, np.uint8)
-EMPTY = Regions(np.zeros(0, np.object_), Components.none(), Detail(Sides.none(), NONE, NONE))
+EMPTY = Regions(np.zeros(0, np.object_), Components.none(), Detail(Edges.none(), NONE, NONE))
 
 
 @st.composite
@@ -85,7 +85,7 @@ def test_a_coverage_has_no_gap_no_overlap_and_every_pixel_center(store: tuple[UI
 def test_strips_of_any_height_give_the_same_bits(store: tuple[UInt8, UInt8], rows: int) -> None:
     whole, parts = traced(*store, len(store[0])), traced(*store, rows)
     assert (shapely.to_wkb(whole[1]) == shapely.to_wkb(parts[1])).all()
-    for name in ("low", "peak"):
+    for name in ("p10", "max_score"):
         values = [np.concatenate([getattr(r.detail, name) for r in found]) for found in (whole[0], parts[0])]
         assert np.array_equal(*values)
     contrast = [np.concatenate([edge_contrast(r) for r in found]) for found in (whole[0], parts[0])]
@@ -99,8 +99,8 @@ def test_statistics_are_those_of_the_regions_pixels(store: tuple[UInt8, UInt8]) 
         labels, count = ndimage.label(classes == class_id)
         found = [EMPTY, *trace_regions(strips(classes, stored, 3), classes.shape[1], [class_id])]
         first = np.concatenate([regions.components.first for regions in found])
-        low = np.concatenate([regions.detail.low for regions in found if regions.detail])
-        peak = np.concatenate([regions.detail.peak for regions in found if regions.detail])
+        low = np.concatenate([regions.detail.p10 for regions in found if regions.detail])
+        peak = np.concatenate([regions.detail.max_score for regions in found if regions.detail])
         assert len(first) == count
         for pixel, least, most in zip(first.tolist(), low.tolist(), peak.tolist(), strict=True):
             inside = np.sort(stored[class_id][labels == labels.flat[pixel]])

@@ -20,8 +20,8 @@ from synthetic.rooftops import CELL, NOISE, RESOLUTION, Rooftops, _signed_distan
 from geoseg.arrays import Bool, Float64, Objects
 from geoseg.errors import GridError
 from geoseg.polygons.walls.align import align_directions
-from geoseg.polygons.walls.arc_length import close_ring
 from geoseg.polygons.walls.fit import KINDS, Fits, WallOptions, fit_rectangles, fit_walls
+from geoseg.polygons.walls.rings import close_ring
 from geoseg.polygons.walls.segments import roughness, sample
 from geoseg.score.objects.shapes import ShapeMeasures, iou, shape_measures
 

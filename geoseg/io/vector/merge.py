@@ -22,8 +22,7 @@ from geoseg.io.vector.reader import Piece
 from geoseg.io.vector.writer import Overview, write_features
 from geoseg.polygons.attributes import CONFIDENCE
 from geoseg.polygons.geodesic import AreaMeter
-from geoseg.polygons.mosaic.duplicates import Rank, counterparts, dropped
-from geoseg.polygons.mosaic.mosaic import beside
+from geoseg.polygons.mosaic import Rank, counterparts, difference, dropped
 
 __all__ = ["Merged", "SceneLayer", "merge_layers", "merged_grid"]
 
@@ -72,13 +71,13 @@ def merge_layers(
 ) -> Merged:
     """Write the objects of several scenes to one layer, each once.
 
-    An object that two scenes show (:mod:`geoseg.polygons.mosaic.duplicates` says when) stays from the scene
+    An object that two scenes show (:mod:`geoseg.polygons.mosaic` says when) stays from the scene
     whose edge it does not touch, then the one that is surer of it, then the one whose id comes first. The
     layer does not depend on the order of the scenes: it holds them by id, each in the order of its file. All
     attributes stay as they are; areas were measured on the ellipsoid, so another CRS does not change them.
 
     Of coverages, the scene whose id comes first keeps all its polygons, and every other one fills what is
-    left (:mod:`geoseg.polygons.mosaic.mosaic`): no ground is covered twice, none that a scene covers is lost.
+    left (:mod:`geoseg.polygons.mosaic`): no ground is covered twice, none that a scene covers is lost.
     What is cut is measured again. A second part of a polygon has the first one's id with ``.2`` appended.
 
     Args:
@@ -149,7 +148,7 @@ class _Rest:
         return cls(np.concatenate([np.zeros(0, object), *taken]), AreaMeter.of(grid), _SLIVER * pixel)
 
     def of(self, found: Features) -> Features:
-        parts, source = beside(found.geometry, self.taken, self.least)
+        parts, source = difference(found.geometry, self.taken, self.least)
         values = {name: column[source] for name, column in found.attributes.items()}
         nth = np.arange(source.size) - np.searchsorted(source, source)
         second = np.flatnonzero(nth)

@@ -22,7 +22,7 @@ from geoseg.io.files import staged, write_text
 from geoseg.io.vector import flatgeobuf, geopackage, geoparquet
 from geoseg.io.vector.features import DTYPES, Features, LayerStyle, Table, grouped
 from geoseg.io.vector.reader import layer_info, read_pieces
-from geoseg.polygons.mosaic.generalize import simplified_coverage, simplified_objects
+from geoseg.polygons.simplify import simplified_coverage, simplified_objects
 
 __all__ = ["FORMATS", "Features", "LayerStyle", "Overview", "layer_files", "overview_layer", "write_features"]
 

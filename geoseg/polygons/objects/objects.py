@@ -1,7 +1,7 @@
 """Objects: one clean polygon for each building, from scores that come strip by strip.
 
     regions of the mask → split where buildings touch → sub-pixel contour → small holes filled → walls fitted
-    → overlaps of neighbors parted
+    → overlaps of neighbors cut
 
 Everything is a function of the region and its neighbors within :data:`TALLEST` rows, so strips of any height
 give the same polygons, bit for bit. Memory: the strip, ``TALLEST`` rows of one byte a pixel, the objects of
@@ -16,19 +16,17 @@ from typing import Final
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
+from geoseg.arrays import Float64, Int64, Objects
 from geoseg.grid.geobox import GeoBox
-from geoseg.polygons.objects.local_frame import Frames, ground_frames
-from geoseg.polygons.objects.overlaps import iou_of, part_neighbors, within_scene, without
-from geoseg.polygons.objects.queue import Waiting
-from geoseg.polygons.objects.watershed import Parts, Seeds, find_parts
+from geoseg.grid.polygon_iou import polygon_iou
+from geoseg.polygons.geodesic import Frames, ground_frames
+from geoseg.polygons.objects.overlaps import cut_overlaps, within_scene, without_others
+from geoseg.polygons.objects.watershed import RowBuffer, Seeds, Segments, find_segments
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Regions, Strip
-from geoseg.polygons.trace.rings import Rings
-from geoseg.polygons.trace.rows import RowBuffer
-from geoseg.polygons.trace.subpixel import edge_contrast, outline, polygons_of
+from geoseg.polygons.trace.subpixel import Rings, edge_contrast, outline, polygons_of
 
 __all__ = ["TALLEST", "Fitted", "ObjectOptions", "Realign", "Regularize", "find_objects"]
 
@@ -44,20 +42,20 @@ _NEAR: Final = 16
 class Fitted:
     """What regularization makes of contours, as equal-length arrays."""
 
-    polygons: NDArray[np.object_]
+    polygons: Objects
     """Shapely Polygons in the contours' frame."""
-    kind: NDArray[np.object_]
+    kind: Objects
     """What each is: text."""
-    iou: NDArray[np.float64]
+    iou: Float64
     """IoU with the contour."""
-    direction: NDArray[np.float64]
+    direction: Float64
     """Direction of the walls, radians; NaN: none."""
 
 
-Regularize = Callable[[NDArray[np.object_]], Fitted]
+Regularize = Callable[[Objects], Fitted]
 """Contours in a frame with square pixels of size 1 → polygons there."""
 
-Realign = Callable[[NDArray[np.object_], Fitted, slice], tuple[NDArray[np.int64], Fitted]]
+Realign = Callable[[Objects, Fitted, slice], tuple[Int64, Fitted]]
 """Contours in such frames, what was fitted to them, and which of them are to be fitted again where their
 neighbors tell more of their direction → which of those, by place, and what was fitted."""
 
@@ -74,10 +72,10 @@ class ObjectOptions:
     """Smallest hole that stays, in m²."""
     min_hole_pixels: float = 0.0
     """The same in pixels."""
-    peak: int = 0
+    least_max_score: int = 0
     """Stored score that some pixel of an object must reach."""
     seeds: Seeds | None = None
-    """How touching objects are told apart; None: they are not."""
+    """How touching objects are separated; None: they are not."""
     regularize: Regularize | None = None
     """What is made of the contours; None: nothing."""
     realign: Realign | None = None
@@ -85,7 +83,7 @@ class ObjectOptions:
     reach: float = 0.0
     """How far away a neighbor may be that ``realign`` looks at, in pixels."""
     cut_overlaps: bool = True
-    """Whether neighbors are parted where their fits overlap."""
+    """Whether neighbors are cut where their fits overlap."""
 
 
 def find_objects(
@@ -112,98 +110,209 @@ def find_objects(
         GridError: as :func:`geoseg.polygons.trace.exact.trace_regions`, or an object lies nowhere on the
             ground.
     """
-    seeds, rows = options.seeds, None
-    if seeds is not None and level is not None:
-        rows = RowBuffer(box.width, TALLEST + _PIECE + 2, 1 if seeds.border is None else 2)
-    swept = [0]
+    sweep = _Sweep(box, level, options)
+    for regions in trace_regions(sweep.pieces(strips), box.width, classes, level=level, touching=False):
+        yield from sweep.advance(regions)
+    yield from sweep.finish()
 
-    def fed() -> Iterator[Strip]:
+
+class _Sweep:
+    """Objects on their way down the scene: contours → ``fitted`` → ``final`` → cut and given out.
+
+    An object that is fitted is at most :data:`TALLEST` rows tall, and its fit lies within :data:`_NEAR` rows
+    of it. So what can overlap an object ends within ``near = TALLEST + _NEAR`` rows below its last row, and
+    what tells of its direction within ``wide = near + reach``. Objects are queued by their last row, and move
+    on when the rows swept are so far below it that all of these are known:
+
+        last row   swept - wide - 2 near   swept - wide - near        swept - wide              swept
+        ───────────────────┼───────────────────────┼───────────────────────┼──────────────────────┼──▶ rows
+        final    forgotten │ given out; neighbors  │ waits for those that  │
+                           │ of those behind       │ may overlap it        │
+        fitted   …  (forgotten at swept - 2 wide)  │ aligned; neighbors    │ waits for those that may
+                                                     of those behind       │ tell of its direction
+
+    Without ``realign`` ``wide`` is 0 and nothing passes through ``fitted``. Taller objects are put aside and
+    come last, without the ground that the others took.
+    """
+
+    def __init__(self, box: GeoBox, level: float | None, options: ObjectOptions) -> None:
+        self._box, self._level, self._options = box, level, options
+        self._near = TALLEST + _NEAR
+        self._wide = self._near + int(np.ceil(options.reach)) if options.realign else 0
+        self._swept = 0
+        self._rows: RowBuffer | None = None
+        if options.seeds is not None and level is not None:
+            self._rows = RowBuffer(box.width, TALLEST + _PIECE + 2, 1 if options.seeds.border is None else 2)
+        self._fitted, self._final = _Queue(), _Queue()
+        self._tall: list[Shapes] = []
+        self._beside_tall: list[Objects] = []
+        """What was given out and may lie beside an object that is too tall."""
+
+    def pieces(self, strips: Iterable[Strip]) -> Iterator[Strip]:
+        """The strips, in pieces of a few rows; the latest rows are held for what is split."""
+        seeds = self._options.seeds
         for strip in strips:
             for first in range(0, len(strip.classes), _PIECE):
                 part = slice(first, first + _PIECE)
                 assert strip.stored is not None
                 piece = Strip(strip.classes[part], strip.scores[part], strip.stored[:, part])
-                if rows is not None and seeds is not None:
+                if self._rows is not None and seeds is not None:
                     border = () if seeds.border is None or strip.border is None else (strip.border[part],)
-                    rows.append(strip.stored[0, part], *border)
-                swept[0] += len(piece.classes)
+                    self._rows.append(strip.stored[0, part], *border)
+                self._swept += len(piece.classes)
                 yield piece
 
-    near = TALLEST + _NEAR
-    wide = near + int(np.ceil(options.reach)) if options.realign else 0
-    fitted, final, tall = Waiting(), Waiting(), []
-    released: list[NDArray[np.object_]] = []
-    for regions in trace_regions(fed(), box.width, classes, level=level, touching=False):
-        fresh = Shapes.join(_contours(regions, rows, box, level, options))
-        is_tall = _height(fresh, box.width) > TALLEST
-        tall.append(fresh.choose(is_tall))
-        fresh = fresh.choose(~is_tall)
-        fresh = fresh.choose(np.lexsort((fresh.first, fresh.last_row)))
-        _put(fresh, fitted, final, box, options)
-        # Whoever may be a neighbor of these is complete by now, or too tall.
-        _align(fitted, fitted.take(swept[0] - wide), final, box, options)
-        which = final.take(swept[0] - wide - near)
+    def advance(self, regions: Regions) -> Iterator[Shapes]:
+        """Take in regions that are complete; give out the objects that nothing below can change."""
+        found = Shapes.join(_contours(regions, self._rows, self._box, self._level, self._options))
+        is_tall = _height(found, self._box.width) > TALLEST
+        self._tall.append(found.choose(is_tall))
+        self._fit(_ordered(found.choose(~is_tall)))
+        self._align(self._fitted.take(self._swept - self._wide))
+        which = self._final.take(self._swept - self._wide - self._near)
         if which.stop > which.start:
-            out = _parted(final, which, options)
-            # Only what is as tall as this already, or was, can reach down to objects that are let go.
-            is_open = regions.oldest is not None and regions.oldest <= swept[0] - TALLEST
-            if is_open or any(map(len, tall)):
-                released.append(out.polygons)
+            out = self._cut(which)
+            # Only what is as tall as this already, or was, can reach down to objects that are forgotten.
+            is_open = regions.oldest is not None and regions.oldest <= self._swept - TALLEST
+            if is_open or any(map(len, self._tall)):
+                self._beside_tall.append(out.polygons)
             yield out
-        # And nobody who is still to come can be a neighbor of those.
-        fitted.forget(swept[0] - 2 * wide)
-        final.forget(swept[0] - wide - 2 * near)
-    _align(fitted, fitted.take(None), final, box, options)
-    out = _parted(final, final.take(None), options)
-    yield out
-    rest = Shapes.join(tall)
-    if len(rest):
-        others = np.concatenate([*released, out.polygons])
-        rest = rest.choose(np.lexsort((rest.first, rest.last_row)))
-        if options.cut_overlaps:
-            polygons = without(rest.polygons, others)
-            rest = replace(rest, polygons=polygons, fit=iou_of(polygons, rest.polygons))
-        yield rest
+        self._fitted.forget(self._swept - 2 * self._wide)
+        self._final.forget(self._swept - self._wide - 2 * self._near)
+
+    def finish(self) -> Iterator[Shapes]:
+        """Give out what is left when all rows were swept."""
+        self._align(self._fitted.take(None))
+        out = self._cut(self._final.take(None))
+        yield out
+        tall = _ordered(Shapes.join(self._tall))
+        if not len(tall):
+            return
+        if self._options.cut_overlaps:
+            polygons = without_others(tall.polygons, np.concatenate([*self._beside_tall, out.polygons]))
+            tall = replace(tall, polygons=polygons, fit=polygon_iou(polygons, tall.polygons))
+        yield tall
+
+    def _fit(self, found: Shapes) -> None:
+        """Fit contours and queue them."""
+        if self._options.regularize is None or not len(found):
+            self._final.add(found, found.polygons, np.full(len(found), np.nan))
+            return
+        frames = _frames(found, self._box)
+        fits = self._options.regularize(frames.to_frame(found.polygons))
+        queue = self._fitted if self._options.realign else self._final
+        queue.add(_with_fits(found, fits, frames, self._box), found.polygons, fits.direction)
+
+    def _align(self, which: slice) -> None:
+        """Fit objects again with what their neighbors know of their direction."""
+        if self._options.realign is None or which.stop == which.start:
+            return
+        held, contours = self._fitted.shapes, self._fitted.contours
+        frames = _frames(replace(held, polygons=contours), self._box)
+        known = Fitted(frames.to_frame(held.polygons), held.kind, held.fit, self._fitted.direction)
+        again, fits = self._options.realign(frames.to_frame(contours), known, which)
+        own = held.choose(np.arange(which.start, which.stop))
+        chosen = replace(own.choose(again), polygons=contours[which][again])
+        fitted = _with_fits(chosen, fits, frames.choose(which).choose(again), self._box)
+        stays = ~np.isin(np.arange(len(own)), again)
+        out = _ordered(Shapes.join([own.choose(stays), fitted]))
+        self._final.add(out, contours[which], np.full(len(out), np.nan))
+
+    def _cut(self, which: slice) -> Shapes:
+        """Some of the final objects, without what belongs to their neighbors."""
+        held, contours = self._final.shapes, self._final.contours
+        out = held.choose(np.arange(which.start, which.stop))
+        if self._options.regularize is None or not self._options.cut_overlaps or not len(out):
+            return out
+        wanted = np.zeros(len(held), np.bool_)
+        wanted[which] = True
+        polygons, lost = cut_overlaps(held.polygons, contours, wanted)
+        return replace(
+            out, polygons=polygons, fit=np.where(lost, polygon_iou(polygons, contours[which]), out.fit)
+        )
 
 
-def _height(shapes: Shapes, width: int) -> NDArray[np.int64]:
+class _Queue:
+    """Objects in the order of their last rows, with their contours and directions.
+
+    They are taken once, in that order, and held for a while after that, as neighbors of those behind them.
+    """
+
+    def __init__(self) -> None:
+        self.shapes = Shapes.none()
+        """Objects held, taken ones first."""
+        self.contours: Objects = np.zeros(0, np.object_)
+        """What each was fitted to."""
+        self.direction: Float64 = np.zeros(0)
+        """Direction of its walls, radians; NaN: none."""
+        self._taken = 0
+
+    def add(self, shapes: Shapes, contours: Objects, direction: Float64) -> None:
+        """Put objects behind those that are there; their last rows are not before those'."""
+        self.shapes = Shapes.join([self.shapes, shapes])
+        self.contours = np.concatenate([self.contours, contours])
+        self.direction = np.concatenate([self.direction, direction])
+
+    def take(self, before: int | None) -> slice:
+        """Take the objects that end before a row; None: all. Returns where they are."""
+        stop = len(self.shapes) if before is None else int(np.searchsorted(self.shapes.last_row, before))
+        taken = slice(self._taken, max(stop, self._taken))
+        self._taken = taken.stop
+        return taken
+
+    def forget(self, before: int) -> None:
+        """Drop taken objects that end before a row."""
+        gone = min(int(np.searchsorted(self.shapes.last_row, before)), self._taken)
+        self.shapes = self.shapes.choose(np.arange(gone, len(self.shapes)))
+        self.contours, self.direction = self.contours[gone:], self.direction[gone:]
+        self._taken -= gone
+
+
+def _ordered(shapes: Shapes) -> Shapes:
+    """In the order of (last row, first pixel)."""
+    return shapes.choose(np.lexsort((shapes.first, shapes.last_row)))
+
+
+def _height(shapes: Shapes, width: int) -> Int64:
     return shapes.last_row - shapes.first // width + 1
 
 
 def _contours(
     regions: Regions, rows: RowBuffer | None, box: GeoBox, level: float | None, options: ObjectOptions
 ) -> Iterator[Shapes]:
-    """Contours of regions and of their parts, without what is too small or too faint."""
+    """Contours of regions and of their segments, without what is too small or too faint."""
     if not len(regions):
         return
     whole = regions
     if rows is not None and options.seeds is not None and level is not None:
-        is_split, parts = find_parts(regions, rows, options.seeds, level, TALLEST)
-        if parts is not None:
+        is_split, segments = find_segments(regions, rows, options.seeds, level, TALLEST)
+        if segments is not None:
             whole = regions.choose(~is_split)
-            yield _drawn(parts.regions, parts.width, box, options, parts)
+            yield _drawn(segments.regions, segments.width, box, options, segments)
     yield _drawn(whole, box.width, box, options, None)
 
 
-def _drawn(regions: Regions, width: int, box: GeoBox, options: ObjectOptions, parts: Parts | None) -> Shapes:
+def _drawn(
+    regions: Regions, width: int, box: GeoBox, options: ObjectOptions, segments: Segments | None
+) -> Shapes:
     if not len(regions):
         return Shapes.none()
     assert regions.detail is not None
     rings, region_start = outline(regions, width)
     known = regions.components
-    if parts is not None:
+    if segments is not None:
         # Whole pixels are added to multiples of 1/256: no bit is lost.
         owner = np.repeat(np.arange(len(regions)), np.diff(region_start))
-        moved = rings.xy + np.repeat(parts.offset[owner], np.diff(rings.start), axis=0)
+        moved = rings.xy + np.repeat(segments.offset[owner], np.diff(rings.start), axis=0)
         rings = replace(rings, xy=moved)
-        known = replace(known, first=parts.first[:, 0] * box.width + parts.first[:, 1])
+        known = replace(known, first=segments.first[:, 0] * box.width + segments.first[:, 1])
     polygons = polygons_of(rings, region_start)
     shapes = Shapes.of(Regions(polygons, known, regions.detail), polygons, edge_contrast(regions), "contour")
     pixel_area = _frames(shapes, box).pixel_area
     shapes = replace(shapes, polygons=_filled(rings, region_start, polygons, pixel_area, options))
     area = shapely.area(shapes.polygons)
     kept = (area * pixel_area >= options.min_area) & (area >= options.min_pixels)
-    return shapes.choose(kept & (regions.detail.peak >= options.peak))
+    return shapes.choose(kept & (regions.detail.max_score >= options.least_max_score))
 
 
 def _frames(shapes: Shapes, box: GeoBox) -> Frames:
@@ -214,11 +323,11 @@ def _frames(shapes: Shapes, box: GeoBox) -> Frames:
 
 def _filled(
     rings: Rings,
-    region_start: NDArray[np.int64],
-    polygons: NDArray[np.object_],
-    pixel_area: NDArray[np.float64],
+    region_start: Int64,
+    polygons: Objects,
+    pixel_area: Float64,
     options: ObjectOptions,
-) -> NDArray[np.object_]:
+) -> Objects:
     """Polygons without their small holes."""
     count = np.diff(region_start)
     if not (count > 1).any():
@@ -239,50 +348,8 @@ def _filled(
     return polygons_of(some, np.concatenate([[0], np.cumsum(kept)])[region_start])
 
 
-def _put(fresh: Shapes, fitted: Waiting, final: Waiting, box: GeoBox, options: ObjectOptions) -> None:
-    """Fit contours, and let them wait for what comes next."""
-    nowhere = np.full(len(fresh), np.nan)
-    if options.regularize is None or not len(fresh):
-        final.add(fresh, fresh.polygons, nowhere)
-        return
-    frames = _frames(fresh, box)
-    found = options.regularize(frames.to_frame(fresh.polygons))
-    queue = fitted if options.realign else final
-    queue.add(_laid(fresh, found, frames, box), fresh.polygons, found.direction)
-
-
-def _align(fitted: Waiting, which: slice, final: Waiting, box: GeoBox, options: ObjectOptions) -> None:
-    """Fit objects again with what their neighbors know of their direction."""
-    if options.realign is None or which.stop == which.start:
-        return
-    own = fitted.shapes.choose(np.arange(len(fitted.shapes))[which])
-    contours = fitted.contours[which]
-    frames = _frames(replace(fitted.shapes, polygons=fitted.contours), box)
-    known = Fitted(
-        frames.to_frame(fitted.shapes.polygons), fitted.shapes.kind, fitted.shapes.fit, fitted.direction
-    )
-    again, found = options.realign(frames.to_frame(fitted.contours), known, which)
-    chosen = own.choose(again)
-    laid = _laid(replace(chosen, polygons=contours[again]), found, frames.choose(which).choose(again), box)
-    out = Shapes.join([own.choose(np.flatnonzero(~np.isin(np.arange(len(own)), again))), laid])
-    order = np.lexsort((out.first, out.last_row))
-    final.add(out.choose(order), contours, np.full(len(out), np.nan))
-
-
-def _laid(contours: Shapes, found: Fitted, frames: Frames, box: GeoBox) -> Shapes:
+def _with_fits(contours: Shapes, fits: Fitted, frames: Frames, box: GeoBox) -> Shapes:
     """Contours replaced by what was made of them."""
-    polygons, clipped = within_scene(frames.to_pixels(found.polygons), box)
-    iou = np.where(clipped, iou_of(polygons, contours.polygons), found.iou)
-    return replace(contours, polygons=polygons, kind=found.kind, fit=iou)
-
-
-def _parted(waiting: Waiting, which: slice, options: ObjectOptions) -> Shapes:
-    """Some of the objects held, without what belongs to their neighbors."""
-    held, contours = waiting.shapes, waiting.contours
-    out = held.choose(np.arange(len(held))[which])
-    if options.regularize is None or not options.cut_overlaps or not len(out):
-        return out
-    wanted = np.zeros(len(held), np.bool_)
-    wanted[which] = True
-    polygons, lost = part_neighbors(held.polygons, contours, wanted)
-    return replace(out, polygons=polygons, fit=np.where(lost, iou_of(polygons, contours[which]), out.fit))
+    polygons, clipped = within_scene(frames.to_pixels(fits.polygons), box)
+    iou = np.where(clipped, polygon_iou(polygons, contours.polygons), fits.iou)
+    return replace(contours, polygons=polygons, kind=fits.kind, fit=iou)

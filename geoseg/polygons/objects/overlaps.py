@@ -1,27 +1,47 @@
-"""What a fit has taken from neighbors or from beyond the scene, given back."""
+"""What a fit has taken from its neighbors or from beyond the scene, cut off again.
+
+Of two fits that overlap one keeps the overlap and the other is cut along its outline. A cut alone leaves its
+ends in one of both; the other's edge passes them at the distance of a rounding, and GIS software finds the
+overlap of that width, and the missing vertices. So both get the points where their outlines cross (x) as
+vertices first (p, q), and share the border between them to the bit:
+
+    +-------+                +-------+
+    | A +---x---+            | A +---p---+
+    |   |   |   |     ->     |   |       |
+    +---x---+   |            +---q   B   |
+        |     B |                |       |
+        +-------+                +-------+
+"""
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import shapely
-from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
+from geoseg.arrays import Bool, Float64, Int64, Objects
 from geoseg.grid.geobox import GeoBox
-from geoseg.polygons.objects.noding import crossings, largest, settled, with_vertices
 
-__all__ = ["iou_of", "part_neighbors", "within_scene", "without"]
+__all__ = ["crossings", "cut_overlaps", "snapped", "with_vertices", "within_scene", "without_others"]
 
-_NOTHING = 1e-9
+_NEAR: Final = 2.0**-16
+"""Crossings lie on multiples of this, in pixels; one as near as this to a vertex is that vertex. So those of
+three outlines that meet are one."""
+_NOTHING: Final = 1e-9
 """Overlaps of less area than this, in square pixels, are rounding."""
+_COMPLEX: Final = np.array([1, 1j])
+_STEPS: Final = float(1 << 20)
+"""Outlines lie on this many steps a pixel. Scenes lie millions of pixels from the origin of their CRS, where
+a double still holds such a step; what is narrower is no shape on the ground."""
 
 
-def part_neighbors(
-    fits: NDArray[np.object_], contours: NDArray[np.object_], wanted: NDArray[np.bool_]
-) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+def cut_overlaps(fits: Objects, contours: Objects, wanted: Bool) -> tuple[Objects, Bool]:
     """Polygons without what belongs to their neighbors.
 
     Of two fits that overlap, the one whose contour holds more of the overlap keeps it; of equals the first.
-    Who keeps what follows from the fits as they came, so neither order nor company matters.
+    Who keeps what follows from the fits as they came, so neither the order nor what else is given matters.
 
     Args:
         fits: shapely Polygons, shape (n,), all that may overlap the wanted ones.
@@ -29,16 +49,16 @@ def part_neighbors(
         wanted: which ones to return.
 
     Returns:
-        The wanted ones, parted, and which of them lost something, both of the length of the wanted. Who keeps
-        an overlap gets the vertices of whoever ends there. Where a polygon falls apart its largest part is
+        The wanted ones, cut, and which of them lost something, both of the length of the wanted. Who keeps
+        an overlap gets the vertices of those that end there. Where a polygon falls apart its largest part is
         kept; where nothing is left, its contour.
     """
     chosen = np.flatnonzero(wanted)
-    parted, lost = fits[chosen], np.zeros(chosen.size, np.bool_)
+    cut, lost = fits[chosen], np.zeros(chosen.size, np.bool_)
     mine, other = shapely.STRtree(fits).query(fits[chosen], predicate="intersects")
     apart = chosen[mine] != other
     mine, other = mine[apart], other[apart]
-    shared = shapely.intersection(parted[mine], fits[other])
+    shared = shapely.intersection(cut[mine], fits[other])
     held = shapely.area(shared)
     real = held > _NOTHING
     mine, other, shared = mine[real], other[real], shared[real]
@@ -47,68 +67,137 @@ def part_neighbors(
     loses = (theirs > own) | ((theirs == own) & (other < chosen[mine]))
     noded = _Noded(fits)
     for index in np.unique(mine).tolist():
-        around = np.sort(other[mine == index])  # the tree's order depends on its company
-        parted[index] = noded.among(int(chosen[index]), around)
+        around = np.sort(other[mine == index])  # the tree's order depends on what else it holds
+        cut[index] = noded.among(int(chosen[index]), around)
         taken = np.sort(other[loses & (mine == index)])
         if not taken.size:
             continue
         winners = np.array([noded.among(n, np.append(around, chosen[index])) for n in taken.tolist()])
-        left = shapely.difference(parted[index], shapely.union_all(winners))
-        part = largest(left)
+        left = shapely.difference(cut[index], shapely.union_all(winners))
+        part = _largest(left)
         if part.area > _NOTHING:
-            parted[index] = shapely.normalize(part)
+            cut[index] = shapely.normalize(part)
         else:
-            parted[index] = contours[chosen[index]]
+            cut[index] = contours[chosen[index]]
         lost[index] = True
-    parted[lost] = settled(parted[lost])
-    return shapely.orient_polygons(parted), lost
+    cut[lost] = snapped(cut[lost])
+    return shapely.orient_polygons(cut), lost
 
 
 class _Noded:
     """Fits with vertices where they cross."""
 
-    def __init__(self, fits: NDArray[np.object_]) -> None:
+    def __init__(self, fits: Objects) -> None:
         self._fits = fits
-        self._points: dict[tuple[int, int], NDArray[np.float64]] = {}
+        self._points: dict[tuple[int, int], Float64] = {}
 
-    def among(self, index: int, others: NDArray[np.int64]) -> shapely.Polygon:
+    def among(self, index: int, others: Int64) -> shapely.Polygon:
         """One of them with the vertices where it crosses some others."""
         points = [self._crossings(*sorted((index, n))) for n in others.tolist() if n != index]
         return with_vertices(self._fits[index], np.unique(np.concatenate(points), axis=0))
 
-    def _crossings(self, one: int, other: int) -> NDArray[np.float64]:
+    def _crossings(self, one: int, other: int) -> Float64:
         if (one, other) not in self._points:
             self._points[one, other] = crossings(self._fits[one], self._fits[other])
         return self._points[one, other]
 
 
-def without(polygons: NDArray[np.object_], others: NDArray[np.object_]) -> NDArray[np.object_]:
+def without_others(polygons: Objects, others: Objects) -> Objects:
     """Polygons without what others take of them, the largest part of each; shapely Polygons, shape (n,)."""
     out = polygons.copy()
     mine, other = shapely.STRtree(others).query(polygons, predicate="intersects")
     for index in np.unique(mine).tolist():
         takers = others[np.sort(other[mine == index])]
-        out[index] = largest(shapely.difference(polygons[index], shapely.union_all(takers)))
-    oriented: NDArray[np.object_] = shapely.orient_polygons(settled(out))
+        out[index] = _largest(shapely.difference(polygons[index], shapely.union_all(takers)))
+    oriented: Objects = shapely.orient_polygons(snapped(out))
     return oriented
 
 
-def within_scene(polygons: NDArray[np.object_], box: GeoBox) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+def within_scene(polygons: Objects, box: GeoBox) -> tuple[Objects, Bool]:
     """Polygons, in pixels, without what lies beyond the scene's edge, and which of them lost something.
 
     Neighbors that share vertices do so to the bit, wherever their fits were computed.
     """
-    out = settled(polygons)
+    out = snapped(polygons)
     scene = shapely.box(0, 0, box.width, box.height)
     beyond = ~shapely.within(out, scene)
     for index in np.flatnonzero(beyond).tolist():
-        out[index] = shapely.normalize(largest(shapely.intersection(out[index], scene)))
-    out[beyond] = settled(out[beyond])
+        out[index] = shapely.normalize(_largest(shapely.intersection(out[index], scene)))
+    out[beyond] = snapped(out[beyond])
     return shapely.orient_polygons(out), beyond
 
 
-def iou_of(one: NDArray[np.object_], other: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Intersection over union of polygons with their counterparts, shape (n,)."""
-    shared = shapely.area(shapely.intersection(one, other))
-    iou: NDArray[np.float64] = shared / (shapely.area(one) + shapely.area(other) - shared)
-    return iou
+def crossings(one: shapely.Polygon, other: shapely.Polygon) -> Float64:
+    """Where the outlines of two polygons cross or touch.
+
+    Args:
+        one: in pixels.
+        other: the same; exchanging both may change the last bit.
+
+    Returns:
+        Points of shape (n, 2), at most :data:`_NEAR` off.
+    """
+    points = shapely.get_coordinates(shapely.intersection(one.boundary, other.boundary))
+    vertices = shapely.get_coordinates([one, other])
+    if not len(points):
+        return points
+    apart, nearest = cKDTree(vertices).query(points)
+    met = np.where(apart[:, None] <= _NEAR, vertices[nearest], np.round(points / _NEAR) * _NEAR)
+    return np.unique(met, axis=0)
+
+
+def with_vertices(polygon: shapely.Polygon, points: Float64) -> shapely.Polygon:
+    """A polygon with further vertices in its nearest edges.
+
+    Args:
+        polygon: a valid polygon.
+        points: on its outline but for roundings and :data:`_NEAR`, shape (n, 2); vertices of it are left out.
+
+    Returns:
+        It, or the polygon as it came where it would cross itself.
+    """
+    rings = [np.asarray(ring.coords) for ring in (polygon.exterior, *polygon.interiors)]
+    start = np.concatenate([ring[:-1] for ring in rings])
+    end = np.concatenate([ring[1:] for ring in rings])
+    points = points[~np.isin(points @ _COMPLEX, start @ _COMPLEX)]
+    if not len(points):
+        return polygon
+    edges = shapely.STRtree(np.asarray(shapely.linestrings(np.stack([start, end], axis=1))))
+    edge = np.asarray(edges.nearest(shapely.points(points)))
+    place = ((points - start[edge]) * (end - start)[edge]).sum(axis=1)
+    order = np.lexsort((place, edge))
+    filled, before = [], 0
+    for ring in rings:
+        after = before + len(ring) - 1
+        mine = order[(edge[order] >= before) & (edge[order] < after)]
+        filled.append(np.insert(ring, edge[mine] - before + 1, points[mine], axis=0))
+        before = after
+    out = shapely.Polygon(filled[0], filled[1:])
+    return out if out.is_valid else polygon
+
+
+def _largest(shape: shapely.Geometry) -> shapely.Polygon:
+    """The largest polygon of what an operation left; an empty one where it left none."""
+    parts = shapely.get_parts(shape)
+    parts = parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]
+    return parts[int(np.argmax(shapely.area(parts)))] if len(parts) else shapely.Polygon()
+
+
+def snapped(polygons: Objects) -> Objects:
+    """Polygons on the steps: without spikes and necks that are narrower, they stay valid on the ground.
+
+    Args:
+        polygons: valid shapely Polygons, in pixels, shape (n,).
+
+    Returns:
+        The same; of what falls apart the largest part.
+    """
+    out: Objects = shapely.transform(polygons, _on_steps)
+    for index in np.flatnonzero(~shapely.is_valid(out)).tolist():
+        out[index] = _largest(shapely.make_valid(out[index]))
+    return out
+
+
+def _on_steps(points: Float64) -> Float64:
+    steps: Float64 = np.round(points * _STEPS) / _STEPS + 0.0  # no -0: it has other bits
+    return steps

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Float64, Objects
 from geoseg.polygons.shapes import Shapes
 
 __all__ = ["Waiting"]
@@ -20,13 +20,13 @@ class Waiting:
     def __init__(self) -> None:
         self.shapes = Shapes.none()
         """Objects held, taken ones first."""
-        self.contours: NDArray[np.object_] = np.zeros(0, np.object_)
+        self.contours: Objects = np.zeros(0, np.object_)
         """What each was fitted to."""
-        self.direction: NDArray[np.float64] = np.zeros(0)
+        self.direction: Float64 = np.zeros(0)
         """Direction of its walls, radians; NaN: none."""
         self._taken = 0
 
-    def add(self, shapes: Shapes, contours: NDArray[np.object_], direction: NDArray[np.float64]) -> None:
+    def add(self, shapes: Shapes, contours: Objects, direction: Float64) -> None:
         """Put objects behind those that are there; their last rows are not before those'."""
         self.shapes = Shapes.join([self.shapes, shapes])
         self.contours = np.concatenate([self.contours, contours])

@@ -1,10 +1,16 @@
-"""Buildings that touch in the mask, told apart: seeds, and a watershed between them.
+"""Buildings that touch in the mask, separated: seeds, and a watershed between them.
 
-A network's probability dips where two roofs meet; one that knows borders says so outright. Parts of a region
-that are surer than the seed's level, and no border, are seeds; or, by shape alone, parts that a neck joins
-(h-maxima of the distance to the edge). Each floods downhill along the probability until it meets another
-(Meyer 1994, "Topographic distance and watershed lines"; here by levels, first come, first served, so that the
-result is exact and repeatable).
+A network's probability dips where two roofs meet; one that knows borders predicts them outright. Areas of a
+region that are surer than the seed's level, and no border, are seeds; or, by shape alone, the areas that a
+neck joins (h-maxima of the distance to the edge). Each floods downhill along the probability until it meets
+another, so each becomes a segment of the region:
+
+    probability   ──▁▃▆███▇▅▃▅▇██▇▅▂──     s  seeds: above the seed's level
+    seeds              sss     ss          1 2  segments: pixels over the lowest pass to a seed; of equal
+    segments         11111111222222           levels the pixel first reached first
+
+(Meyer 1994, "Topographic distance and watershed lines"; by levels, first come, first served, so that the
+result is exact and repeatable.)
 """
 
 from __future__ import annotations
@@ -15,47 +21,88 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from geoseg.arrays import Bool, Int64, UInt8
 from geoseg.compiled import compiled
 from geoseg.grid.encoding import NODATA, SCALE
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Regions, Strip
-from geoseg.polygons.trace.rows import RowBuffer
 
-__all__ = ["Parts", "Seeds", "find_parts", "part_labels"]
+__all__ = ["Seeds", "Segments", "find_segments", "segment_labels"]
 
 
 _LEVELS = 8
-"""Steps of a pixel in which distances are told."""
+"""Steps of a pixel in which distances are counted."""
 _FROM_BORDER, _CLOSED = 8.0, 3.0
-"""A border that ends short of the edge still parts what lies beside it: seeds are so far from it as this, in
-pixels, or as they can be, less the second number."""
+"""A border that ends short of the edge still separates what lies beside it: seeds are as far from it as this,
+in pixels, or as they can be, less the second number."""
 _AROUND = np.ones((3, 3), np.bool_)
+
+
+class RowBuffer:
+    """Holds a fixed number of the latest rows, whatever the strips that they came in.
+
+    Args:
+        width: columns of the scene.
+        kept: rows to hold; memory is ``kept × width × layers`` bytes.
+        layers: bytes of a pixel.
+    """
+
+    def __init__(self, width: int, kept: int, layers: int = 1) -> None:
+        self._ring = np.full((kept, layers, width), NODATA, np.uint8)
+        self._end = 0
+
+    def append(self, *layers: UInt8) -> None:
+        """Take in the rows below the last one, uint8 (any number, width) of each layer."""
+        self._end += len(layers[0])
+        latest = min(len(layers[0]), len(self._ring))
+        places = np.arange(self._end - latest, self._end) % len(self._ring)
+        for layer, rows in enumerate(layers):
+            self._ring[places, layer] = rows[-latest:]
+
+    def crop(self, top: int, left: int, bottom: int, right: int) -> UInt8:
+        """Pixels of a window, uint8 (layers, bottom - top, right - left); no data beyond the scene's edge.
+
+        Raises:
+            IndexError: some of its rows are no longer held.
+        """
+        if max(top, 0) < self._end - len(self._ring):
+            raise IndexError(
+                f"row {top} is no longer held: of {self._end} rows the last {len(self._ring)} are"
+            )
+        _, layers, width = self._ring.shape
+        out = np.full((layers, bottom - top, right - left), NODATA, np.uint8)
+        a, b = max(top, 0), min(bottom, self._end)
+        c, d = max(left, 0), min(right, width)
+        found = self._ring[np.arange(a, b) % len(self._ring), :, c:d]
+        out[:, a - top : b - top, c - left : d - left] = found.swapaxes(0, 1)
+        return out
 
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """What is a seed."""
+    """What counts as a seed."""
 
     score: int
     """Least stored score of its pixels, above the mask's own level."""
     pixels: int
-    """Fewest pixels of it; smaller ones are noise, and of no part."""
+    """Fewest pixels of it; smaller ones are noise."""
     neck: float = 0.0
-    """By shape instead: by how many pixels a neck's half width is below that of both parts; 0: by score."""
+    """By shape instead: by how many pixels a neck's half width is below those of the areas it joins;
+    0: by score."""
     border: int | None = None
-    """Stored score of a border from which a pixel is no seed; None: nobody knows of borders."""
+    """Stored score of a border from which a pixel is no seed; None: there are no borders."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Parts:
-    """Parts of regions, on a canvas of their own."""
+class Segments:
+    """Segments of regions, on a canvas of their own."""
 
     regions: Regions
-    """The parts, on the canvas; but ``components.last_row`` is the scene's, of the whole region: all of its
-    parts are known at once."""
-    first: NDArray[np.int64]
-    """Row and column of each part's first pixel in the scene, shape (n, 2)."""
-    offset: NDArray[np.int64]
+    """The segments, on the canvas; but ``components.last_row`` is the scene's, of the whole region: all
+    segments of a region are complete at once."""
+    first: Int64
+    """Row and column of each segment's first pixel in the scene, shape (n, 2)."""
+    offset: Int64
     """Columns and rows from the canvas to the scene, shape (n, 2)."""
     width: int
     """Columns of the canvas."""
@@ -63,28 +110,26 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Piece:
-    """A region that falls into parts: its window of the scene."""
+    """The window of a region that was split."""
 
     row: int
     col: int
     labels: NDArray[np.int32]
-    scores: NDArray[np.uint8]
+    scores: UInt8
     class_id: int
     last_row: int
 
 
-def part_labels(
-    layers: NDArray[np.uint8], inside: NDArray[np.bool_], seeds: Seeds
-) -> NDArray[np.int32] | None:
-    """Parts of one region.
+def segment_labels(layers: UInt8, inside: Bool, seeds: Seeds) -> NDArray[np.int32] | None:
+    """Segments of one region.
 
     Args:
         layers: stored scores, and those of the border where it counts, uint8 (1 or 2, rows, columns).
         inside: the region's pixels.
-        seeds: what is a seed.
+        seeds: what counts as a seed.
 
     Returns:
-        Part of each of its pixels from 1, 0 elsewhere; None where there are fewer than two seeds.
+        Segment of each of its pixels from 1, 0 elsewhere; None where there are fewer than two seeds.
     """
     if seeds.neck:
         height = ndimage.gaussian_filter(ndimage.distance_transform_edt(inside), 1.0) * inside
@@ -100,7 +145,7 @@ def part_labels(
             score = score - np.minimum(score, layers[1])
         found, count = ndimage.label(is_seed)
         cost = SCALE - score
-    if count < 2:  # noqa: PLR2004 - two seeds make two parts
+    if count < 2:  # noqa: PLR2004 - two seeds make two segments
         return None
     size = np.bincount(found.ravel(), minlength=count + 1)
     large = size >= (1 if seeds.neck else seeds.pixels)
@@ -113,16 +158,16 @@ def part_labels(
     return labels
 
 
-def _tops(level: NDArray[np.uint8], depth: float) -> NDArray[np.bool_]:
-    """Maxima that a pass at least so deep parts from any higher one; of level 0 there are none."""
+def _tops(level: UInt8, depth: float) -> Bool:
+    """Maxima that are separated by a pass at least so deep from any higher one; none at level 0."""
     # They are the tops of what the level, lowered by the depth, is rebuilt to.
     flat = _rebuilt(level - np.minimum(level, np.uint8(round(_LEVELS * depth))), level)
-    tops: NDArray[np.bool_] = flat > _rebuilt(flat - np.minimum(flat, 1), flat)
+    tops: Bool = flat > _rebuilt(flat - np.minimum(flat, 1), flat)
     return tops
 
 
 @compiled
-def _rebuilt(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _rebuilt(low: UInt8, high: UInt8) -> UInt8:
     """Reconstruction by dilation of one image under another that is nowhere below it (Vincent 1993).
 
     Sweeps to and fro until nothing changes.
@@ -148,8 +193,8 @@ def _rebuilt(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> NDArray[np.uint
 
 
 @compiled
-def _flood(cost: NDArray[np.uint8], inside: NDArray[np.bool_], labels: NDArray[np.int32]) -> None:
-    """Give every pixel inside to the seed that reaches it over the lowest pass; in place."""
+def _flood(cost: UInt8, inside: Bool, labels: NDArray[np.int32]) -> None:
+    """Label every pixel inside by the seed that reaches it over the lowest pass; in place."""
     rows, columns = labels.shape
     following = np.full(rows * columns, -1, np.int64)
     head, tail = np.full(256, -1, np.int64), np.full(256, -1, np.int64)
@@ -185,8 +230,8 @@ def _flood(cost: NDArray[np.uint8], inside: NDArray[np.bool_], labels: NDArray[n
             tail[to] = other
 
 
-def _colors(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """A color from 1 for each part, one that no part beside it or diagonally across has; 0 for none."""
+def _colors(labels: NDArray[np.int32]) -> UInt8:
+    """A color from 1 for each segment, one that none beside it or diagonally across has; 0 for none."""
     pairs = [
         np.stack([one[apart], other[apart]])
         for one, other in (
@@ -202,33 +247,33 @@ def _colors(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
     for one, other in np.unique(np.concatenate(pairs, axis=1), axis=1).T.tolist() if pairs else ():
         beside.setdefault(one, set()).add(other)
         beside.setdefault(other, set()).add(one)
-    for part in range(1, color.size):
-        taken = {int(color[other]) for other in beside.get(part, ())}
-        color[part] = next(free for free in range(1, NODATA) if free not in taken)
+    for segment in range(1, color.size):
+        taken = {int(color[other]) for other in beside.get(segment, ())}
+        color[segment] = next(free for free in range(1, NODATA) if free not in taken)
     return color
 
 
-def find_parts(
+def find_segments(
     regions: Regions, rows: RowBuffer, seeds: Seeds, level: float, tallest: int
-) -> tuple[NDArray[np.bool_], Parts | None]:
-    """Split what can be split.
+) -> tuple[Bool, Segments | None]:
+    """Split the regions that hold two seeds or more.
 
     Args:
         regions: complete regions of one class against a background.
         rows: stored scores of that class, at least from the regions' first rows on, and in a second layer
             those of the border where it counts.
-        seeds: what is a seed.
+        seeds: what counts as a seed.
         level: stored score that separates the class from the background.
         tallest: rows of the tallest region to be split; taller ones stay whole.
 
     Returns:
-        Which regions were split, shape (n,), and their parts.
+        Which regions were split, shape (n,), and their segments.
     """
     split = np.zeros(len(regions), np.bool_)
     pieces: list[_Piece] = []
     large = regions.components.pixels >= 2 * seeds.pixels
     assert regions.detail is not None
-    for index in np.flatnonzero(large & (regions.detail.peak >= seeds.score)).tolist():
+    for index in np.flatnonzero(large & (regions.detail.max_score >= seeds.score)).tolist():
         left, top, right, bottom = (int(v) for v in regions.polygons[index].bounds)
         if bottom - top > tallest:
             continue
@@ -236,7 +281,7 @@ def find_parts(
         found, _ = ndimage.label((layers[0] >= level) & (layers[0] != NODATA))
         col = int(regions.polygons[index].exterior.coords[0][0])
         inside = found == found[1, 1 + col - left]
-        labels = part_labels(layers, inside, seeds)
+        labels = segment_labels(layers, inside, seeds)
         if labels is not None:
             split[index] = True
             class_id = int(regions.components.class_id[index])
@@ -245,7 +290,7 @@ def find_parts(
     return split, _canvas(pieces, level) if pieces else None
 
 
-def _canvas(pieces: list[_Piece], level: float) -> Parts:
+def _canvas(pieces: list[_Piece], level: float) -> Segments:
     """All pieces one below the other, traced at once."""
     width = max(piece.labels.shape[1] for piece in pieces)
     height = sum(piece.labels.shape[0] for piece in pieces)
@@ -264,18 +309,18 @@ def _canvas(pieces: list[_Piece], level: float) -> Parts:
     return _joined(found, pieces, start, width)
 
 
-def _joined(found: list[Regions], pieces: list[_Piece], start: NDArray[np.int64], width: int) -> Parts:
-    """The parts of all batches, each with its place and class in the scene."""
+def _joined(found: list[Regions], pieces: list[_Piece], start: Int64, width: int) -> Segments:
+    """The segments of all batches, each with its place and class in the scene."""
     regions = Regions.join(found)
-    parts = regions.components
-    row, col = np.divmod(parts.first, width)
+    segments = regions.components
+    row, col = np.divmod(segments.first, width)
     piece = np.searchsorted(start, row, side="right") - 1
     offset = np.array([[p.col, p.row] for p in pieces])[piece]
     offset[:, 1] -= start[piece]
     class_id = np.array([p.class_id for p in pieces], np.uint8)[piece]
     last_row = np.array([p.last_row for p in pieces])[piece]
-    return Parts(
-        Regions(regions.polygons, replace(parts, class_id=class_id, last_row=last_row), regions.detail),
+    return Segments(
+        Regions(regions.polygons, replace(segments, class_id=class_id, last_row=last_row), regions.detail),
         np.stack([row + offset[:, 1], col + offset[:, 0]], axis=1),
         offset,
         width,

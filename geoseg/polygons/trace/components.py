@@ -1,4 +1,4 @@
-"""Statistics of connected components, gathered run by run."""
+"""Statistics of connected components, gathered run by run: pixels, sums and counts of their scores."""
 
 from __future__ import annotations
 
@@ -6,31 +6,33 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Bool, Int64, UInt8
 from geoseg.errors import GridError
 from geoseg.grid.encoding import NODATA
-from geoseg.polygons.trace.columns import Columns
 from geoseg.polygons.trace.runs import Runs
+from geoseg.polygons.trace.table import Table
 
-__all__ = ["Components", "run_components"]
+__all__ = ["Components", "ScoreCounts", "run_components"]
+
+_TENTH = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Components(Columns):
+class Components(Table):
     """Statistics of 4-connected components, as equal-length arrays."""
 
-    first: NDArray[np.int64]
+    first: Int64
     """Flat index, ``row × width + column``, of the first pixel in raster order: unique in a scene."""
-    class_id: NDArray[np.uint8]
+    class_id: UInt8
     """Class."""
-    pixels: NDArray[np.int64]
+    pixels: Int64
     """Number of pixels."""
-    score: NDArray[np.int64]
+    score: Int64
     """Sum of the stored scores of these pixels."""
-    touches_edge: NDArray[np.bool_]
+    touches_edge: Bool
     """Whether a pixel lies on the scene's edge or beside a pixel without data: the object may go on there."""
-    last_row: NDArray[np.int64]
+    last_row: Int64
     """Row of the last pixel in raster order."""
 
     @classmethod
@@ -39,7 +41,7 @@ class Components(Columns):
         number = np.zeros(0, np.int64)
         return cls(number, np.zeros(0, np.uint8), number, number, np.zeros(0, np.bool_), number)
 
-    def merged(self, other: Components, count: int, number: NDArray[np.int64]) -> Self:
+    def merged(self, other: Components, count: int, number: Int64) -> Self:
         """These components and others, those with the same number made one.
 
         Args:
@@ -68,9 +70,9 @@ class Components(Columns):
 
 def run_components(
     runs: Runs,
-    chosen: NDArray[np.bool_],
-    at_edge: NDArray[np.bool_],
-    scores: NDArray[np.uint8],
+    chosen: Bool,
+    at_edge: Bool,
+    scores: UInt8,
     row: int,
 ) -> Components:
     """Each chosen run of a strip as a component of its own.
@@ -102,3 +104,59 @@ def run_components(
             "classes and scores must come from the same run"
         )
     return Components(first + row * width, runs.value[chosen], length, total, at_edge[chosen], rows - 1 + row)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreCounts:
+    """Counts of (region, score), each pair once, in that order."""
+
+    region: Int64
+    """Number of the region, not falling, shape (n,)."""
+    score: UInt8
+    """Stored score, rising within a region."""
+    count: Int64
+    """Pixels of the region with that score."""
+
+    @classmethod
+    def of_pixels(cls, region: Int64, score: UInt8) -> Self:
+        """Count pixels.
+
+        Args:
+            region: each pixel's region, shape (n,).
+            score: each pixel's stored score, shape (n,).
+        """
+        keys, count = np.unique(region * 256 + score, return_counts=True)
+        return cls(keys >> 8, (keys & 255).astype(np.uint8), count.astype(np.int64))
+
+    @classmethod
+    def none(cls) -> Self:
+        """No counts."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.int64))
+
+    def merged(self, other: ScoreCounts, number: Int64) -> Self:
+        """These counts and others, region ``r`` of both called ``number[r]``."""
+        regions = np.concatenate([number[self.region], number[other.region]])
+        keys = regions * 256 + np.concatenate([self.score, other.score])
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        first = np.flatnonzero(np.diff(keys, prepend=-1))
+        if not first.size:
+            return type(self)(*(getattr(ScoreCounts.none(), name) for name in ("region", "score", "count")))
+        count = np.add.reduceat(np.concatenate([self.count, other.count])[order], first)
+        return type(self)(keys[first] >> 8, (keys[first] & 255).astype(np.uint8), count)
+
+    def choose(self, rank: Int64, chosen: Bool) -> Self:
+        """The counts of the chosen regions, ``r`` called ``rank[r]``, which rises with r."""
+        kept = chosen[self.region]
+        return type(self)(rank[self.region[kept]], self.score[kept], self.count[kept])
+
+    def p10_and_max(self, regions: int) -> tuple[UInt8, UInt8]:
+        """Score that a tenth of each region's pixels do not pass, and the highest, each of shape (regions,).
+
+        Every region has pixels.
+        """
+        ends = np.searchsorted(self.region, np.arange(regions), side="right")
+        total = np.concatenate([[0], np.cumsum(self.count)])
+        starts = np.concatenate([[0], ends[:-1]])
+        wanted = total[starts] + -(-(total[ends] - total[starts]) // _TENTH)
+        return self.score[np.searchsorted(total, wanted) - 1], self.score[ends - 1]

@@ -13,32 +13,32 @@ from typing import Self
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
-from geoseg.polygons.trace.columns import Columns
+from geoseg.arrays import Bool, Int64, Objects, UInt8
+from geoseg.polygons.trace.table import Table
 
 __all__ = ["Corners", "find_corners", "trace"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Corners(Columns):
+class Corners(Table):
     """Corners of regions, as equal-length arrays.
 
     At a lattice point where two diagonal pixels, and only these, are of the same class, each of them has a
     corner of its own; whether both are of the same region is known when the region is complete.
     """
 
-    region: NDArray[np.int64]
+    region: Int64
     """Region that the corner belongs to, by number."""
-    row: NDArray[np.int64]
+    row: Int64
     """Lattice row: the upper edge of the pixel row of the same number."""
-    col: NDArray[np.int64]
+    col: Int64
     """Lattice column: the left edge of the pixel column of the same number."""
-    right: NDArray[np.bool_]
+    right: Bool
     """Whether the outline's horizontal piece goes right from here (else left)."""
-    down: NDArray[np.bool_]
+    down: Bool
     """Whether the outline's vertical piece goes down from here (else up)."""
-    below: NDArray[np.bool_]
+    below: Bool
     """Whether the region lies below the horizontal piece (else above)."""
 
     @classmethod
@@ -47,12 +47,12 @@ class Corners(Columns):
         number, flag = np.zeros(0, np.int64), np.zeros(0, np.bool_)
         return cls(number, number, number, flag, flag, flag)
 
-    def renumber(self, number: NDArray[np.int64]) -> Self:
+    def renumber(self, number: Int64) -> Self:
         """The same corners with region ``r`` called ``number[r]``."""
         return type(self)(number[self.region], self.row, self.col, self.right, self.down, self.below)
 
 
-def find_corners(strip: NDArray[np.uint8], is_class: NDArray[np.bool_]) -> tuple[Corners, NDArray[np.int64]]:
+def find_corners(strip: UInt8, is_class: Bool) -> tuple[Corners, Int64]:
     """Corners of all regions at the lattice points inside an array.
 
     Args:
@@ -75,7 +75,7 @@ def find_corners(strip: NDArray[np.uint8], is_class: NDArray[np.bool_]) -> tuple
     classes = tuple(strip.reshape(-1)[pixel] for pixel in pixels)
 
     found: list[Corners] = []
-    beside: list[NDArray[np.int64]] = []
+    beside: list[Int64] = []
     for quarter in range(4):
         right, lower = bool(quarter & 1), bool(quarter & 2)
         own, flank, above_or_below, opposite = (classes[quarter ^ step] for step in (0, 1, 2, 3))
@@ -100,7 +100,7 @@ def find_corners(strip: NDArray[np.uint8], is_class: NDArray[np.bool_]) -> tuple
     return Corners.join(found), np.concatenate(beside)
 
 
-def trace(corners: Corners) -> NDArray[np.object_]:
+def trace(corners: Corners) -> Objects:
     """The polygons of complete regions.
 
     Args:
@@ -136,13 +136,13 @@ def trace(corners: Corners) -> NDArray[np.object_]:
     ring_offsets = np.concatenate([[0], np.cumsum(2 * ring_edges + 1)])
     region = corners.region[ends[starts]]
     polygon_offsets = np.searchsorted(region, np.arange(int(region[0]), int(region[-1]) + 2))
-    polygons: NDArray[np.object_] = shapely.from_ragged_array(
+    polygons: Objects = shapely.from_ragged_array(
         shapely.GeometryType.POLYGON, coordinates, (ring_offsets, polygon_offsets)
     )
     return polygons
 
 
-def _part_at_touching_points(corners: Corners, along_rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _part_at_touching_points(corners: Corners, along_rows: Int64) -> Bool:
     """``down`` with the corners of a region that touches itself at a point joined the other way.
 
     The two pixels there are connected elsewhere, so the outline on one side of the point and that on the
@@ -161,7 +161,7 @@ def _part_at_touching_points(corners: Corners, along_rows: NDArray[np.int64]) ->
     return down
 
 
-def _walk(following: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _walk(following: Int64) -> tuple[Int64, Int64]:
     """The cycles of a permutation, in the order of their first members.
 
     Returns:

@@ -19,16 +19,15 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Bool, Int64, UInt8
 from geoseg.errors import GridError
 from geoseg.grid.encoding import NODATA
-from geoseg.polygons.trace.components import Components, run_components
+from geoseg.polygons.trace.components import Components, ScoreCounts, run_components
 from geoseg.polygons.trace.corners import Corners, find_corners, trace
+from geoseg.polygons.trace.edges import Edges, find_edges
 from geoseg.polygons.trace.regions import Detail, Regions, Strip
 from geoseg.polygons.trace.runs import find_runs, group, touching_rows
-from geoseg.polygons.trace.sides import Sides, find_sides
-from geoseg.polygons.trace.spread import Spread
 
 __all__ = ["exact_polygons", "trace_regions"]
 
@@ -43,15 +42,15 @@ class _Open:
     components: Components
     corners: Corners
     """Their corners so far; ``region`` is the component's number."""
-    sides: Sides
-    """Their sides so far."""
-    spread: Spread
+    edges: Edges
+    """Their edges so far."""
+    counts: ScoreCounts
     """Their scores so far."""
-    classes: NDArray[np.uint8]
+    classes: UInt8
     """The last row's pixels with one without data on both sides, shape (width + 2,)."""
-    stored: NDArray[np.uint8] | None
+    stored: UInt8 | None
     """Stored scores of that row, shape (bands, width + 2)."""
-    of_runs: NDArray[np.int64]
+    of_runs: Int64
     """Number of the component of each run of that row that is of a class, from the left."""
 
 
@@ -59,13 +58,13 @@ class _Open:
 class _Wanted:
     """What is traced, and how."""
 
-    is_class: NDArray[np.bool_]
+    is_class: Bool
     level: float | None
     touching: bool
 
 
 def exact_polygons(
-    strips: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]],
+    strips: Iterable[tuple[UInt8, UInt8]],
     width: int,
     classes: Collection[int],
 ) -> Iterator[Regions]:
@@ -102,7 +101,7 @@ def trace_regions(
         strips: consecutive rows from the top; the heights may differ.
         width: columns of the scene.
         classes: ids to make polygons of, 0 to 254; pixels of other ids are left out.
-        level: see :func:`geoseg.polygons.trace.sides.find_sides`.
+        level: see :func:`geoseg.polygons.trace.edges.find_edges`.
         touching: the same.
 
     Yields:
@@ -119,7 +118,13 @@ def trace_regions(
     wanted = _Wanted(is_class, level, touching)
     empty = np.full(width + 2, NODATA, np.uint8)
     state = _Open(
-        Components.none(), Corners.none(), Sides.none(), Spread.none(), empty, None, np.zeros(0, np.int64)
+        Components.none(),
+        Corners.none(),
+        Edges.none(),
+        ScoreCounts.none(),
+        empty,
+        None,
+        np.zeros(0, np.int64),
     )
     row = 0
     for strip in strips:
@@ -169,15 +174,15 @@ def _advance(before: _Open, strip: Strip, row: int, wanted: _Wanted) -> tuple[_O
         node[runs.of(beside)], found.row + (row - 1), found.col - 1, found.right, found.down, found.below
     )
     corners = Corners.join([before.corners, found]).renumber(number)
-    sides, spread, last = before.sides, before.spread, None
+    edges, counts, last = before.edges, before.counts, None
     if strip.stored is not None:
-        last, more, beside = _find_sides(before, strip.stored, padded, row, wanted)
-        sides = Sides.join([sides, more.of(node[runs.of(beside)])]).renumber(number)
+        last, more, beside = _find_edges(before, strip.stored, padded, row, wanted)
+        edges = Edges.join([edges, more.of(node[runs.of(beside)])]).renumber(number)
         of_pixel = np.repeat(np.where(is_new, node, -1), runs.stop - runs.start).reshape(padded.shape)[
             1:, 1:-1
         ]
         inside = of_pixel >= 0
-        spread = spread.merged(Spread.of_pixels(of_pixel[inside], strip.scores[inside]), number)
+        counts = counts.merged(ScoreCounts.of_pixels(of_pixel[inside], strip.scores[inside]), number)
 
     is_open = np.zeros(count, np.bool_)
     in_last_row = of_class & (runs.start >= height * (width + 2))
@@ -186,37 +191,37 @@ def _advance(before: _Open, strip: Strip, row: int, wanted: _Wanted) -> tuple[_O
     after = _Open(
         components.choose(is_open),
         corners.choose(is_open[corners.region]).renumber(rank),
-        sides.choose(is_open[sides.region]).renumber(rank),
-        spread.choose(rank, is_open),
+        edges.choose(is_open[edges.region]).renumber(rank),
+        counts.choose(rank, is_open),
         padded[-1].copy(),
         last,
         rank[number[node[in_last_row]]],
     )
-    detail = None if strip.stored is None else (sides, spread)
+    detail = None if strip.stored is None else (edges, counts)
     oldest = int(after.components.first.min()) // width if len(after.components) else None
     return after, _complete(components, corners, detail, ~is_open, oldest)
 
 
-def _find_sides(
-    before: _Open, stored: NDArray[np.uint8], padded: NDArray[np.uint8], row: int, wanted: _Wanted
-) -> tuple[NDArray[np.uint8], Sides, NDArray[np.int64]]:
-    """The last row's scores, the sides that end inside the padded strip, and a pixel of each."""
+def _find_edges(
+    before: _Open, stored: UInt8, padded: UInt8, row: int, wanted: _Wanted
+) -> tuple[UInt8, Edges, Int64]:
+    """The last row's scores, the edges that end inside the padded strip, and a pixel of each."""
     scores = np.full((len(stored), *padded.shape), NODATA, np.uint8)
     if before.stored is not None:
         scores[:, 0] = before.stored
     scores[:, 1:, 1:-1] = stored
-    sides, beside = find_sides(
+    edges, beside = find_edges(
         padded, scores, row - 1, wanted.is_class, wanted.level, touching=wanted.touching
     )
-    return scores[:, -1].copy(), sides, beside
+    return scores[:, -1].copy(), edges, beside
 
 
 def _beside_nodata(
-    value: NDArray[np.uint8],
-    of_class: NDArray[np.bool_],
-    upper: NDArray[np.int64],
-    lower: NDArray[np.int64],
-) -> NDArray[np.bool_]:
+    value: UInt8,
+    of_class: Bool,
+    upper: Int64,
+    lower: Int64,
+) -> Bool:
     """Which runs of a class have a pixel without data on any of their four sides."""
     blank = value == NODATA
     beside = np.zeros(value.size, np.bool_)
@@ -230,8 +235,8 @@ def _beside_nodata(
 def _complete(
     components: Components,
     corners: Corners,
-    detail: tuple[Sides, Spread] | None,
-    chosen: NDArray[np.bool_],
+    detail: tuple[Edges, ScoreCounts] | None,
+    chosen: Bool,
     oldest: int | None,
 ) -> Iterator[Regions]:
     """The chosen components with their polygons, in order, some at a time."""
@@ -242,17 +247,17 @@ def _complete(
     corners = corners.choose(chosen[corners.region]).renumber(position)
     corners = corners.choose(np.argsort(corners.region, kind="stable"))
     if detail is not None:
-        sides, spread = detail
-        low, peak = (values[done] for values in spread.low_and_peak(len(components)))
-        sides = sides.choose(chosen[sides.region]).renumber(position)
-        sides = sides.choose(np.argsort(sides.region, kind="stable"))
+        edges, counts = detail
+        p10, max_score = (values[done] for values in counts.p10_and_max(len(components)))
+        edges = edges.choose(chosen[edges.region]).renumber(position)
+        edges = edges.choose(np.argsort(edges.region, kind="stable"))
     for start in range(0, done.size, _BATCH):
         batch = done[start : start + _BATCH]
         bounds = (start, start + batch.size)
         polygons = trace(corners.choose(slice(*np.searchsorted(corners.region, bounds))))
         known = None
         if detail is not None:
-            of_batch = sides.choose(slice(*np.searchsorted(sides.region, bounds)))
+            of_batch = edges.choose(slice(*np.searchsorted(edges.region, bounds)))
             of_batch = of_batch.of(of_batch.region - start)
-            known = Detail(of_batch, low[slice(*bounds)], peak[slice(*bounds)])
+            known = Detail(of_batch, p10[slice(*bounds)], max_score[slice(*bounds)])
         yield Regions(polygons, components.choose(batch), known, oldest)

@@ -9,10 +9,10 @@ from typing import Self
 import numpy as np
 import shapely
 from affine import Affine
-from numpy.typing import NDArray
 
+from geoseg.arrays import Bool, Objects, UInt8
 from geoseg.polygons.trace.components import Components
-from geoseg.polygons.trace.sides import Sides
+from geoseg.polygons.trace.edges import Edges
 
 __all__ = ["Detail", "Regions", "Strip", "to_ground"]
 
@@ -21,13 +21,13 @@ __all__ = ["Detail", "Regions", "Strip", "to_ground"]
 class Strip:
     """Some rows of a scene."""
 
-    classes: NDArray[np.uint8]
+    classes: UInt8
     """Class ids, shape (rows, width), 255 where there is no data."""
-    scores: NDArray[np.uint8]
+    scores: UInt8
     """Stored score of each pixel's class, 0 to 200, same shape."""
-    stored: NDArray[np.uint8] | None = None
+    stored: UInt8 | None = None
     """Stored scores of all bands, shape (bands, rows, width), for sub-pixel outlines; None: not wanted."""
-    border: NDArray[np.uint8] | None = None
+    border: UInt8 | None = None
     """Stored score of the border between two objects of the only class, shape (rows, width); None: nobody
     knows of borders."""
 
@@ -36,11 +36,11 @@ class Strip:
 class Detail:
     """What the scores say of complete components, beyond their sum."""
 
-    sides: Sides
-    """Unit sides of their outlines; ``region`` is the component's place, not falling."""
-    low: NDArray[np.uint8]
+    edges: Edges
+    """Unit edges of their outlines; ``region`` is the component's place, not falling."""
+    p10: UInt8
     """Stored score that a tenth of the pixels do not pass, shape (n,)."""
-    peak: NDArray[np.uint8]
+    max_score: UInt8
     """Highest stored score, shape (n,)."""
 
 
@@ -48,7 +48,7 @@ class Detail:
 class Regions:
     """Complete components with their polygons."""
 
-    polygons: NDArray[np.object_]
+    polygons: Objects
     """Shapely Polygons in pixel coordinates (x: column, y: row), shape (n,); see :func:`to_ground`."""
     components: Components
     """Their statistics, in the same order."""
@@ -63,31 +63,31 @@ class Regions:
     @classmethod
     def join(cls, parts: Sequence[Regions]) -> Self:
         """All regions of several batches with details, one after the other."""
-        start, sides, details = 0, [], [part.detail for part in parts if part.detail is not None]
+        start, edges, details = 0, [], [part.detail for part in parts if part.detail is not None]
         for part, detail in zip(parts, details, strict=True):
-            sides.append(detail.sides.of(detail.sides.region + start))
+            edges.append(detail.edges.of(detail.edges.region + start))
             start += len(part)
         detail = Detail(
-            Sides.join(sides),
-            np.concatenate([np.zeros(0, np.uint8), *(one.low for one in details)]),
-            np.concatenate([np.zeros(0, np.uint8), *(one.peak for one in details)]),
+            Edges.join(edges),
+            np.concatenate([np.zeros(0, np.uint8), *(one.p10 for one in details)]),
+            np.concatenate([np.zeros(0, np.uint8), *(one.max_score for one in details)]),
         )
         polygons = np.concatenate([np.zeros(0, np.object_), *(part.polygons for part in parts)])
         return cls(polygons, Components.join(part.components for part in parts), detail)
 
-    def choose(self, chosen: NDArray[np.bool_]) -> Self:
+    def choose(self, chosen: Bool) -> Self:
         """The regions of a mask, with their details."""
         assert self.detail is not None
-        rank, sides = np.cumsum(chosen) - 1, self.detail.sides
+        rank, edges = np.cumsum(chosen) - 1, self.detail.edges
         detail = Detail(
-            sides.choose(chosen[sides.region]).renumber(rank),
-            self.detail.low[chosen],
-            self.detail.peak[chosen],
+            edges.choose(chosen[edges.region]).renumber(rank),
+            self.detail.p10[chosen],
+            self.detail.max_score[chosen],
         )
         return type(self)(self.polygons[chosen], self.components.choose(chosen), detail)
 
 
-def to_ground(polygons: NDArray[np.object_], transform: Affine) -> NDArray[np.object_]:
+def to_ground(polygons: Objects, transform: Affine) -> Objects:
     """Polygons in pixel coordinates, laid on the ground.
 
     Args:

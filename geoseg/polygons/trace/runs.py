@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from geoseg.arrays import Int64, UInt8
 
 __all__ = ["Runs", "find_runs", "group", "touching_rows"]
 
@@ -19,21 +20,21 @@ __all__ = ["Runs", "find_runs", "group", "touching_rows"]
 class Runs:
     """The maximal horizontal runs of an array, in raster order; together they are every pixel once."""
 
-    start: NDArray[np.int64]
+    start: Int64
     """Flat index of each run's first pixel, shape (n,), rising."""
-    stop: NDArray[np.int64]
+    stop: Int64
     """Flat index behind each run's last pixel, shape (n,); ``stop[i] == start[i + 1]``."""
-    value: NDArray[np.uint8]
+    value: UInt8
     """Value of each run's pixels, shape (n,)."""
     width: int
-    """Columns of the array."""
+    """Table of the array."""
 
-    def of(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+    def of(self, pixels: Int64) -> Int64:
         """Index of the run that holds each pixel, given flat indices."""
         return np.searchsorted(self.start, pixels, side="right") - 1
 
 
-def find_runs(strip: NDArray[np.uint8]) -> Runs:
+def find_runs(strip: UInt8) -> Runs:
     """Cut an array into its runs.
 
     Args:
@@ -48,7 +49,7 @@ def find_runs(strip: NDArray[np.uint8]) -> Runs:
     return Runs(start, np.append(start[1:], flat.size), flat[start], strip.shape[1])
 
 
-def touching_rows(runs: Runs, upper: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def touching_rows(runs: Runs, upper: Int64) -> tuple[Int64, Int64]:
     """Pairs of runs of which one lies directly above the other.
 
     Args:
@@ -66,7 +67,7 @@ def touching_rows(runs: Runs, upper: NDArray[np.int64]) -> tuple[NDArray[np.int6
     return np.repeat(upper, counts), lower
 
 
-def group(nodes: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> tuple[int, NDArray[np.int64]]:
+def group(nodes: int, first: Int64, second: Int64) -> tuple[int, Int64]:
     """Connected components of an undirected graph.
 
     Args:

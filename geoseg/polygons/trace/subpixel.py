@@ -1,8 +1,8 @@
-"""Outlines through the iso-lines of the scores: exact polygons whose sides are moved to where classes change.
+"""Outlines through the iso-lines of the scores: exact polygons whose edges are moved to where classes change.
 
 A contour along pixels is up to half a pixel off everywhere; between pixel centers the scores say where it is
 (marching squares; of many classes at once where three meet). Here the exact polygons are *deformed*: every
-unit side becomes the crossing between its two pixels' centers, lattice points vanish except where three
+unit edge becomes the crossing between its two pixels' centers, lattice points vanish except where three
 regions meet, and along missing data nothing moves.
 
 Laws (held by tests): rings and regions are those of the exact polygons; polygons are valid; every pixel
@@ -11,18 +11,41 @@ center stays on its side; of two regions with a common outline both have the sam
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
+from geoseg.arrays import Bool, Float64, Int64, Objects
+from geoseg.polygons.trace.edges import CORNER, NODE, STAYS, STEPS, edge_key
 from geoseg.polygons.trace.regions import Regions
-from geoseg.polygons.trace.rings import Rings
-from geoseg.polygons.trace.sides import CORNER, NODE, STAYS, STEPS, side_key
 
-__all__ = ["edge_contrast", "outline", "polygons_of"]
+__all__ = ["Rings", "edge_contrast", "outline", "polygons_of"]
 
 
-def outline(regions: Regions, width: int) -> tuple[Rings, NDArray[np.int64]]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Rings:
+    """Closed rings in pixel coordinates, one after the other; a ring does not repeat its first vertex.
+
+    A vertex that is neither ``node`` nor ``fixed`` is a *crossing*: it lies between the centers of two
+    neighboring pixels, one inside the ring and one outside, on the straight line between them (its *gate*).
+    So exactly one of its coordinates is a whole number and a half, which tells the gate.
+    """
+
+    xy: Float64
+    """Vertices, x (column) and y (row), multiples of 1/256 pixel, shape (n, 2)."""
+    start: Int64
+    """Where each ring starts in ``xy``, and n at the end, shape (rings + 1,)."""
+    node: Bool
+    """Vertices where three or more regions meet, or four pieces of outline: arcs end there, shape (n,)."""
+    fixed: Bool
+    """Vertices on an edge of missing data or of the scene: the outline is exact there, shape (n,)."""
+
+    def __len__(self) -> int:
+        return self.start.size - 1
+
+
+def outline(regions: Regions, width: int) -> tuple[Rings, Int64]:
     """Sub-pixel rings of complete regions.
 
     Args:
@@ -50,18 +73,18 @@ def outline(regions: Regions, width: int) -> tuple[Rings, NDArray[np.int64]]:
     horizontal = step[:, 0] != 0
     # The region lies on the left of the walk, columns to the right and rows upwards.
     second = np.where(horizontal, step[:, 0] > 0, step[:, 1] < 0)
-    key = side_key(upper_left[:, 1], upper_left[:, 0], horizontal, second, width)
+    key = edge_key(upper_left[:, 1], upper_left[:, 0], horizontal, second, width)
 
-    sides = regions.detail.sides
-    order = np.argsort(sides.key)
-    found = order[np.searchsorted(sides.key[order], key)]
-    assert np.array_equal(sides.key[found], key), "every unit of an outline is a side of its region"
+    edges = regions.detail.edges
+    order = np.argsort(edges.key)
+    found = order[np.searchsorted(edges.key[order], key)]
+    assert np.array_equal(edges.key[found], key), "every unit of an outline is an edge of its region"
 
-    crossing = sides.crossing[found]
+    crossing = edges.crossing[found]
     along = np.where(horizontal[:, None], [[0.5, 0.0]], [[0.0, 0.5]])
     across = (crossing / STEPS - 0.5)[:, None] * np.where(horizontal[:, None], [[0, 1]], [[1, 0]])
-    turn = sides.turn[found]
-    steps = np.stack([sides.turn_x[found], sides.turn_y[found]], axis=1)
+    turn = edges.turn[found]
+    steps = np.stack([edges.turn_x[found], edges.turn_y[found]], axis=1)
     vertices = np.stack([upper_left + along + across, after + steps / STEPS], axis=1).reshape(-1, 2)
     kept = np.stack([crossing != STAYS, turn != 0], axis=1).reshape(-1)
     kinds = np.stack([np.zeros_like(turn), turn], axis=1).reshape(-1)[kept]
@@ -71,7 +94,7 @@ def outline(regions: Regions, width: int) -> tuple[Rings, NDArray[np.int64]]:
     return Rings(vertices[kept], starts, kinds == NODE, kinds == CORNER), region_start.astype(np.int64)
 
 
-def polygons_of(rings: Rings, region_start: NDArray[np.int64]) -> NDArray[np.object_]:
+def polygons_of(rings: Rings, region_start: Int64) -> Objects:
     """Polygons of rings.
 
     Args:
@@ -86,7 +109,7 @@ def polygons_of(rings: Rings, region_start: NDArray[np.int64]) -> NDArray[np.obj
     closed -= np.repeat(np.arange(len(rings)), count + 1)
     last = np.cumsum(count + 1) - 1
     closed[last] = rings.start[:-1]
-    polygons: NDArray[np.object_] = shapely.from_ragged_array(
+    polygons: Objects = shapely.from_ragged_array(
         shapely.GeometryType.POLYGON,
         rings.xy[closed],
         (np.concatenate([[0], last + 1]), region_start),
@@ -94,7 +117,7 @@ def polygons_of(rings: Rings, region_start: NDArray[np.int64]) -> NDArray[np.obj
     return polygons
 
 
-def edge_contrast(regions: Regions) -> NDArray[np.float64]:
+def edge_contrast(regions: Regions) -> Float64:
     """How clearly each region ends.
 
     It is twice the mean distance of its probability from one half, over the pixels beside its outline.
@@ -106,10 +129,10 @@ def edge_contrast(regions: Regions) -> NDArray[np.float64]:
         float64, shape (n,), 0 (one half everywhere) to 1; NaN where a region borders on missing data only.
     """
     assert regions.detail is not None
-    sides = regions.detail.sides
-    told = sides.contrast != STAYS
-    total = np.bincount(sides.region[told], sides.contrast[told], minlength=len(regions))
-    count = np.bincount(sides.region[told], minlength=len(regions))
+    edges = regions.detail.edges
+    told = edges.contrast != STAYS
+    total = np.bincount(edges.region[told], edges.contrast[told], minlength=len(regions))
+    count = np.bincount(edges.region[told], minlength=len(regions))
     clear = np.full(len(regions), np.nan)
     np.divide(total, 100.0 * count, out=clear, where=count > 0)
     return clear

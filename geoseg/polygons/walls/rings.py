@@ -1,221 +1,256 @@
-"""Walls of many polygons at once: from ragged rings to ragged rings, one polygon after the other."""
+"""Rings as curves and as shapes: positions, integrals over stretches of them, areas, circles, boxes.
+
+The integrals of 1, x, y, x², xy and y² over arc length are exact for the polyline, so that what is fitted to
+a stretch depends on its shape alone and not on how densely it carries vertices. Coordinates are float64, in
+pixels, x first.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from geoseg.arrays import Float64, Int64
+from geoseg.arrays import Float64
 from geoseg.compiled import compiled
-from geoseg.polygons.walls.arc_length import close_ring
-from geoseg.polygons.walls.given import given_classes, given_walls
-from geoseg.polygons.walls.lines import draw, refine_direction
-from geoseg.polygons.walls.ring_shapes import SIDES, about, box, circle, of_area, roundness, signed_area
-from geoseg.polygons.walls.segments import DIAGONAL, main_direction, roughness, sample, split
 
-__all__ = ["AREA_CHANGE", "CIRCLE", "DIAGONALS", "FREE", "RECTANGLE", "RECTILINEAR", "fit_rings"]
+__all__ = [
+    "CIRCLE_VERTICES",
+    "Curve",
+    "box",
+    "circle",
+    "close_ring",
+    "integrals",
+    "locate",
+    "nearest",
+    "of_area",
+    "open_ring",
+    "point_at",
+    "roundness",
+    "signed_area",
+    "stretch",
+]
 
-
-RECTANGLE, RECTILINEAR, DIAGONALS, CIRCLE, FREE = 0, 1, 2, 3, 4
-AREA_CHANGE = 0.02
-"""Largest change of a fitted polygon's area, as a share of it."""
-_STEP = 1.5  # px: distance of the points where a wall may begin
-_CHORD = 4  # steps that a chord spans
-_ROUNDING = 2.0  # px beside a corner where a blurred contour leaves its wall
-# The price of a wall is the contour's noise, a variance (px²), times a length (px), three of those over which
-# noise is correlated, so that chance makes few walls. Noise is how far the contour lies from the walls of the
-# split before, as long as it is that rough on short pieces, too: else these are not its walls, and dear walls
-# would hide it. Walls that a price hid count as noise, so where the price falls it is asked again. Where the
-# cheapest walls leave hardly any noise there is none, as no walls fit noise so well. Chosen on 400 generated
-# buildings, seed 7; roughness and diagonals on the benchmark's, generated and real, and networks' contours.
-_PRICE = 8.0  # px: first price in squares of the tolerance
-_LOWEST, _HIGHEST = 0.2, 1.5  # of later prices, in first prices
-_NOISE = 28.0  # px
-_ROUGH = 25.0  # variance of noise in roughnesses: of generated contours 22 to 27, of networks' 25 to 34
-_CLEAN = 0.6  # what the cheapest walls leave of a clean contour, at most, in the price that it would earn
-_ROUNDS = 3
-_SAME = 0.7  # a price that falls by less is the same
-_DIAGONAL = 4.0  # price of a diagonal wall in prices of a wall
-_LEANS = 6.0  # of one that leans, less than 20 degrees off the others, likewise
-_CIRCLE = 3.0  # price of a circle, likewise
-_HIDES = 1.5  # per px²: noise hides the rounding, and what is near a corner is worth more than it costs
-_SLACK = 0.8  # a wall may be this much shorter before its corners are fitted
-_RIGHT = np.pi / 2
-_TIE = 1e-9
-_ENOUGH = 3  # vertices of a ring
+Curve = tuple[Float64, Float64, Float64]
+"""Vertices, closed, shape (M + 1, 2); arc length to each, (M + 1,); integrals to each, (M + 1, 5)."""
 
 
 @compiled
-def _joined(begins: Float64, classes: Int64) -> tuple[Float64, Int64]:
-    """The walls of a ring; one that the start of the ring cuts in two is one.
-
-    Two diagonal ones may be two: where they are not, they hardly turn, and are joined when they are drawn.
-    """
-    if begins.shape[0] > 1 and classes[0] == classes[-1] != DIAGONAL:
-        return begins[1:].copy(), classes[1:].copy()
-    return begins, classes
-
-
-@compiled
-def _exterior(ring: Float64, lone: bool, options: Float64, known: float) -> tuple[Float64, int, float, float]:
-    """Walls of an exterior ring: corners, kind, direction, and the price that was paid for a wall."""
-    tolerance, min_wall, min_diagonal, circle_cv, min_radius = options
-    highest = _PRICE * tolerance * tolerance
-    nothing = np.empty((0, 2)), FREE, 0.0, highest
-    lowest = _LOWEST * highest
-    lean = (_LEANS - 1) * lowest
-    classes, direction = given_walls(ring, _SLACK * min_wall, lean / 2)
-    if classes.shape[0]:
-        return ring, _kind(classes, lone), direction, highest
-    arc = close_ring(ring)
-    length = arc[1][-1]
-    points, sums = sample(arc, _STEP)
-    step = length / (points.shape[0] - 1)
-    turns = np.isnan(known)
-    direction = main_direction(points, _CHORD)[0] if turns else known
-    diagonal, leaning = (_DIAGONAL, _LEANS) if min_diagonal > 0 else (np.inf, np.inf)
-    shortest = _SLACK * min_wall
-    most = max(_NOISE * _ROUGH * roughness(sums, length), lowest)
-    price = lowest
-    begins, classes, off, cost = split(
-        points, sums, length, direction, price, diagonal * price, leaning * price, shortest, min_diagonal
+def integrals(ax: float, ay: float, bx: float, by: float, length: float) -> tuple[float, ...]:
+    """Integrals of x, y, x², xy and y² along the straight piece from a to b."""
+    return (
+        length * (ax + bx) / 2,
+        length * (ay + by) / 2,
+        length * (ax * ax + ax * bx + bx * bx) / 3,
+        length * (2 * ax * ay + ax * by + bx * ay + 2 * bx * by) / 6,
+        length * (ay * ay + ay * by + by * by) / 3,
     )
-    if _NOISE * np.sum(off) / length > _CLEAN * lowest:
-        price = min(highest, most)
-        begins, classes, off, cost = split(
-            points, sums, length, direction, price, diagonal * price, leaning * price, shortest, min_diagonal
-        )
-    for turn in range(_ROUNDS):
-        if not begins.shape[0]:
-            break
-        for _ in range(2 if turns else 0):
-            direction = refine_direction(arc, begins * step, classes, direction, _ROUNDING / 2)
-        earned = min(max(_NOISE * np.sum(off) / length, lowest), _HIGHEST * highest, most)
-        if turn > 0 and earned > _SAME * price:
-            break
-        price = earned
-        begins, classes, off, cost = split(
-            points, sums, length, direction, price, diagonal * price, leaning * price, shortest, min_diagonal
-        )
-    radius, variance = roundness(points)
-    closed = begins.shape[0] >= _ENOUGH
-    cheaper = variance * length + _CIRCLE * price < cost or not closed
-    if lone and cheaper and radius >= min_radius and np.sqrt(variance) <= circle_cv * radius:
-        return circle(ring), CIRCLE, 0.0, price
-    if not closed or np.sum(off) > tolerance * tolerance * length:
-        return nothing
-    # Without its spikes a ring may be off by what a wall costs, or it is not one of walls.
-    bound = min((np.sum(off) + price) / length, tolerance * tolerance)
-    places, classes = _joined(begins * step, classes)
-    trim = _ROUNDING / (1 + _HIDES * np.sum(off) / length)
-    corners, classes, direction = draw(arc, places, classes, direction, turns, min_wall, trim, lean, bound)
-    if not corners.shape[0]:
-        return nothing
-    return corners, _kind(classes, lone), direction, price
 
 
 @compiled
-def _kind(classes: Int64, lone: bool) -> int:
-    if np.any(classes == DIAGONAL):
-        return DIAGONALS
-    return RECTANGLE if lone and classes.shape[0] == 4 else RECTILINEAR  # noqa: PLR2004 - four walls
+def close_ring(ring: Float64) -> Curve:
+    """The curve of a ring, starting at the vertex that is farthest from the center of the area.
 
-
-@compiled
-def _hole(ring: Float64, direction: float, price: float, min_wall: float) -> Float64:
-    """Walls of a hole, parallel to those of the exterior; a rectangle where it is too small for walls."""
-    # A small hole was made a rectangle, however short its walls.
-    classes = given_classes(ring, direction, 0.0 if ring.shape[0] == 4 else _SLACK * min_wall, np.inf)  # noqa: PLR2004 - four walls
-    if classes.shape[0] and not np.any(classes == DIAGONAL):
-        return ring
-    arc = close_ring(ring)
-    points, sums = sample(arc, _STEP)
-    length = arc[1][-1]
-    begins, classes, off, _ = split(
-        points, sums, length, direction, price, np.inf, np.inf, _SLACK * min_wall, 0.0
-    )
-    if not begins.shape[0]:
-        return box(ring, direction)
-    places, classes = _joined(begins * (length / (points.shape[0] - 1)), classes)
-    trim = _ROUNDING / (1 + _HIDES * np.sum(off) / length)
-    corners, _, _ = draw(arc, places, classes, direction, False, min_wall, trim, 0.0, np.inf)
-    return corners if corners.shape[0] else box(ring, direction)
-
-
-@compiled
-def _area_bound(coordinates: Float64, offsets: Int64) -> float:
-    """Share of its area by which each ring may change, so that the polygon's changes by AREA_CHANGE."""
-    total = every = 0.0
-    for r in range(offsets.shape[0] - 1):
-        start = coordinates[offsets[r]]
-        area = abs(signed_area(coordinates[offsets[r] : offsets[r + 1] - 1] - start))
-        total += area if r == 0 else -area
-        every += area
-    return 0.999 * AREA_CHANGE * total / every
-
-
-@compiled
-def _longer(ring: Float64, direction: float) -> float:
-    """Of the directions along and across, the one of the longer walls, in [0, π)."""
-    c, s = np.cos(direction), np.sin(direction)
-    along = across = 0.0
-    for k in range(ring.shape[0]):
-        dx, dy = ring[k, 0] - ring[k - 1, 0], ring[k, 1] - ring[k - 1, 1]
-        along, across = along + abs(c * dx + s * dy), across + abs(c * dy - s * dx)
-    # What is below 0 by a rounding error is 0, not π.
-    angle = (direction + (_RIGHT if across > along + _TIE else 0.0)) % np.pi
-    return 0.0 if np.pi - angle < _TIE else angle
-
-
-@compiled
-def fit_rings(
-    coordinates: Float64, ring_offsets: Int64, polygon_offsets: Int64, options: Float64, known: Float64
-) -> tuple[Float64, Int64, Int64, Float64]:
-    """Walls of the rings of polygons.
+    That vertex is a corner of nearly every building, and the same one after a rotation or a flip.
 
     Args:
-        coordinates: of closed rings, float64, shape (vertices, 2).
-        ring_offsets: where each ring begins among them, and the end, shape (rings + 1,).
-        polygon_offsets: where each polygon's rings begin, exterior first, and the end, shape (polygons + 1,).
-        options: tolerance, shortest wall, shortest diagonal wall (0: there are none), largest coefficient of
-            variation of a circle's radius.
-        known: direction of each polygon's walls, radians, NaN where it is to be found, shape (polygons,).
-
-    Returns:
-        Coordinates of closed rings; where each begins and the end, in the order of the rings that were given;
-        the kind of each polygon, one without walls keeping its rings as :data:`FREE`; and its direction, NaN
-        where it has none.
+        ring: float64, shape (M, 2), not closed, without repeated vertices, about the origin.
     """
-    polygons = polygon_offsets.shape[0] - 1
-    out, used = np.empty((coordinates.shape[0] + SIDES, 2)), 0
-    offsets = np.zeros(ring_offsets.shape[0], np.int64)
-    kinds, directions = np.full(polygons, FREE), np.full(polygons, np.nan)
-    for p in range(polygons):
-        first, end = polygon_offsets[p], polygon_offsets[p + 1]
-        x, y = coordinates[ring_offsets[first]]
-        direction = price = 0.0
-        bound = _area_bound(coordinates, ring_offsets[first : end + 1])
-        for r in range(first, end):
-            given = coordinates[ring_offsets[r] : ring_offsets[r + 1]]
-            ring = about(given, x, y)
-            if r == first and ring.shape[0] >= _ENOUGH:
-                ring, kinds[p], direction, price = _exterior(ring, end == first + 1, options, known[p])
-            elif kinds[p] != FREE and ring.shape[0] >= _ENOUGH:
-                ring = _hole(ring, direction, price, options[1])
-            if kinds[p] != FREE:
-                area = abs(signed_area(given[:-1] - given[0]))
-                ring = of_area(ring, area * (1 - bound), area * (1 + bound))
-            count = given.shape[0] if kinds[p] == FREE else ring.shape[0] + 1
-            if used + count > out.shape[0]:
-                grown = np.empty((2 * out.shape[0] + count, 2))
-                grown[:used] = out[:used]
-                out = grown
-            if kinds[p] == FREE:
-                out[used : used + count] = given
-            else:
-                for k in range(count):
-                    out[used + k] = ring[k % (count - 1), 0] + x, ring[k % (count - 1), 1] + y
-            used += count
-            offsets[r + 1] = used
-            if r == first and kinds[p] < CIRCLE:
-                directions[p] = _longer(ring, direction)
-    return out[:used], offsets, kinds, directions
+    count = ring.shape[0]
+    area = cx = cy = 0.0
+    for k in range(count):
+        after = (k + 1) % count
+        cross = ring[k, 0] * ring[after, 1] - ring[after, 0] * ring[k, 1]
+        area += cross
+        cx += cross * (ring[k, 0] + ring[after, 0])
+        cy += cross * (ring[k, 1] + ring[after, 1])
+    cx, cy = cx / (3 * area), cy / (3 * area)
+    start, farthest = 0, -1.0
+    for k in range(count):
+        distance = (ring[k, 0] - cx) ** 2 + (ring[k, 1] - cy) ** 2
+        if distance > farthest + 1e-9:
+            start, farthest = k, distance
+    vertices = np.empty((count + 1, 2))
+    along = np.zeros(count + 1)
+    sums = np.zeros((count + 1, 5))
+    vertices[0] = ring[start]
+    for k in range(count):
+        vertices[k + 1] = ring[(start + k + 1) % count]
+        ax, ay, bx, by = vertices[k, 0], vertices[k, 1], vertices[k + 1, 0], vertices[k + 1, 1]
+        length = np.hypot(bx - ax, by - ay)
+        along[k + 1] = along[k] + length
+        piece = integrals(ax, ay, bx, by, length)
+        for i in range(5):
+            sums[k + 1, i] = sums[k, i] + piece[i]
+    return vertices, along, sums
+
+
+@compiled
+def locate(curve: Curve, position: float) -> tuple[int, float, float, float]:
+    """The piece that holds a position in [0, length], the length on it, and the point."""
+    vertices, along, _ = curve
+    k = min(max(np.searchsorted(along, position, side="right") - 1, 0), along.shape[0] - 2)
+    rest = position - along[k]
+    share = rest / (along[k + 1] - along[k])
+    x = vertices[k, 0] + share * (vertices[k + 1, 0] - vertices[k, 0])
+    y = vertices[k, 1] + share * (vertices[k + 1, 1] - vertices[k, 1])
+    return k, rest, x, y
+
+
+@compiled
+def point_at(curve: Curve, position: float) -> tuple[float, float]:
+    """The point at any position; a lap more or less is the same point."""
+    length = curve[1][-1]
+    _, _, x, y = locate(curve, position - np.floor(position / length) * length)
+    return x, y
+
+
+@compiled
+def _sums_to(curve: Curve, position: float) -> tuple[float, float, float, float, float]:
+    vertices, along, sums = curve
+    laps = np.floor(position / along[-1])
+    k, rest, x, y = locate(curve, position - laps * along[-1])
+    piece = integrals(vertices[k, 0], vertices[k, 1], x, y, rest)
+    lap, to = sums[-1], sums[k]
+    return (
+        laps * lap[0] + to[0] + piece[0],
+        laps * lap[1] + to[1] + piece[1],
+        laps * lap[2] + to[2] + piece[2],
+        laps * lap[3] + to[3] + piece[3],
+        laps * lap[4] + to[4] + piece[4],
+    )
+
+
+@compiled
+def stretch(curve: Curve, begin: float, end: float) -> tuple[float, float, float, float, float]:
+    """Mean x and y, and integrals of x², xy and y² about them, over a stretch (begin < end)."""
+    low, high = _sums_to(curve, begin), _sums_to(curve, end)
+    length = end - begin
+    x, y = (high[0] - low[0]) / length, (high[1] - low[1]) / length
+    return (
+        x,
+        y,
+        high[2] - low[2] - length * x * x,
+        high[3] - low[3] - length * x * y,
+        high[4] - low[4] - length * y * y,
+    )
+
+
+@compiled
+def nearest(curve: Curve, x: float, y: float, begin: float, end: float) -> float:
+    """The position between begin and end (at most a lap) that is nearest to a point."""
+    vertices, along, _ = curve
+    length, count = along[-1], along.shape[0] - 1
+    laps = np.floor(begin / length)
+    offset = laps * length
+    k = locate(curve, begin - offset)[0]
+    best, found = np.inf, begin
+    while along[k] + offset < end:
+        ax, ay = vertices[k, 0], vertices[k, 1]
+        dx, dy = vertices[k + 1, 0] - ax, vertices[k + 1, 1] - ay
+        piece = along[k + 1] - along[k]
+        here = along[k] + offset
+        t = ((x - ax) * dx + (y - ay) * dy) / piece
+        t = min(max(t, begin - here, 0.0), end - here, piece)
+        distance = (ax + dx * t / piece - x) ** 2 + (ay + dy * t / piece - y) ** 2
+        if distance < best - 1e-9:
+            best, found = distance, here + t
+        k += 1
+        if k == count:
+            k, offset = 0, offset + length
+    return found
+
+
+CIRCLE_VERTICES = 64
+"""Vertices of a circle."""
+_REPEATED = 1e-9  # px between vertices that are one
+
+
+@compiled
+def open_ring(ring: Float64, x: float, y: float) -> Float64:
+    """A closed ring about (x, y) without its last vertex and repeated ones."""
+    out = np.empty((ring.shape[0], 2))
+    count = 0
+    for k in range(ring.shape[0] - 1):
+        px, py = ring[k, 0] - x, ring[k, 1] - y
+        if count == 0 or abs(px - out[count - 1, 0]) + abs(py - out[count - 1, 1]) > _REPEATED:
+            out[count] = px, py
+            count += 1
+    while count > 1 and abs(out[0, 0] - out[count - 1, 0]) + abs(out[0, 1] - out[count - 1, 1]) <= _REPEATED:
+        count -= 1
+    return out[:count]
+
+
+@compiled
+def signed_area(ring: Float64) -> float:
+    """Signed area of a ring that is not closed."""
+    area = 0.0
+    for k in range(ring.shape[0]):
+        area += ring[k - 1, 0] * ring[k, 1] - ring[k, 0] * ring[k - 1, 1]
+    return area / 2
+
+
+@compiled
+def of_area(ring: Float64, least: float, most: float) -> Float64:
+    """A ring with its edges moved out or in together until its area lies between two bounds."""
+    for _ in range(4):
+        area = signed_area(ring)
+        missing = min(max(abs(area), least), most) - abs(area)
+        if missing == 0:
+            break
+        count = ring.shape[0]
+        edges = np.empty((count, 2))
+        length = 0.0
+        for k in range(count):
+            dx, dy = ring[(k + 1) % count, 0] - ring[k, 0], ring[(k + 1) % count, 1] - ring[k, 1]
+            edge = np.hypot(dx, dy)
+            edges[k] = dx / edge, dy / edge
+            length += edge
+        out = np.sign(area) * missing / length
+        moved = np.empty((count, 2))
+        for k in range(count):
+            ax, ay = edges[k - 1]
+            bx, by = edges[k]
+            share = out / (1 + ax * bx + ay * by)
+            moved[k] = ring[k, 0] + share * (ay + by), ring[k, 1] - share * (ax + bx)
+        ring = moved
+    return ring
+
+
+@compiled
+def roundness(points: Float64) -> tuple[float, float]:
+    """Mean distance of points to their center, and its variance."""
+    count = points.shape[0] - 1
+    x, y = np.mean(points[:count, 0]), np.mean(points[:count, 1])
+    radius = np.hypot(points[:count, 0] - x, points[:count, 1] - y)
+    return float(np.mean(radius)), float(np.var(radius))
+
+
+@compiled
+def circle(ring: Float64) -> Float64:
+    """The regular polygon of a ring's area and center."""
+    area = signed_area(ring)
+    x = y = 0.0
+    for k in range(ring.shape[0]):
+        cross = ring[k - 1, 0] * ring[k, 1] - ring[k, 0] * ring[k - 1, 1]
+        x += cross * (ring[k - 1, 0] + ring[k, 0]) / (6 * area)
+        y += cross * (ring[k - 1, 1] + ring[k, 1]) / (6 * area)
+    radius = np.sqrt(abs(area) / (CIRCLE_VERTICES / 2 * np.sin(2 * np.pi / CIRCLE_VERTICES)))
+    out = np.empty((CIRCLE_VERTICES, 2))
+    for k in range(CIRCLE_VERTICES):
+        angle = 2 * np.pi * k / CIRCLE_VERTICES
+        out[k] = x + radius * np.cos(angle), y + radius * np.sin(angle)
+    return out
+
+
+@compiled
+def box(ring: Float64, direction: float) -> Float64:
+    """A rectangle of a ring's area and proportions."""
+    c, s = np.cos(direction), np.sin(direction)
+    u, v = c * ring[:, 0] + s * ring[:, 1], c * ring[:, 1] - s * ring[:, 0]
+    wide, high = np.max(u) - np.min(u), np.max(v) - np.min(v)
+    middle_u, middle_v = (np.max(u) + np.min(u)) / 2, (np.max(v) + np.min(v)) / 2
+    half = np.sqrt(abs(signed_area(ring)) / (wide * high)) / 2
+    out = np.empty((4, 2))
+    for k, (right, up) in enumerate(((-1, -1), (1, -1), (1, 1), (-1, 1))):
+        p, q = middle_u + right * half * wide, middle_v + up * half * high
+        out[k] = c * p - s * q, s * p + c * q
+    return out

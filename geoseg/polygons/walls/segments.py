@@ -13,32 +13,34 @@ import numpy as np
 
 from geoseg.arrays import Float64, Int64
 from geoseg.compiled import compiled
-from geoseg.polygons.walls.arc_length import Arc, integrals, locate
+from geoseg.polygons.walls.rings import Curve, integrals, locate
 
-__all__ = ["ACROSS", "ALONG", "DIAGONAL", "main_direction", "roughness", "sample", "split"]
+__all__ = ["ACROSS", "ALONG", "DIAGONAL", "LEANS", "main_direction", "roughness", "sample", "split"]
 
 ALONG, ACROSS, DIAGONAL = 0, 1, 2
 _TAN_TWICE = np.tan(np.radians(2 * 20.0))  # a diagonal wall less than 20 degrees off the others leans
 _SPAN = 6  # samples: about 9 px, over which noise is correlated
+_DIAGONAL = 4.0  # price of a diagonal wall in prices of a wall
+LEANS = 6.0  # of one that leans, less than 20 degrees off the others, likewise
 _STRAIGHT = 2  # of so many stretches one has no corner in it
 
 
 @compiled
-def sample(arc: Arc, step: float) -> tuple[Float64, Float64]:
-    """Points at equal distances along an arc, and the integrals up to each.
+def sample(curve: Curve, step: float) -> tuple[Float64, Float64]:
+    """Points at equal distances along a curve, and the integrals up to each.
 
     Args:
-        arc: the ring.
+        curve: the ring.
         step: about their distance.
 
     Returns:
         Shapes (N + 1, 2) and (N + 1, 5), from position 0 to a whole lap.
     """
-    vertices, along, sums = arc
+    vertices, along, sums = curve
     count = max(int(np.round(along[-1] / step)), 12)
     points, to = np.empty((count + 1, 2)), np.empty((count + 1, 5))
     for i in range(count + 1):
-        k, rest, x, y = locate(arc, along[-1] * i / count)
+        k, rest, x, y = locate(curve, along[-1] * i / count)
         piece = integrals(vertices[k, 0], vertices[k, 1], x, y, rest)
         points[i] = x, y
         for j in range(5):
@@ -97,40 +99,12 @@ def roughness(sums: Float64, length: float) -> float:
 
 
 @compiled
-def split(
-    points: Float64,
-    sums: Float64,
-    length: float,
-    direction: float,
-    price: float,
-    diagonal_price: float,
-    leaning_price: float,
-    min_wall: float,
-    min_diagonal: float,
-) -> tuple[Int64, Int64, Float64, float]:
-    """The cheapest walls of a ring.
-
-    Args:
-        points: of :func:`sample`, shape (N + 1, 2).
-        sums: likewise, shape (N + 1, 5).
-        length: of the ring.
-        direction: of the walls, radians.
-        price: of a wall, px³.
-        diagonal_price: of a wall with a direction of its own, px³; infinite: there are none.
-        leaning_price: of such a wall less than 20 degrees off the others, px³, not below ``diagonal_price``.
-        min_wall: shortest wall.
-        min_diagonal: shortest wall with a direction of its own.
-
-    Returns:
-        For each wall the sample where it begins, its class, and the integral of the squared distances of the
-        contour to its line; no walls where there is no split. And what the split costs, px³.
-    """
-    count = points.shape[0] - 1
-    step = length / count
+def _in_frame(points: Float64, sums: Float64, direction: float) -> tuple[Float64, Float64]:
+    """Samples and their integrals in the walls' frame: u along the direction, v across it."""
+    count = points.shape[0]
     c, s = np.cos(direction), np.sin(direction)
-    # In the walls' frame: u along, v across.
-    frame, rotated = np.empty((count + 1, 2)), np.empty((count + 1, 5))
-    for k in range(count + 1):
+    frame, rotated = np.empty((count, 2)), np.empty((count, 5))
+    for k in range(count):
         x, y = points[k, 0], points[k, 1]
         frame[k] = c * x + s * y, c * y - s * x
         x, y, xx, xy, yy = sums[k, 0], sums[k, 1], sums[k, 2], sums[k, 3], sums[k, 4]
@@ -141,47 +115,110 @@ def split(
             c * s * (yy - xx) + (c * c - s * s) * xy,
             s * s * xx - 2 * c * s * xy + c * c * yy,
         )
-    best = np.full((3, count + 1), np.inf)
-    fitted = np.full((3, count + 1), np.inf)
+    return frame, rotated
+
+
+@compiled
+def _cheapest_wall(
+    wall: int,
+    j: int,
+    before: Float64,
+    frame: Float64,
+    rotated: Float64,
+    step: float,
+    fee: float,
+    leaning_fee: float,
+    shortest: float,
+) -> tuple[float, float, int]:
+    """Of the walls of one class that end at sample j, the cheapest together with all walls before it.
+
+    Args:
+        wall: class.
+        j: sample where it ends.
+        before: cheapest cost up to each sample for a wall of the class to follow, shape (N + 1,).
+        frame: samples, (u, v).
+        rotated: integrals up to each of u, v, u², uv and v².
+        step: distance of the samples.
+        fee: price of the wall.
+        leaning_fee: price of a diagonal one that leans.
+        shortest: least length of the wall.
+
+    Returns:
+        Cost, integral of the squared distances, and the sample where it begins; infinite where there is none.
+    """
+    least, fitted, since = np.inf, np.inf, 0
+    own = fee
+    for i in range(j - 1, -1, -1):
+        if before[i] + fee >= least:  # whatever the distance
+            continue
+        run = (j - i) * step
+        u, v = rotated[j, 0] - rotated[i, 0], rotated[j, 1] - rotated[i, 1]
+        wide, high = frame[j, 0] - frame[i, 0], frame[j, 1] - frame[i, 1]
+        if wall == ALONG:
+            off, extent = rotated[j, 4] - rotated[i, 4] - v * v / run, wide * wide
+        elif wall == ACROSS:
+            off, extent = rotated[j, 2] - rotated[i, 2] - u * u / run, high * high
+        else:  # the smaller moment of inertia of the stretch: squared distances from its own best line
+            uu = rotated[j, 2] - rotated[i, 2] - u * u / run
+            uv = rotated[j, 3] - rotated[i, 3] - u * v / run
+            vv = rotated[j, 4] - rotated[i, 4] - v * v / run
+            off = (uu + vv - np.sqrt((uu - vv) ** 2 + 4 * uv * uv)) / 2
+            own = leaning_fee if 2 * abs(uv) < _TAN_TWICE * abs(uu - vv) else fee
+            extent = wide * wide + high * high
+        off = max(off, 0.0)
+        # The further back, the larger: nothing before can be cheaper.
+        if off + fee >= least:
+            break
+        if extent >= shortest * shortest:
+            cost = before[i] + off + own
+            if cost < least:
+                least, fitted, since = cost, off, i
+    return least, fitted, since
+
+
+@compiled
+def split(
+    points: Float64,
+    sums: Float64,
+    length: float,
+    direction: float,
+    price: float,
+    min_wall: float,
+    min_diagonal: float,
+) -> tuple[Int64, Int64, Float64, float]:
+    """The cheapest walls of a ring.
+
+    Args:
+        points: of :func:`sample`, shape (N + 1, 2).
+        sums: likewise, shape (N + 1, 5).
+        length: of the ring.
+        direction: of the walls, radians.
+        price: of a wall along or across, px³.
+        min_wall: shortest wall.
+        min_diagonal: shortest wall with a direction of its own; 0: there are none.
+
+    Returns:
+        For each wall the sample where it begins, its class, and the integral of the squared distances of the
+        contour to its line; no walls where there is no split. And what the split costs, px³.
+    """
+    count = points.shape[0] - 1
+    frame, rotated = _in_frame(points, sums, direction)
+    # Of the cheapest split whose last wall is of a class (row) and ends at a sample (column): cost, squared
+    # distance of that wall, and where it begins.
+    best, fitted = np.full((3, count + 1), np.inf), np.full((3, count + 1), np.inf)
     since = np.zeros((3, count + 1), np.int64)
-    kind = np.full((3, count + 1), -1, np.int64)
-    before = np.zeros((3, count + 1))  # cheapest up to here for a wall of the class to follow
-    last = np.full((3, count + 1), -1, np.int64)
+    # Of the cheapest that a wall of a class may follow: cost, and the class of its last wall. Walls along
+    # follow any but walls along; walls across likewise; diagonal ones follow any.
+    before, last = np.zeros((3, count + 1)), np.full((3, count + 1), -1, np.int64)
     for j in range(1, count + 1):
         for wall in range(3):
-            if wall == DIAGONAL and diagonal_price == np.inf:
+            if wall == DIAGONAL and min_diagonal == 0:
                 continue
-            least = np.inf
-            fee = diagonal_price if wall == DIAGONAL else price
-            own = fee
-            shortest = min_diagonal * min_diagonal if wall == DIAGONAL else min_wall * min_wall
-            for i in range(j - 1, -1, -1):
-                if before[wall, i] + fee >= least:  # whatever the distance
-                    continue
-                run = (j - i) * step
-                u, v = rotated[j, 0] - rotated[i, 0], rotated[j, 1] - rotated[i, 1]
-                wide, high = frame[j, 0] - frame[i, 0], frame[j, 1] - frame[i, 1]
-                if wall == ALONG:
-                    off, extent = rotated[j, 4] - rotated[i, 4] - v * v / run, wide * wide
-                elif wall == ACROSS:
-                    off, extent = rotated[j, 2] - rotated[i, 2] - u * u / run, high * high
-                else:
-                    uu = rotated[j, 2] - rotated[i, 2] - u * u / run
-                    uv = rotated[j, 3] - rotated[i, 3] - u * v / run
-                    vv = rotated[j, 4] - rotated[i, 4] - v * v / run
-                    off = (uu + vv - np.sqrt((uu - vv) ** 2 + 4 * uv * uv)) / 2
-                    own = leaning_price if 2 * abs(uv) < _TAN_TWICE * abs(uu - vv) else diagonal_price
-                    extent = wide * wide + high * high
-                off = max(off, 0.0)
-                # The further back, the larger: nothing before can be cheaper.
-                if off + fee >= least:
-                    break
-                if extent >= shortest:
-                    cost = before[wall, i] + off + own
-                    if cost < least:
-                        least = cost
-                        best[wall, j], fitted[wall, j] = cost, off
-                        since[wall, j], kind[wall, j] = i, last[wall, i]
+            fee = _DIAGONAL * price if wall == DIAGONAL else price
+            shortest = min_diagonal if wall == DIAGONAL else min_wall
+            best[wall, j], fitted[wall, j], since[wall, j] = _cheapest_wall(
+                wall, j, before[wall], frame, rotated, length / count, fee, LEANS * price, shortest
+            )
         for wall in range(3):
             before[wall, j] = np.inf
             for other in range(3):
@@ -193,8 +230,9 @@ def split(
             wall = other
     begins, classes, off = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count)
     walls, j, cost = 0, count, best[wall, count]
-    while j > 0 and best[wall, count] < np.inf:
+    while j > 0 and best[wall, count] < np.inf:  # from the end of the ring back to its start
         begins[walls], classes[walls], off[walls] = since[wall, j], wall, fitted[wall, j]
-        j, wall = since[wall, j], kind[wall, j]
+        j = since[wall, j]
+        wall = last[wall, j]
         walls += 1
     return begins[:walls][::-1].copy(), classes[:walls][::-1].copy(), off[:walls][::-1].copy(), cost

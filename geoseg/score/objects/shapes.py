@@ -11,6 +11,7 @@ import shapely
 
 from geoseg.arrays import Float64, Int64, Objects
 from geoseg.errors import GridError
+from geoseg.grid.polygon_iou import polygon_iou
 from geoseg.score.objects.outlines import Outlines
 from geoseg.score.objects.shape_values import ShapeMeasures, ShapeSummary
 
@@ -37,9 +38,9 @@ def shape_measures(predicted: Objects, true: Objects, *, step: float) -> ShapeMe
     """All measures of pairs of polygons.
 
     Args:
-        predicted: Objects, MultiPolygons, None or empty; shape (N,). Invalid ones are repaired for the IoU
+        predicted: Polygons, MultiPolygons, None or empty; shape (N,). Invalid ones are repaired for the IoU
             and measured as they are else.
-        true: Objects or MultiPolygons, shape (N,).
+        true: Polygons or MultiPolygons, shape (N,).
         step: distance of the points that the Hausdorff distance and the tangent error look at, in the
             polygons' unit, such as a third of a pixel.
 
@@ -88,11 +89,7 @@ def iou(predicted: Objects, true: Objects) -> Float64:
         GridError: arrays of different length, or geometries without an area.
     """
     _check(predicted, true)
-    one, other = _repaired(predicted), _repaired(true)
-    both = np.nan_to_num(shapely.area(shapely.intersection(one, other)))
-    either = np.nan_to_num(shapely.area(one)) + np.nan_to_num(shapely.area(other)) - both
-    out: Float64 = np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
-    return out
+    return polygon_iou(_repaired(predicted), _repaired(true))
 
 
 def polis(predicted: Objects, true: Objects) -> Float64:

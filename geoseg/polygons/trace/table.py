@@ -5,16 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-__all__ = ["Columns"]
+from geoseg.arrays import Array
+
+__all__ = ["Table"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Columns(ABC):
+class Table(ABC):
     """What such tables have in common: every field is an array with a row for each thing."""
 
     def __len__(self) -> int:
@@ -31,6 +32,6 @@ class Columns(ABC):
         each = [cls.none(), *parts]
         return cls(*(np.concatenate([getattr(part, f.name) for part in each]) for f in fields(cls)))
 
-    def choose(self, chosen: NDArray[Any] | slice) -> Self:
+    def choose(self, chosen: Array | slice) -> Self:
         """The rows of a mask, of indices or of a slice."""
         return type(self)(*(getattr(self, field.name)[chosen] for field in fields(self)))

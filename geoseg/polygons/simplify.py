@@ -1,8 +1,13 @@
-"""Fewer vertices, the same area.
+r"""Polygons with fewer vertices: rings of the same area, objects for small scales, coverages.
 
-Area-preserving segment collapse (Kronenfeld, Stanislawski, Buttenfield & Brockmeyer 2020, "Simplification of
-polylines by segment collapse: minimizing areal displacement while preserving area"): an edge BC between A and
-D becomes a point E, so placed that A-E-D bounds the same area as A-B-C-D.
+``collapse_rings`` is area-preserving segment collapse (Kronenfeld, Stanislawski, Buttenfield & Brockmeyer
+2020, "Simplification of polylines by segment collapse: minimizing areal displacement while preserving area"):
+an edge BC between A and D becomes a point E, so placed that A-E-D bounds the same area as A-B-C-D.
+
+        B------C                 E
+       /        \             .-'  '-.       E lies on the line of AB or of CD, and the triangle
+      /          \         .-'        '-.    AED has the area of ABCD
+     A            D       A              D
 """
 
 from __future__ import annotations
@@ -10,11 +15,12 @@ from __future__ import annotations
 import heapq
 
 import numpy as np
+import shapely
 
-from geoseg.arrays import Float64, Int64
+from geoseg.arrays import Bool, Float64, Int64, Objects
 from geoseg.compiled import compiled
 
-__all__ = ["collapse_rings"]
+__all__ = ["collapse_rings", "simplified_coverage", "simplified_objects"]
 
 _FEWEST = 4
 
@@ -122,3 +128,59 @@ def collapse_rings(coordinates: Float64, ring_offsets: Int64, most: Float64) -> 
         used += ring.shape[0]
         offsets[r + 1] = used
     return out[:used], offsets
+
+
+def simplified_objects(polygons: Objects, tolerance: float, min_area: float) -> tuple[Objects, Bool]:
+    """Objects that stand apart, each simplified by itself (Douglas and Peucker); small ones and holes go.
+
+    Args:
+        polygons: valid polygons in any planar unit, shape (n,).
+        tolerance: about how far an outline may move, in their unit.
+        min_area: objects and holes below this area are left out, in their unit squared.
+
+    Returns:
+        The polygons that stay, simplified and valid, shape (m,); which ones they are, shape (n,). One whose
+        outline would cross itself stays as it is.
+    """
+    kept = shapely.area(polygons) >= min_area
+    chosen = _without_holes(polygons[kept], min_area)
+    simple = shapely.simplify(chosen, tolerance, preserve_topology=True)
+    sound = shapely.is_valid(simple) & (shapely.get_type_id(simple) == shapely.GeometryType.POLYGON)
+    sound &= ~shapely.is_empty(simple)
+    return np.where(sound, simple, chosen), kept
+
+
+def simplified_coverage(polygons: Objects, tolerance: float) -> Objects:
+    """Neighbors that share edges, simplified together (Visvalingam and Whyatt): no gap, no overlap.
+
+    What lies on the outer boundary of the polygons given is not moved, so that parts of a coverage which are
+    simplified apart still fit together.
+
+    Args:
+        polygons: a valid coverage in any planar unit, shape (n,).
+        tolerance: side of a square as large as the largest triangle that may go, in their unit.
+
+    Returns:
+        The same polygons with fewer vertices, shape (n,).
+    """
+    if not polygons.size:
+        return polygons
+    simple: Objects = shapely.coverage_simplify(polygons, tolerance, simplify_boundary=False)
+    return simple
+
+
+def _without_holes(polygons: Objects, min_area: float) -> Objects:
+    """The polygons without their holes below an area."""
+    if not (shapely.get_num_interior_rings(polygons) > 0).any():
+        return polygons
+    rings, owner = shapely.get_rings(polygons, return_index=True)
+    first = np.searchsorted(owner, np.arange(len(polygons)))  # a polygon's outer ring comes before its holes
+    enclosed: Float64 = np.asarray(shapely.area(shapely.polygons(rings)))
+    stay = enclosed >= min_area
+    stay[first] = False
+    out: Objects = np.asarray(shapely.polygons(rings[first]))
+    ends = np.append(first[1:], len(rings))
+    for n in np.unique(owner[stay]).tolist():
+        mine = slice(first[n], ends[n])
+        out[n] = shapely.Polygon(rings[first[n]], rings[mine][stay[mine]].tolist())
+    return out

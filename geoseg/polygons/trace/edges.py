@@ -1,11 +1,17 @@
-"""Unit sides of pixel regions, and where the score fields cross on each of them.
+"""Unit edges of pixel regions, and where the score fields cross on each of them.
 
-A region's outline on the pixel lattice is made of unit sides. Each separates a pixel of the region from one
-that is not of it; between their two centers lies the point where the scores of both classes are equal. Moving
-every side to that point turns the outline along the pixels into the iso-line of the scores: topology comes
-from the pixels, geometry from the probabilities (multi-label marching squares).
+A region's outline on the pixel lattice is made of unit edges. Each separates a pixel of the region from one
+that is not of it; between their two centers lies the point where the scores of both classes are equal, the
+crossing (x). Moving every edge there turns the outline along the pixels into the iso-line of the scores:
+topology comes from the pixels, geometry from the probabilities (marching squares, of many classes at once).
 
-A crossing is rounded to 1/256 of the way before any coordinate is added, so both regions of a side and every
+      A     │     B                 o  pixel center: A, B, C are classes
+      o─────┼──x──o                 ┼  unit edge, between two centers
+    ────────●────────               ●  lattice point: a node, as three regions meet; its vertex is the mean of
+      o─────┼─x───o                    the crossings around it
+      A     │     C
+
+A crossing is rounded to 1/256 of the way before any coordinate is added, so both regions of an edge and every
 way of cutting a scene into strips get the same bits. Beside missing data, and at the scene's edge, nothing
 moves.
 """
@@ -18,38 +24,39 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.arrays import Bool, Int64, UInt8
 from geoseg.compiled import compiled
 from geoseg.grid.encoding import NODATA
-from geoseg.polygons.trace.columns import Columns
+from geoseg.polygons.trace.table import Table
 
-__all__ = ["CORNER", "NODE", "STAYS", "STEPS", "Sides", "find_sides", "side_key"]
+__all__ = ["CORNER", "NODE", "STAYS", "STEPS", "Edges", "edge_key", "find_edges"]
 
 STEPS: Final = 256
 """Coordinates are multiples of one pixel over this."""
 STAYS: Final = 255
-"""Crossing of a side that does not move: it lies beside missing data."""
+"""Crossing of an edge that does not move: it lies beside missing data."""
 NODE: Final = 1
-"""A side's end at which three regions or more meet, or two of them twice."""
+"""An edge's end at which three regions or more meet, or two of them twice."""
 CORNER: Final = 2
-"""A side's end at which the outline of missing data turns."""
+"""An edge's end at which the outline of missing data turns."""
 
 _NEAREST: Final = 5
 """Crossings keep this many steps (0.02 px) from the centers, so that these stay inside."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sides(Columns):
-    """Unit sides of regions, as equal-length arrays; a side between two regions is there twice."""
+class Edges(Table):
+    """Unit edges of regions, as equal-length arrays; an edge between two regions is there twice."""
 
-    region: NDArray[np.int64]
-    """Region on whose outline the side lies, by number."""
-    key: NDArray[np.int64]
-    """Which side of the lattice this is, and from which of its pixels it is seen (:func:`side_key`)."""
-    crossing: NDArray[np.uint8]
+    region: Int64
+    """Region on whose outline the edge lies, by number."""
+    key: Int64
+    """Which edge of the lattice this is, and from which of its pixels it is seen (:func:`edge_key`)."""
+    crossing: UInt8
     """Where the scores cross, in steps from the left or upper pixel's center to the other's; or ``STAYS``."""
-    contrast: NDArray[np.uint8]
+    contrast: UInt8
     """Distance of the region's score from one half, mean of both pixels, 0 to 100; 255 beside nodata."""
-    turn: NDArray[np.uint8]
+    turn: UInt8
     """What is at its end, the region being on its left (columns to the right, rows upwards): 0, ``NODE`` or
     ``CORNER``."""
     turn_x: NDArray[np.int16]
@@ -59,48 +66,48 @@ class Sides(Columns):
 
     @classmethod
     def none(cls) -> Self:
-        """No sides."""
+        """No edges."""
         number, byte, step = np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.int16)
         return cls(number, number, byte, byte, byte, step, step)
 
-    def of(self, region: NDArray[np.int64]) -> Self:
-        """The same sides, of these regions."""
+    def of(self, region: Int64) -> Self:
+        """The same edges, of these regions."""
         return type(self)(region, *(getattr(self, field.name) for field in fields(self)[1:]))
 
-    def renumber(self, number: NDArray[np.int64]) -> Self:
-        """The same sides with region ``r`` called ``number[r]``."""
+    def renumber(self, number: Int64) -> Self:
+        """The same edges with region ``r`` called ``number[r]``."""
         return self.of(number[self.region])
 
 
-def side_key(
-    row: NDArray[np.int64],
-    col: NDArray[np.int64],
-    horizontal: NDArray[np.bool_],
-    second: NDArray[np.bool_],
+def edge_key(
+    row: Int64,
+    col: Int64,
+    horizontal: Bool,
+    second: Bool,
     width: int,
-) -> NDArray[np.int64]:
-    """A number for each side of the lattice and each of its two pixels.
+) -> Int64:
+    """A number for each edge of the lattice and each of its two pixels.
 
     Args:
-        row: lattice row of the side's upper end (its own, of a horizontal side).
-        col: lattice column of its left end (its own, of a vertical side).
-        horizontal: whether the side runs along a row.
+        row: lattice row of the edge's upper end (its own, of a horizontal edge).
+        col: lattice column of its left end (its own, of a vertical edge).
+        horizontal: whether the edge runs along a row.
         second: whether it is seen from its right or lower pixel.
         width: columns of the scene.
     """
     return ((row * (width + 1) + col) * 2 + horizontal) * 2 + second
 
 
-def find_sides(
-    classes: NDArray[np.uint8],
-    stored: NDArray[np.uint8],
+def find_edges(
+    classes: UInt8,
+    stored: UInt8,
     row: int,
-    is_class: NDArray[np.bool_],
+    is_class: Bool,
     level: float | None,
     *,
     touching: bool,
-) -> tuple[Sides, NDArray[np.int64]]:
-    """Sides that end at the lattice points inside a strip.
+) -> tuple[Edges, Int64]:
+    """Edges that end at the lattice points inside a strip.
 
     Args:
         classes: uint8 (rows, columns), a column without data on both sides.
@@ -114,20 +121,25 @@ def find_sides(
             be left between polygons; else each of them is cut off before it.
 
     Returns:
-        The sides, with ``region`` 0, and for each the flat index of its pixel.
+        The edges, with ``region`` 0, and for each the flat index of its pixel.
     """
     capacity = _count(classes, is_class)
     key = np.empty(capacity, np.int64)
     pixel = np.empty(capacity, np.int64)
-    said = np.empty((3, capacity), np.uint8)
+    marks = np.empty((3, capacity), np.uint8)
     steps = np.empty((2, capacity), np.int16)
-    _fill(classes, stored, row, is_class, -1.0 if level is None else level, touching, key, pixel, said, steps)
-    return Sides(np.zeros(capacity, np.int64), key, *said, *steps), pixel
+    _fill(
+        classes, stored, row, is_class, -1.0 if level is None else level, touching, key, pixel, marks, steps
+    )
+    return Edges(np.zeros(capacity, np.int64), key, *marks, *steps), pixel
 
 
-# The four sides that meet at a lattice point: above, below, left, right. Each as it is walked toward the
-# point with its region on the left: that region's pixel, the other one, the first of both (left or upper),
-# and the key's lattice row, column and last two bits. Pixels are offsets from the one above and left.
+# The four edges that meet at a lattice point, and the pixels around it as (row, column) offsets from nw:
+#
+#     nw │ ne     0: above, walked down      Each is walked toward the point with its region on the left when
+#    ────┼────    1: below, walked up        rows run upwards (here: on the right). _OWN: that region's
+#     sw │ se     2: left, walked right      pixel; _OTHER: the one across; _FIRST: the left or upper of both;
+#                 3: right, walked left      _KEY: lattice row and column of the edge, last bits of its key.
 _OWN = np.array([[0, 0], [1, 1], [1, 0], [0, 1]])
 _OTHER = np.array([[0, 1], [1, 0], [0, 0], [1, 1]])
 _FIRST = np.array([[0, 0], [1, 0], [0, 0], [0, 1]])
@@ -135,8 +147,8 @@ _KEY = np.array([[0, 0, 0], [1, 0, 1], [1, -1, 3], [1, 0, 2]])
 
 
 @compiled
-def _count(classes: NDArray[np.uint8], is_class: NDArray[np.bool_]) -> int:
-    """How many sides end at the lattice points inside."""
+def _count(classes: UInt8, is_class: Bool) -> int:
+    """How many edges end at the lattice points inside."""
     total = 0
     for i in range(classes.shape[0] - 1):
         for j in range(classes.shape[1] - 1):
@@ -151,7 +163,7 @@ def _count(classes: NDArray[np.uint8], is_class: NDArray[np.bool_]) -> int:
 
 
 @compiled
-def _above(stored: NDArray[np.uint8], level: float, own: int, other: int, i: int, j: int) -> float:
+def _above(stored: UInt8, level: float, own: int, other: int, i: int, j: int) -> float:
     """By how much a pixel's class is above another one there."""
     if level >= 0:
         return max(abs(float(stored[0, i, j]) - level), 0.5)
@@ -159,9 +171,7 @@ def _above(stored: NDArray[np.uint8], level: float, own: int, other: int, i: int
 
 
 @compiled
-def _crossing(
-    classes: NDArray[np.uint8], stored: NDArray[np.uint8], level: float, i: int, j: int, down: int
-) -> int:
+def _crossing(classes: UInt8, stored: UInt8, level: float, i: int, j: int, down: int) -> int:
     """Steps from a pixel's center toward the one right of it, or below it."""
     k, m = i + down, j + 1 - down
     first, second = classes[i, j], classes[k, m]
@@ -173,7 +183,7 @@ def _crossing(
 
 
 @compiled
-def _contrast(stored: NDArray[np.uint8], band: int, i: int, j: int, k: int, m: int) -> int:
+def _contrast(stored: UInt8, band: int, i: int, j: int, k: int, m: int) -> int:
     """Distance of a class's probability from one half, mean of two pixels, in steps of 1/200."""
     here, there = int(stored[band, i, j]), int(stored[band, k, m])
     if NODATA in (here, there):
@@ -182,8 +192,8 @@ def _contrast(stored: NDArray[np.uint8], band: int, i: int, j: int, k: int, m: i
 
 
 @compiled
-def _straight_edge(crossing: NDArray[np.int64], differs: NDArray[np.bool_]) -> tuple[int, int]:
-    """Where two classes meet on a straight edge of missing data: opposite the side that there is not."""
+def _straight_edge(crossing: Int64, differs: Bool) -> tuple[int, int]:
+    """Where two classes meet on a straight edge of missing data: opposite the missing one."""
     half = STEPS // 2
     if not differs[0]:
         return crossing[1] - half, 0
@@ -195,28 +205,26 @@ def _straight_edge(crossing: NDArray[np.int64], differs: NDArray[np.bool_]) -> t
 
 
 @compiled
-def _middle(crossing: NDArray[np.int64], differs: NDArray[np.bool_]) -> tuple[int, int]:
+def _middle(crossing: Int64, differs: Bool) -> tuple[int, int]:
     """Mean of the crossings around a lattice point, in steps from it."""
     half = STEPS // 2
     x = y = count = 0
-    for side in range(4):
-        if differs[side]:
-            along, away = crossing[side] - half, half if side & 1 else -half
-            x += along if side < 2 else away  # noqa: PLR2004 - the first two are vertical
-            y += away if side < 2 else along  # noqa: PLR2004 - as above
+    for edge in range(4):
+        if differs[edge]:
+            along, away = crossing[edge] - half, half if edge & 1 else -half
+            x += along if edge < 2 else away  # noqa: PLR2004 - the first two are vertical
+            y += away if edge < 2 else along  # noqa: PLR2004 - as above
             count += 1
     return int(np.rint(x / count)), int(np.rint(y / count))
 
 
 @compiled
-def _vertex(
-    around: NDArray[np.uint8], differs: NDArray[np.bool_], crossing: NDArray[np.int64], touching: bool
-) -> tuple[int, int, int]:
+def _vertex(around: UInt8, differs: Bool, crossing: Int64, touching: bool) -> tuple[int, int, int]:
     """What the outlines have at a lattice point: nothing, a node or a corner, and where."""
     count, blank = 0, 0
-    for side in range(4):
-        count += differs[side]
-        blank += around[side] == NODATA
+    for edge in range(4):
+        count += differs[edge]
+        blank += around[edge] == NODATA
     if count == 2:  # noqa: PLR2004 - one outline passes; it turns unless it goes straight on
         straight = (differs[0] and differs[1]) or (differs[2] and differs[3])
         return (CORNER if blank and not straight else 0), 0, 0
@@ -233,18 +241,18 @@ def _vertex(
 
 @compiled
 def _fill(
-    classes: NDArray[np.uint8],
-    stored: NDArray[np.uint8],
+    classes: UInt8,
+    stored: UInt8,
     row: int,
-    is_class: NDArray[np.bool_],
+    is_class: Bool,
     level: float,
     touching: bool,
-    key: NDArray[np.int64],
-    pixel: NDArray[np.int64],
-    said: NDArray[np.uint8],
+    key: Int64,
+    pixel: Int64,
+    marks: UInt8,
     steps: NDArray[np.int16],
 ) -> None:
-    """Write the sides of all lattice points."""
+    """Write the edges of all lattice points."""
     columns = classes.shape[1]
     around, differs, crossing = np.empty(4, np.uint8), np.empty(4, np.bool_), np.empty(4, np.int64)
     n = 0
@@ -254,23 +262,23 @@ def _fill(
             if nw == ne and sw == se and nw == sw:
                 continue
             around[0], around[1], around[2], around[3] = nw, ne, sw, se
-            for side in range(4):
-                own, other, first = _OWN[side], _OTHER[side], _FIRST[side]
-                differs[side] = classes[i + own[0], j + own[1]] != classes[i + other[0], j + other[1]]
-                crossing[side] = STAYS
-                if differs[side]:
-                    down = 1 if side > 1 else 0
-                    crossing[side] = _crossing(classes, stored, level, i + first[0], j + first[1], down)
+            for edge in range(4):
+                own, other, first = _OWN[edge], _OTHER[edge], _FIRST[edge]
+                differs[edge] = classes[i + own[0], j + own[1]] != classes[i + other[0], j + other[1]]
+                crossing[edge] = STAYS
+                if differs[edge]:
+                    down = 1 if edge > 1 else 0
+                    crossing[edge] = _crossing(classes, stored, level, i + first[0], j + first[1], down)
             turn, x, y = _vertex(around, differs, crossing, touching)
-            for side in range(4):
-                a, b = i + _OWN[side, 0], j + _OWN[side, 1]
-                if not differs[side] or not is_class[classes[a, b]]:
+            for edge in range(4):
+                a, b = i + _OWN[edge, 0], j + _OWN[edge, 1]
+                if not differs[edge] or not is_class[classes[a, b]]:
                     continue
-                lattice = (row + i + _KEY[side, 0]) * (columns - 1) + j + _KEY[side, 1]
-                key[n], pixel[n] = lattice * 4 + _KEY[side, 2], a * columns + b
+                lattice = (row + i + _KEY[edge, 0]) * (columns - 1) + j + _KEY[edge, 1]
+                key[n], pixel[n] = lattice * 4 + _KEY[edge, 2], a * columns + b
                 band = 0 if level >= 0 else classes[a, b]
-                said[0, n] = crossing[side]
-                said[1, n] = _contrast(stored, band, a, b, i + _OTHER[side, 0], j + _OTHER[side, 1])
-                said[2, n] = turn
+                marks[0, n] = crossing[edge]
+                marks[1, n] = _contrast(stored, band, a, b, i + _OTHER[edge, 0], j + _OTHER[edge, 1])
+                marks[2, n] = turn
                 steps[0, n], steps[1, n] = x, y
                 n += 1

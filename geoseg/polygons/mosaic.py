@@ -1,4 +1,4 @@
-"""Objects that several scenes show: which are the same, and which of them stays.
+"""Polygons of scenes that overlap as one layer: objects once, coverages without overlaps.
 
 Two objects of different scenes are the same where they share at least half of the ground that they cover
 together, whatever their classes. One that a scene's edge has cut is the same as a larger one of another
@@ -13,13 +13,14 @@ from typing import Final
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
-__all__ = ["CONTAINED", "SAME_IOU", "Counterparts", "Rank", "counterparts", "dropped"]
+from geoseg.arrays import Bool, Int64, Objects
 
-SAME_IOU: Final = 0.5
+__all__ = ["Counterparts", "Rank", "counterparts", "difference", "dropped"]
+
+_SAME_IOU: Final = 0.5
 """Intersection over union from which two objects are the same."""
-CONTAINED: Final = 0.8
+_CONTAINED: Final = 0.8
 """Part of a cut object that lies in a larger one where both are the same."""
 
 Rank = tuple[bool, float, str, str]
@@ -30,19 +31,19 @@ Rank = tuple[bool, float, str, str]
 class Counterparts:
     """Pairs of objects of two scenes, as positions in both lists."""
 
-    alike: NDArray[np.int64]
+    alike: Int64
     """Pairs that share half of their ground, shape (n, 2)."""
-    within: NDArray[np.int64]
+    within: Int64
     """Other pairs where one, cut by its scene's edge, lies in the other, larger one, shape (m, 2)."""
-    first_holds: NDArray[np.bool_]
+    first_holds: Bool
     """For each of these, whether the larger one is of the first scene, shape (m,)."""
 
 
 def counterparts(
-    first: NDArray[np.object_],
-    second: NDArray[np.object_],
-    first_cut: NDArray[np.bool_],
-    second_cut: NDArray[np.bool_],
+    first: Objects,
+    second: Objects,
+    first_cut: Bool,
+    second_cut: Bool,
 ) -> Counterparts:
     """Find the same objects in two scenes.
 
@@ -57,9 +58,9 @@ def counterparts(
     one, other = first[pairs[:, 0]], second[pairs[:, 1]]
     shared = shapely.area(shapely.intersection(one, other))
     areas = shapely.area(one), shapely.area(other)
-    alike = shared >= SAME_IOU * (areas[0] + areas[1] - shared)
-    in_first = second_cut[pairs[:, 1]] & (areas[1] < areas[0]) & (shared >= CONTAINED * areas[1])
-    in_second = first_cut[pairs[:, 0]] & (areas[0] < areas[1]) & (shared >= CONTAINED * areas[0])
+    alike = shared >= _SAME_IOU * (areas[0] + areas[1] - shared)
+    in_first = second_cut[pairs[:, 1]] & (areas[1] < areas[0]) & (shared >= _CONTAINED * areas[1])
+    in_second = first_cut[pairs[:, 0]] & (areas[0] < areas[1]) & (shared >= _CONTAINED * areas[0])
     within = ~alike & (in_first | in_second)
     return Counterparts(pairs[alike], pairs[within], in_first[within])
 
@@ -95,3 +96,34 @@ def dropped(
         if better not in gone and worse not in gone:
             gone.add(worse)
     return gone
+
+
+def difference(polygons: Objects, taken: Objects, least: float) -> tuple[Objects, Int64]:
+    """Polygons without the ground that others cover.
+
+    Args:
+        polygons: valid polygons in any planar unit, shape (n,).
+        taken: valid polygons that cover ground already, in the same unit, shape (m,).
+        least: parts below this area are left out, in the unit squared: rounding makes slivers along shared
+            edges.
+
+    Returns:
+        What is left, as single polygons in the order of those they come from, of one polygon the largest part
+        first, shape (k,); which polygon each comes from, shape (k,). A polygon that none of ``taken`` covers
+        comes back itself.
+    """
+    pairs = shapely.STRtree(taken).query(polygons, predicate="intersects")
+    met, starts = np.unique(pairs[0][np.argsort(pairs[0], kind="stable")], return_index=True)
+    others = np.split(pairs[1][np.argsort(pairs[0], kind="stable")], starts[1:])
+    left: Objects = polygons.copy()
+    for n, neighbors in zip(met.tolist(), others, strict=False):
+        left[n] = shapely.difference(polygons[n], shapely.union_all(taken[neighbors]))
+    # What only touches its neighbors has lost nothing, whatever rounding did to its vertices.
+    same = shapely.area(polygons) - shapely.area(left) < least
+    left[same] = polygons[same]
+    parts, source = shapely.get_parts(left, return_index=True)
+    areas = shapely.area(parts)
+    whole = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & ((areas >= least) | same[source])
+    parts, source, areas = parts[whole], source[whole], areas[whole]
+    order = np.lexsort((-areas, source))
+    return parts[order], source[order].astype(np.int64)

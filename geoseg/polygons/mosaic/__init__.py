@@ -1,1 +1,0 @@
-"""Layers of several scenes as one."""
