@@ -59,14 +59,15 @@ def run(
     progress: str,
 ) -> None:
     """Map every scene of a WORKFLOW; finished scenes are skipped."""
-    from geoseg.cli.progress import open_progress
+    from geoseg.cli.progress import RunWatcher, open_view
     from geoseg.flow.run.run import run as run_workflow
 
     if workers is not None:
         overrides["compute.workers"] = str(workers)
     if scheduler is not None:
         overrides["compute.scheduler"] = scheduler
-    with open_progress(progress) as watcher:
+    with open_view(progress) as view:
+        watcher = RunWatcher(view)
         summary = run_workflow(workflow, overrides, overwrite=overwrite, watch=watcher.watch)
         watcher.finish(summary)
     if context.obj["debug"] and summary.errors:

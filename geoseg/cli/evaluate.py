@@ -84,7 +84,7 @@ def evaluate(
     Without --model, the maps that `geoseg run` made. With it, the workflow's labeled scenes are mapped with
     each model, as `geoseg run` does, and compared with the first one; finished scenes are not mapped again.
     """
-    from geoseg.score.pixels.boundary import BoundaryWidth  # noqa: PLC0415 - --help answers at once
+    from geoseg.score.pixels.boundary import BoundaryWidth
 
     if asset is not None and reference is not None:
         raise click.UsageError("--asset and --reference both say what to score against; give one of them")
@@ -103,10 +103,14 @@ def evaluate(
     }
     if models:
         sys.exit(_compare(workflow, models, overrides, against, as_json=as_json))
-    from geoseg.flow.evaluate.workflow import evaluate_workflow  # noqa: PLC0415 - --help answers at once
+    from geoseg.cli.tables import print_report
+    from geoseg.flow.evaluate.workflow import evaluate_workflow
 
     report = evaluate_workflow(workflow, overrides, **against)
-    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), indent=2))
+    else:
+        print_report(report)
 
 
 def _compare(
@@ -118,9 +122,10 @@ def _compare(
     as_json: bool,
 ) -> int:
     """Compare models; says on stderr which scene is mapped, so that stdout holds the result alone."""
-    from geoseg.cli.report import scene_line  # noqa: PLC0415 - --help answers at once
-    from geoseg.flow.compare.models import evaluate_models  # noqa: PLC0415 - likewise
-    from geoseg.flow.run.events import Event, RunStarted, SceneFinished, Watch  # noqa: PLC0415 - likewise
+    from geoseg.cli.report import scene_line
+    from geoseg.cli.tables import print_comparison
+    from geoseg.flow.compare.models import evaluate_models
+    from geoseg.flow.run.events import Event, RunStarted, SceneFinished, Watch
 
     def watch(model: str) -> Watch:
         def told(event: Event) -> None:
@@ -135,7 +140,8 @@ def _compare(
     if as_json:
         click.echo(json.dumps(found.comparison.to_dict(), indent=2))
     else:
-        click.echo(f"{found.comparison.text()}\n\nmaps and scores: {found.folder}")
+        print_comparison(found.comparison)
+        click.echo(f"\nmaps and scores: {found.folder}")
     return found.exit_code
 
 
@@ -149,7 +155,7 @@ def _reference(
     area_layer: str | None,
     window: tuple[int, int, int, int] | None,
 ) -> LabelRef:
-    from geoseg.config.stac.refs import LabelRef  # noqa: PLC0415 - --help answers at once
+    from geoseg.config.stac.refs import LabelRef
 
     return LabelRef(
         href=str(reference.absolute()),

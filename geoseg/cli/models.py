@@ -30,7 +30,7 @@ def models() -> None:
 @_JSON
 def list_models(bands: int, classes: int, *, papers: bool, as_json: bool) -> None:
     """The shipped models, and every network that geoseg can build."""
-    from geoseg.cli.models_report import print_models  # noqa: PLC0415 - --help answers at once
+    from geoseg.cli.models_report import print_models
 
     print_models(bands, classes, papers=papers, as_json=as_json)
 
@@ -40,8 +40,8 @@ def list_models(bands: int, classes: int, *, papers: bool, as_json: bool) -> Non
 @_JSON
 def show(model: str, *, as_json: bool) -> None:
     """What a model is for, what it needs, how good it is and whom to name."""
-    from geoseg.cli.models_report import print_bundle  # noqa: PLC0415 - --help answers at once
-    from geoseg.models.bundle import load_bundle  # noqa: PLC0415 - likewise
+    from geoseg.cli.models_report import print_bundle
+    from geoseg.models.bundle import load_bundle
 
     print_bundle(load_bundle(model), as_json=as_json)
 
@@ -51,10 +51,10 @@ def show(model: str, *, as_json: bool) -> None:
 @_JSON
 def verify(model: str, *, as_json: bool) -> None:
     """Check that a model is what it says it is: one line per check, exit code 2 if one fails."""
-    import json  # noqa: PLC0415 - --help answers at once
-    from dataclasses import asdict  # noqa: PLC0415 - likewise
+    import json
+    from dataclasses import asdict
 
-    from geoseg.models.exchange.verify import verify as checks  # noqa: PLC0415 - likewise
+    from geoseg.models.exchange.verify import verify as checks
 
     passed, done = True, []
     for check in checks(model):
@@ -94,8 +94,8 @@ def export(model: str, *, output: Path, kind: str | None, tile: int | None) -> N
     probabilities (N, classes, H, W), borders between objects being a part of their class; height and width
     are multiples of the model's alignment.
     """
-    from geoseg.models.bundle import load_bundle  # noqa: PLC0415 - likewise
-    from geoseg.words import counted  # noqa: PLC0415 - --help answers at once
+    from geoseg.models.bundle import load_bundle
+    from geoseg.words import counted
 
     kind = kind or _FORMATS.get(output.suffix)
     if kind is None:
@@ -106,12 +106,12 @@ def export(model: str, *, output: Path, kind: str | None, tile: int | None) -> N
     if tile is not None and kind == "torch-export":
         raise click.UsageError("--tile is for ONNX files; a torch.export program takes any size")
     bundle = load_bundle(model)
-    from geoseg.models.exchange.export import TOLERANCE, export_onnx, export_torch  # noqa: PLC0415 - torch
+    from geoseg.models.exchange.export import TOLERANCE, export_onnx, export_torch
 
     if kind == "torch-export":
         done = export_torch(bundle, output)
     else:
-        from geoseg.config.model.deepness import deepness_tile  # noqa: PLC0415 - likewise
+        from geoseg.config.model.deepness import deepness_tile
 
         fixed = tile or (deepness_tile(bundle.spec) if kind == "deepness" else None)
         done = export_onnx(bundle, output, fixed)
@@ -123,14 +123,14 @@ def export(model: str, *, output: Path, kind: str | None, tile: int | None) -> N
 
 
 def _overrides(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    from geoseg.io.yaml.config_file import parse_overrides  # noqa: PLC0415 - --help answers at once
+    from geoseg.io.yaml.config_file import parse_overrides
 
     return dict(parse_overrides(values))
 
 
 def _template(context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
     if value:
-        from geoseg.config.model_card import CARD_TEMPLATE  # noqa: PLC0415 - --help answers at once
+        from geoseg.config.model_card import CARD_TEMPLATE
 
         click.echo(CARD_TEMPLATE, nl=False)
         context.exit()
@@ -165,14 +165,14 @@ def import_model(
     weights: Path, *, card: Path, output: Path, overrides: dict[str, str], overwrite: bool
 ) -> None:
     """Make a bundle of bare weights: safetensors, or a state dict that torch.save wrote."""
-    from geoseg.errors import OutputError  # noqa: PLC0415 - --help answers at once
-    from geoseg.io.yaml.card_file import load_card  # noqa: PLC0415 - likewise
-    from geoseg.models.bundle import ITEM_NAME  # noqa: PLC0415 - likewise
+    from geoseg.errors import OutputError
+    from geoseg.io.yaml.card_file import load_card
+    from geoseg.models.bundle import ITEM_NAME
 
     if (output / ITEM_NAME).exists() and not overwrite:
         raise OutputError(f"{output} holds a bundle already; choose another folder, or give --overwrite")
     said = load_card(card, overrides)
-    from geoseg.models.exchange.import_weights import import_bundle  # noqa: PLC0415 - torch
+    from geoseg.models.exchange.import_weights import import_bundle
 
     bundle, told = import_bundle(weights, said, output)
     for line in told:
@@ -207,9 +207,9 @@ def calibrate(model: str, *, errors: tuple[Path, ...], output: Path, overwrite: 
     runs with it write that share as conf_right. It is for one class against a background, and holds for
     objects of the options and of imagery like those it was fitted on.
     """
-    from geoseg.errors import OutputError  # noqa: PLC0415 - --help answers at once
-    from geoseg.flow.calibrate import calibrate as fitted  # noqa: PLC0415 - likewise
-    from geoseg.models.bundle import ITEM_NAME, load_bundle  # noqa: PLC0415 - likewise
+    from geoseg.errors import OutputError
+    from geoseg.flow.calibrate import calibrate as fitted
+    from geoseg.models.bundle import ITEM_NAME, load_bundle
 
     if (output / ITEM_NAME).exists() and not overwrite:
         raise OutputError(f"{output} holds a bundle already; choose another folder, or give --overwrite")

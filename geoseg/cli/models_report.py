@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
-from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
+from geoseg.cli.tables import print_table
 from geoseg.config.model.contract import BundleSpec, Metric
 from geoseg.io.weights.weights import read_item
 from geoseg.models.bundle import ITEM_NAME, Bundle, load_bundle, shipped_bundles
 from geoseg.models.papers import Figure, paper_figures
 from geoseg.models.zoo import Member, model_zoo
+from geoseg.score.report.tables import Table
 from geoseg.words import listed
 
 __all__ = ["print_bundle", "print_models"]
@@ -25,7 +26,6 @@ __all__ = ["print_bundle", "print_models"]
 _SHIPPED = ("model", "network", "parameters", "MB", "bands", "ground", "classes")
 _NETWORKS = ("network", "parameters", "GFLOPs/Mpx", "MB/Mpx", "radius", "align", "paper", "ours", "of")
 _PAPERS = ("network", "row", "table", "figure", "paper", "ours")
-_PLAIN_GAP = "  "
 
 
 def print_models(bands: int, classes: int, *, papers: bool, as_json: bool) -> None:
@@ -54,18 +54,14 @@ def print_models(bands: int, classes: int, *, papers: bool, as_json: bool) -> No
         }
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
         return
-    _table("Shipped models", _SHIPPED, [_shipped_row(bundle) for bundle in shipped], left=(0, 1, 4, 6))
+    print_table(Table("Shipped models", _SHIPPED, tuple(map(_shipped_row, shipped)), left=(0, 1, 4, 6)))
     click.echo()
     if papers:
-        rows = [_paper_row(name, figure) for name, found in figures.items() for figure in found]
-        _table("What the papers print, and geoseg's networks", _PAPERS, rows, left=(0, 1, 2, 3))
+        rows = tuple(_paper_row(name, figure) for name, found in figures.items() for figure in found)
+        print_table(Table("What the papers print, and geoseg's networks", _PAPERS, rows, left=(0, 1, 2, 3)))
         return
-    _table(
-        f"Networks, with {bands} bands and {classes} classes",
-        _NETWORKS,
-        [_row(m) for m in members],
-        left=(0, 8),
-    )
+    title = f"Networks, with {bands} bands and {classes} classes"
+    print_table(Table(title, _NETWORKS, tuple(map(_row, members)), left=(0, 8)))
     click.echo(
         "GFLOPs: multiply-adds, as the papers count them. MB: memory of one forward pass in float32.\n"
         "Radius and alignment in pixels; global: every output sees the whole window.\n"
@@ -133,36 +129,13 @@ def _paper_row(name: str, figure: Figure) -> tuple[str, ...]:
     return name, figure.row, figure.table, figure.measure, figure.printed, figure.ours
 
 
-def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> None:
-    """A table with lines on a terminal, words in columns elsewhere; ``left``: columns of words."""
-    if sys.stdout.isatty():
-        table = Table(
-            title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
-        )
-        for index, name in enumerate(head):
-            table.add_column(name, justify="left" if index in left else "right", overflow="fold")
-        for row in rows:
-            table.add_row(*row)
-        Console().print(table)
-        return
-    lines = [tuple(head), *map(tuple, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    click.echo(title)
-    for line in lines:
-        cells = (
-            cell.ljust(width) if index in left else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        click.echo(_PLAIN_GAP.join(cells).rstrip())
-
-
 def print_bundle(bundle: Bundle, *, as_json: bool) -> None:
     """A bundle's contract: for people, or its STAC item."""
     if as_json:
         click.echo(json.dumps(read_item(bundle.folder / ITEM_NAME), indent=2, ensure_ascii=False))
         return
     if sys.stdout.isatty():
-        grid = Table.grid(padding=(0, 2))
+        grid = RichTable.grid(padding=(0, 2))
         for key, text, color in _said(bundle):
             swatch = Text("■ ", style=color) if color else Text()
             grid.add_row(Text(key, style="bold"), swatch + Text(text))

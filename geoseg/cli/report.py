@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 import click
 
+from geoseg.cli.tables import print_table
 from geoseg.engine.plan import Plan
 from geoseg.flow.run.prepare import Prepared
+from geoseg.score.report.tables import Table
 from geoseg.words import counted
 
 __all__ = ["print_check", "print_plan", "scene_line"]
@@ -85,14 +86,6 @@ def _cells(plan: Plan) -> tuple[str, ...]:
     )
 
 
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as they have to be: names to the left, values to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for name, *values in rows:
-        cells = (value.rjust(width) for value, width in zip(values, widths[1:], strict=True))
-        click.echo("  ".join((name.ljust(widths[0]), *cells)))
-
-
 def print_plan(prepared: Prepared, *, as_json: bool) -> int:
     """The plans as a table or as JSON; returns the exit code."""
     if as_json:
@@ -108,7 +101,7 @@ def print_plan(prepared: Prepared, *, as_json: bool) -> int:
         f"output   {prepared.loaded.output}"
     )
     if prepared.plans:
-        _print_table([_HEAD, *map(_cells, prepared.plans)])
+        print_table(Table("", _HEAD, tuple(map(_cells, prepared.plans))))
     code = _print_refused(prepared)
     windows = sum(len(plan.tiles.grid) for plan in prepared.plans)
     disk = sum(plan.disk_bytes for plan in prepared.plans)

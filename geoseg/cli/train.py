@@ -32,21 +32,22 @@ def train(workflow: Path, *, overrides: dict[str, str], check: bool, progress: s
     WORKFLOW is a training file (`geoseg schema training`). The output folder gets a bundle that `geoseg run`
     takes as its model, log.csv, log.jsonl, TensorBoard's files, curves.png and predictions.png.
     """
-    from geoseg.cli.train_progress import open_training_progress  # noqa: PLC0415 - --help answers at once
-    from geoseg.flow.train.prepare import prepare_training  # noqa: PLC0415 - --help answers at once
-    from geoseg.flow.train.train import train as run_training  # noqa: PLC0415 - --help answers at once
+    from geoseg.cli.progress import TrainWatcher, open_view
+    from geoseg.flow.train.prepare import prepare_training
+    from geoseg.flow.train.train import train as run_training
 
     if check:
         _print_check(prepare_training(workflow, overrides))
         return
-    with open_training_progress(progress) as watcher:
+    with open_view(progress) as view:
+        watcher = TrainWatcher(view)
         summary = run_training(workflow, overrides, watcher.watch)
         watcher.finish(summary)
 
 
 def _print_check(prepared: PreparedTraining) -> None:
     """One line per scene, then what would be trained."""
-    from geoseg.cli.report import scene_line  # noqa: PLC0415 - --help answers at once
+    from geoseg.cli.report import scene_line
 
     training, views = prepared.training, prepared.views
     total = sum(scene.weight for scene in prepared.scenes)

@@ -80,8 +80,8 @@ def vectorize(
     several, the largest decides; a run's own may hold its class and the border between objects. Floats are
     probabilities as they are, whole numbers with their scale.
     """
-    from geoseg.flow.vectorize.vectorize import vectorize as make_polygons  # noqa: PLC0415 - likewise
-    from geoseg.words import counted  # noqa: PLC0415 - --help answers at once
+    from geoseg.flow.vectorize.vectorize import vectorize as make_polygons
+    from geoseg.words import counted
 
     made = make_polygons(
         raster, output, overrides, kind=kind, names=names, trust=trust, mask=mask, overwrite=overwrite

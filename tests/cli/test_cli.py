@@ -105,7 +105,7 @@ def test_a_run_says_what_became_of_each_scene(
     assert code == 2
     if kind == "json":
         events = [json.loads(line) for line in out.splitlines()]
-        assert [event["event"] for event in events] == ["scene", "start", "band", "scene", "end"]
+        assert [event["event"] for event in events] == ["scene", "start", "window_rows", "scene", "end"]
         assert events[-1]["score"] is None
         assert "did you mean 'buildings'" in events[-1]["unscored"]
         assert err == ""

@@ -35,8 +35,9 @@ from geoseg.models.bundle import shipped_bundles
 from geoseg.score.cells import CellCounter, Extra
 from geoseg.score.pixels.boundary import BoundaryWidth, near_contour
 from geoseg.score.pixels.calibration import Reliability
-from geoseg.score.report.comparison import Comparison, aligned
-from geoseg.score.report.report import ScoreReport
+from geoseg.score.report.report import aligned
+from geoseg.score.report.tables import comparison_markdown
+from geoseg.score.report.values import Comparison, ScoreReport
 from geoseg.score.tally import SceneTally
 from geoseg.score.worst import worst_windows
 
@@ -272,7 +273,7 @@ class TestModels:
         folder = output / "evaluate"
         assert Comparison.model_validate_json((folder / "comparison.json").read_text()) == compared
         page = (folder / "comparison.md").read_text()
-        assert page == compared.markdown()
+        assert page == comparison_markdown(compared)
         first = compared.models[0].scores.mean_iou
         assert f"| buildings-mininet2 | {first.value:.3f} [{first.low:.3f}, {first.high:.3f}] |" in page
         tables = [block.splitlines() for block in page.split("\n\n") if block.startswith("|")]

@@ -31,7 +31,8 @@ from geoseg.io.vector.writer import Features, write_features
 from geoseg.polygons.trace.exact import exact_polygons
 from geoseg.polygons.trace.regions import to_ground
 from geoseg.score.objects.tally import ObjectTally
-from geoseg.score.report.object_values import ObjectScore
+from geoseg.score.report.tables import report_notes, report_tables
+from geoseg.score.report.values import ObjectScore
 
 box = shapely.box
 GRID = GeoBox(
@@ -210,7 +211,7 @@ def test_without_polygons_there_are_no_objects_and_no_older_errors(place: Place)
     report = place.score().report
     assert report.objects == ()
     assert report.without_objects == ()
-    assert "objects" not in report.text()
+    assert all("objects" not in table.head for table in report_tables(report))
     assert not (place.folder / ERRORS_NAME).exists()
 
 
@@ -291,7 +292,7 @@ def test_scenes_add_up_and_cells_hold_every_object(tmp_path: Path) -> None:
     assert found.f1.low <= (found.f1.value or 0) <= found.f1.high
     assert found.f1.low < found.f1.high
     assert evaluated.report.without_objects == ("bare",)
-    assert "scene bare: no polygons, so no objects" in evaluated.report.text()
+    assert "scene bare: no polygons, so no objects" in report_notes(evaluated.report)
     for tally in evaluated.tallies[:2]:
         assert tally.objects is not None
         assert tally.object_tallies is not None
@@ -311,7 +312,7 @@ def test_nothing_mapped_and_nothing_there(tmp_path: Path) -> None:
     assert (found.average_precision, found.calibration_error, found.shape) == (0, None, None)
     water = place.score().report.objects[1]
     assert (water.f1.value, water.average_precision, water.mean_scene_f1) == (None, None, None)
-    assert len(place.score().report.text().splitlines()) > 10
+    assert len([*report_tables(place.score().report)]) == 6
 
 
 def test_evaluate_says_it_of_a_workflow(

@@ -22,8 +22,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 from geoseg.io.raster.cog import strip_rows
 from geoseg.models.bundle import Bundle, load_bundle
-from geoseg.score.report.comparison import names_of
-from geoseg.score.report.report import Unscored
+from geoseg.score.report.values import Unscored
 from geoseg.words import counted
 
 __all__ = ["Candidate", "candidates_of", "labeled_scenes", "narrowed"]
@@ -168,3 +167,16 @@ def narrowed(path: Path, one: Candidate, scenes: Sequence[str], everyone: Sequen
     if any(grid != grids[0] for grid in grids):
         own["write.grid"] = "scene"
     return Candidate(one.name, one.bundle, prepare(path, own), own)
+
+
+def names_of(models: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Names that tell models apart: a name that several have gets the start of each one's identity.
+
+    Args:
+        models: name and identity of each.
+
+    >>> names_of([("a", "11112222ff"), ("b", "0"), ("a", "33334444ff")])
+    ('a-11112222', 'b', 'a-33334444')
+    """
+    names = [name for name, _ in models]
+    return tuple(name if names.count(name) == 1 else f"{name}-{identity[:8]}" for name, identity in models)

@@ -24,8 +24,9 @@ from geoseg.models.cost.operations import count
 from geoseg.score.bootstrap import Bootstrap
 from geoseg.score.pixels.boundary import DEFAULT_WIDTH, BoundaryWidth
 from geoseg.score.pixels.confusion import mean_iou
-from geoseg.score.report.comparison import Comparison, Cost, ModelScore, Place, aligned, compare
-from geoseg.score.report.report import Unscored
+from geoseg.score.report.report import aligned, compare
+from geoseg.score.report.tables import comparison_markdown
+from geoseg.score.report.values import Comparison, Cost, ModelScore, ScoredScene, Unscored
 
 __all__ = ["FOLDER_NAME", "Compared", "evaluate_models"]
 
@@ -123,7 +124,7 @@ def evaluate_models(
             draw_worst(run_folder / WORST_NAME, found, scenes, spec, reading=workflow.scenes, count=worst)
     comparison = _comparison(candidates, evaluated, speeds, unscored=[*unscored, *lost], width=width, how=how)
     write_json(folder / "comparison.json", comparison.to_dict())
-    write_text(folder / "comparison.md", comparison.markdown())
+    write_text(folder / "comparison.md", comparison_markdown(comparison))
     failed = any(summary.count("failed") for summary in summaries)
     refused = any(summary.count("refused") for summary in summaries)
     return Compared(comparison, folder, 1 if failed else 2 if refused else 0)
@@ -195,7 +196,7 @@ def _comparison(
         classes=tuple(one.name for one in candidates[0].bundle.spec.classes),
         models=tuple(models),
         scenes=tuple(
-            Place(scene=row.scene, labeled_pixels=row.labeled_pixels - row.excluded_pixels)
+            ScoredScene(scene=row.scene, labeled_pixels=row.labeled_pixels - row.excluded_pixels)
             for row in reports[0].scenes
         ),
         unscored=(*unscored, *left.values()),

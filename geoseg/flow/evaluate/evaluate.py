@@ -19,7 +19,8 @@ from geoseg.io.labels.reader import label_kind
 from geoseg.io.raster.scene import describe
 from geoseg.score.bootstrap import Bootstrap
 from geoseg.score.pixels.boundary import DEFAULT_WIDTH, BoundaryWidth
-from geoseg.score.report.report import ScoreReport, Unscored, score_report
+from geoseg.score.report.report import score_report
+from geoseg.score.report.values import ScoreReport, Unscored
 from geoseg.score.tally import SceneTally
 from geoseg.words import did_you_mean, listed
 

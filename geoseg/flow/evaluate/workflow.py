@@ -16,7 +16,7 @@ from geoseg.io.stac.read import load_catalog
 from geoseg.io.yaml.workflow_file import load_workflow
 from geoseg.models.bundle import load_bundle
 from geoseg.score.pixels.boundary import DEFAULT_WIDTH, BoundaryWidth
-from geoseg.score.report.report import ScoreReport
+from geoseg.score.report.values import ScoreReport
 
 __all__ = ["evaluate_workflow"]
 

@@ -24,7 +24,7 @@ from geoseg.flow.run.prepare import Prepared, prepare
 from geoseg.flow.run.summary import RunSummary, SceneOutcome
 from geoseg.io.files import free_bytes
 from geoseg.io.lock import locked
-from geoseg.score.report.report import ScoreReport
+from geoseg.score.report.values import ScoreReport
 
 __all__ = ["RunSummary", "SceneOutcome", "run"]
 

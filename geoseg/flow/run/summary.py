@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.flow.run.events import Status
-from geoseg.score.report.report import ScoreReport
+from geoseg.score.report.values import ScoreReport
 
 __all__ = ["RunSummary", "SceneOutcome"]
 

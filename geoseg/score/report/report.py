@@ -1,4 +1,4 @@
-"""What a score says: one value, as JSON and as a table."""
+"""Build reports and comparisons of models from what was counted of scenes."""
 
 from __future__ import annotations
 
@@ -10,27 +10,33 @@ from numpy.typing import NDArray
 
 from geoseg.errors import LabelError
 from geoseg.grid.encoding import SCALE
-from geoseg.score.bootstrap import Bootstrap, Interval, Intervals, intervals_of
-from geoseg.score.pixels.calibration import BINS, Reliability, binned
+from geoseg.score.bootstrap import Bootstrap, Interval, Intervals, differences, intervals_of
+from geoseg.score.objects.matching import Outcome
+from geoseg.score.objects.tally import COCO_IOUS, SIZES, Counts, ObjectTally
+from geoseg.score.pixels.calibration import BINS, Reliability, binned, calibration_errors
 from geoseg.score.pixels.confusion import DEFINITIONS, Confusion, defined, mean_iou
 from geoseg.score.pixels.sums import Sums
-from geoseg.score.report.object_values import OBJECT_MEASURES, ObjectScore, object_score
-from geoseg.score.report.report_text import report_text
-from geoseg.score.report.values import ClassScore, Curve, CurveBin, Measure, SceneScore, Unscored, Value
+from geoseg.score.report.values import (
+    ClassScore,
+    Curve,
+    CurveBin,
+    ErrorCounts,
+    Measure,
+    ObjectBin,
+    ObjectScore,
+    ObjectShape,
+    SceneObjects,
+    SceneScore,
+    ScoreReport,
+    Scores,
+    SizeScore,
+    Unscored,
+)
 from geoseg.score.tally import SceneTally, widest_side
 
-__all__ = [
-    "MEASURES",
-    "ClassScore",
-    "Measure",
-    "ObjectScore",
-    "SceneScore",
-    "ScoreReport",
-    "Unscored",
-    "score_report",
-]
+__all__ = ["aligned", "compare", "score_report"]
 
-MEASURES = {
+_MEASURES = {
     "iou": "pixels in map and reference over pixels in either",
     "f1": "harmonic mean of precision and recall",
     "precision": "share of mapped pixels that are right",
@@ -42,65 +48,21 @@ MEASURES = {
     "largest_calibration_error": "the largest such distance of a bin",
     "brier": "mean squared distance of probabilities to the truth; of all classes their sum (Brier 1950)",
 }
-"""What each measure is, for the reader of a report."""
-
-
-class ScoreReport(Value):
-    """A map's score against a reference."""
-
-    classes: tuple[ClassScore, ...]
-    mean_iou: Measure
-    """By the definition ``dataset``."""
-    accuracy: Measure
-    mean_iou_by_definition: dict[str, float | None]
-    """By each name in :data:`~geoseg.score.pixels.confusion.DEFINITIONS`, to compare with papers."""
-    scenes: tuple[SceneScore, ...]
-    unscored: tuple[Unscored, ...]
-    """Scenes that could not be scored, and why."""
-    labeled_pixels: int
-    """Pixels with a label, excluded ones included."""
-    excluded_pixels: int
-    """Labeled pixels where the map has nodata: in no measure."""
-    repaired_polygons: int
-    reference_polygons: int
-    confusion: tuple[tuple[int, ...], ...]
-    """Pixels of true class (row) mapped as class (column)."""
-    cells: int
-    """Cells with scored pixels, which the intervals are drawn from."""
-    cell_pixels: int
-    """Side of a cell, in pixels of the map."""
-    draws: int
-    seed: int
-    level: float
-    definitions: dict[str, str]
-    """What every measure above is."""
-    boundary_iou: Measure = Measure(value=None)
-    """Mean over the classes in the reference."""
-    boundary_width: str | None = None
-    """Distance from a contour that its boundary reaches, such as ``5 px``."""
-    calibration_error: Measure = Measure(value=None)
-    """Expected; of the mapped class. No value where no probabilities lie beside the maps."""
-    largest_calibration_error: float | None = None
-    """Of the mapped class."""
-    brier: float | None = None
-    """Sum over all classes: 0 to 2."""
-    reliability: tuple[Curve, ...] = ()
-    """Of each class whose probability is known, then of the mapped class."""
-    objects: tuple[ObjectScore, ...] = ()
-    """Of each class that is outlined; empty where no polygons lie beside the maps."""
-    without_objects: tuple[str, ...] = ()
-    """Scenes without polygons, where others have them."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as JSON values: numbers, text, null; no NaN."""
-        return self.model_dump(mode="json")
-
-    def text(self) -> str:
-        """The report as text: a line per class, then the means, then what was counted; no newline at its end.
-
-        Precision and recall have their intervals in :meth:`to_dict` alone.
-        """
-        return report_text(self)
+_OBJECT_MEASURES = {
+    "object_f1": "harmonic mean of object precision and recall",
+    "object_precision": "share of mapped objects that stand for one of the reference: IoU of 0.5 or more, "
+    "each object once",
+    "object_recall": "share of the reference's objects that a mapped one stands for",
+    "average_precision": "mean precision over 101 recalls, objects ranked by confidence, and over IoUs of "
+    "0.5 to 0.95 (COCO, Lin et al. 2014)",
+    "object_calibration_error": "mean distance between the confidence of mapped objects and the share of "
+    "them that is matched, over bins of equal width",
+    "merged": "two or more objects of the reference, each mostly in one mapped object, and not matched",
+    "split": "two or more mapped objects, each mostly in one object of the reference, and not matched",
+    "object_shape": "of matched pairs: PoLiS (Avbelj et al. 2014), Hausdorff distance, C-IoU (Zorzi et al. "
+    "2022), ratio of vertices, angle between boundaries (Girard et al. 2021, 95th percentile)",
+}
+"""Definitions of the measures of objects, as score.json prints them."""
 
 
 def score_report(
@@ -124,51 +86,22 @@ def score_report(
         LabelError: no scenes, another number of classes, or not a single pixel to score.
     """
     how = how or Bootstrap()
-    if not scenes:
-        raise LabelError("no scene to score: none has both a finished map and a reference")
-    for scene in scenes:
-        if scene.cells.shape[1:] != (len(names), len(names)):
-            raise LabelError(
-                f"scene {scene.scene}: counted {scene.cells.shape[1]} classes, needed {len(names)}"
-            )
-    matrices = [scene.confusion for scene in scenes]
-    total = sum(matrices, Confusion.zeros(len(names)))
-    if total.pixels == 0:
-        raise LabelError(
-            f"scene {', '.join(scene.scene for scene in scenes)}: no labeled pixel is mapped "
-            f"({total.excluded:,} labeled pixels lie in nodata); check the labeled area"
-        )
+    total = _total(scenes, len(names))
     side = widest_side(scenes)
     sums = Sums.joined([scene.coarser(side).sums for scene in scenes])
-    intervals = intervals_of(sums, how)
-    near = sums.total().measures()
+    intervals, measures = intervals_of(sums, how), sums.total().measures()
+    matrices = [scene.confusion for scene in scenes]
     outlined = [scene for scene in scenes if scene.object_tallies is not None]
     reliability = sum(
         (scene.reliability for scene in scenes if scene.reliability is not None),
         Reliability.zeros(len(names)),
     )
     return ScoreReport(
-        classes=_classes(names, total, near, reliability, intervals),
-        mean_iou=_measure(mean_iou(matrices), intervals.mean_iou),
-        accuracy=_measure(total.accuracy, intervals.accuracy),
+        classes=_classes(names, total, measures, reliability, intervals),
+        mean_iou=Measure.of(mean_iou(matrices), intervals.mean_iou),
+        accuracy=Measure.of(total.accuracy, intervals.accuracy),
         mean_iou_by_definition={name: mean_iou(matrices, name) for name in DEFINITIONS},
-        scenes=tuple(
-            SceneScore(
-                scene=scene.scene,
-                iou=matrix.iou,
-                mean_iou=mean_iou([matrix]),
-                accuracy=matrix.accuracy,
-                labeled_pixels=matrix.pixels + matrix.excluded,
-                excluded_pixels=matrix.excluded,
-                repaired_polygons=scene.repaired,
-                reference_polygons=scene.features,
-                boundary_iou=_number(of_scene, "mean_boundary_iou"),
-                boundary_pixels=None if scene.reach is None else (scene.reach.rows, scene.reach.cols),
-                calibration_error=_number(of_scene, "calibration_error"),
-            )
-            for scene, matrix in zip(scenes, matrices, strict=True)
-            for of_scene in (scene.sums.total().measures(),)
-        ),
+        scenes=tuple(map(_scene, scenes)),
         unscored=tuple(unscored),
         labeled_pixels=total.pixels + total.excluded,
         excluded_pixels=total.excluded,
@@ -181,13 +114,13 @@ def score_report(
         seed=how.seed,
         level=how.level,
         definitions={
-            **MEASURES,
-            **(OBJECT_MEASURES if outlined else {}),
+            **_MEASURES,
+            **(_OBJECT_MEASURES if outlined else {}),
             **{f"mean_iou {name}": text for name, text in DEFINITIONS.items()},
         },
-        boundary_iou=_measure(_number(near, "mean_boundary_iou"), intervals.mean_boundary_iou),
+        boundary_iou=Measure.of(_number(measures, "mean_boundary_iou"), intervals.mean_boundary_iou),
         boundary_width=boundary_width,
-        calibration_error=_measure(_number(near, "calibration_error"), intervals.calibration_error),
+        calibration_error=Measure.of(_number(measures, "calibration_error"), intervals.calibration_error),
         largest_calibration_error=reliability.largest_error()[-1],
         brier=reliability.brier_score,
         reliability=_curves(names, reliability),
@@ -196,10 +129,43 @@ def score_report(
     )
 
 
+def _total(scenes: Sequence[SceneTally], classes: int) -> Confusion:
+    """The matrix of all scenes; refuses what cannot be scored."""
+    if not scenes:
+        raise LabelError("no scene to score: none has both a finished map and a reference")
+    for scene in scenes:
+        if scene.cells.shape[1:] != (classes, classes):
+            raise LabelError(f"scene {scene.scene}: counted {scene.cells.shape[1]} classes, needed {classes}")
+    total = sum((scene.confusion for scene in scenes), Confusion.zeros(classes))
+    if total.pixels == 0:
+        raise LabelError(
+            f"scene {', '.join(scene.scene for scene in scenes)}: no labeled pixel is mapped "
+            f"({total.excluded:,} labeled pixels lie in nodata); check the labeled area"
+        )
+    return total
+
+
+def _scene(scene: SceneTally) -> SceneScore:
+    matrix, measures = scene.confusion, scene.sums.total().measures()
+    return SceneScore(
+        scene=scene.scene,
+        iou=matrix.iou,
+        mean_iou=mean_iou([matrix]),
+        accuracy=matrix.accuracy,
+        labeled_pixels=matrix.pixels + matrix.excluded,
+        excluded_pixels=matrix.excluded,
+        repaired_polygons=scene.repaired,
+        reference_polygons=scene.features,
+        boundary_iou=_number(measures, "mean_boundary_iou"),
+        boundary_pixels=None if scene.reach is None else (scene.reach.rows, scene.reach.cols),
+        calibration_error=_number(measures, "calibration_error"),
+    )
+
+
 def _classes(
     names: Sequence[str],
     total: Confusion,
-    near: dict[str, NDArray[np.float64]],
+    measures: dict[str, NDArray[np.float64]],
     reliability: Reliability,
     intervals: Intervals,
 ) -> tuple[ClassScore, ...]:
@@ -210,16 +176,16 @@ def _classes(
         ClassScore(
             id=index,
             name=name,
-            iou=_measure(total.iou[index], intervals.iou[index]),
-            f1=_measure(total.f1[index], intervals.f1[index]),
-            precision=_measure(total.precision[index], intervals.precision[index]),
-            recall=_measure(total.recall[index], intervals.recall[index]),
+            iou=Measure.of(total.iou[index], intervals.iou[index]),
+            f1=Measure.of(total.f1[index], intervals.f1[index]),
+            precision=Measure.of(total.precision[index], intervals.precision[index]),
+            recall=Measure.of(total.recall[index], intervals.recall[index]),
             reference_pixels=int(total.truth[index]),
             mapped_pixels=int(total.mapped[index]),
             reference_share=int(total.truth[index]) / total.pixels,
             mapped_share=int(total.mapped[index]) / total.pixels,
-            boundary_iou=_measure(_number(near, "boundary_iou", index), boundary_intervals[index]),
-            calibration_error=_measure(errors[index], error_intervals[index]),
+            boundary_iou=Measure.of(_number(measures, "boundary_iou", index), boundary_intervals[index]),
+            calibration_error=Measure.of(errors[index], error_intervals[index]),
             largest_calibration_error=largest[index],
             brier=brier[index],
         )
@@ -238,7 +204,7 @@ def _objects(
             if scene.object_tallies is not None and class_id in scene.object_tallies
         ]
         if tallies:
-            found.append(object_score(class_id, name, tallies, intervals))
+            found.append(_object_score(class_id, name, tallies, intervals))
     return tuple(found)
 
 
@@ -269,7 +235,175 @@ def _number(measures: dict[str, NDArray[np.float64]], name: str, index: int | No
     return defined(np.atleast_1d(row if index is None else row[index]))[0]
 
 
-def _measure(value: float | None, interval: Interval | None) -> Measure:
-    if value is None or interval is None:
-        return Measure(value=value)
-    return Measure(value=value, low=interval.low, high=interval.high)
+def _object_score(
+    class_id: int, name: str, scenes: Sequence[tuple[str, ObjectTally]], intervals: Intervals
+) -> ObjectScore:
+    """The score of the objects of one class: each scene's id and objects, at least one."""
+    tally = ObjectTally.joined([found for _, found in scenes])
+    counts, precisions = tally.counts, tally.precisions()
+    known = [value for value in precisions if value is not None]
+    each = [(scene, found.counts) for scene, found in scenes]
+    scores = [found.f1 for _, found in each if found.f1 is not None]
+    error = float(calibration_errors(tally.reliability())[0])
+    return ObjectScore(
+        id=class_id,
+        name=name,
+        f1=Measure.of(counts.f1, _of_class(intervals.object_f1, class_id)),
+        precision=Measure.of(counts.precision, _of_class(intervals.object_precision, class_id)),
+        recall=Measure.of(counts.recall, _of_class(intervals.object_recall, class_id)),
+        mean_scene_f1=sum(scores) / len(scores) if scores else None,
+        average_precision=sum(known) / len(known) if known else None,
+        average_precision_by_iou={
+            f"{iou:.2f}": value for iou, value in zip(COCO_IOUS, precisions, strict=True)
+        },
+        reference_objects=counts.reference,
+        mapped_objects=counts.mapped,
+        mapped=_errors(tally, Outcome.FALSE, reference=False),
+        reference=_errors(tally, Outcome.MISSED, reference=True),
+        sizes=tuple(_size(low, high, tally.of_size(low, high)) for low, high in SIZES),
+        calibration_error=error if counts.mapped else None,
+        reliability=_reliability(tally) if counts.mapped else (),
+        shape=_shape(tally),
+        scenes=tuple(
+            SceneObjects(scene=scene, f1=one.f1, reference_objects=one.reference, mapped_objects=one.mapped)
+            for scene, one in each
+        ),
+    )
+
+
+def _of_class(intervals: Sequence[Interval | None], class_id: int) -> Interval | None:
+    return intervals[class_id] if intervals else None
+
+
+def _errors(tally: ObjectTally, wrong: Outcome, *, reference: bool) -> ErrorCounts:
+    def number(outcome: Outcome) -> int:
+        return tally.number(outcome, reference=reference)
+
+    return ErrorCounts(
+        matched=number(Outcome.MATCHED),
+        wrong=number(wrong),
+        merged=number(Outcome.MERGED),
+        split=number(Outcome.SPLIT),
+        excluded=number(Outcome.EXCLUDED),
+    )
+
+
+def _size(low: float, high: float, counts: Counts) -> SizeScore:
+    return SizeScore(
+        from_m2=low,
+        to_m2=None if high == float("inf") else high,
+        f1=counts.f1,
+        precision=counts.precision,
+        recall=counts.recall,
+        reference_objects=counts.reference,
+        mapped_objects=counts.mapped,
+    )
+
+
+def _reliability(tally: ObjectTally) -> tuple[ObjectBin, ...]:
+    return tuple(
+        ObjectBin(
+            low=place / BINS,
+            high=(place + 1) / BINS,
+            objects=int(objects),
+            said=said / SCALE / objects if objects else None,
+            true=hits / objects if objects else None,
+        )
+        for place, (objects, hits, said) in enumerate(tally.reliability().tolist())
+    )
+
+
+def _shape(tally: ObjectTally) -> ObjectShape | None:
+    if tally.shapes is None or not len(tally.shapes.iou):
+        return None
+    found = tally.shapes.summary().to_dict()
+    return ObjectShape.model_validate(
+        {
+            "pairs": found["pairs"],
+            "polis_m": found["polis"],
+            "hausdorff_m": found["hausdorff"],
+            "vertex_ratio": found["n_ratio"],
+            **{
+                name: found[name]
+                for name in ("iou", "c_iou", "tangent_error", "right_angles", "area_bias", "invalid")
+            },
+        }
+    )
+
+
+def aligned(models: Sequence[Sequence[SceneTally]]) -> tuple[int, list[Sums]]:
+    """Each model's sums of the same cells in the same order, zeros where a model has nothing in a cell.
+
+    Args:
+        models: tallies of each model, of the same scenes in the same order, on the same grids.
+
+    Returns:
+        Side of the cells in pixels, see :func:`~geoseg.score.tally.widest_side`; the sums of each model.
+
+    Raises:
+        LabelError: other scenes, or another order.
+    """
+    scenes = [[tally.scene for tally in tallies] for tallies in models]
+    if any(names != scenes[0] for names in scenes):
+        raise LabelError(f"models are compared on the same scenes, got {scenes}")
+    side = max(widest_side(tallies) for tallies in models)
+    parts: list[list[Sums]] = [[] for _ in models]
+    for tallies in zip(*models, strict=True):
+        coarse = [tally.coarser(side) for tally in tallies]
+        places = np.unique(np.concatenate([tally.places for tally in coarse]), axis=0)
+        for tally, found in zip(coarse, parts, strict=True):
+            found.append(_spread(tally, places))
+    return side, [Sums.joined(found) for found in parts]
+
+
+def _spread(tally: SceneTally, places: NDArray[np.int64]) -> Sums:
+    """A scene's sums at more places than it has cells."""
+    index = {place: row for row, place in enumerate(map(tuple, places.tolist()))}
+    rows = [index[place] for place in map(tuple, tally.places.tolist())]
+
+    def spread(array: NDArray[Any] | None) -> NDArray[Any] | None:
+        if array is None:
+            return None
+        wide = np.zeros((len(places), *array.shape[1:]), array.dtype)
+        wide[rows] = array
+        return wide
+
+    sums = tally.sums
+    pixels = spread(sums.pixels)
+    assert pixels is not None
+    return Sums(pixels, spread(sums.boundary), spread(sums.calibration))
+
+
+def compare(sums: Sequence[Sums], how: Bootstrap) -> list[tuple[Scores, Scores | None]]:
+    """The scores of each model, and how much more they are than those of the first.
+
+    Args:
+        sums: of the same cells, from :func:`aligned`.
+        how: draws, seed and level of the intervals.
+    """
+    found: list[tuple[Scores, Scores | None]] = []
+    for place, one in enumerate(sums):
+        values, intervals = one.total().measures(), intervals_of(one, how)
+        names = {"boundary_iou": "mean_boundary_iou"}
+        own = {
+            key: _measures(values.get(name, np.full((1,), np.nan))[0], getattr(intervals, name))
+            for key in Scores.model_fields
+            for name in (names.get(key, key),)
+        }
+        away = None
+        if place:
+            more = differences(one, sums[0], how)
+            away = {
+                key: _measures(*more.get(names.get(key, key), (np.array(np.nan), None)))
+                for key in Scores.model_fields
+            }
+        found.append((Scores(**own), None if away is None else Scores(**away)))
+    return found
+
+
+def _measures(values: Any, intervals: Interval | tuple[Interval | None, ...] | None) -> Any:
+    """A measure with its interval, or one of each class."""
+    if isinstance(intervals, tuple):
+        pairs = zip(defined(np.atleast_1d(values)), intervals, strict=True)
+        return tuple(Measure.of(value, interval) for value, interval in pairs)
+    return Measure.of(defined(np.atleast_1d(values))[0], intervals)

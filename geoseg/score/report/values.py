@@ -1,19 +1,40 @@
-"""The parts of a report."""
+"""The values of reports and comparisons: their JSON is score.json and comparison.json."""
 
 from __future__ import annotations
 
+from typing import Any, Self
+
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["ClassScore", "Curve", "CurveBin", "Measure", "SceneScore", "Unscored", "Value"]
+from geoseg.score.bootstrap import Interval
+
+__all__ = [
+    "ClassScore",
+    "Comparison",
+    "Cost",
+    "Curve",
+    "CurveBin",
+    "ErrorCounts",
+    "Measure",
+    "ModelScore",
+    "ObjectBin",
+    "ObjectScore",
+    "ObjectShape",
+    "SceneObjects",
+    "SceneScore",
+    "ScoreReport",
+    "ScoredScene",
+    "Scores",
+    "SizeScore",
+    "Unscored",
+]
 
 
-class Value(BaseModel):
-    """A frozen value of a report: what it says, as JSON."""
-
+class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Measure(Value):
+class Measure(_Value):
     """A measure with its interval."""
 
     value: float | None
@@ -23,8 +44,15 @@ class Measure(Value):
     high: float | None = None
     """Upper end of the interval."""
 
+    @classmethod
+    def of(cls, value: float | None, interval: Interval | None) -> Self:
+        """A value with its interval, where both are known."""
+        if value is None or interval is None:
+            return cls(value=value)
+        return cls(value=value, low=interval.low, high=interval.high)
 
-class ClassScore(Value):
+
+class ClassScore(_Value):
     """The score of one class."""
 
     id: int
@@ -48,7 +76,7 @@ class ClassScore(Value):
     brier: float | None = None
 
 
-class CurveBin(Value):
+class CurveBin(_Value):
     """One bin of a reliability curve."""
 
     low: float
@@ -62,7 +90,7 @@ class CurveBin(Value):
     """Share of them of which it was true."""
 
 
-class Curve(Value):
+class Curve(_Value):
     """How often what was said was true."""
 
     name: str
@@ -70,7 +98,7 @@ class Curve(Value):
     bins: tuple[CurveBin, ...]
 
 
-class SceneScore(Value):
+class SceneScore(_Value):
     """The score of one scene, without intervals."""
 
     scene: str
@@ -93,9 +121,237 @@ class SceneScore(Value):
     """Expected; of the mapped class."""
 
 
-class Unscored(Value):
+class Unscored(_Value):
     """A scene that is in no figure."""
 
     scene: str
     reason: str
     """One sentence."""
+
+
+class SizeScore(_Value):
+    """The objects of a size class; a pair has the size of its object of the reference."""
+
+    from_m2: float
+    """Smallest area, inclusive."""
+    to_m2: float | None
+    """Largest area, exclusive; None: no limit."""
+    f1: float | None
+    precision: float | None
+    recall: float | None
+    reference_objects: int
+    mapped_objects: int
+
+
+class ErrorCounts(_Value):
+    """Objects by what became of them; each counts once, excluded ones in no measure."""
+
+    matched: int
+    wrong: int
+    """Mapped: false, nothing is there. Reference: missed."""
+    merged: int
+    split: int
+    excluded: int
+    """Cut by the edge of the labeled area, or beside what is."""
+
+
+class ObjectBin(_Value):
+    """Mapped objects of similar confidence."""
+
+    low: float
+    """Confidences above this (the first bin: from this on) …"""
+    high: float
+    """… up to this."""
+    objects: int
+    said: float | None
+    """Their mean confidence; None: no objects."""
+    true: float | None
+    """Share of them that is matched."""
+
+
+class ObjectShape(_Value):
+    """How matched objects are drawn; None: undefined."""
+
+    pairs: int
+    iou: float | None
+    c_iou: float | None
+    polis_m: float | None
+    """Mean PoLiS distance, in meters."""
+    hausdorff_m: float | None
+    """Mean Hausdorff distance, in meters."""
+    tangent_error: float | None
+    """Mean, in degrees."""
+    vertex_ratio: float | None
+    """Mapped vertices over those of the reference."""
+    right_angles: float | None
+    """Share of the mapped vertices."""
+    area_bias: float | None
+    """Mapped area over the reference's, less one."""
+    invalid: int
+
+
+class SceneObjects(_Value):
+    """A scene's objects of a class."""
+
+    scene: str
+    f1: float | None
+    reference_objects: int
+    mapped_objects: int
+
+
+class ObjectScore(_Value):
+    """The objects of one class."""
+
+    id: int
+    name: str
+    f1: Measure
+    precision: Measure
+    recall: Measure
+    mean_scene_f1: float | None
+    """Mean over the scenes that have objects of the class."""
+    average_precision: float | None
+    """Mean over the IoUs 0.5, 0.55, … 0.95; None: the reference has no objects."""
+    average_precision_by_iou: dict[str, float | None]
+    reference_objects: int
+    """Scored objects of the reference."""
+    mapped_objects: int
+    """Scored mapped objects."""
+    mapped: ErrorCounts
+    reference: ErrorCounts
+    sizes: tuple[SizeScore, ...]
+    calibration_error: float | None
+    """Expected; of the objects' confidence."""
+    reliability: tuple[ObjectBin, ...]
+    shape: ObjectShape | None
+    """None: nothing is matched."""
+    scenes: tuple[SceneObjects, ...]
+
+
+class ScoreReport(_Value):
+    """A map's score against a reference."""
+
+    classes: tuple[ClassScore, ...]
+    mean_iou: Measure
+    """By the definition ``dataset``."""
+    accuracy: Measure
+    mean_iou_by_definition: dict[str, float | None]
+    """By each name in :data:`~geoseg.score.pixels.confusion.DEFINITIONS`, to compare with papers."""
+    scenes: tuple[SceneScore, ...]
+    unscored: tuple[Unscored, ...]
+    """Scenes that could not be scored, and why."""
+    labeled_pixels: int
+    """Pixels with a label, excluded ones included."""
+    excluded_pixels: int
+    """Labeled pixels where the map has nodata: in no measure."""
+    repaired_polygons: int
+    reference_polygons: int
+    confusion: tuple[tuple[int, ...], ...]
+    """Pixels of true class (row) mapped as class (column)."""
+    cells: int
+    """Cells with scored pixels, which the intervals are drawn from."""
+    cell_pixels: int
+    """Side of a cell, in pixels of the map."""
+    draws: int
+    seed: int
+    level: float
+    definitions: dict[str, str]
+    """What every measure above is."""
+    boundary_iou: Measure = Measure(value=None)
+    """Mean over the classes in the reference."""
+    boundary_width: str | None = None
+    """Distance from a contour that its boundary reaches, such as ``5 px``."""
+    calibration_error: Measure = Measure(value=None)
+    """Expected; of the mapped class. No value where no probabilities lie beside the maps."""
+    largest_calibration_error: float | None = None
+    """Of the mapped class."""
+    brier: float | None = None
+    """Sum over all classes: 0 to 2."""
+    reliability: tuple[Curve, ...] = ()
+    """Of each class whose probability is known, then of the mapped class."""
+    objects: tuple[ObjectScore, ...] = ()
+    """Of each class that is outlined; empty where no polygons lie beside the maps."""
+    without_objects: tuple[str, ...] = ()
+    """Scenes without polygons, where others have them."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON values: numbers, text, null; no NaN."""
+        return self.model_dump(mode="json")
+
+
+class Scores(_Value):
+    """Measures of one map, or how much more they are than another map's."""
+
+    mean_iou: Measure
+    """By the definition ``dataset``."""
+    accuracy: Measure
+    boundary_iou: Measure
+    """Mean over the classes in the reference."""
+    calibration_error: Measure
+    """Expected; of the mapped class."""
+    iou: tuple[Measure, ...]
+    """Per class."""
+
+
+class Cost(_Value):
+    """What a model takes."""
+
+    parameters: int
+    gflops_per_mpx: float
+    """Multiply-adds of the convolutions per pixel of the network, in thousands: 10⁹ per megapixel."""
+    weights_bytes: int
+    """Size of the weights file."""
+    network_mpx_per_second: float | None = None
+    """Megapixels of windows predicted per second of one worker: reading, network, stitching, writing parts.
+    Of this machine in this run; None: not measured."""
+    map_mpx_per_second: float | None = None
+    """The same in megapixels of map, which windows cover more than once."""
+
+
+class ModelScore(_Value):
+    """One model."""
+
+    model: str
+    """Its name, told apart where several have the same."""
+    version: str
+    sha256: str
+    """Of its weights."""
+    scores: Scores
+    difference: Scores | None = None
+    """Against the first model, paired: the same cells in every draw; None: it is the first."""
+    cost: Cost
+    per_scene: tuple[float | None, ...]
+    """Mean IoU of each scene, by the definition ``dataset``."""
+
+
+class ScoredScene(_Value):
+    """A scene that all models were scored on."""
+
+    scene: str
+    labeled_pixels: int
+    """Pixels with a label and a map, of the first model."""
+
+
+class Comparison(_Value):
+    """Models on the same scenes, the first one being what the others are compared with."""
+
+    classes: tuple[str, ...]
+    models: tuple[ModelScore, ...]
+    scenes: tuple[ScoredScene, ...]
+    unscored: tuple[Unscored, ...] = ()
+    """Scenes in no figure, and why."""
+    grid: str
+    """Which pixels were scored."""
+    boundary_width: str
+    machine: str
+    """Where speed was measured."""
+    cells: int
+    """Cells that the intervals are drawn from."""
+    cell_pixels: int
+    """Side of a cell, in pixels of the map."""
+    draws: int
+    seed: int
+    level: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison as JSON values: numbers, text, null; no NaN."""
+        return self.model_dump(mode="json")
