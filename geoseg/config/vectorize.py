@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     StrictBool,
     StrictFloat,
@@ -28,12 +29,18 @@ _SMALLEST: Final[dict[str, Area]] = {
 """``min_area: auto``."""
 
 
+def _in_geoseg(method: object) -> object:
+    if method == "buildingregulariser":
+        raise ValueError("buildingregulariser is only compared with, by benchmarks/polygons.py; use walls")
+    return method
+
+
 class Split(Section):
-    """How touching objects are told apart, where one class stands against a background."""
+    """How touching objects are separated, where one class stands against a background."""
 
     method: Literal["auto", "border", "seeds", "necks", "none"] = "auto"
-    """seeds: parts of an object surer than the seed become objects, with a watershed between them. border:
-    the same, and no seed reaches over a border that the model sees. necks: parts that a narrower piece joins,
+    """seeds: areas of an object surer than the seed become objects, with a watershed between them. border:
+    the same, and no seed reaches over a border that the model sees. necks: areas that a narrower piece joins,
     by shape alone (h-maxima); it also cuts wings off houses. auto: border where the model knows it, else
     seeds."""
     seed: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.96
@@ -43,15 +50,15 @@ class Split(Section):
     min_seed: Area = Area(4, "m2")
     """Smallest seed."""
     neck: Length = Length(4, "px")
-    """By how much half of a neck's width is below that of both parts."""
+    """By how much half of a neck's width is below that of both sides."""
 
 
 class Regularization(Section):
     """What is made of an object's outline."""
 
-    method: Literal["walls", "rectangle", "buildingregulariser", "none"] = "walls"
+    method: Annotated[Literal["walls", "rectangle", "none"], BeforeValidator(_in_geoseg)] = "walls"
     """walls: straight walls fitted to the outline, at right angles where it allows. rectangle: the smallest
-    one. buildingregulariser: that package, for comparison. none: the outline itself."""
+    one. none: the outline itself."""
     tolerance: Length = Length(2.2, "px")
     """How far a wall may be from the outline."""
     min_wall: Length = Length(5, "px")
@@ -88,11 +95,11 @@ class Vectorize(Section):
     peak: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.0
     """Probability that some pixel of an object must reach (hysteresis, with threshold as the lower one)."""
     split: Split = Split()
-    """Objects: how touching ones are told apart."""
+    """Objects: how touching ones are separated."""
     regularize: Regularization = Regularization()
     """Objects: what is made of their outlines."""
     overlaps: Literal["cut", "keep"] = "cut"
-    """Objects: whether neighbors whose fitted walls overlap are parted."""
+    """Objects: whether neighbors whose fitted walls overlap are cut."""
     simplify: Length = Length(0.5, "px")
     """Coverage: how far a smooth outline may be from the scores' crossing, for fewer vertices; 0 px: exactly
     on it."""

@@ -10,7 +10,6 @@ import numpy as np
 from geoseg.arrays import Int64, Objects, UInt8
 from geoseg.config.units import Area
 from geoseg.config.vectorize import Regularization, Vectorize
-from geoseg.errors import ConfigError
 from geoseg.grid.encoding import SCALE, ProbabilityEncoding
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
@@ -59,7 +58,6 @@ def find_shapes(store: Store, classes: Sequence[int], options: Vectorize) -> Ite
 
     Raises:
         GridError: a polygon has no place on the ground.
-        ConfigError: a regularization that is not installed.
     """
     pixel = ground_resolution(store.grid).mean
     if options.mode == "objects":
@@ -88,7 +86,7 @@ def _exact(store: Store, classes: Sequence[int], min_pixels: float) -> Iterator[
 
 
 def object_options(options: Vectorize, pixel: float) -> ObjectOptions:
-    """What a recipe means for objects of pixels of some size (m)."""
+    """What a config means for objects of pixels of some size (m)."""
     assert isinstance(options.min_area, Area)
     assert options.split.method != "auto"
     seeds = None
@@ -113,30 +111,17 @@ def object_options(options: Vectorize, pixel: float) -> ObjectOptions:
 
 
 def regularization(options: Regularization, pixel: float) -> Regularize | None:
-    """What a recipe means for outlines in pixels of some size (m).
-
-    Raises:
-        ConfigError: the method's package is not installed.
-    """
+    """What a config means for outlines in pixels of some size (m)."""
     if options.method == "none":
         return None
     if options.method == "rectangle":
         return _rectangles
-    if options.method == "buildingregulariser":
-        try:
-            from geoseg.io.peer import Peer  # noqa: PLC0415 - it asks for a package that few have
-        except ImportError as error:
-            raise ConfigError(
-                "vectorize.regularize.method: buildingregulariser is not installed; pip install "
-                "'geoseg[peers]', or use walls"
-            ) from error
-        return Peer(pixel)
     walls = _walls(options, pixel)
     return lambda contours: _fitted(fit_walls(contours, walls))
 
 
 def realignment(options: Regularization, pixel: float) -> Realign | None:
-    """What a recipe means for fits whose neighbors are known, in pixels of some size (m)."""
+    """What a config means for fits whose neighbors are known, in pixels of some size (m)."""
     reach = options.align.pixels(pixel)
     if options.method != "walls" or reach == 0:
         return None

@@ -287,7 +287,7 @@ workflows = st.fixed_dictionaries(
                 min_seed=_choice("1 m2", "5 px"),
             ),
             regularize=_some(
-                method=_choice("walls", "rectangle", "buildingregulariser", "none"),
+                method=_choice("walls", "rectangle", "none"),
                 tolerance=_choice("2 px", "0.6 m"),
                 min_iou=st.floats(0, 1),
             ),
@@ -457,6 +457,10 @@ START = "catalog: c.json\nmodel: m\n"
         ("vectorize: {split: {seed: 0.3}}", "split.seed is 0.3, below the threshold 0.5"),
         ("vectorize: {simplify: 0.5}", "vectorize.simplify: 0.5 needs a unit, such as 0.5 px"),
         ("vectorize: {regularize: {method: wals}}", "did you mean 'walls'?"),
+        (
+            "vectorize: {regularize: {method: buildingregulariser}}",
+            "buildingregulariser is only compared with, by benchmarks/polygons.py; use walls",
+        ),
         ("vectorize: {mode: exactly}", "did you mean 'exact'?"),
         ("vectorize: {threshold: .nan}", "flow.yaml:3: vectorize.threshold"),
         ("vectorize: {threshold: no}", "flow.yaml:3: vectorize.threshold: must be a number, got 'no'"),

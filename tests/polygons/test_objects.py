@@ -150,8 +150,7 @@ def test_objects_are_valid_apart_and_where_their_pixels_are(
     assert not point.size
 
 
-@pytest.mark.filterwarnings("ignore:The inplace keyword")  # how that package calls pandas
-@pytest.mark.parametrize("method", ["walls", "rectangle", "buildingregulariser", "none"])
+@pytest.mark.parametrize("method", ["walls", "rectangle", "none"])
 def test_every_method_gives_valid_polygons_near_their_contours(method: str) -> None:
     stored = town(3)
     chosen = regularization(Regularization.model_validate({"method": method}), 0.3)
