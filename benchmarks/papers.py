@@ -20,7 +20,7 @@ from typing import Any
 from geoseg.config.stac.refs import LabelRef
 from geoseg.flow.compare.models import evaluate_models
 from geoseg.flow.train.train import Event, train
-from geoseg.io.stac.make import make_catalog
+from geoseg.io.stac.write import make_catalog
 from geoseg.models.networks.registry import build
 from geoseg.train.events import Stepped, TrainingStarted, Validated
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pystac
 
-from geoseg.io.stac.make import describe_file, write_catalog
+from geoseg.io.stac.write import describe_file, write_catalog
 
 ROOT = Path(__file__).resolve().parent.parent
 TIFF = pystac.MediaType.GEOTIFF

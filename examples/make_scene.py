@@ -22,7 +22,7 @@ import pystac
 from synthetic.neighborhood import LANDCOVER_CLASSES, Style, generate, random_style
 from synthetic.writing import ORIGIN, SceneFiles, write_scene
 
-from geoseg.io.stac.make import describe_file, write_catalog
+from geoseg.io.stac.write import describe_file, write_catalog
 
 DEMO_SEED = 15
 """The seed of the committed scene."""

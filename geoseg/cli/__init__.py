@@ -124,7 +124,7 @@ def plan(workflow: Path, *, overrides: dict[str, str], as_json: bool) -> None:
 @trust_option
 def catalog(folder: Path, *, output: Path, trust: Literal["catalog", "local"]) -> None:
     """Make a STAC catalog from a FOLDER of GeoTIFFs."""
-    from geoseg.io.stac.make import make_catalog
+    from geoseg.io.stac.write import make_catalog
     from geoseg.words import counted
 
     made = make_catalog(folder, output, trust)

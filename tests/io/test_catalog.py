@@ -16,12 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.config.stac.bands import SCL_INVALID
-from geoseg.config.stac.item import scene_of
+from geoseg.config.stac.item import SCL_INVALID, scene_of
 from geoseg.config.stac.refs import BandRef, LabelRef, MaskRef, SceneRef, Trust
 from geoseg.errors import CatalogError
-from geoseg.io.stac.hrefs import UnsetVariableError, local_path
-from geoseg.io.stac.read import Catalog, LocalStacIO, load_catalog
+from geoseg.io.stac.read import Catalog, LocalStacIO, UnsetVariableError, load_catalog, local_path
 
 TIFF = "image/tiff; application=geotiff"
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"

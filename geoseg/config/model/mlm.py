@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from geoseg.config.model.contract import BundleSpec
+from geoseg.config.stac.refs import SHA256_MULTIHASH
 from geoseg.errors import BundleError
 from geoseg.words import did_you_mean
 
@@ -25,7 +26,6 @@ _EXTENSIONS = tuple(
     f"https://stac-extensions.github.io/{name}/schema.json"
     for name in ("mlm/v1.5.2", "raster/v1.1.0", "classification/v1.1.0", "file/v2.1.0")
 )
-_SHA256_MULTIHASH = "1220"
 
 # Fields that are one property of the item: the same table serves both directions.
 _PROPERTIES = {
@@ -118,7 +118,7 @@ def to_item(spec: BundleSpec) -> dict[str, Any]:
         "roles": ["mlm:model", "mlm:weights"],
         "mlm:artifact_type": "safetensors.torch.save_file",
         "file:size": weights.size,
-        "file:checksum": _SHA256_MULTIHASH + weights.sha256,
+        "file:checksum": SHA256_MULTIHASH + weights.sha256,
         "raster:bands": [{"name": band, "data_type": spec.value_dtype} for band in spec.bands],
     }
     return {
@@ -188,7 +188,7 @@ def _translated(item: Mapping[str, Any], properties: Mapping[str, Any], source: 
             f"{source}: assets.weights: href must be ./{WEIGHTS_NAME}, got {asset['href']!r:.80}"
         )
     checksum = asset["file:checksum"]
-    if not re.fullmatch(_SHA256_MULTIHASH + "[0-9a-f]{64}", checksum):
+    if not re.fullmatch(SHA256_MULTIHASH + "[0-9a-f]{64}", checksum):
         raise BundleError(
             f"{source}: assets.weights: file:checksum must be a sha2-256 multihash, got {checksum!r:.80}"
         )
@@ -209,7 +209,7 @@ def _translated(item: Mapping[str, Any], properties: Mapping[str, Any], source: 
             for c in result["classification:classes"]
         ],
         "weights": {
-            "sha256": checksum.removeprefix(_SHA256_MULTIHASH),
+            "sha256": checksum.removeprefix(SHA256_MULTIHASH),
             "size": asset["file:size"],
             "parameters": properties["mlm:total_parameters"],
             "created": properties["datetime"],

@@ -7,7 +7,7 @@ Both spellings are read: STAC 1.0 (``eo:bands``, ``raster:bands``) and 1.1 (``ba
   is neither thumbnail, overview nor metadata, such as ``visual``. Files that are no GeoTIFF count under
   ``trust: local`` only, and only where no GeoTIFF is given.
 * **mask**: role ``mask`` or ``data-mask``, the field ``geoseg:invalid``, or the key ``scl``; a key ``qa…``
-  that lists its classes. See :func:`geoseg.config.stac.bands.mask_of` for the values.
+  that lists its classes. See :mod:`geoseg.config.stac.item` for the values.
 * **labels**: role ``labels`` or ``label``.
 """
 

@@ -1,18 +1,27 @@
-"""A STAC item to a scene: JSON values in, a :class:`~geoseg.config.stac.refs.SceneRef` out."""
+"""A STAC item to a scene: JSON values in, a :class:`~geoseg.config.stac.refs.SceneRef` out.
+
+Which bands it offers, how they are called, what masks them, when it was taken, which labels it has.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from geoseg.config.stac.assets import Asset, Json, Resolve, assets_of, number
-from geoseg.config.stac.bands import choose_bands, common_nodata, data_assets, mask_of
-from geoseg.config.stac.refs import LabelRef, SceneRef, Trust
+from geoseg.config.stac.assets import SCL_KEYS, Asset, Json, Resolve, assets_of, number
+from geoseg.config.stac.refs import BandRef, LabelRef, MaskRef, SceneRef, Trust
 from geoseg.errors import CatalogError
+from geoseg.words import listed
 
-__all__ = ["UNKNOWN_DATE", "acquired", "label_of", "scene_of"]
+__all__ = ["SCL_INVALID", "UNKNOWN_DATE", "acquired", "label_of", "scene_of"]
 
 UNKNOWN_DATE = "unknown"
 """Value of ``geoseg:datetime_source`` of an item whose dates only frame the file's own."""
+SCL_INVALID = (0, 1, 3, 8, 9, 10)
+"""Sentinel-2 L2A scene classes without a usable surface: no data, saturated or defective, cloud shadow, cloud
+of medium and of high probability, thin cirrus."""
 
 
 def scene_of(item_id: str, properties: Json, assets: Json, resolve: Resolve, trust: Trust) -> SceneRef:
@@ -29,15 +38,15 @@ def scene_of(item_id: str, properties: Json, assets: Json, resolve: Resolve, tru
         CatalogError: no usable data asset, or fields that contradict each other; names the asset.
     """
     every = list(assets_of(assets))
-    data = data_assets(every, trust)
-    bands, found = choose_bands(data, resolve)
+    data = _data_assets(every, trust)
+    bands, found = _choose_bands(data, resolve)
     labels = tuple((one.key, label_of(one, resolve)) for one in every if one.kind(trust) == "labels")
     return SceneRef(
         id=item_id,
         bands=bands,
         href=None if bands else resolve(data[0].key, data[0].href),
-        mask=mask_of(every, trust, resolve),
-        nodata=common_nodata(found),
+        mask=_mask_of(every, trust, resolve),
+        nodata=_common_nodata(found),
         acquired=acquired(properties),
         labels=labels,
         trust=trust,
@@ -120,3 +129,234 @@ def _window(asset: Asset) -> tuple[int, int, int, int] | None:
         )
     row, col, height, width = given
     return row, col, height, width
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One band that an asset describes."""
+
+    asset: Asset
+    index: int
+    """Band number in the file, from 1."""
+    own: str | None
+    """The catalog's name of the band, lower case."""
+    common: str | None
+    """Its common name, lower case."""
+    scale: float
+    offset: float
+    nodata: float | None
+    size: float | None
+    """Ground resolution in meters, where the catalog gives one."""
+    fallback: str
+    """What to call the band when the catalog has no name for it."""
+
+    @property
+    def identity(self) -> str:
+        """What two assets share that hold the same band."""
+        return self.own or self.common or self.fallback
+
+
+def _data_assets(assets: Sequence[Asset], trust: Trust) -> list[Asset]:
+    """The assets that hold the scene's bands, by the rules of :mod:`geoseg.config.stac.assets`.
+
+    Raises:
+        CatalogError: there is none.
+    """
+    kinds = [(asset, asset.kind(trust)) for asset in assets]
+    for wanted in ("data", "rendering"):
+        found = [asset for asset, kind in kinds if kind == wanted]
+        if found:
+            return [asset for asset in found if asset.is_tiff] or found
+    if any(asset.kind("local") in ("data", "rendering") for asset in assets):
+        raise CatalogError("its images are no GeoTIFFs; set scenes.trust to local to open them all the same")
+    keys = listed([asset.key for asset in assets])
+    raise CatalogError(f"none of its assets ({keys or 'it has none'}) is a GeoTIFF with the role data")
+
+
+def _choose_bands(
+    assets: Sequence[Asset], resolve: Resolve
+) -> tuple[tuple[BandRef, ...], tuple[_Found, ...]]:
+    """The bands of data assets, each once, named.
+
+    A many-band asset whose bands all have an asset of their own (a rendering of them) is left out. Where a
+    band comes at several resolutions, the finest counts. A band is called by its common name, or by its own
+    where several share the common one (Sentinel-2's three ``rededge``), else ``b1`` … in a lone asset and by
+    the asset's key among several.
+
+    Args:
+        assets: from :func:`_data_assets`.
+        resolve: makes paths of hrefs.
+
+    Returns:
+        The references and what was found of each. Both empty: the lone asset does not describe its bands.
+
+    Raises:
+        CatalogError: fields that contradict each other, or the same band twice at the same resolution.
+    """
+    described = [_described(asset, lone=len(assets) == 1) for asset in assets]
+    singles = {
+        name for found in described if len(found) == 1 for name in (found[0].own, found[0].common) if name
+    }
+    kept = [
+        band
+        for found in described
+        if not (len(found) > 1 and all({band.own, band.common} & singles for band in found))
+        for band in found
+    ]
+    best: dict[str, _Found] = {}
+    for band in kept:
+        rival = best.get(band.identity)
+        best[band.identity] = band if rival is None else _finer(rival, band)
+    chosen = tuple(band for band in kept if best[band.identity] is band)
+    references = tuple(
+        BandRef(
+            href=resolve(band.asset.key, band.asset.href),
+            index=band.index,
+            name=name,
+            scale=band.scale,
+            offset=band.offset,
+            checksum=band.asset.text("file:checksum"),
+        )
+        for band, name in zip(chosen, _names(chosen), strict=True)
+    )
+    return references, chosen
+
+
+def _common_nodata(bands: Sequence[_Found]) -> float | None:
+    """The nodata value that every band declares; None where they differ, so that the files' tags count."""
+    values = {band.nodata for band in bands}
+    return values.pop() if len(values) == 1 else None
+
+
+def _mask_of(assets: Sequence[Asset], trust: Trust, resolve: Resolve) -> MaskRef | None:
+    """The mask of an item: its first band, and which values are unusable.
+
+    The values are those of ``geoseg:invalid``; else those of ``classification:classes`` that are marked
+    ``nodata``, and for Sentinel-2's ``scl`` also :data:`SCL_INVALID`.
+
+    Raises:
+        CatalogError: several masks and none marked, or a mask that does not say what is invalid.
+    """
+    masks = [asset for asset in assets if asset.kind(trust) == "mask"]
+    marked = [asset for asset in masks if "geoseg:invalid" in asset.fields]
+    masks = marked or masks
+    if not masks:
+        return None
+    if len(masks) > 1:
+        keys = listed([asset.key for asset in masks])
+        raise CatalogError(f"it has several masks ({keys}); give geoseg:invalid to the one that counts")
+    (asset,) = masks
+    invalid = _invalid_values(asset)
+    if not invalid:
+        raise CatalogError(
+            f"asset {asset.key!r} is a mask but does not say which values are invalid; "
+            "add geoseg:invalid, such as [0], to it"
+        )
+    return MaskRef(resolve(asset.key, asset.href), 1, invalid)
+
+
+def _invalid_values(asset: Asset) -> tuple[int, ...]:
+    values: Any
+    if "geoseg:invalid" in asset.fields:
+        values = asset.fields["geoseg:invalid"]
+    else:
+        values = [entry.get("value") for entry in asset.classes if entry.get("nodata") is True]
+        values += SCL_INVALID if asset.key.lower() in SCL_KEYS else ()
+    if not isinstance(values, list) or not all(type(value) is int for value in values):
+        raise CatalogError(f"asset {asset.key!r}: invalid values must be whole numbers, got {values!r:.60}")
+    return tuple(sorted(set(values)))
+
+
+def _described(asset: Asset, *, lone: bool) -> list[_Found]:
+    """The bands of one asset; empty for a lone asset that does not describe them."""
+    lists = {name: asset.listed(name) for name in ("raster:bands", "eo:bands", "bands")}
+    counts = {name: len(bands) for name, bands in lists.items() if bands}
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise CatalogError(f"asset {asset.key!r} contradicts itself on its number of bands: {said}")
+    if not counts and lone and "eo:common_name" not in asset.fields:
+        scaled = [name for name in ("raster:scale", "raster:offset") if name in asset.fields]
+        if scaled:
+            raise CatalogError(f"asset {asset.key!r} gives {scaled[0]} but lists no bands; add bands to it")
+        return []
+    count = next(iter(counts.values()), 1)  # among several assets, one that describes no bands has one
+    key = asset.key.lower()
+    found = []
+    for i in range(count):
+        fallback = f"b{i + 1}" if lone else key if count == 1 else f"{key}.{i + 1}"
+        found.append(_band(asset, [bands[i] for bands in lists.values() if bands], i + 1, fallback))
+    return found
+
+
+def _band(asset: Asset, fields: Sequence[Json], index: int, fallback: str) -> _Found:
+    """One band from what the asset, ``raster:bands``, ``eo:bands`` and ``bands`` say; the last one counts."""
+    merged: dict[str, Any] = {}
+    for source in (asset.fields, *fields):
+        for names in _SPELLINGS:
+            given = next((source[name] for name in names if source.get(name) is not None), None)
+            if given is not None and not (source is asset.fields and names is _NAME):
+                merged[names[0]] = given
+    scale = number(asset, "raster:scale", merged.get("raster:scale", 1.0))
+    if scale == 0:
+        raise CatalogError(f"asset {asset.key!r}: raster:scale of band {index} is 0, so it has no values")
+    size = merged.get("gsd")
+    return _Found(
+        asset=asset,
+        index=index,
+        own=_lower(asset, merged.get("name")),
+        common=_lower(asset, merged.get("eo:common_name")),
+        scale=scale,
+        offset=number(asset, "raster:offset", merged.get("raster:offset", 0.0)),
+        nodata=_nodata(asset, merged.get("nodata")),
+        size=None if size is None else number(asset, "gsd", size),
+        fallback=fallback,
+    )
+
+
+_NAME = ("name",)
+_SPELLINGS = (
+    _NAME,
+    ("eo:common_name", "common_name"),
+    ("raster:scale", "scale"),
+    ("raster:offset", "offset"),
+    ("nodata",),
+    ("gsd", "raster:spatial_resolution", "spatial_resolution"),
+)
+
+
+def _lower(asset: Asset, name: object) -> str | None:
+    if name is None:
+        return None
+    if not isinstance(name, str) or not name.strip():
+        raise CatalogError(f"asset {asset.key!r}: a band's name must be text, got {name!r:.60}")
+    return name.strip().lower()
+
+
+def _nodata(asset: Asset, value: object) -> float | None:
+    """NaN is invalid whether or not it is declared, so it is not kept."""
+    if value is None or (isinstance(value, str) and value.lower() == "nan"):
+        return None
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return number(asset, "nodata", value)
+
+
+def _finer(one: _Found, other: _Found) -> _Found:
+    if one.asset is other.asset:
+        raise CatalogError(
+            f"asset {one.asset.key!r} calls two bands {one.identity!r}; give each its own name"
+        )
+    if one.size is None or other.size is None or one.size == other.size:
+        raise CatalogError(
+            f"assets {one.asset.key!r} and {other.asset.key!r} both hold band {one.identity!r} and no gsd "
+            "says which is finer; remove one of them, or its role data"
+        )
+    return one if one.size < other.size else other
+
+
+def _names(bands: Sequence[_Found]) -> list[str]:
+    """The common name where it says which band is meant, else the band's own; all distinct."""
+    meanings = [name for band in bands for name in {band.common, band.identity} if name]
+    return [
+        band.common if band.common and meanings.count(band.common) == 1 else band.identity for band in bands
+    ]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["BandRef", "LabelRef", "MaskRef", "SceneRef", "Trust"]
+__all__ = ["SHA256_MULTIHASH", "BandRef", "LabelRef", "MaskRef", "SceneRef", "Trust"]
 
 Trust = Literal["catalog", "local"]
+SHA256_MULTIHASH = "1220"
+"""How a ``file:checksum`` by SHA-256 begins: the function's code and the digest's length, in hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)

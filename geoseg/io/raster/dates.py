@@ -9,9 +9,10 @@ from typing import Any
 
 from geoseg.config.stac.item import UNKNOWN_DATE
 
-__all__ = ["date_properties", "parse_moment"]
+__all__ = ["OLDEST", "date_properties", "parse_moment"]
 
-_OLDEST = datetime(1900, 1, 1, tzinfo=UTC)
+OLDEST = datetime(1900, 1, 1, tzinfo=UTC)
+"""Start of the interval of a date that is unknown."""
 _MOMENT = re.compile(
     r"(?P<day>(?:19|20)\d\d([-_:./]?)(?:0[1-9]|1[0-2])\2(?:0[1-9]|[12]\d|3[01]))"
     r"(?:[T _-]?(?P<time>(?:[01]\d|2[0-3])([-:]?)[0-5]\d\4[0-5]\d))?(?!\d)"
@@ -66,7 +67,7 @@ def date_properties(tags: Mapping[str, str], file_name: str, changed: float) -> 
             return {"datetime": _rfc3339(start), "geoseg:datetime_source": source}
         end = start + timedelta(days=1, seconds=-1)
         return _span(start, end, source)
-    return _span(_OLDEST, datetime.fromtimestamp(changed, UTC), UNKNOWN_DATE)
+    return _span(OLDEST, datetime.fromtimestamp(changed, UTC), UNKNOWN_DATE)
 
 
 def _span(start: datetime, end: datetime, source: str) -> dict[str, Any]:

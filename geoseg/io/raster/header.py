@@ -27,7 +27,7 @@ _MAX_BANDS = 1024
 _MAX_PIXELS = 1 << 37
 _MAX_BLOCKS_CHECKED = 20_000
 
-_COMMON_NAMES = frozenset({"red", "green", "blue", "nir", "coastal", "rededge", "alpha"})
+_NAMING_INTERPRETATIONS = frozenset({"red", "green", "blue", "nir", "coastal", "rededge", "alpha"})
 """Color interpretations that name a band; gray, palette, undefined and the rest say nothing."""
 
 
@@ -227,6 +227,10 @@ def _without_zero_shift(bound: CRS) -> CRS:
 def _names(dataset: DatasetReader) -> tuple[str, ...]:
     names: list[str] = []
     for i, (kind, description) in enumerate(zip(dataset.colorinterp, dataset.descriptions, strict=True), 1):
-        name = kind.name if kind.name in _COMMON_NAMES else " ".join((description or "").lower().split())
+        name = (
+            kind.name
+            if kind.name in _NAMING_INTERPRETATIONS
+            else " ".join((description or "").lower().split())
+        )
         names.append(name if name and name not in names else f"b{i}")
     return tuple(names)

@@ -11,7 +11,7 @@ import numpy as np
 from pyproj import CRS
 from pyproj.exceptions import CRSError, ProjError
 
-from geoseg.config.stac.refs import BandRef, SceneRef
+from geoseg.config.stac.refs import SHA256_MULTIHASH, BandRef, SceneRef
 from geoseg.errors import GridError, SceneError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import GroundResolution, ground_resolution
@@ -22,7 +22,6 @@ from geoseg.io.raster.header import Header, read_header
 
 __all__ = ["Scene", "describe", "grid_of", "mask_alpha", "verify_checksums"]
 
-_SHA256 = "1220"
 """Prefix of a multihash that is a SHA-256 of 32 bytes."""
 
 
@@ -269,7 +268,7 @@ def verify_checksums(scene: Scene) -> None:
     """
     expected = {band.href: band.checksum for band in (*scene.bands, *scene.ref.bands) if band.checksum}
     for href, checksum in expected.items():
-        digest = checksum.lower().removeprefix(_SHA256)
+        digest = checksum.lower().removeprefix(SHA256_MULTIHASH)
         if len(digest) != 64 or digest == checksum.lower():  # noqa: PLR2004 - hexadecimal digits of a SHA-256
             raise refusal(
                 scene.ref.id,

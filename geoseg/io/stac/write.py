@@ -1,4 +1,4 @@
-"""A STAC item collection from a folder of GeoTIFFs."""
+"""STAC items that geoseg writes: of a folder's GeoTIFFs, as a catalog, and of a finished map."""
 
 from __future__ import annotations
 
@@ -7,36 +7,59 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pystac
+import rasterio
+from pystac.utils import datetime_to_str
+from rasterio.errors import RasterioError
 
-from geoseg.config.stac.refs import Trust
-from geoseg.errors import CatalogError, GridError, SceneError
+from geoseg.config.model.contract import BundleSpec
+from geoseg.config.stac.item import UNKNOWN_DATE
+from geoseg.config.stac.refs import SHA256_MULTIHASH, Trust
+from geoseg.errors import CatalogError, GridError, OutputError, SceneError
 from geoseg.grid.footprint import footprint
+from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
-from geoseg.io.files import sha256_of, write_text
-from geoseg.io.raster.dates import date_properties
+from geoseg.io.crs import is_code, written_crs
+from geoseg.io.files import output_error, sha256_of, write_text
+from geoseg.io.raster.dates import OLDEST, date_properties
 from geoseg.io.raster.gdal import GDAL_ERRORS, environment, open_raster, reason, refusal
 from geoseg.io.raster.header import Header, read_header
 from geoseg.io.stac.read import Catalog, Refusal, load_catalog
 
-__all__ = ["describe_file", "make_catalog", "write_catalog"]
+__all__ = ["describe_file", "make_catalog", "scene_item", "write_catalog"]
 
-_EXTENSIONS = "https://stac-extensions.github.io"
 _SUFFIXES = (".tif", ".tiff")
 _SHOWN = 20
 _FLAT = re.compile(r"[\[{]\n([^\[\]{}]*)[\]}]")
 _FLAT_LENGTH = 90
-_SHA2_256 = "1220"  # multihash: the function's code and the digest's length, then the digest
-_COMMON_NAMES = frozenset(
+_EO_COMMON_NAMES = frozenset(
     {"pan", "coastal", "blue", "green", "green05", "yellow", "red", "rededge", "rededge071", "rededge075"}
     | {"rededge078", "nir", "nir08", "nir09", "cirrus", "swir16", "swir22", "lwir", "lwir11", "lwir12"}
 )
 """Common names of the eo extension 2.0."""
+_OF_MAPS: Final = (
+    "classification/v1.1.0",
+    "file/v2.1.0",
+    "processing/v1.2.0",
+    "projection/v2.0.0",
+    "raster/v1.1.0",
+)
+"""Extensions of a map's item."""
+_MEDIA: Final = {
+    ".tif": pystac.MediaType.COG,
+    ".gpkg": pystac.MediaType.GEOPACKAGE,
+    ".fgb": pystac.MediaType.FLATGEOBUF,
+    ".parquet": "application/vnd.apache.parquet",
+    ".qml": pystac.MediaType.XML,
+}
+_SOFTWARE: Final = ("geoseg", "torch", "numpy", "rasterio", "pyogrio", "shapely", "pyproj")
 
 
 def make_catalog(folder: str | Path, output: str | Path, trust: Trust = "catalog") -> Catalog:
@@ -132,7 +155,7 @@ def describe_file(file: Path, item_id: str, relative_to: Path, trust: Trust = "c
         geometry=geometry,
         bbox=bbox,
         datetime=None if moment is None else datetime.fromisoformat(moment),
-        properties={**properties, "gsd": float(f"{resolution:.6g}"), **_projection(header)},
+        properties={**properties, "gsd": float(f"{resolution:.6g}"), **_projection(header.geobox)},
         stac_extensions=_used_extensions(header),
     )
     item.add_asset("data", _asset(header, path, relative_to, is_cog=tags.get("LAYOUT") == "COG"))
@@ -175,25 +198,13 @@ def _tags(item_id: str, path: Path, trust: Trust) -> dict[str, str]:
             ) from error
 
 
-def _projection(header: Header) -> dict[str, Any]:
-    box = header.geobox
-    authority, _, code = box.crs.partition(":")
-    has_code = authority.isalnum() and bool(code) and " " not in code
-    return {
-        "proj:code": box.crs if has_code else None,
-        **({} if has_code else {"proj:wkt2": box.crs}),
-        "proj:shape": list(box.shape),
-        "proj:transform": list(box.transform[:6]),
-    }
-
-
 def _used_extensions(header: Header) -> list[str]:
-    used = [f"{_EXTENSIONS}/file/v2.1.0/schema.json", f"{_EXTENSIONS}/projection/v2.0.0/schema.json"]
-    if _COMMON_NAMES & set(header.names):
-        used.append(f"{_EXTENSIONS}/eo/v2.0.0/schema.json")
+    used = ["file/v2.1.0", "projection/v2.0.0"]
+    if _EO_COMMON_NAMES & set(header.names):
+        used.append("eo/v2.0.0")
     if _scaled(header):
-        used.append(f"{_EXTENSIONS}/raster/v2.0.0/schema.json")
-    return used
+        used.append("raster/v2.0.0")
+    return _extensions(used)
 
 
 def _scaled(header: Header) -> bool:
@@ -208,8 +219,7 @@ def _asset(header: Header, path: Path, relative_to: Path, *, is_cog: bool) -> py
         roles=["data"],
         extra_fields={
             "bands": [_band(header, i) for i in range(header.count)],
-            "file:checksum": _SHA2_256 + sha256_of(path),
-            "file:size": path.stat().st_size,
+            **_file(path),
         },
     )
 
@@ -217,7 +227,7 @@ def _asset(header: Header, path: Path, relative_to: Path, *, is_cog: bool) -> py
 def _band(header: Header, i: int) -> dict[str, Any]:
     name, nodata = header.names[i], header.nodata[i]
     band: dict[str, Any] = {"name": name, "data_type": _data_type(header.dtypes[i])}
-    if name in _COMMON_NAMES:
+    if name in _EO_COMMON_NAMES:
         band["eo:common_name"] = name
     if nodata is not None:
         band["nodata"] = (
@@ -231,3 +241,164 @@ def _band(header: Header, i: int) -> dict[str, Any]:
 def _data_type(dtype: str) -> str:
     """STAC's name of a numpy type: complex ones are called by their parts."""
     return {"complex64": "cfloat32", "complex128": "cfloat64", "complex_int16": "cint16"}.get(dtype, dtype)
+
+
+def scene_item(
+    *,
+    scene: str,
+    geobox: GeoBox,
+    acquired: str | None,
+    outputs: Sequence[Path],
+    folder: Path,
+    model: BundleSpec,
+    properties: Mapping[str, Any],
+    now: datetime | None = None,
+) -> dict[str, Any]:
+    """Describe the committed outputs of a scene: place, date, files with checksums, classes, model, software.
+
+    Args:
+        scene: the catalog's id of the scene; the item's id too.
+        geobox: the scene's grid: its footprint becomes the item's.
+        acquired: date, date-time or ``start/end``, ISO 8601; None: unknown, and then the dates only frame it
+            (1900 to now) and ``geoseg:datetime_source`` is ``unknown``.
+        outputs: rasters (``.tif``), layers and styles (``.qml``) in ``folder``. An asset is called like the
+            file without its suffix (styles: with ``_style``).
+        folder: where the item goes; hrefs are relative to it.
+        model: the model's contract; its bundle has been saved.
+        properties: further properties, such as run id and fingerprint (``geoseg:…``).
+        now: time of processing, with a time zone; None: now.
+
+    Returns:
+        The item as JSON values.
+
+    Raises:
+        OutputError: a file cannot be read, or has no place on the globe.
+    """
+    moment = (now or datetime.now(UTC)).astimezone(UTC)
+    try:
+        geometry, bbox = footprint(geobox)
+    except GridError as error:
+        raise OutputError(f"{folder}: scene {scene} has no place on the globe: {error}") from error
+    dates = _dates(acquired, moment)
+    item = pystac.Item(
+        id=scene,
+        geometry=geometry,
+        bbox=bbox,
+        datetime=dates["datetime"],
+        properties={
+            **dates,
+            "title": f"{scene} mapped by {model.name} {model.version}",
+            **_projection(replace(geobox, crs=written_crs(geobox.crs))),
+            "processing:level": "L4",
+            "processing:datetime": datetime_to_str(moment),
+            "processing:version": version("geoseg"),
+            "processing:software": _software(),
+            "geoseg:model": {"name": model.name, "version": model.version, "sha256": model.sha256},
+            "geoseg:attribution": model.attribution,
+            **properties,
+        },
+        stac_extensions=_extensions(_OF_MAPS),
+    )
+    for path in outputs:
+        key = f"{path.stem}_style" if path.suffix == ".qml" else path.stem
+        item.add_asset(key, _output(path, folder, model))
+    return item.to_dict(include_self_link=False)
+
+
+def _output(path: Path, folder: Path, model: BundleSpec) -> pystac.Asset:
+    try:
+        return pystac.Asset(
+            href=f"./{path.relative_to(folder).as_posix()}",
+            media_type=_MEDIA[path.suffix],
+            roles=["style" if path.suffix == ".qml" else "data"],
+            extra_fields={**_file(path), **(_raster(path, model) if path.suffix == ".tif" else {})},
+        )
+    except (OSError, RasterioError) as error:
+        raise output_error(path, error) from error
+
+
+def _raster(path: Path, model: BundleSpec) -> dict[str, Any]:
+    """Grid, bands and classes of a raster, from its header."""
+    with rasterio.open(path, driver="GTiff") as source:
+        bands = [
+            {"name": name or f"b{i + 1}", "data_type": dtype, "nodata": int(nodata), "scale": scale}
+            for i, (name, dtype, nodata, scale) in enumerate(
+                zip(source.descriptions, source.dtypes, source.nodatavals, source.scales, strict=True)
+            )
+        ]
+        facts: dict[str, Any] = {
+            "proj:shape": list(source.shape),
+            "proj:transform": list(source.transform[:6]),
+            "raster:bands": bands,
+        }
+        if source.colorinterp[0].name == "palette":
+            facts["classification:classes"] = [
+                {
+                    "value": one.id,
+                    "name": one.name,
+                    "description": one.title,
+                    "color_hint": one.color[1:].upper(),
+                }
+                for one in model.classes
+            ]
+    return facts
+
+
+def _dates(acquired: str | None, now: datetime) -> dict[str, Any]:
+    """STAC's date properties: an instant, or null with the interval that holds it."""
+    if acquired is None:
+        return {**_span(OLDEST, now), "geoseg:datetime_source": UNKNOWN_DATE}
+    first, _, last = acquired.partition("/")
+    start, end = _moment(first), _moment(last or first)
+    if _is_day(last or first):
+        end += timedelta(days=1, seconds=-1)
+    return {"datetime": start} if start == end else _span(start, end)
+
+
+def _span(start: datetime, end: datetime) -> dict[str, Any]:
+    return {
+        "datetime": None,
+        "start_datetime": datetime_to_str(start),
+        "end_datetime": datetime_to_str(end),
+    }
+
+
+def _is_day(text: str) -> bool:
+    return len(text) <= len("2000-01-01")
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise OutputError(f"the acquisition date {text!r} is not ISO 8601, such as 2024-05-31") from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _software() -> dict[str, str]:
+    """Versions of what decides pixels and polygons."""
+    found = {}
+    for name in _SOFTWARE:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # a stripped-down installation has fewer
+            continue
+    return found | {"GDAL": rasterio.__gdal_version__}
+
+
+def _extensions(names: Sequence[str]) -> list[str]:
+    return [f"https://stac-extensions.github.io/{name}/schema.json" for name in names]
+
+
+def _file(path: Path) -> dict[str, Any]:
+    return {"file:size": path.stat().st_size, "file:checksum": SHA256_MULTIHASH + sha256_of(path)}
+
+
+def _projection(geobox: GeoBox) -> dict[str, Any]:
+    coded = is_code(geobox.crs)
+    return {
+        "proj:code": geobox.crs if coded else None,
+        **({} if coded else {"proj:wkt2": geobox.crs}),
+        "proj:shape": list(geobox.shape),
+        "proj:transform": list(geobox.transform[:6]),
+    }
