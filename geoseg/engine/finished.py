@@ -14,7 +14,7 @@ import numpy.typing as npt
 from geoseg.engine.plan import Plan
 from geoseg.errors import OutputError
 from geoseg.grid.window import Window
-from geoseg.io.raster.cog import read_strips
+from geoseg.io.raster.maps import read_strips
 
 __all__ = ["ITEM_NAME", "PIXELS", "PROBABILITY_NAME", "FinishedMap", "ReusedProbabilities"]
 

@@ -28,7 +28,8 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 from geoseg.io import files
 from geoseg.io.files import free_bytes, sha256_of, staged, sweep_temporaries, write_json, write_text
-from geoseg.io.raster.cog import read_strips, strip_rows, write_cog
+from geoseg.io.raster.cog import strip_rows, write_cog
+from geoseg.io.raster.maps import read_strips
 
 UTM = Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000)
 PALETTE = {0: (200, 200, 190), 1: (230, 55, 45), 2: (120, 120, 130)}

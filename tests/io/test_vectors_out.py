@@ -32,7 +32,8 @@ from geoseg.grid.window import Window
 from geoseg.io.crs import same_crs, written_crs
 from geoseg.io.files import sha256_of, write_json, write_text
 from geoseg.io.qgis.style import ClassStyle, classes_qml, palette, polygons_qml, probability_qml
-from geoseg.io.raster.cog import read_strips, write_cog
+from geoseg.io.raster.cog import write_cog
+from geoseg.io.raster.maps import read_strips
 from geoseg.io.stac.write import scene_item
 from geoseg.io.vector.from_shapes import features_of
 from geoseg.io.vector.writer import Features, LayerStyle, write_features

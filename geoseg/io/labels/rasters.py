@@ -19,7 +19,7 @@ from geoseg.errors import GeosegError, LabelError
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
-from geoseg.io.raster.gdal import GDAL_ERRORS, environment, reason
+from geoseg.io.raster.gdal import environment, gdal_errors, reason
 
 __all__ = ["LabelRaster", "lies_on_scene"]
 
@@ -34,18 +34,16 @@ whatever window asks."""
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
     """A GeoTIFF or PNG by itself: no side files, no other driver."""
-    try:
-        with (
-            warnings.catch_warnings(),
-            environment("catalog"),
-        ):
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a PNG is placed by its scene
-            with path.open("rb") as file:
-                driver = "PNG" if file.read(4) == b"\x89PNG" else "GTiff"
-            with rasterio.open(path, driver=driver) as source:
-                yield source
-    except GDAL_ERRORS as error:
-        raise LabelError(f"labels {path}: cannot be read ({reason(error)})") from error
+    with (
+        gdal_errors(lambda error: LabelError(f"labels {path}: cannot be read ({reason(error)})")),
+        warnings.catch_warnings(),
+        environment("catalog"),
+    ):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a PNG is placed by its scene
+        with path.open("rb") as file:
+            driver = "PNG" if file.read(4) == b"\x89PNG" else "GTiff"
+        with rasterio.open(path, driver=driver) as source:
+            yield source
 
 
 def lies_on_scene(path: Path) -> bool:

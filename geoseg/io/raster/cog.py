@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError
+from rasterio.io import DatasetWriter
 from rasterio.windows import Window as RasterWindow
 
 from geoseg.errors import GridError, OutputError
@@ -24,26 +24,40 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 from geoseg.io.crs import same_crs, written_crs
 from geoseg.io.files import output_error, staged
-from geoseg.io.raster.gdal import CACHE_BYTES, GDAL_ERRORS
+from geoseg.io.raster.gdal import environment, gdal_errors, reading_back
 
-__all__ = ["read_strips", "strip_rows", "write_cog"]
+__all__ = ["strip_rows", "write_cog"]
 
 BLOCK = 512
 """Side of a tile, in pixels."""
 
-_SETTINGS = {
-    **({} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": CACHE_BYTES}),
-    "GDAL_PAM_ENABLED": False,  # nothing beside the file
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    # Deflate with threads hides a full disk: the file comes out short and no error comes back.
-    "GDAL_NUM_THREADS": 1,
+_SCRATCH = {
+    "dtype": "uint8",
+    "tiled": True,
+    "blockxsize": BLOCK,
+    "blockysize": BLOCK,
+    "interleave": "pixel",
+    "compress": "deflate",
+    "zlevel": 1,
+    "bigtiff": "if_safer",
 }
+"""Creation options of the file that blocks are written to."""
+
+_COG = {
+    "driver": "COG",
+    "BLOCKSIZE": str(BLOCK),
+    "COMPRESS": "DEFLATE",
+    "LEVEL": "6",  # 9 takes five to twelve times as long for 0 to 5 % less
+    "OVERVIEWS": "IGNORE_EXISTING",
+    "BIGTIFF": "IF_SAFER",
+}
+"""Creation options of the file that is made of it."""
 
 _OVERHEAD = 1 << 20
 """Bytes of a file that are not pixels, and what GDAL holds back, generously."""
 
 _STRIP_PIXELS = 1 << 22
-"""Pixels of a strip of :func:`read_strips` (4 million), where the scene is not wider than that."""
+"""Pixels of a strip (4 million), where the scene is not wider than that."""
 
 
 _Written = list[tuple[Window, int]]
@@ -85,68 +99,64 @@ def write_cog(
             as it was written.
         GridError: the blocks do not cover the grid once, or have another shape or type.
     """
-    crs = _raster_crs(geobox.crs)
-    profile: dict[str, Any] = {
-        "driver": "GTiff",
-        "height": geobox.height,
-        "width": geobox.width,
-        "count": len(bands),
-        "dtype": "uint8",
-        "crs": crs,
-        "transform": geobox.transform,
-        "nodata": nodata,
-        "tiled": True,
-        "blockxsize": BLOCK,
-        "blockysize": BLOCK,
-        "interleave": "pixel",
-        "compress": "deflate",
-        "zlevel": 1,
-        "bigtiff": "if_safer",
-        "photometric": "palette" if colormap else "minisblack",
-    }
-    needed = _OVERHEAD + 3 * len(bands) * geobox.height * geobox.width  # if nothing compresses
-    creation = {
-        "driver": "COG",
-        "BLOCKSIZE": str(BLOCK),
-        "COMPRESS": "DEFLATE",
-        "LEVEL": "6",  # 9 takes five to twelve times as long for 0 to 5 % less
-        # Neighboring probabilities differ little; neighboring classes are equal or unrelated.
-        "PREDICTOR": "NO" if colormap else "STANDARD",
-        "OVERVIEWS": "IGNORE_EXISTING",
-        "OVERVIEW_RESAMPLING": overviews.upper(),
-        "BIGTIFF": "IF_SAFER",
-    }
-    written: _Written = []
     if _is_lost(geobox.transform):
         raise OutputError(
             f"{path}: a GeoTIFF cannot hold a transform that counts pixels; georeference the scene"
         )
+    profile = {
+        "driver": "GTiff",
+        "height": geobox.height,
+        "width": geobox.width,
+        "count": len(bands),
+        "crs": _raster_crs(geobox.crs),
+        "transform": geobox.transform,
+        "nodata": nodata,
+        "photometric": "palette" if colormap else "minisblack",
+        **_SCRATCH,
+    }
+    needed = _OVERHEAD + 3 * len(bands) * geobox.height * geobox.width  # if nothing compresses
+    written: _Written = []
     with staged(path, verify=lambda temporary: _verify(temporary, path, geobox, bands, written)) as temporary:
         scratch = temporary.with_name(f"{temporary.stem}.scratch.tif")
-        with _gdal(path, needed):
+        with _writing(path, needed):
             target = rasterio.open(scratch, "w", **profile)
         try:
-            with _gdal(path, needed):
-                target.descriptions = tuple(bands)
-                if colormap:
-                    target.write_colormap(1, {value: (*rgb, 255) for value, rgb in colormap.items()})
-                else:
-                    target.colorinterp = (ColorInterp.gray, *[ColorInterp.undefined] * (len(bands) - 1))
-                if scale is not None:
-                    target.scales = (scale,) * len(bands)
-                target.update_tags(**(tags or {}))
+            with _writing(path, needed):
+                _describe(target, bands, colormap, scale, tags)
             for window, pixels in blocks:
                 _check_block(geobox, len(bands), window, pixels)
-                with _gdal(path, needed):
+                with _writing(path, needed):
                     target.write(pixels, window=_raster_window(window))
                 written.append((window, _checksum(pixels)))
         finally:
-            with _gdal(path, needed):
+            with _writing(path, needed):
                 target.close()
         _check_cover(geobox, [window for window, _ in written])
-        with _gdal(path, needed):
-            rasterio.shutil.copy(scratch, temporary, **creation)
+        # Neighboring probabilities differ little; neighboring classes are equal or unrelated.
+        predictor = "NO" if colormap else "STANDARD"
+        with _writing(path, needed):
+            rasterio.shutil.copy(
+                scratch, temporary, **_COG, PREDICTOR=predictor, OVERVIEW_RESAMPLING=overviews.upper()
+            )
         scratch.unlink()
+
+
+def _describe(
+    target: DatasetWriter,
+    bands: Sequence[str],
+    colormap: Mapping[int, tuple[int, int, int]] | None,
+    scale: float | None,
+    tags: Mapping[str, str] | None,
+) -> None:
+    """All that a file states beside its pixels."""
+    target.descriptions = tuple(bands)
+    if colormap:
+        target.write_colormap(1, {value: (*rgb, 255) for value, rgb in colormap.items()})
+    else:
+        target.colorinterp = (ColorInterp.gray, *[ColorInterp.undefined] * (len(bands) - 1))
+    if scale is not None:
+        target.scales = (scale,) * len(bands)
+    target.update_tags(**(tags or {}))
 
 
 def strip_rows(width: int) -> int:
@@ -155,57 +165,11 @@ def strip_rows(width: int) -> int:
     return rows // BLOCK * BLOCK if rows >= BLOCK else rows
 
 
-def read_strips(path: Path, bands: Sequence[int], rows: int | None = None) -> Iterator[NDArray[np.uint8]]:
-    """Stream a byte raster from the top, as stored (no scale applied).
-
-    Args:
-        path: a GeoTIFF.
-        bands: numbers of the bands to read, from 1, in the order wanted.
-        rows: rows of a strip; the last one may have fewer. None: :func:`strip_rows`.
-
-    Yields:
-        uint8, shape (bands, rows, width).
-
-    Raises:
-        OutputError: the file cannot be read, has no such band or holds no bytes.
-    """
-    with _reading(path, path):
-        source = rasterio.open(path, driver="GTiff")
-    with closing(source):
-        if source.dtypes[0] != "uint8" or max(bands) > source.count:
-            raise OutputError(
-                f"{path} has {source.count} bands of {source.dtypes[0]}, needed bands {list(bands)} of "
-                "uint8; make the scene anew"
-            )
-        height = rows or strip_rows(source.width)
-        for row in range(0, source.height, height):
-            window = Window(row, 0, min(height, source.height - row), source.width)
-            with _reading(path, path):
-                strip = source.read(list(bands), window=_raster_window(window))
-            yield strip
-
-
-# GDAL's settings belong to the thread, not to the block of code: they are set around each call, never while
-# a caller's generator runs, whose own settings would be undone in the wrong order.
 @contextmanager
-def _gdal(path: Path, needed: int) -> Iterator[None]:
-    """GDAL set up for writing; its errors become ours, while the disk still shows why."""
-    with rasterio.Env(**_SETTINGS):
-        try:
-            yield
-        except GDAL_ERRORS as error:
-            raise output_error(path, error, needed) from error
-
-
-@contextmanager
-def _reading(path: Path, shown: Path) -> Iterator[None]:
-    """GDAL set up for reading ``path``; errors speak of ``shown``."""
-    with rasterio.Env(**_SETTINGS):
-        try:
-            yield
-        except GDAL_ERRORS as error:
-            reason = str(error).replace(str(path), shown.name)
-            raise OutputError(f"{shown} cannot be read back ({reason}); make the scene anew") from error
+def _writing(path: Path, needed: int) -> Iterator[None]:
+    """Settings and errors of GDAL for writing, while the disk still shows why; see :func:`reading_back`."""
+    with environment("catalog"), gdal_errors(lambda error: output_error(path, error, needed)):
+        yield
 
 
 def _raster_crs(text: str) -> CRS:
@@ -269,7 +233,7 @@ def _check_cover(geobox: GeoBox, windows: list[Window]) -> None:
 
 def _verify(temporary: Path, path: Path, geobox: GeoBox, bands: Sequence[str], written: _Written) -> None:
     """Read the file back, overviews too, and compare it with what was put in."""
-    with _reading(temporary, path):
+    with reading_back(temporary, path):
         with rasterio.open(temporary, driver="GTiff") as source:
             _check_header(source, path, geobox, bands)
             for window, checksum in written:

@@ -1,6 +1,9 @@
-"""GDAL behind one door: what may be opened, how, and which words a refusal has.
+"""The one place for GDAL: what may be opened, with which settings, and how its errors become sentences.
 
-Files of a catalog are hostile until told otherwise: plain GeoTIFF, no side file, no overview, no network.
+Every call of GDAL stands in :func:`environment` and :func:`gdal_errors`, or in :func:`open_header` and
+:func:`reading_back`, which are both with the words of a scene's header and of an output.
+
+Files of a catalog are hostile unless it says otherwise: plain GeoTIFF, no side file, no overview, no network.
 Files of one's own (trust ``local``) may be anything that GDAL reads from disk: JP2, VRT mosaics, ``.ovr``,
 ``.msk``, world files. The network stays closed for both, in two ways that were tried against ``/vsicurl``,
 ``/vsis3``, a VRT of a URL and WMS: curl-backed file systems know no file name, and what speaks HTTP finds a
@@ -15,7 +18,7 @@ import re
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,17 +30,20 @@ from rasterio.io import DatasetReader
 from rasterio.session import DummySession
 
 from geoseg.config.stac.refs import Trust
-from geoseg.errors import SceneError
+from geoseg.errors import GeosegError, OutputError, SceneError
 
 __all__ = [
     "CACHE_BYTES",
     "GDAL_ERRORS",
+    "collected_warnings",
     "environment",
+    "gdal_errors",
     "has_geokeys",
+    "open_header",
     "open_raster",
+    "reading_back",
     "reason",
     "refusal",
-    "spoken",
 ]
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError)
@@ -110,32 +116,69 @@ def environment(trust: Trust) -> rasterio.Env:
     return rasterio.Env(session=DummySession(), **options)
 
 
+@contextmanager
+def gdal_errors(failure: Callable[[BaseException], GeosegError]) -> Iterator[None]:
+    """What GDAL raises inside the block is raised as geoseg's own error.
+
+    Args:
+        failure: the error to raise; :func:`reason` gives GDAL's words.
+    """
+    try:
+        yield
+    except GDAL_ERRORS as error:
+        raise failure(error) from error
+
+
+@contextmanager
+def reading_back(path: Path, shown: Path | None = None) -> Iterator[None]:
+    """Settings and errors for a raster that geoseg wrote.
+
+    GDAL's settings belong to the thread, not to the block of code: enter this around each call, never around
+    a ``yield``, since a caller's own settings would be undone in the wrong order.
+
+    Args:
+        path: the file.
+        shown: what an error names instead of a temporary file.
+
+    Raises:
+        OutputError: GDAL cannot open or read it.
+    """
+    final = shown or path
+
+    def failure(error: BaseException) -> GeosegError:
+        why = reason(error).replace(str(path), final.name)
+        return OutputError(f"{final} cannot be read back ({why}); map the scene again")
+
+    with environment("catalog"), gdal_errors(failure):
+        yield
+
+
 class _Warnings(logging.Handler):
-    """Collects what GDAL says while a thread listens; rasterio logs GDAL's warnings and goes on."""
+    """Collects GDAL's warnings while a thread listens; rasterio logs them and goes on."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.thread = threading.local()
 
     def emit(self, record: logging.LogRecord) -> None:
-        said: list[str] | None = getattr(self.thread, "said", None)
-        if said is not None:
-            said.append(record.getMessage())
+        messages: list[str] | None = getattr(self.thread, "messages", None)
+        if messages is not None:
+            messages.append(record.getMessage())
 
 
-_EAR = _Warnings()
-logging.getLogger("rasterio._err").addHandler(_EAR)
+_COLLECTOR = _Warnings()
+logging.getLogger("rasterio._err").addHandler(_COLLECTOR)
 
 
 @contextmanager
-def spoken() -> Iterator[list[str]]:
-    """GDAL's warnings of this thread: libjpeg calls a damaged tile one, and fills it with gray."""
-    said: list[str] = []
-    _EAR.thread.said = said
+def collected_warnings() -> Iterator[list[str]]:
+    """GDAL's warnings of this thread: libjpeg reports a damaged tile as one, and fills it with gray."""
+    messages: list[str] = []
+    _COLLECTOR.thread.messages = messages
     try:
-        yield said
+        yield messages
     finally:
-        _EAR.thread.said = None
+        _COLLECTOR.thread.messages = None
 
 
 _FILTERS = threading.Lock()
@@ -171,14 +214,35 @@ def open_raster(scene: str, href: str, trust: Trust, *, pixels: bool) -> Dataset
         options["GEOREF_SOURCES"] = "INTERNAL"
         if pixels:
             options["OVERVIEW_LEVEL"] = "NONE"
-    try:
-        with _FILTERS, warnings.catch_warnings():
-            # A file without georeference is refused by its header, in words.
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return DatasetReader(str(path), driver=["GTiff"] if tiff else _drivers(), **options)
-    except GDAL_ERRORS as error:
-        text = "has a header that is truncated or corrupt" if tiff else "is no raster that GDAL reads"
-        raise refusal(scene, href, f"{text} ({reason(error)}): fetch the file again") from error
+    text = "has a header that is truncated or corrupt" if tiff else "is no raster that GDAL reads"
+    with (
+        gdal_errors(lambda error: refusal(scene, href, f"{text} ({reason(error)}): fetch the file again")),
+        _FILTERS,
+        warnings.catch_warnings(),
+    ):
+        # A file without georeference is refused by its header, in words.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return DatasetReader(str(path), driver=["GTiff"] if tiff else _drivers(), **options)
+
+
+@contextmanager
+def open_header(scene: str, href: str, trust: Trust) -> Iterator[DatasetReader]:
+    """A file open for its header alone, with the settings of its trust; closed with the block.
+
+    Raises:
+        SceneError: as :func:`open_raster`, or GDAL fails inside the block.
+    """
+
+    def failure(error: BaseException) -> GeosegError:
+        text = f"has a header that cannot be read ({reason(error)}): fetch the file again"
+        return refusal(scene, href, text)
+
+    with (
+        environment(trust),
+        gdal_errors(failure),
+        open_raster(scene, href, trust, pixels=False) as dataset,
+    ):
+        yield dataset
 
 
 def _drivers() -> list[str]:

@@ -17,7 +17,7 @@ from rasterio.io import DatasetReader
 from geoseg.config.stac.refs import Trust
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
-from geoseg.io.raster.gdal import GDAL_ERRORS, environment, has_geokeys, open_raster, reason, refusal
+from geoseg.io.raster.gdal import GDAL_ERRORS, has_geokeys, open_header, reason, refusal
 
 __all__ = ["Header", "alpha_bands", "file_stamp", "read_header"]
 
@@ -77,31 +77,25 @@ def read_header(scene: str, href: str, trust: Trust) -> Header:
         SceneError: the file cannot be opened (see :func:`geoseg.io.raster.gdal.open_raster`), has no usable
             georeference, is truncated, or declares a size or a block that would exhaust memory.
     """
-    with environment(trust):
-        try:
-            with open_raster(scene, href, trust, pixels=False) as dataset:
-                _check_size(scene, href, dataset)
-                _check_blocks(scene, href, dataset)
-                _check_end(scene, href, dataset)
-                return Header(
-                    href=href,
-                    geobox=_geobox(scene, href, dataset, trust),
-                    dtypes=tuple(dataset.dtypes),
-                    names=_names(dataset),
-                    nodata=tuple(dataset.nodatavals),
-                    scales=tuple(map(float, dataset.scales)),
-                    offsets=tuple(map(float, dataset.offsets)),
-                    alpha=alpha_bands(dataset),
-                    palette=frozenset(
-                        i for i, kind in enumerate(dataset.colorinterp, 1) if kind == ColorInterp.palette
-                    ),
-                    files=tuple(dataset.files),
-                    stamp=file_stamp(dataset.files),
-                )
-        except GDAL_ERRORS as error:
-            raise refusal(
-                scene, href, f"has a header that cannot be read ({reason(error)}): fetch the file again"
-            ) from error
+    with open_header(scene, href, trust) as dataset:
+        _check_size(scene, href, dataset)
+        _check_blocks(scene, href, dataset)
+        _check_end(scene, href, dataset)
+        return Header(
+            href=href,
+            geobox=_geobox(scene, href, dataset, trust),
+            dtypes=tuple(dataset.dtypes),
+            names=_names(dataset),
+            nodata=tuple(dataset.nodatavals),
+            scales=tuple(map(float, dataset.scales)),
+            offsets=tuple(map(float, dataset.offsets)),
+            alpha=alpha_bands(dataset),
+            palette=frozenset(
+                i for i, kind in enumerate(dataset.colorinterp, 1) if kind == ColorInterp.palette
+            ),
+            files=tuple(dataset.files),
+            stamp=file_stamp(dataset.files),
+        )
 
 
 def _check_size(scene: str, href: str, dataset: DatasetReader) -> None:

@@ -1,24 +1,24 @@
-"""Windows of the rasters that a run wrote: bytes, as stored."""
+"""The rasters that a run wrote, read back: bytes, as stored."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import rasterio
-from numpy.typing import NDArray
+from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterWindow
 
+from geoseg.arrays import UInt8
 from geoseg.errors import OutputError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
-from geoseg.io.raster.gdal import GDAL_ERRORS, environment, reason
+from geoseg.io.raster.cog import strip_rows
+from geoseg.io.raster.gdal import reading_back
 from geoseg.io.raster.scene import grid_of
 
-__all__ = ["BORDER_TAG", "TOP_BAND", "MapReader"]
+__all__ = ["BORDER_TAG", "TOP_BAND", "MapReader", "read_strips"]
 
 BORDER_TAG = "GEOSEG_BORDER"
 """Tag of a probability raster whose last band, of this number, is the border between objects."""
@@ -48,13 +48,10 @@ class MapReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.grid = grid_of(path)
-        with self._gdal():
-            self._source = rasterio.open(path, driver="GTiff")
+        self._source = _open(path)
+        with reading_back(path):
             self.bands = tuple(text or "" for text in self._source.descriptions)
             self.border = self._source.tags().get(BORDER_TAG) == str(len(self.bands))
-        if set(self._source.dtypes) != {"uint8"}:
-            self.close()
-            raise OutputError(f"{path} holds {self._source.dtypes[0]}, needed uint8; make the scene anew")
 
     def __enter__(self) -> Self:
         return self
@@ -66,23 +63,51 @@ class MapReader:
         """Close the file."""
         self._source.close()
 
-    def read(self, window: Window) -> NDArray[np.uint8]:
+    def read(self, window: Window) -> UInt8:
         """The pixels of a window inside the raster: uint8, shape (bands, height, width).
 
         Raises:
             OutputError: the pixels cannot be decoded.
         """
-        with self._gdal():
-            place = RasterWindow(window.col, window.row, window.width, window.height)
-            pixels: NDArray[np.uint8] = self._source.read(window=place)
-        return pixels
+        return _read(self.path, self._source, None, window)
 
-    @contextmanager
-    def _gdal(self) -> Iterator[None]:
-        with environment("catalog"):
-            try:
-                yield
-            except GDAL_ERRORS as error:
-                raise OutputError(
-                    f"{self.path} cannot be read back ({reason(error)}); make the scene anew"
-                ) from error
+
+def read_strips(path: Path, bands: Sequence[int], rows: int | None = None) -> Iterator[UInt8]:
+    """Stream a byte raster from the top, as stored (no scale applied).
+
+    Args:
+        path: a GeoTIFF.
+        bands: numbers of the bands to read, from 1, in the order wanted.
+        rows: rows of a strip; the last one may have fewer. None: :func:`~geoseg.io.raster.cog.strip_rows`.
+
+    Yields:
+        uint8, shape (bands, rows, width).
+
+    Raises:
+        OutputError: the file cannot be read, has no such band or holds no bytes.
+    """
+    with _open(path) as source:
+        if max(bands) > source.count:
+            raise OutputError(
+                f"{path} has {source.count} bands, needed bands {list(bands)}; map the scene again"
+            )
+        height = rows or strip_rows(source.width)
+        for row in range(0, source.height, height):
+            window = Window(row, 0, min(height, source.height - row), source.width)
+            yield _read(path, source, bands, window)
+
+
+def _open(path: Path) -> DatasetReader:
+    with reading_back(path):
+        source: DatasetReader = rasterio.open(path, driver="GTiff")
+    if set(source.dtypes) != {"uint8"}:
+        source.close()
+        raise OutputError(f"{path} holds {source.dtypes[0]}, needed uint8; map the scene again")
+    return source
+
+
+def _read(path: Path, source: DatasetReader, bands: Sequence[int] | None, window: Window) -> UInt8:
+    place = RasterWindow(window.col, window.row, window.width, window.height)
+    with reading_back(path):
+        pixels: UInt8 = source.read(None if bands is None else list(bands), window=place)
+    return pixels

@@ -1,30 +1,53 @@
-"""Rasters of probabilities or class ids, whoever made them, as the store that polygons are made of."""
+"""Rasters of probabilities or class ids, of any origin, encoded as polygons need them.
+
+:func:`describe_scores` looks at a header; :class:`ScoreReader` streams the values.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal, Self
 
 import numpy as np
-from pyproj.exceptions import CRSError, ProjError
+from numpy.typing import NDArray
+from rasterio.io import DatasetReader
 
+from geoseg.arrays import Bool, Float32, UInt8
 from geoseg.config.stac.refs import BandRef, MaskRef, SceneRef, Trust
-from geoseg.errors import GridError
+from geoseg.errors import SceneError
+from geoseg.grid.encoding import NODATA, SCALE
 from geoseg.grid.geobox import GeoBox
-from geoseg.grid.ground import ground_resolution
+from geoseg.grid.window import Window
 from geoseg.io.raster.dates import parse_moment
-from geoseg.io.raster.gdal import GDAL_ERRORS, environment, open_raster, reason, refusal
+from geoseg.io.raster.gdal import open_header, refusal
 from geoseg.io.raster.header import Header, read_header
 from geoseg.io.raster.maps import BORDER_TAG, TOP_BAND
-from geoseg.io.raster.scene import Scene
+from geoseg.io.raster.reader import Raster
+from geoseg.io.raster.scene import Scene, pixel_size
+from geoseg.io.raster.scene_reader import SceneReader
 
-__all__ = ["MOST_CLASSES", "Kind", "ScoreRaster", "describe_scores"]
+__all__ = ["MOST_CLASSES", "Kind", "ScoreRaster", "ScoreReader", "describe_scores"]
 
 Kind = Literal["probability", "classes"]
 MOST_CLASSES: Final = 255
-"""Classes that a store tells apart, 0 to 254."""
+"""Classes that can be encoded, 0 to 254."""
+_BEYOND: Final = 1e-6
+"""How far a probability may be outside 0 to 1: what float32 makes of 1."""
+_LARGEST_ID: Final = 1 << 24
+"""From here on float32, in which pixels are read, does not hold every whole number."""
+_PIECE: Final = 1 << 20
+"""Values that are decoded at a time, or those of one block."""
+_CHUNK_BYTES: Final = 1 << 27
+"""Stored values of the block rows that are held at a time, at most."""
+_NO_PROBABILITY: Final = (
+    "and a probability lies in 0 to 1: scale it (gdal_edit.py -scale), declare the value nodata "
+    "(gdal_edit.py -a_nodata), or read class ids with --as classes"
+)
+_NO_ID: Final = (
+    f"and class ids are whole numbers below {_LARGEST_ID:,}: read probabilities with --as probability"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +100,9 @@ def describe_scores(
         raise refusal(
             stem,
             href,
-            "holds the probability of whichever class won, not of one class: give classes.tif, or run with "
+            "holds the probability of the mapped class, not of one class: give classes.tif, or run with "
             "write.probability: classes",
         )
-    try:
-        resolution = ground_resolution(header.geobox)
-    except (GridError, CRSError, ProjError) as error:
-        raise refusal(
-            stem, href, f"has pixels without a size on the ground ({error}): assign the right CRS"
-        ) from error
     masked = None if mask is None else _mask(stem, mask, header, trust)
     mask_ref = None if masked is None else MaskRef(masked.href, 1, (0,))
     scene = Scene(
@@ -94,7 +111,7 @@ def describe_scores(
         bands=tuple(BandRef(href, i, header.names[i - 1], *_scale(header, i, found)) for i in chosen),
         dtype=np.result_type(*(header.dtypes[i - 1] for i in chosen)).name,
         nodata=None,
-        resolution=resolution,
+        resolution=pixel_size(stem, href, header.geobox),
         identity=f"0={header.stamp}" + (f";1={masked.stamp};mask=1:1" if masked else ""),
         files=(*header.files, *(masked.files if masked else ())),
     )
@@ -109,13 +126,13 @@ def _mask(stem: str, path: Path, raster: Header, trust: Trust) -> Header:
         raise refusal(
             stem,
             header.href,
-            f"is the mask, on another grid than {raster.href}: {_told(one)}, needed {_told(other)}; warp it "
-            "with gdalwarp",
+            f"is the mask, on another grid than {raster.href}: {_as_text(one)}, needed {_as_text(other)}; "
+            "warp it with gdalwarp",
         )
     return header
 
 
-def _told(box: GeoBox) -> str:
+def _as_text(box: GeoBox) -> str:
     numbers = ", ".join(f"{value:.15g}" for value in box.transform[:6])
     return f"{box.height}×{box.width} px by ({numbers}) in {box.crs[:40]}"
 
@@ -150,7 +167,7 @@ def _kind(stem: str, header: Header, chosen: list[int], wanted: str) -> Kind:
     if "complex" in dtypes:
         why = f"has {bands}: convert them to probabilities"
     elif len(chosen) > MOST_CLASSES:
-        why = f"has {bands}, one for each class: at most {MOST_CLASSES} are told apart"
+        why = f"has {bands}, one for each class: at most {MOST_CLASSES} can be encoded"
     elif wanted == "classes" and len(chosen) > 1:
         why = f"has {bands}, and class ids are one band: extract it with gdal_translate -b"
     elif wanted == "probability" and unscaled and dtypes != "uint8":
@@ -169,27 +186,163 @@ def _details(
     stem: str, href: str, trust: Trust, chosen: list[int]
 ) -> tuple[tuple[str, ...], dict[int, str], tuple[int, int], str | None, bool]:
     """Band descriptions, color table, block, date, and whether the second of two bands is a border."""
-    with environment(trust):
-        try:
-            with open_raster(stem, href, trust, pixels=False) as dataset:
-                names = tuple(" ".join((dataset.descriptions[i - 1] or "").split()) for i in chosen)
-                block = dataset.block_shapes[chosen[0] - 1]
-                moment = parse_moment(str(dataset.tags().get("TIFFTAG_DATETIME", "")))
-                colors = _colors(dataset, chosen[0])
-                border = len(chosen) == 2 and dataset.tags().get(BORDER_TAG) == "2"  # noqa: PLR2004 - bands
-        except GDAL_ERRORS as error:
-            raise refusal(
-                stem, href, f"has a header that cannot be read ({reason(error)}): fetch the file again"
-            ) from error
+    with open_header(stem, href, trust) as dataset:
+        names = tuple(" ".join((dataset.descriptions[i - 1] or "").split()) for i in chosen)
+        block = dataset.block_shapes[chosen[0] - 1]
+        moment = parse_moment(str(dataset.tags().get("TIFFTAG_DATETIME", "")))
+        colors = _colors(dataset, chosen[0])
+        border = len(chosen) == 2 and dataset.tags().get(BORDER_TAG) == "2"  # noqa: PLR2004 - bands
     if moment is None:
         return names, colors, block, None, border
     taken, exact = moment
     return names, colors, block, f"{taken:%Y-%m-%dT%H:%M:%SZ}" if exact else f"{taken:%Y-%m-%d}", border
 
 
-def _colors(dataset: Any, band: int) -> dict[int, str]:
+def _colors(dataset: DatasetReader, band: int) -> dict[int, str]:
     try:
         table = dataset.colormap(band)
     except ValueError:  # there is none
         return {}
     return {value: "#{:02x}{:02x}{:02x}".format(*rgba[:3]) for value, rgba in table.items()}
+
+
+class ScoreReader:
+    """Reads a raster of scores from the top, each block once; a context manager.
+
+    Args:
+        raster: from :func:`describe_scores`.
+        pixels: most pixels of a strip, though at least a row.
+    """
+
+    def __init__(self, raster: ScoreRaster, pixels: int) -> None:
+        self.raster = raster
+        self._reader = SceneReader(raster.scene)
+        self._rows = max(1, pixels // raster.scene.geobox.width)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+
+    def probabilities(self) -> Iterator[UInt8]:
+        """Stored probabilities.
+
+        Yields:
+            uint8 (bands, rows, width): ``round(200 p)``, 255 where there is no data.
+
+        Raises:
+            SceneError: pixels that cannot be decoded, or a value that is no probability.
+        """
+        return self._strips(self._stored, len(self.raster.scene.bands))
+
+    def class_ids(self, known: NDArray[np.int32]) -> Iterator[UInt8]:
+        """Class ids by their place among those known.
+
+        Args:
+            known: ids, rising, shape (n,), at most 255; every id of the raster is among them.
+
+        Yields:
+            uint8 (1, rows, width): 0 … n - 1, 255 where there is no data.
+
+        Raises:
+            SceneError: pixels that cannot be decoded, or a value that is no class id.
+        """
+
+        def place(raster: Raster, window: Window) -> UInt8:
+            places = np.searchsorted(known, self._ids(raster, window)).astype(np.uint8)
+            places[~raster.valid] = NODATA
+            return places[None]
+
+        return self._strips(place, 1)
+
+    def check_probabilities(self) -> None:
+        """Read everything once, so that what cannot be vectorized is refused before any work.
+
+        Raises:
+            SceneError: as :meth:`probabilities`, or no pixel has data.
+        """
+        has_data = False
+        for strip in self.probabilities():
+            has_data |= bool((strip[0] != NODATA).any())
+        if not has_data:
+            raise self._no_data()
+
+    def found_ids(self) -> NDArray[np.int32]:
+        """The class ids of the raster, rising, int32 (n,); everything is read once.
+
+        Raises:
+            SceneError: as :meth:`class_ids`, no pixel has data, or there are more than 255 classes.
+        """
+        found: set[int] = set()
+
+        def gather(raster: Raster, window: Window) -> UInt8:
+            found.update(np.unique(self._ids(raster, window)[raster.valid]).tolist())
+            if len(found) > MOST_CLASSES:
+                raise self._refusal(
+                    f"holds more than {MOST_CLASSES} different values, which are hardly class ids: "
+                    "read bytes as probabilities with --as probability"
+                )
+            return np.zeros((0, *window.shape), np.uint8)
+
+        for _ in self._strips(gather, 0):
+            pass
+        if not found:
+            raise self._no_data()
+        return np.array(sorted(found), np.int32)
+
+    def _strips(self, convert: Callable[[Raster, Window], UInt8], bands: int) -> Iterator[UInt8]:
+        """Strips of converted pixels, read in whole rows of blocks where these are not too large."""
+        height, width = self.raster.scene.geobox.shape
+        down, across = self.raster.block
+        tall = max(down, self._rows // down * down)
+        tall = max(1, min(tall, _CHUNK_BYTES // (max(1, bands) * width)))
+        wide = max(1, _PIECE // (len(self.raster.scene.bands) * tall))
+        wide = min(width, max(across, wide // across * across))
+        for first in range(0, height, tall):
+            rows = min(tall, height - first)
+            chunk = np.empty((bands, rows, width), np.uint8)
+            for left in range(0, width, wide):
+                window = Window(first, left, rows, min(wide, width - left))
+                chunk[:, :, left : left + window.width] = convert(self._reader.read(window), window)
+            for row in range(0, rows, self._rows):
+                yield chunk[:, row : row + self._rows]
+
+    def _stored(self, raster: Raster, window: Window) -> UInt8:
+        pixels, bands = raster.pixels, self.raster.scene.bands
+        for band, values in zip(bands, pixels, strict=True):
+            outside = raster.valid & ((values < -_BEYOND) | (values > 1 + _BEYOND))
+            if outside.any():
+                raise self._wrong(values, outside, window, band, _NO_PROBABILITY)
+        np.clip(pixels, 0, 1, out=pixels)
+        stored: UInt8 = np.rint(pixels * np.float32(SCALE)).astype(np.uint8)
+        stored[:, ~raster.valid] = NODATA
+        return stored
+
+    def _ids(self, raster: Raster, window: Window) -> NDArray[np.int32]:
+        (values,) = raster.pixels
+        strange = raster.valid & ((values != np.rint(values)) | (np.abs(values) >= _LARGEST_ID))
+        if strange.any():
+            raise self._wrong(values, strange, window, self.raster.scene.bands[0], _NO_ID)
+        ids: NDArray[np.int32] = values.astype(np.int32)
+        return ids
+
+    def _wrong(
+        self,
+        values: Float32,
+        where: Bool,
+        window: Window,
+        band: BandRef,
+        why: str,
+    ) -> SceneError:
+        row, col = (int(place[0]) for place in np.nonzero(where))
+        return self._refusal(
+            f"has the value {float(values[row, col]):.8g} in band {band.index} (row {window.row + row}, "
+            f"column {window.col + col}), {why}"
+        )
+
+    def _no_data(self) -> SceneError:
+        return self._refusal("has no pixel with data: give another file, or correct its nodata value or mask")
+
+    def _refusal(self, text: str) -> SceneError:
+        return refusal(self.raster.scene.ref.id, self.raster.href, text)

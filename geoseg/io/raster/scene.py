@@ -20,7 +20,7 @@ from geoseg.io.files import sha256_of
 from geoseg.io.raster.gdal import refusal
 from geoseg.io.raster.header import Header, read_header
 
-__all__ = ["Scene", "describe", "grid_of", "mask_alpha", "verify_checksums"]
+__all__ = ["Scene", "describe", "grid_of", "mask_alpha", "pixel_size", "verify_checksums"]
 
 """Prefix of a multihash that is a SHA-256 of 32 bytes."""
 
@@ -108,7 +108,7 @@ def describe(ref: SceneRef, bands: Sequence[str | int] | None = None) -> Scene:
         bands=selected,
         dtype=np.result_type(*(headers[band.href].dtypes[band.index - 1] for band in selected)).name,
         nodata=nodata if ref.nodata is None else ref.nodata,
-        resolution=_resolution(ref, selected[0].href, finest),
+        resolution=pixel_size(ref.id, selected[0].href, finest),
         identity=_identity(ref, selected, headers),
         files=tuple(dict.fromkeys(file for header in headers.seen.values() for file in header.files)),
     )
@@ -234,12 +234,17 @@ def _short(crs: str) -> str:
     return crs if len(crs) <= 20 else CRS.from_user_input(crs).name  # noqa: PLR2004 - a code is short, WKT is not
 
 
-def _resolution(ref: SceneRef, href: str, box: GeoBox) -> GroundResolution:
+def pixel_size(scene: str, href: str, box: GeoBox) -> GroundResolution:
+    """Size of a file's pixels on the ground.
+
+    Raises:
+        SceneError: the grid has no place on the ground.
+    """
     try:
         return ground_resolution(box)
     except (GridError, CRSError, ProjError) as error:
         raise refusal(
-            ref.id, href, f"has pixels without a size on the ground ({error}): assign the right CRS"
+            scene, href, f"has pixels without a size on the ground ({error}): assign the right CRS"
         ) from error
 
 
@@ -261,7 +266,7 @@ def _identity(ref: SceneRef, bands: tuple[BandRef, ...], headers: _Headers) -> s
 def verify_checksums(scene: Scene) -> None:
     """Compare each file of a scene with the catalog's ``file:checksum``, where it gives one.
 
-    GDAL hands out wrong pixels without a word for many a damaged file; only this shows it.
+    GDAL returns wrong pixels without an error for many a damaged file; only this finds it.
 
     Raises:
         SceneError: a file is not the one that the catalog describes, or its checksum is of an unknown kind.
@@ -274,7 +279,7 @@ def verify_checksums(scene: Scene) -> None:
                 scene.ref.id,
                 href,
                 f"has the file:checksum {checksum[:20]} in the catalog: only SHA-256 multihashes (1220…) are "
-                "checked; make the catalog anew with `geoseg catalog`",
+                "checked; make the catalog again with `geoseg catalog`",
             )
         try:
             found = sha256_of(Path(href))
@@ -285,5 +290,5 @@ def verify_checksums(scene: Scene) -> None:
                 scene.ref.id,
                 href,
                 f"has sha256 {found[:12]}… but the catalog says {digest[:12]}…: fetch the file again, or "
-                "make the catalog anew",
+                "make the catalog again",
             )

@@ -19,11 +19,18 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.config.stac.refs import MaskRef
-from geoseg.errors import GridError
+from geoseg.errors import GridError, SceneError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
-from geoseg.io.raster.gdal import GDAL_ERRORS, environment, open_raster, reason, refusal, spoken
+from geoseg.io.raster.gdal import (
+    collected_warnings,
+    environment,
+    gdal_errors,
+    open_raster,
+    reason,
+    refusal,
+)
 from geoseg.io.raster.header import alpha_bands, file_stamp
 from geoseg.io.raster.reader import BandGroup, Raster, Stored, judge, read_bands, scaled, show
 from geoseg.io.raster.scene import Scene, mask_alpha
@@ -160,21 +167,18 @@ class _File:
             SceneError: the file is cut off or corrupt there.
         """
         place = RasterioWindow(window.col, window.row, window.width, window.height)
-        try:
-            with spoken() as said:
-                if mask:
-                    data: NDArray[Any] = self.dataset.read_masks(indexes, window=place)
-                else:
-                    dtypes = {self.dataset.dtypes[index - 1] for index in indexes}
-                    data = self.dataset.read(indexes, window=place, out_dtype=np.result_type(*dtypes))
-        except GDAL_ERRORS as error:
-            raise self._damaged(window, reason(error)) from error
-        damage = [line for line in said if "JPEGLib" in line]
+        with gdal_errors(lambda error: self._damaged(window, reason(error))), collected_warnings() as warned:
+            if mask:
+                data: NDArray[Any] = self.dataset.read_masks(indexes, window=place)
+            else:
+                dtypes = {self.dataset.dtypes[index - 1] for index in indexes}
+                data = self.dataset.read(indexes, window=place, out_dtype=np.result_type(*dtypes))
+        damage = [line for line in warned if "JPEGLib" in line]
         if damage:
             raise self._damaged(window, damage[0])
         return data
 
-    def _damaged(self, window: Window, why: str) -> Exception:
+    def _damaged(self, window: Window, why: str) -> SceneError:
         place = f"rows {window.row}..{window.row_stop - 1}, columns {window.col}..{window.col_stop - 1}"
         return refusal(
             self.scene.ref.id,

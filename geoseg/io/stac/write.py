@@ -17,7 +17,6 @@ from typing import Any, Final
 import pystac
 import rasterio
 from pystac.utils import datetime_to_str
-from rasterio.errors import RasterioError
 
 from geoseg.config.model.contract import BundleSpec
 from geoseg.config.stac.item import UNKNOWN_DATE
@@ -29,7 +28,7 @@ from geoseg.grid.ground import ground_resolution
 from geoseg.io.crs import is_code, written_crs
 from geoseg.io.files import output_error, sha256_of, write_text
 from geoseg.io.raster.dates import OLDEST, date_properties
-from geoseg.io.raster.gdal import GDAL_ERRORS, environment, open_raster, reason, refusal
+from geoseg.io.raster.gdal import open_header, reading_back
 from geoseg.io.raster.header import Header, read_header
 from geoseg.io.stac.read import Catalog, Refusal, load_catalog
 
@@ -184,18 +183,12 @@ def _ids(files: list[Path], folder: Path) -> list[str]:
 
 
 def _tags(item_id: str, path: Path, trust: Trust) -> dict[str, str]:
-    with environment(trust):
-        try:
-            with open_raster(item_id, str(path), trust, pixels=False) as dataset:
-                return {
-                    **dataset.tags(),
-                    **dataset.tags(ns="IMAGERY"),
-                    "LAYOUT": dataset.tags(ns="IMAGE_STRUCTURE").get("LAYOUT", ""),
-                }
-        except GDAL_ERRORS as error:
-            raise refusal(
-                item_id, str(path), f"has metadata that cannot be read ({reason(error)})"
-            ) from error
+    with open_header(item_id, str(path), trust) as dataset:
+        return {
+            **dataset.tags(),
+            **dataset.tags(ns="IMAGERY"),
+            "LAYOUT": dataset.tags(ns="IMAGE_STRUCTURE").get("LAYOUT", ""),
+        }
 
 
 def _used_extensions(header: Header) -> list[str]:
@@ -313,13 +306,13 @@ def _output(path: Path, folder: Path, model: BundleSpec) -> pystac.Asset:
             roles=["style" if path.suffix == ".qml" else "data"],
             extra_fields={**_file(path), **(_raster(path, model) if path.suffix == ".tif" else {})},
         )
-    except (OSError, RasterioError) as error:
+    except OSError as error:
         raise output_error(path, error) from error
 
 
 def _raster(path: Path, model: BundleSpec) -> dict[str, Any]:
     """Grid, bands and classes of a raster, from its header."""
-    with rasterio.open(path, driver="GTiff") as source:
+    with reading_back(path), rasterio.open(path, driver="GTiff") as source:
         bands = [
             {"name": name or f"b{i + 1}", "data_type": dtype, "nodata": int(nodata), "scale": scale}
             for i, (name, dtype, nodata, scale) in enumerate(
