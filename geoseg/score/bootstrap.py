@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.arrays import Float64
 from geoseg.errors import GridError
 from geoseg.score.pixels.sums import Sums
 
-__all__ = ["Bootstrap", "Interval", "Intervals", "bootstrap", "differences", "drawn", "intervals_of"]
+__all__ = ["Bootstrap", "Interval", "Intervals", "differences", "drawn", "intervals_of"]
 
 _CHUNK = 1 << 20
 """Weights drawn at a time (8 MB)."""
@@ -90,17 +91,6 @@ _Found = Interval | tuple[Interval | None, ...] | None
 """One interval, or one of each class."""
 
 
-def bootstrap(cells: NDArray[np.int64], how: Bootstrap | None = None) -> Intervals:
-    """Percentile intervals of the measures of confusion matrices; see :func:`intervals_of`.
-
-    Args:
-        cells: int64, shape (N, K, K), a confusion matrix per cell; cells without pixels are no ground
-            that was scored, and are not drawn.
-        how: number of draws, seed and level; default 1000 draws, seed 0, 95 %.
-    """
-    return intervals_of(Sums.of(cells), how)
-
-
 def intervals_of(sums: Sums, how: Bootstrap | None = None) -> Intervals:
     """Percentile intervals of all measures.
 
@@ -120,14 +110,14 @@ def intervals_of(sums: Sums, how: Bootstrap | None = None) -> Intervals:
     return Intervals(**found)  # type: ignore[arg-type] # tuples where a measure has classes, else one
 
 
-def drawn(sums: Sums, how: Bootstrap) -> dict[str, NDArray[np.float64]]:
+def drawn(sums: Sums, how: Bootstrap) -> dict[str, Float64]:
     """Every measure of each draw, by the names of :meth:`Sums.measures`: (draws, K) or (draws,).
 
     Draws depend on the seed and the number of cells alone: two maps of the same cells are drawn alike, which
     is what makes :func:`differences` of them paired. Empty where there are fewer than two cells.
     """
     count = len(sums)
-    draws: dict[str, list[NDArray[np.float64]]] = {}
+    draws: dict[str, list[Float64]] = {}
     generator = np.random.default_rng(how.seed)
     step = max(1, _CHUNK // max(count, 1))
     for first in range(0, how.draws if count >= _FEWEST_CELLS else 0, step):
@@ -137,7 +127,7 @@ def drawn(sums: Sums, how: Bootstrap) -> dict[str, NDArray[np.float64]]:
     return {name: np.concatenate(values) for name, values in draws.items()}
 
 
-def differences(sums: Sums, base: Sums, how: Bootstrap) -> dict[str, tuple[NDArray[np.float64], _Found]]:
+def differences(sums: Sums, base: Sums, how: Bootstrap) -> dict[str, tuple[Float64, _Found]]:
     """How much more each measure of a map is than that of another one, with the interval of the difference.
 
     Paired: both maps are taken of the same cells in every draw, so what makes a cell hard for both cancels
@@ -157,7 +147,7 @@ def differences(sums: Sums, base: Sums, how: Bootstrap) -> dict[str, tuple[NDArr
     first, second = drawn(one, how), drawn(other, how)
     here, there = one.total().measures(), other.total().measures()
     bearing, also = one.bearing(), other.bearing()
-    found: dict[str, tuple[NDArray[np.float64], _Found]] = {}
+    found: dict[str, tuple[Float64, _Found]] = {}
     for name in (name for name in here if name in there):
         away = here[name][0] - there[name][0]
         draws = first[name] - second[name] if first else np.full((1, *away.shape), np.nan)
@@ -165,7 +155,7 @@ def differences(sums: Sums, base: Sums, how: Bootstrap) -> dict[str, tuple[NDArr
     return found
 
 
-def _intervals(values: NDArray[np.float64], bearing: NDArray[np.intp], how: Bootstrap) -> _Found:
+def _intervals(values: Float64, bearing: NDArray[np.intp], how: Bootstrap) -> _Found:
     """The interval of draws (M,), or those of each class of draws (M, K)."""
     if values.ndim > 1:
         return tuple(
@@ -174,7 +164,7 @@ def _intervals(values: NDArray[np.float64], bearing: NDArray[np.intp], how: Boot
     return _interval(values, int(bearing), how)
 
 
-def _interval(values: NDArray[np.float64], bearing: int, how: Bootstrap) -> Interval | None:
+def _interval(values: Float64, bearing: int, how: Bootstrap) -> Interval | None:
     values = values[~np.isnan(values)]
     if bearing < _FEWEST_CELLS or not values.size:
         return None

@@ -32,14 +32,12 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 from geoseg.io.raster.cog import write_cog
 from geoseg.models.bundle import shipped_bundles
-from geoseg.score.cells import CellCounter, Extra
 from geoseg.score.pixels.boundary import BoundaryWidth, near_contour
 from geoseg.score.pixels.calibration import Reliability
 from geoseg.score.report.report import aligned
 from geoseg.score.report.tables import comparison_markdown
 from geoseg.score.report.values import Comparison, ScoreReport
-from geoseg.score.tally import SceneTally
-from geoseg.score.worst import worst_windows
+from geoseg.score.tally import CellCounter, Extra, SceneTally, worst_windows
 
 GRID = GeoBox(
     300, 260, Affine.translation(617000, 3344000) @ Affine.rotation(9) @ Affine.scale(0.3, -0.3), "EPSG:26914"

@@ -24,13 +24,13 @@ from geoseg.flow.evaluate.evaluate import evaluate_pairs, evaluate_run
 from geoseg.flow.evaluate.scene import Pair, evaluate_scene
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.raster.cog import write_cog
-from geoseg.score.bootstrap import Bootstrap, Interval, bootstrap
-from geoseg.score.cells import CellCounter
+from geoseg.score.bootstrap import Bootstrap, Interval, Intervals, intervals_of
 from geoseg.score.pixels.confusion import DEFINITIONS, Confusion, mean_iou
+from geoseg.score.pixels.sums import Sums
 from geoseg.score.report.report import score_report
 from geoseg.score.report.tables import report_notes, report_tables
 from geoseg.score.report.values import Measure, ScoreReport, Unscored
-from geoseg.score.tally import SceneTally, widest_cells
+from geoseg.score.tally import CellCounter, SceneTally, widest_side
 
 K = 4
 IDS = st.sampled_from([*range(K), 255])
@@ -167,15 +167,15 @@ class TestCells:
         assert len(found.cells) <= most
         fine = CellCounter(K, side)
         fine.add(0, 0, truth, mapped)
-        np.testing.assert_array_equal(found.cells, fine.tally("here").in_cells_of(found.side))
+        np.testing.assert_array_equal(found.cells, fine.tally("here").coarser(found.side).cells)
         if found.side > side:
-            assert len(fine.tally("here").in_cells_of(found.side // 2)) > most, "no coarser than needed"
+            assert len(fine.tally("here").coarser(found.side // 2).cells) > most, "no coarser than needed"
 
     def test_a_cell_has_a_size(self) -> None:
         with pytest.raises(GridError, match="at least 1×1"):
             CellCounter(2, 0)
         with pytest.raises(GridError, match="scene here: cells of 64 px do not make cells of 96 px"):
-            CellCounter(2).tally("here").in_cells_of(96)
+            CellCounter(2).tally("here").coarser(96)
 
     @pytest.mark.parametrize(
         ("shape", "side", "count"),
@@ -187,9 +187,14 @@ class TestCells:
         ones = np.ones(shape, np.uint8)
         counter = CellCounter(2)
         counter.add(0, 0, ones, ones)
-        found, cells = widest_cells([counter.tally("here")])
-        assert (found, len(cells)) == (side, count)
+        scene = counter.tally("here")
+        cells = scene.coarser(widest_side([scene])).cells
+        assert (widest_side([scene]), len(cells)) == (side, count)
         assert cells.sum() == ones.size
+
+
+def bootstrap(cells: NDArray[np.int64], how: Bootstrap | None = None) -> Intervals:
+    return intervals_of(Sums.of(cells), how)
 
 
 class TestBootstrap:

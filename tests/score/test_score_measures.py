@@ -19,7 +19,6 @@ from geoseg.errors import GridError, LabelError
 from geoseg.grid.encoding import SCALE
 from geoseg.grid.geobox import GeoBox
 from geoseg.score.bootstrap import Bootstrap, Interval, differences, drawn, intervals_of
-from geoseg.score.cells import CellCounter, Extra
 from geoseg.score.pixels.boundary import BoundaryWidth, Reach, near_contour
 from geoseg.score.pixels.calibration import BINS, Reliability
 from geoseg.score.pixels.confusion import Confusion, mean_iou
@@ -27,7 +26,7 @@ from geoseg.score.pixels.sums import Sums
 from geoseg.score.report.report import score_report
 from geoseg.score.report.tables import report_tables
 from geoseg.score.report.values import ScoreReport
-from geoseg.score.tally import SceneTally
+from geoseg.score.tally import CellCounter, Extra, SceneTally
 
 K = 3
 IDS = st.sampled_from([*range(K), 255])

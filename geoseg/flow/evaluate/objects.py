@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
+from geoseg.arrays import Int64, Objects
 from geoseg.config.slug import scene_slug
 from geoseg.flow.evaluate.reference_objects import Ground, Side, mapped_objects, reference_objects
 from geoseg.flow.evaluate.scene import Pair, label_reader
@@ -160,7 +160,7 @@ def _tally(one: Side, other: Side, found: Matching, grid: GeoBox) -> ObjectTally
     ground = ground_resolution(grid)
     matched = np.flatnonzero(found.outcome == Outcome.MATCHED)
 
-    def meters(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    def meters(shapes: Objects) -> Objects:
         return np.asarray(shapely.transform(shapes, lambda xy: xy * (ground.across, ground.down)), object)
 
     shapes = shape_measures(
@@ -171,7 +171,7 @@ def _tally(one: Side, other: Side, found: Matching, grid: GeoBox) -> ObjectTally
     )
 
 
-def _count(counts: NDArray[np.int64], tally: SceneTally, one: Side, other: Side, found: Matching) -> None:
+def _count(counts: Int64, tally: SceneTally, one: Side, other: Side, found: Matching) -> None:
     """Add objects to the cells (N, 3) that they lie in; a pair to that of its object of the reference."""
     mapped = np.flatnonzero(found.outcome != Outcome.EXCLUDED)
     truth = np.flatnonzero(found.reference_outcome != Outcome.EXCLUDED)
@@ -183,7 +183,7 @@ def _count(counts: NDArray[np.int64], tally: SceneTally, one: Side, other: Side,
         counts[:, place] += np.bincount(cells, minlength=len(counts))
 
 
-def _cells(tally: SceneTally, shapes: NDArray[np.object_]) -> NDArray[np.int64]:
+def _cells(tally: SceneTally, shapes: Objects) -> Int64:
     inside = shapely.get_coordinates(shapely.point_on_surface(shapes)).astype(np.int64)
     return tally.cell_of(inside[:, 1], inside[:, 0])
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
-from geoseg.arrays import Bool, Float64, Int64, Objects, UInt8
+from geoseg.arrays import Array, Bool, Float64, Int64, Objects, UInt8
 from geoseg.errors import OutputError
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
@@ -116,9 +115,9 @@ class Ground:
     def side(
         self,
         shapes: Objects,
-        class_id: NDArray[Any],
-        names: NDArray[Any],
-        confidence: NDArray[Any],
+        class_id: Array,
+        names: Array,
+        confidence: Array,
     ) -> Side:
         """Objects from single valid polygons in pixels, each with its class, id and confidence: (n,)."""
         ground = to_ground(shapely.orient_polygons(shapes), self.grid.transform)

@@ -20,9 +20,8 @@ from geoseg.grid.window import Window
 from geoseg.io.labels.reader import LabelReader, counts_scene_pixels
 from geoseg.io.raster.cog import strip_rows
 from geoseg.io.raster.maps import TOP_BAND, MapReader
-from geoseg.score.cells import CellCounter, Extra
 from geoseg.score.pixels.boundary import DEFAULT_WIDTH, BoundaryWidth, near_contour
-from geoseg.score.tally import SceneTally
+from geoseg.score.tally import CellCounter, Extra, SceneTally
 
 if TYPE_CHECKING:
     from geoseg.config.model.contract import ClassSpec

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Float32, Float64
 from geoseg.config.model.contract import BundleSpec
 from geoseg.config.stac.refs import SceneRef
 from geoseg.config.workflow import Scenes
@@ -21,7 +21,7 @@ from geoseg.io.raster.maps import MapReader
 from geoseg.io.raster.reader import Raster
 from geoseg.io.raster.scene import describe
 from geoseg.io.raster.scene_reader import SceneReader
-from geoseg.score.worst import worst_windows
+from geoseg.score.tally import worst_windows
 
 __all__ = ["WORST_NAME", "draw_worst"]
 
@@ -109,7 +109,7 @@ class _Picture:
         scene = describe(self.ref, self.names)
         return SceneReader(scene, replace(grid, crs=scene.geobox.crs))
 
-    def shown(self, raster: Raster) -> NDArray[np.float32]:
+    def shown(self, raster: Raster) -> Float32:
         """A window as it is drawn: float32 (height, width, 3), 0 to 1; white where there is no data."""
         low, high = self._ends()
         names = list(self.spec.bands)
@@ -120,7 +120,7 @@ class _Picture:
         shown = np.where(raster.valid, np.clip(scaled, 0, 1), 1).astype(np.float32)
         return np.moveaxis(shown, 0, -1)
 
-    def _ends(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _ends(self) -> tuple[Float64, Float64]:
         """Values of black and white, per band: the same for every window."""
         mean, std = np.array(self.spec.scaling.mean), np.array(self.spec.scaling.std)
         if self.stretch is not None or self.spec.value_dtype == "uint8":

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
-from numpy.typing import NDArray
 from pyproj import CRS
 
+from geoseg.arrays import Array, Bool, Float32, UInt8
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
@@ -61,11 +61,11 @@ class Panel:
     """The scene's id."""
     box: GeoBox
     """Where its pixels lie."""
-    image: NDArray[np.float32]
+    image: Float32
     """Shape (height, width, 3), 0 to 1."""
-    truth: NDArray[np.uint8]
+    truth: UInt8
     """Shape (height, width), class ids, 255 = not labeled."""
-    mapped: NDArray[np.uint8]
+    mapped: UInt8
     """Shape (height, width), class ids, 255 = nodata."""
 
     @property
@@ -131,7 +131,7 @@ def draw(path: Path, panels: Sequence[Panel], classes: Sequence[ClassSpec]) -> N
         figure.savefig(temporary, format="png", dpi=_DPI)
 
 
-def _pictures(panel: Panel, classes: Sequence[ClassSpec]) -> list[NDArray[Any]]:
+def _pictures(panel: Panel, classes: Sequence[ClassSpec]) -> list[Array]:
     return [
         panel.image,
         _colored(panel.truth, classes),
@@ -144,7 +144,7 @@ def _color(spec: ClassSpec) -> str:
     return _GROUND if spec.background else spec.color
 
 
-def _colored(ids: NDArray[np.uint8], classes: Sequence[ClassSpec]) -> NDArray[np.float32]:
+def _colored(ids: UInt8, classes: Sequence[ClassSpec]) -> Float32:
     """Class ids in their colors; white: none."""
     table = np.ones((256, 3), np.float32)
     for spec in classes:
@@ -152,7 +152,7 @@ def _colored(ids: NDArray[np.uint8], classes: Sequence[ClassSpec]) -> NDArray[np
     return table[ids]
 
 
-def _kinds(panel: Panel, classes: Sequence[ClassSpec]) -> dict[str, NDArray[np.bool_]]:
+def _kinds(panel: Panel, classes: Sequence[ClassSpec]) -> dict[str, Bool]:
     """Which pixels are right, missed, false or confused; without a background class right or wrong."""
     truth, mapped = panel.truth, panel.mapped
     both = (truth != IGNORE) & (mapped != IGNORE)
@@ -178,10 +178,10 @@ _KINDS: Final = {
 }
 
 
-def _difference(panel: Panel, classes: Sequence[ClassSpec]) -> NDArray[np.float32]:
+def _difference(panel: Panel, classes: Sequence[ClassSpec]) -> Float32:
     """Colors over the scene in pale gray; what has no label or no map fades to white."""
     gray = panel.image.mean(axis=-1, keepdims=True) * 0.5 + 0.48
-    picture: NDArray[np.float32] = np.repeat(np.clip(gray, 0, 1), 3, axis=-1).astype(np.float32)
+    picture: Float32 = np.repeat(np.clip(gray, 0, 1), 3, axis=-1).astype(np.float32)
     for kind, where in _kinds(panel, classes).items():
         share = 0.55 if kind == "right" else 0.82
         picture[where] = (1 - share) * picture[where] + share * np.array(to_rgb(_KINDS[kind]), np.float32)

@@ -120,7 +120,7 @@ def match_objects(
     same.
 
     An object is excluded that is cut, whose partner is cut, or that has no partner and lies mostly in an
-    object of the other side that is cut: what the whole of it would have scored, nobody knows.
+    object of the other side that is cut: what the whole of it would have scored is unknown.
 
     Args:
         mapped: Objects or MultiPolygons in one planar CRS, shape (P,); invalid ones are repaired.
@@ -140,21 +140,15 @@ def match_objects(
     reference_cut = np.zeros(len(reference), np.bool_) if reference_cut is None else reference_cut
     found = overlaps(mapped, reference)
     partner, reference_partner = _paired(found, len(mapped), len(reference))
-
-    inside, reference_inside = np.zeros(len(mapped), np.bool_), np.zeros(len(reference), np.bool_)
-    inside[found.mapped[reference_cut[found.reference] & (found.of_mapped > MOSTLY)]] = True
-    reference_inside[found.reference[cut[found.mapped] & (found.of_reference > MOSTLY)]] = True
-    out = _excluded(cut, partner, reference_cut, inside)
-    reference_out = _excluded(reference_cut, reference_partner, cut, reference_inside)
+    out, reference_out = _left_out(found, partner, reference_partner, cut, reference_cut)
     scored = ~out[found.mapped] & ~reference_out[found.reference]
     # Reference objects that lie mostly in a mapped one, and mapped ones mostly in one of the reference.
     covered = scored & (found.of_reference > MOSTLY)
     pieces = scored & (found.of_mapped > MOSTLY)
     merges = np.bincount(found.mapped[covered], minlength=len(mapped)) > 1
     splits = np.bincount(found.reference[pieces], minlength=len(reference)) > 1
-    merged, piece = np.zeros(len(reference), np.bool_), np.zeros(len(mapped), np.bool_)
-    merged[found.reference[covered & merges[found.mapped]]] = True
-    piece[found.mapped[pieces & splits[found.reference]]] = True
+    merged = _marked(len(reference), found.reference[covered & merges[found.mapped]])
+    piece = _marked(len(mapped), found.mapped[pieces & splits[found.reference]])
 
     iou, reference_iou = np.zeros(len(mapped)), np.zeros(len(reference))
     np.maximum.at(iou, found.mapped, found.iou)
@@ -169,6 +163,12 @@ def match_objects(
         reference_iou=reference_iou,
         reference_outcome=_outcomes(reference_out, reference_partner >= 0, merged, splits, Outcome.MISSED),
     )
+
+
+def _marked(count: int, places: Int64) -> Bool:
+    found = np.zeros(count, np.bool_)
+    found[places] = True
+    return found
 
 
 def _pieces(polygons: Objects) -> tuple[Objects, Int64]:
@@ -206,17 +206,26 @@ def _paired(found: Overlaps, mapped: int, reference: int) -> tuple[Int64, Int64]
     return partner, reference_partner
 
 
-def _excluded(
-    cut: Bool,
-    partner: Int64,
-    other_cut: Bool,
-    inside: Bool,
-) -> Bool:
-    """Which objects of one side are not scored; ``inside``: lies mostly in a cut one of the other side."""
-    alone = partner < 0
-    out = cut | (alone & inside)
-    out[~alone] |= other_cut[partner[~alone]]
-    return out
+def _left_out(
+    found: Overlaps, partner: Int64, reference_partner: Int64, cut: Bool, reference_cut: Bool
+) -> tuple[Bool, Bool]:
+    """Which objects of either side are not scored, see :func:`match_objects`."""
+
+    def out(cut: Bool, partner: Int64, other_cut: Bool, inside: Bool) -> Bool:
+        alone = partner < 0
+        left_out = cut | (alone & inside)
+        left_out[~alone] |= other_cut[partner[~alone]]
+        return left_out
+
+    # Lies mostly in an object of the other side that is cut.
+    inside = _marked(len(cut), found.mapped[reference_cut[found.reference] & (found.of_mapped > MOSTLY)])
+    reference_inside = _marked(
+        len(reference_cut), found.reference[cut[found.mapped] & (found.of_reference > MOSTLY)]
+    )
+    return (
+        out(cut, partner, reference_cut, inside),
+        out(reference_cut, reference_partner, cut, reference_inside),
+    )
 
 
 def _outcomes(

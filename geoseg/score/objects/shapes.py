@@ -6,17 +6,21 @@ predicted polygon (None or empty) is missed: its IoU and C-IoU are 0 and the oth
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Self
+
 import numpy as np
 import shapely
 
-from geoseg.arrays import Float64, Int64, Objects
+from geoseg.arrays import Array, Bool, Float64, Int64, Objects
+from geoseg.compiled import compiled
 from geoseg.errors import GridError
 from geoseg.grid.polygon_iou import polygon_iou
-from geoseg.score.objects.outlines import Outlines
-from geoseg.score.objects.shape_values import ShapeMeasures, ShapeSummary
 
 __all__ = [
     "RIGHT_ANGLE_TOLERANCE",
+    "Outlines",
     "ShapeMeasures",
     "ShapeSummary",
     "hausdorff",
@@ -27,11 +31,108 @@ __all__ = [
     "tangent_error",
 ]
 
-
 RIGHT_ANGLE_TOLERANCE = 1.0
 """Degrees that a right angle may be off."""
 _HIGH = 0.95
 """Quantile that stands for the largest tangent error of a polygon."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeSummary:
+    """Measures of many pairs together; NaN where no pair has the measure."""
+
+    pairs: int
+    """Pairs compared."""
+    missing: int
+    """Pairs without a predicted polygon: IoU and C-IoU 0, in no other figure."""
+    invalid: int
+    """Predicted polygons that are not valid; they were repaired for the IoU."""
+    iou: float
+    """Mean IoU."""
+    c_iou: float
+    """Mean C-IoU."""
+    polis: float
+    """Mean PoLiS distance."""
+    hausdorff: float
+    """Mean Hausdorff distance."""
+    tangent_error: float
+    """Mean, in degrees."""
+    n_ratio: float
+    """All predicted vertices over all true ones."""
+    vertices: float
+    """Mean vertices of a predicted polygon."""
+    right_angles: float
+    """Share of all predicted vertices that are right angles."""
+    area_bias: float
+    """Predicted area over true area, less one."""
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """The figures by name; None for NaN."""
+        return {
+            name: None if isinstance(value, float) and np.isnan(value) else value
+            for name, value in asdict(self).items()
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShapeMeasures:
+    """Measures of N pairs, each of shape (N,)."""
+
+    iou: Float64
+    """Area in both over area in either, 0 to 1."""
+    c_iou: Float64
+    """IoU times ``1 − |n − m| / (n + m)`` of both numbers of vertices (PolyWorld, Zorzi et al. 2022)."""
+    polis: Float64
+    """PoLiS distance (Avbelj et al. 2014), in the polygons' unit."""
+    hausdorff: Float64
+    """Hausdorff distance of the boundaries, in the polygons' unit."""
+    tangent_error: Float64
+    """95th percentile of the angle between both boundaries (Girard et al. 2021), degrees, 0 to 90."""
+    right_angles: Float64
+    """Share of the predicted vertices that are right angles."""
+    vertices: Int64
+    """Vertices of the predicted polygons."""
+    true_vertices: Int64
+    """Vertices of the true ones."""
+    area: Float64
+    """Of the predicted polygons; 0 where missing."""
+    true_area: Float64
+    """Of the true ones."""
+    present: Bool
+    """Whether there is a predicted polygon."""
+    valid: Bool
+    """Whether it is valid as it came; False where missing."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[ShapeMeasures]) -> ShapeMeasures:
+        """The pairs of several, one after another; at least one."""
+        names = cls.__dataclass_fields__
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def chosen(self, pairs: Bool | Int64) -> ShapeMeasures:
+        """Some of the pairs, such as those of one size."""
+        return ShapeMeasures(*(getattr(self, name)[pairs] for name in self.__dataclass_fields__))
+
+    def summary(self) -> ShapeSummary:
+        """Means over the pairs; counts of vertices and areas as ratios of sums."""
+        found = self.present
+        vertices, true_vertices = int(self.vertices[found].sum()), int(self.true_vertices[found].sum())
+        right = float(np.nansum(self.right_angles[found] * self.vertices[found]))
+        area, true_area = float(self.area[found].sum()), float(self.true_area[found].sum())
+        return ShapeSummary(
+            pairs=len(found),
+            missing=int((~found).sum()),
+            invalid=int((found & ~self.valid).sum()),
+            iou=_mean(self.iou),
+            c_iou=_mean(self.c_iou),
+            polis=_mean(self.polis),
+            hausdorff=_mean(self.hausdorff),
+            tangent_error=_mean(self.tangent_error),
+            n_ratio=_ratio(vertices, true_vertices),
+            vertices=_ratio(vertices, int(found.sum())),
+            right_angles=_ratio(right, vertices),
+            area_bias=_ratio(area, true_area) - 1,
+        )
 
 
 def shape_measures(predicted: Objects, true: Objects, *, step: float) -> ShapeMeasures:
@@ -255,3 +356,157 @@ def _quantiles(values: Float64, first: Int64, share: float) -> Float64:
     begin = first[:-1][some]
     out[some] = ordered[begin + low] + (ordered[begin + high] - ordered[begin + low]) * (place - low)
     return out
+
+
+def _mean(values: Float64) -> float:
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else float("nan")
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else float("nan")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outlines:
+    """The edges of N polygons, ring after ring; edges without length are left out.
+
+    Laws: the edges of polygon ``i`` are ``first[i]`` to ``first[i + 1]``; its vertices are their starts.
+    """
+
+    start: Float64
+    """Where each edge starts, shape (E, 2): x, y."""
+    way: Float64
+    """From there to its end, shape (E, 2)."""
+    ring: Int64
+    """Which ring each belongs to, ascending, shape (E,)."""
+    first: Int64
+    """Where each polygon's edges start, and E, shape (N + 1,)."""
+
+    @classmethod
+    def of(cls, polygons: Objects) -> Self:
+        """The outlines of polygons.
+
+        Args:
+            polygons: Polygons and MultiPolygons, valid or not, shape (N,); None and empty ones have no edges.
+        """
+        parts, owner = shapely.get_parts(polygons, return_index=True)
+        rings, part = shapely.get_rings(parts, return_index=True)
+        ends, ring = shapely.get_coordinates(rings, return_index=True)
+        way = np.diff(ends, axis=0)
+        kept = (ring[1:] == ring[:-1]) & way.any(axis=1)
+        ring = ring[:-1][kept]
+        first = np.searchsorted(owner[part][ring], np.arange(len(polygons) + 1))
+        return cls(ends[:-1][kept], way[kept], ring.astype(np.int64), first.astype(np.int64))
+
+    @property
+    def vertices(self) -> Int64:
+        """Vertices of each polygon, without the repeated closing ones: int64, shape (N,)."""
+        return np.diff(self.first)
+
+    @property
+    def polygon(self) -> Int64:
+        """Which polygon each edge belongs to, shape (E,)."""
+        return np.repeat(np.arange(len(self.first) - 1), self.vertices)
+
+    def turns(self) -> Float64:
+        """Change of direction at each edge's end, in degrees, 0 to 180, shape (E,)."""
+        following = np.arange(1, len(self.ring) + 1)
+        _, begins, counts = np.unique(self.ring, return_index=True, return_counts=True)
+        following[begins + counts - 1] = begins
+        here, there = self.way, self.way[following]
+        cross = here[:, 0] * there[:, 1] - here[:, 1] * there[:, 0]
+        found: Float64 = np.degrees(np.abs(np.arctan2(cross, (here * there).sum(axis=1))))
+        return found
+
+    def sampled(self, step: float) -> tuple[Float64, Int64]:
+        """Points along every ring, evenly spaced and no further apart than a step.
+
+        Args:
+            step: in the polygons' unit, above 0.
+
+        Returns:
+            The points, shape (P, 2), in the order of the edges; the edge that each lies on, shape (P,).
+        """
+        _, begins = np.unique(self.ring, return_index=True)
+        ends = np.append(begins, len(self.ring)).astype(np.int64)
+        return _sampled(self.start, self.way, np.hypot(self.way[:, 0], self.way[:, 1]), ends, step)
+
+    def firsts(self, edge: Int64) -> Int64:
+        """Where each polygon's points start among points in the order of the edges, and their number.
+
+        Args:
+            edge: which edge each point lies on, ascending.
+        """
+        return np.searchsorted(edge, self.first).astype(np.int64)
+
+    def nearest(self, points: Float64, first: Int64) -> tuple[Float64, Int64]:
+        """How far points are from these outlines, each from the polygon of its own number.
+
+        Args:
+            points: shape (P, 2).
+            first: where the points of each polygon start, and P, shape (N + 1,).
+
+        Returns:
+            Distances, float64 (P,), and the nearest edges, int64 (P,); NaN and -1 where a polygon has none.
+        """
+        distance, edge = _nearest(np.ascontiguousarray(points), first, self.start, self.way, self.first)
+        return distance, edge
+
+
+@compiled
+def _sampled(
+    start: Float64,
+    way: Float64,
+    length: Float64,
+    rings: Int64,
+    step: float,
+) -> tuple[Array, Array]:
+    """Points of each ring, measured from its own start: the same bits in any company."""
+    pieces = np.zeros(len(rings) - 1, np.int64)
+    around = np.zeros(len(rings) - 1)
+    for ring in range(len(pieces)):
+        for edge in range(rings[ring], rings[ring + 1]):
+            around[ring] += length[edge]
+        # Blind to rounding: a whole number of steps is that number.
+        pieces[ring] = max(1, int(np.ceil(around[ring] / step - 1e-9)))
+    points, edges = np.empty((pieces.sum(), 2)), np.empty(pieces.sum(), np.int64)
+    n = 0
+    for ring in range(len(pieces)):
+        edge, passed = rings[ring], 0.0
+        for piece in range(pieces[ring]):
+            place = (piece + 0.5) * around[ring] / pieces[ring]
+            while edge + 1 < rings[ring + 1] and passed + length[edge] <= place:
+                passed += length[edge]
+                edge += 1
+            share = min(max((place - passed) / length[edge], 0.0), 1.0)
+            points[n, 0] = start[edge, 0] + way[edge, 0] * share
+            points[n, 1] = start[edge, 1] + way[edge, 1] * share
+            edges[n] = edge
+            n += 1
+    return points, edges
+
+
+@compiled
+def _nearest(
+    points: Float64,
+    first: Int64,
+    start: Float64,
+    way: Float64,
+    edges: Int64,
+) -> tuple[Array, Array]:
+    distance = np.full(len(points), np.nan)
+    nearest = np.full(len(points), -1, np.int64)
+    for polygon in range(len(first) - 1):
+        for point in range(first[polygon], first[polygon + 1]):
+            best = np.inf
+            for edge in range(edges[polygon], edges[polygon + 1]):
+                x, y = points[point, 0] - start[edge, 0], points[point, 1] - start[edge, 1]
+                along = (x * way[edge, 0] + y * way[edge, 1]) / (way[edge, 0] ** 2 + way[edge, 1] ** 2)
+                along = min(1.0, max(0.0, along))
+                off = (x - along * way[edge, 0]) ** 2 + (y - along * way[edge, 1]) ** 2
+                if off < best:
+                    best = off
+                    distance[point] = np.sqrt(off)
+                    nearest[point] = edge
+    return distance, nearest

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.arrays import Array, Bool, Float64
 from geoseg.errors import GridError
 from geoseg.grid.encoding import SCALE
 from geoseg.score.objects.matching import LEAST_IOU, Matching, Outcome
-from geoseg.score.objects.shape_values import ShapeMeasures
+from geoseg.score.objects.shapes import ShapeMeasures
 from geoseg.score.pixels.calibration import BINS
 
 __all__ = [
@@ -67,15 +68,15 @@ class ObjectTally:
 
     outcome: NDArray[np.int8]
     """:class:`~geoseg.score.objects.matching.Outcome` of each mapped object, shape (P,)."""
-    confidence: NDArray[np.float64]
+    confidence: Float64
     """Its confidence, 0 to 1, shape (P,)."""
-    iou: NDArray[np.float64]
+    iou: Float64
     """Its IoU with its partner, 0 without one, shape (P,)."""
-    area: NDArray[np.float64]
+    area: Float64
     """Area in m² that decides its size class: its partner's, its own without one; shape (P,)."""
     reference_outcome: NDArray[np.int8]
     """Outcome of each object of the reference, shape (R,)."""
-    reference_area: NDArray[np.float64]
+    reference_area: Float64
     """Its area in m², shape (R,)."""
     shapes: ShapeMeasures | None = None
     """How the matched ones are drawn, in meters; None: not measured."""
@@ -121,7 +122,7 @@ class ObjectTally:
             average_precision(self.confidence[scored], self.iou[scored] >= iou, references) for iou in ious
         )
 
-    def reliability(self) -> NDArray[np.float64]:
+    def reliability(self) -> Float64:
         """Confidence against being matched, see :func:`binned_confidence`."""
         scored = self.outcome != Outcome.EXCLUDED
         return binned_confidence(self.confidence[scored], self.outcome[scored] == Outcome.MATCHED)
@@ -130,9 +131,9 @@ class ObjectTally:
 def object_tally(
     matching: Matching,
     *,
-    confidence: NDArray[np.float64],
-    area: NDArray[np.float64],
-    reference_area: NDArray[np.float64],
+    confidence: Float64,
+    area: Float64,
+    reference_area: Float64,
     shapes: ShapeMeasures | None = None,
 ) -> ObjectTally:
     """What is kept of the matched objects of a class in a scene.
@@ -163,7 +164,7 @@ def object_tally(
     )
 
 
-def average_precision(confidence: NDArray[Any], is_right: NDArray[np.bool_], references: int) -> float | None:
+def average_precision(confidence: Array, is_right: Bool, references: int) -> float | None:
     """Area under precision over recall, as COCO takes it: the mean of 101 recalls from 0 to 1.
 
     At each recall, the largest precision of any recall from there on; 0 past the last one. Objects of equal
@@ -193,7 +194,7 @@ def average_precision(confidence: NDArray[Any], is_right: NDArray[np.bool_], ref
     return float(best[reached].mean())
 
 
-def binned_confidence(confidence: NDArray[np.float64], is_right: NDArray[np.bool_]) -> NDArray[np.float64]:
+def binned_confidence(confidence: Float64, is_right: Bool) -> Float64:
     """Sums over bins of equal width; ``(b/bins, (b+1)/bins]``, the first one with 0.
 
     Args:

@@ -15,11 +15,11 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Array, Bool, UInt8
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
@@ -95,7 +95,7 @@ DEFAULT_WIDTH = BoundaryWidth(5, "px")
 larger; of a whole scene it would be wider than a house."""
 
 
-def near_contour(ids: NDArray[Any], counted: NDArray[np.bool_], reach: Reach) -> NDArray[np.bool_]:
+def near_contour(ids: Array, counted: Bool, reach: Reach) -> Bool:
     """Which pixels lie in the boundary of their own class: another class is within reach.
 
     For all classes at once, since a pixel is in its class's boundary exactly when the lowest or the highest
@@ -111,11 +111,11 @@ def near_contour(ids: NDArray[Any], counted: NDArray[np.bool_], reach: Reach) ->
     """
     lowest = _around(np.where(counted, ids, 255).astype(np.uint8), reach, np.minimum, 255)
     highest = _around(np.where(counted, ids, 0).astype(np.uint8), reach, np.maximum, 0)
-    near: NDArray[np.bool_] = counted & ((lowest < ids) | (highest > ids))
+    near: Bool = counted & ((lowest < ids) | (highest > ids))
     return near
 
 
-def _around(values: NDArray[np.uint8], reach: Reach, choose: np.ufunc, outside: int) -> NDArray[np.uint8]:
+def _around(values: UInt8, reach: Reach, choose: np.ufunc, outside: int) -> UInt8:
     """The extreme of each pixel's surroundings, by doubling: a few passes over bytes for any reach."""
     for axis, pixels in enumerate((reach.rows, reach.cols)):
         pad = [(0, 0), (0, 0)]

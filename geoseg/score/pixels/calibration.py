@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.arrays import Array, Bool, Float64, Int64, UInt8
 from geoseg.errors import GridError, LabelError
 from geoseg.grid.encoding import SCALE
 
@@ -42,7 +43,7 @@ class Reliability:
     [0.2, 0.2, 0.2]
     """
 
-    counts: NDArray[np.int64]
+    counts: Int64
     """int64, shape (K + 1, 201, 2): pixels by class, stored probability of it, and whether it is the true
     one; the last row is that of the class that was mapped. A row of zeros: its probability is not known."""
 
@@ -54,9 +55,9 @@ class Reliability:
     @classmethod
     def of(
         cls,
-        truth: NDArray[Any],
-        mapped: NDArray[Any],
-        stored: NDArray[np.uint8],
+        truth: Array,
+        mapped: Array,
+        stored: UInt8,
     ) -> Reliability:
         """Count the pixels that have a label and a class.
 
@@ -76,7 +77,7 @@ class Reliability:
         return cls(np.stack(counts))
 
     @classmethod
-    def of_logits(cls, truth: NDArray[Any], logits: NDArray[np.floating[Any]]) -> Reliability:
+    def of_logits(cls, truth: Array, logits: NDArray[np.floating[Any]]) -> Reliability:
         """Count the pixels of logits; their probabilities are rounded to steps of 1/200 as those of a map.
 
         Rounding moves no expected error by more than 1/400.
@@ -119,9 +120,7 @@ class Reliability:
         return sum(each) if each and len(each) == len(self.brier) else None
 
 
-def tally(
-    values: NDArray[np.uint8], hit: NDArray[np.bool_], cell: NDArray[np.intp] | None = None, cells: int = 1
-) -> NDArray[np.int64]:
+def tally(values: UInt8, hit: Bool, cell: NDArray[np.intp] | None = None, cells: int = 1) -> Int64:
     """How often each stored probability was said and was true.
 
     Args:
@@ -145,7 +144,7 @@ def tally(
     return counts.reshape(cells, _VALUES, 2).astype(np.int64, copy=False)
 
 
-def binned(counts: NDArray[np.int64], bins: int = BINS) -> NDArray[np.int64]:
+def binned(counts: Int64, bins: int = BINS) -> Int64:
     """Sums over bins of equal width; ``(b/bins, (b+1)/bins]``, the first one with 0.
 
     Args:
@@ -168,7 +167,7 @@ def binned(counts: NDArray[np.int64], bins: int = BINS) -> NDArray[np.int64]:
     return np.add.reduceat(sums, starts, axis=-2)
 
 
-def calibration_errors(sums: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def calibration_errors(sums: Array) -> tuple[Float64, Float64]:
     """Expected and largest calibration error of sums over bins (…, bins, 3), each (…); NaN: no pixels."""
     pixels, hits, said = sums[..., 0], sums[..., 1], sums[..., 2]
     away = np.abs(hits - said / SCALE)
@@ -180,5 +179,5 @@ def calibration_errors(sums: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray
     return expected, np.where(total > 0, each.max(axis=-1), np.nan)
 
 
-def _defined(values: NDArray[np.float64]) -> tuple[float | None, ...]:
+def _defined(values: Float64) -> tuple[float | None, ...]:
     return tuple(None if np.isnan(value) else float(value) for value in values)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.arrays import Array, Bool, Float64, Int64
 from geoseg.errors import LabelError
 from geoseg.grid.encoding import IGNORE
 
@@ -57,7 +58,7 @@ class Confusion:
     (0.6666666666666666, 0.5, None)
     """
 
-    counts: NDArray[np.int64]
+    counts: Int64
     """int64, shape (K, K): pixels of true class i mapped as class j."""
     excluded: int = 0
     """Labeled pixels that the map has no class for (its nodata); no measure counts them."""
@@ -68,7 +69,7 @@ class Confusion:
         return cls(np.zeros((classes, classes), np.int64))
 
     @classmethod
-    def of(cls, truth: NDArray[Any], mapped: NDArray[Any], classes: int) -> Confusion:
+    def of(cls, truth: Array, mapped: Array, classes: int) -> Confusion:
         """Count the pixels of two arrays.
 
         Args:
@@ -120,15 +121,15 @@ class Confusion:
         return Confusion(counts, self.excluded + labeled - int(counts.sum()))
 
     @property
-    def truth(self) -> NDArray[np.int64]:
+    def truth(self) -> Int64:
         """int64, shape (K,): pixels of each true class."""
-        truth: NDArray[np.int64] = self.counts.sum(axis=1)
+        truth: Int64 = self.counts.sum(axis=1)
         return truth
 
     @property
-    def mapped(self) -> NDArray[np.int64]:
+    def mapped(self) -> Int64:
         """int64, shape (K,): pixels mapped as each class."""
-        mapped: NDArray[np.int64] = self.counts.sum(axis=0)
+        mapped: Int64 = self.counts.sum(axis=0)
         return mapped
 
     @property
@@ -157,9 +158,7 @@ class Confusion:
         return float(self.counts.trace()) / self.pixels if self.pixels else None
 
 
-def pair_index(
-    truth: NDArray[Any], mapped: NDArray[Any], classes: int
-) -> tuple[NDArray[np.bool_], NDArray[np.intp], int]:
+def pair_index(truth: Array, mapped: Array, classes: int) -> tuple[Bool, NDArray[np.intp], int]:
     """Where each pixel counts: at ``true class · K + mapped class`` of a flat matrix.
 
     Returns:
@@ -182,12 +181,12 @@ def pair_index(
     return both, index, int(labeled.sum()) - index.size
 
 
-def margins(counts: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def margins(counts: Array) -> tuple[Array, Array, Array]:
     """Hits, true and mapped pixels per class, each (..., K), of matrices (..., K, K)."""
     return np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1), counts.sum(axis=-2)
 
 
-def measures(hits: NDArray[Any], truth: NDArray[Any], mapped: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+def measures(hits: Array, truth: Array, mapped: Array) -> dict[str, Float64]:
     """All measures of the counts per class; the one place where they are defined.
 
     Args:
@@ -213,7 +212,7 @@ def measures(hits: NDArray[Any], truth: NDArray[Any], mapped: NDArray[Any]) -> d
     }
 
 
-def defined(values: NDArray[np.float64]) -> tuple[float | None, ...]:
+def defined(values: Float64) -> tuple[float | None, ...]:
     """Numbers, and None where they are undefined."""
     return tuple(None if np.isnan(value) else float(value) for value in values)
 
@@ -263,12 +262,12 @@ def mean_iou(
     return defined(_mean(per_class, present)[None])[0]
 
 
-def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+def _ratio(part: Array, whole: Array) -> Float64:
     quotient = np.full(np.shape(whole), np.nan)
     np.divide(part, whole, out=quotient, where=np.asarray(whole) > 0)
     return quotient
 
 
-def _mean(values: NDArray[np.float64], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _mean(values: Float64, chosen: Bool) -> Float64:
     """Mean of the chosen values over the last axis; NaN where none is chosen."""
     return _ratio(np.where(chosen, values, 0.0).sum(axis=-1), chosen.sum(axis=-1))

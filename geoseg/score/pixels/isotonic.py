@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
+from geoseg.arrays import Array, Float64
 from geoseg.errors import GridError
 
 __all__ = ["Isotonic", "fit_isotonic"]
@@ -18,12 +17,12 @@ __all__ = ["Isotonic", "fit_isotonic"]
 class Isotonic:
     """A rising function from what was said to how often it was true."""
 
-    said: NDArray[np.float64]
+    said: Float64
     """Confidences where the function is known, strictly rising, shape (n,)."""
-    true: NDArray[np.float64]
+    true: Float64
     """Its values there, never falling, 0 to 1, shape (n,); straight between them, level beyond."""
 
-    def apply(self, confidence: NDArray[Any]) -> NDArray[np.float64]:
+    def apply(self, confidence: Array) -> Float64:
         """Calibrated confidences.
 
         Args:
@@ -35,9 +34,7 @@ class Isotonic:
         return np.interp(np.asarray(confidence, np.float64), self.said, self.true)
 
 
-def fit_isotonic(
-    confidence: NDArray[Any], is_right: NDArray[Any], weight: NDArray[Any] | None = None
-) -> Isotonic:
+def fit_isotonic(confidence: Array, is_right: Array, weight: Array | None = None) -> Isotonic:
     """The rising function that is nearest to what was true, in squares (Zadrozny & Elkan 2002).
 
     Found by pooling adjacent violators: where a higher confidence was right less often, both become their

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.arrays import Array, Bool, Float64, Int64
 from geoseg.score.pixels.calibration import BINS, calibration_errors
 from geoseg.score.pixels.confusion import margins, measures
 
@@ -19,22 +20,22 @@ __all__ = ["Sums"]
 class Sums:
     """Sums of N cells (or of N draws of cells, as floats that hold whole numbers)."""
 
-    pixels: NDArray[Any]
+    pixels: Array
     """Shape (N, 3, K): pixels that are right, of the true class, mapped as the class."""
-    boundary: NDArray[Any] | None = None
+    boundary: Array | None = None
     """The same of pixels near contours; None: not counted."""
-    calibration: NDArray[Any] | None = None
+    calibration: Array | None = None
     """Shape (N, K + 1, bins, 3), as :func:`~geoseg.score.pixels.calibration.binned`; None: not counted."""
-    objects: NDArray[Any] | None = None
+    objects: Array | None = None
     """Shape (N, 3, K): objects that are matched, of the reference, mapped; None: not counted."""
 
     @classmethod
     def of(
         cls,
-        cells: NDArray[np.int64],
-        boundary: NDArray[np.int64] | None = None,
-        calibration: NDArray[np.int64] | None = None,
-        objects: NDArray[np.int64] | None = None,
+        cells: Int64,
+        boundary: Int64 | None = None,
+        calibration: Int64 | None = None,
+        objects: Int64 | None = None,
     ) -> Self:
         """The sums of confusion matrices, shape (N, K, K), and what belongs to the same cells."""
         return cls(np.stack(margins(cells), axis=-2), boundary, calibration, objects)
@@ -44,7 +45,7 @@ class Sums:
         """The cells of several scenes, one after another; zeros where a scene lacks what another one has."""
         classes = parts[0].pixels.shape[-1]
         shapes = {"boundary": (3, classes), "calibration": (classes + 1, BINS, 3), "objects": (3, classes)}
-        found: dict[str, NDArray[Any] | None] = {}
+        found: dict[str, Array | None] = {}
         for name, shape in shapes.items():
             arrays = [getattr(part, name) for part in parts]
             zeros = (np.zeros((len(part.pixels), *shape), np.int64) for part in parts)
@@ -56,17 +57,17 @@ class Sums:
         return len(self.pixels)
 
     @property
-    def scored(self) -> NDArray[np.bool_]:
+    def scored(self) -> Bool:
         """Which cells have pixels."""
-        found: NDArray[np.bool_] = np.asarray(self.pixels.any(axis=(1, 2)))
+        found: Bool = np.asarray(self.pixels.any(axis=(1, 2)))
         return found
 
-    def chosen(self, cells: NDArray[Any]) -> Sums:
+    def chosen(self, cells: Array) -> Sums:
         """Some of the cells."""
         rest = (None if array is None else array[cells] for array in self._rest)
         return Sums(self.pixels[cells], *rest)
 
-    def weighted(self, weights: NDArray[np.float64]) -> Sums:
+    def weighted(self, weights: Float64) -> Sums:
         """Sums of cells taken so many times each.
 
         Args:
@@ -76,7 +77,7 @@ class Sums:
             M sums; whole numbers, exact below 2^53.
         """
 
-        def summed(array: NDArray[Any]) -> NDArray[np.float64]:
+        def summed(array: Array) -> Float64:
             flat = weights @ array.reshape(len(array), -1).astype(np.float64)
             return flat.reshape(len(weights), *array.shape[1:])
 
@@ -89,10 +90,10 @@ class Sums:
         return Sums(self.pixels.sum(axis=0, keepdims=True), *rest)
 
     @property
-    def _rest(self) -> tuple[NDArray[Any] | None, ...]:
+    def _rest(self) -> tuple[Array | None, ...]:
         return self.boundary, self.calibration, self.objects
 
-    def measures(self) -> dict[str, NDArray[np.float64]]:
+    def measures(self) -> dict[str, Float64]:
         """All measures, NaN where undefined.
 
         Returns:
@@ -137,5 +138,5 @@ class Sums:
         return {name: (denominator > 0).sum(axis=0) for name, denominator in used.items()}
 
 
-def _planes(sums: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def _planes(sums: Array) -> tuple[Array, Array, Array]:
     return sums[..., 0, :], sums[..., 1, :], sums[..., 2, :]

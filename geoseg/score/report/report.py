@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import Array, Float64, Int64
 from geoseg.errors import LabelError
 from geoseg.grid.encoding import SCALE
 from geoseg.score.bootstrap import Bootstrap, Interval, Intervals, differences, intervals_of
@@ -165,7 +165,7 @@ def _scene(scene: SceneTally) -> SceneScore:
 def _classes(
     names: Sequence[str],
     total: Confusion,
-    measures: dict[str, NDArray[np.float64]],
+    measures: dict[str, Float64],
     reliability: Reliability,
     intervals: Intervals,
 ) -> tuple[ClassScore, ...]:
@@ -227,7 +227,7 @@ def _curves(names: Sequence[str], reliability: Reliability) -> tuple[Curve, ...]
     return tuple(curves)
 
 
-def _number(measures: dict[str, NDArray[np.float64]], name: str, index: int | None = None) -> float | None:
+def _number(measures: dict[str, Float64], name: str, index: int | None = None) -> float | None:
     """A measure of the only row; None: undefined or not counted."""
     if name not in measures:
         return None
@@ -356,12 +356,12 @@ def aligned(models: Sequence[Sequence[SceneTally]]) -> tuple[int, list[Sums]]:
     return side, [Sums.joined(found) for found in parts]
 
 
-def _spread(tally: SceneTally, places: NDArray[np.int64]) -> Sums:
+def _spread(tally: SceneTally, places: Int64) -> Sums:
     """A scene's sums at more places than it has cells."""
     index = {place: row for row, place in enumerate(map(tuple, places.tolist()))}
     rows = [index[place] for place in map(tuple, tally.places.tolist())]
 
-    def spread(array: NDArray[Any] | None) -> NDArray[Any] | None:
+    def spread(array: Array | None) -> Array | None:
         if array is None:
             return None
         wide = np.zeros((len(places), *array.shape[1:]), array.dtype)
