@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.config.stac.refs import LabelRef
-from geoseg.flow.compare.models import evaluate_models
+from geoseg.flow.compare.compare import evaluate_models
 from geoseg.flow.train.train import Event, train
 from geoseg.io.stac.write import make_catalog
 from geoseg.models.networks.registry import build

@@ -104,7 +104,7 @@ def evaluate(
     if models:
         sys.exit(_compare(workflow, models, overrides, against, as_json=as_json))
     from geoseg.cli.tables import print_report
-    from geoseg.flow.evaluate.workflow import evaluate_workflow
+    from geoseg.flow.evaluate.evaluate import evaluate_workflow
 
     report = evaluate_workflow(workflow, overrides, **against)
     if as_json:
@@ -124,7 +124,7 @@ def _compare(
     """Compare models; says on stderr which scene is mapped, so that stdout holds the result alone."""
     from geoseg.cli.report import scene_line
     from geoseg.cli.tables import print_comparison
-    from geoseg.flow.compare.models import evaluate_models
+    from geoseg.flow.compare.compare import evaluate_models
     from geoseg.flow.run.events import Event, RunStarted, SceneFinished, Watch
 
     def watch(model: str) -> Watch:

@@ -32,8 +32,8 @@ from geoseg.config.training.training_file import Distill
 from geoseg.config.vectorize import Vectorize
 from geoseg.engine.vectorize import Store, find_shapes
 from geoseg.errors import GeosegError
-from geoseg.flow.compare.models import evaluate_models
-from geoseg.flow.evaluate.workflow import evaluate_workflow
+from geoseg.flow.compare.compare import evaluate_models
+from geoseg.flow.evaluate.evaluate import evaluate_workflow
 from geoseg.flow.run.run import run
 from geoseg.flow.train.initial_weights import first_network
 from geoseg.flow.train.prepare import prepare_training

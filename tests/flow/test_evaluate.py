@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,9 @@ from synthetic.writing import write_scene
 from geoseg.arrays import Bool
 from geoseg.config.model.contract import ClassSpec
 from geoseg.config.stac.refs import LabelRef
-from geoseg.flow.compare.models import evaluate_models
+from geoseg.errors import RunError
+from geoseg.flow.compare.compare import evaluate_models
+from geoseg.flow.evaluate.evaluate import evaluate_workflow
 from geoseg.flow.evaluate.scene import Pair, evaluate_scene
 from geoseg.flow.evaluate.worst_figure import Panel, draw
 from geoseg.flow.run.run import run
@@ -458,3 +462,18 @@ def test_cells_line_up_where_a_model_has_none() -> None:
     assert side == 64
     assert one.pixels[:, 0, 0].tolist() == [1, 0, 1]
     assert other.pixels[:, 0, 0].tolist() == [0, 2, 2]
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geoseg.flow.evaluate.worst.find_spec", lambda _: None)
+    with pytest.raises(RunError, match=r"pip install 'geoseg\[train\]', or leave it out with --worst 0"):
+        evaluate_workflow("nowhere.yaml", worst=1)
+    with pytest.raises(RunError, match=r"worst\.png needs matplotlib"):
+        evaluate_models(Path("nowhere.yaml"), ["buildings-mininet2"], worst=1)
+
+
+def test_maps_are_made_and_scored_without_what_draws_pictures() -> None:
+    modules = "geoseg.flow.run.run, geoseg.flow.compare.compare, geoseg.cli.progress"
+    probe = f"import sys, {modules}; print([m for m in ('matplotlib', 'tensorboard') if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"

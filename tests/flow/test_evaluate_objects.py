@@ -21,8 +21,7 @@ from geoseg.arrays import Objects
 from geoseg.config.model.contract import ClassSpec
 from geoseg.config.stac.refs import LabelRef
 from geoseg.flow.evaluate.evaluate import Evaluated, evaluate_pairs
-from geoseg.flow.evaluate.objects import ERRORS_NAME, Outlined
-from geoseg.flow.evaluate.reference_objects import CONFIDENCE_FIELDS
+from geoseg.flow.evaluate.objects import _CONFIDENCE_FIELDS, ERRORS_NAME, Outlined
 from geoseg.flow.evaluate.scene import Pair
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.raster.cog import write_cog
@@ -79,7 +78,7 @@ class Place:
         *,
         classes: Sequence[int] | None = None,
         sure: Sequence[float] | None = None,
-        field: str = CONFIDENCE_FIELDS[0],
+        field: str = _CONFIDENCE_FIELDS[0],
         ending: str = ".gpkg",
         layer: str = "things",
     ) -> None:
@@ -185,7 +184,7 @@ def test_a_perfect_map_is_perfect_and_the_edge_is_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".gpkg", ".fgb"])
-@pytest.mark.parametrize("field", CONFIDENCE_FIELDS)
+@pytest.mark.parametrize("field", _CONFIDENCE_FIELDS)
 def test_formats_and_names_of_the_confidence_are_found(tmp_path: Path, ending: str, field: str) -> None:
     place = Place(tmp_path)
     place.map(MAPPED, ending=ending, field=field)

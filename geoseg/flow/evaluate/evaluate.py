@@ -1,22 +1,32 @@
-"""Score the maps of a run against reference labels."""
+"""Score the maps of a run against reference labels.
+
+:func:`evaluate_workflow` loads what was run; :func:`evaluate_run` pairs each map with its reference
+(:func:`pairs_of`), counts each pair's pixels and objects, makes the report (:func:`evaluate_pairs`) and
+writes it; at the end the worst windows are drawn.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from geoseg.config.slug import scene_slug
 from geoseg.config.stac.refs import LabelRef, SceneRef
+from geoseg.config.workflow import Workflow
 from geoseg.errors import GeosegError, LabelError
 from geoseg.flow.evaluate.objects import Outlined, score_objects, write_errors
 from geoseg.flow.evaluate.scene import MAP_NAME, Pair, evaluate_scene
+from geoseg.flow.evaluate.worst import WORST_NAME, check_drawable, draw_worst
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.files import write_json
 from geoseg.io.labels.reader import label_kind
 from geoseg.io.raster.scene import describe
+from geoseg.io.stac.read import load_catalog
+from geoseg.io.yaml.workflow_file import load_workflow
+from geoseg.models.bundle import load_bundle
 from geoseg.score.bootstrap import Bootstrap
 from geoseg.score.pixels.boundary import DEFAULT_WIDTH, BoundaryWidth
 from geoseg.score.report.report import score_report
@@ -33,6 +43,7 @@ __all__ = [
     "check_reference",
     "evaluate_pairs",
     "evaluate_run",
+    "evaluate_workflow",
     "pairs_of",
 ]
 
@@ -50,6 +61,103 @@ class Evaluated:
     """What was counted, per scored scene."""
     pairs: tuple[Pair, ...]
     """Map and reference of each of them."""
+
+    @property
+    def scored(self) -> list[tuple[Pair, SceneTally]]:
+        """Each scored scene's map and reference, with what was counted."""
+        return list(zip(self.pairs, self.tallies, strict=True))
+
+
+def evaluate_workflow(
+    source: str | Path | Workflow,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    asset: str | None = None,
+    reference: LabelRef | None = None,
+    width: BoundaryWidth = DEFAULT_WIDTH,
+    worst: int = 0,
+) -> ScoreReport:
+    """Score the maps of a workflow that has been run; draw where they are worst.
+
+    Args:
+        source: workflow file, or a workflow made in Python.
+        overrides: ``--set`` values by dotted key, those that the run was given.
+        asset: key of the label asset; default: the workflow's ``evaluate.asset``.
+        reference: one reference for all scenes, in place of the catalog's.
+        width: of the boundary.
+        worst: windows to draw in ``worst.png`` beside ``score.json``; 0: none.
+
+    Raises:
+        ConfigError, CatalogError, BundleError: the workflow, its catalog or its model cannot be read, or its
+            polygons have the name of the errors.
+        LabelError: no scene could be scored.
+        SceneError: a scene cannot be read any more, to be drawn.
+        OutputError: the report or the picture cannot be written.
+        RunError: a picture is asked for, and matplotlib is not installed.
+    """
+    check_reference(reference)
+    if worst:
+        check_drawable()
+    loaded = load_workflow(source, overrides)
+    workflow = loaded.workflow
+    scenes = load_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids).scenes
+    if asset is None and workflow.evaluate is not None:
+        asset = workflow.evaluate.asset
+    spec = load_bundle(loaded.model).spec
+    evaluated = evaluate_run(
+        loaded.output,
+        scenes,
+        spec.classes,
+        bands=workflow.scenes.bands or spec.bands,
+        asset=asset,
+        reference=reference,
+        width=width,
+        outlined=Outlined.of(workflow.vectorize),
+    )
+    picture = loaded.output / WORST_NAME
+    try:
+        if worst:
+            draw_worst(picture, evaluated.scored, scenes, spec, reading=workflow.scenes, count=worst)
+    except GeosegError as error:
+        raise type(error)(
+            f"{error}; {SCORE_NAME} is written, {WORST_NAME} is not (--worst 0 leaves it out)"
+        ) from error
+    return evaluated.report
+
+
+def evaluate_run(
+    run: Path,
+    scenes: Sequence[SceneRef],
+    classes: Sequence[ClassSpec],
+    *,
+    bands: Sequence[str | int] | None = None,
+    asset: str | None = None,
+    reference: LabelRef | None = None,
+    how: Bootstrap | None = None,
+    width: BoundaryWidth = DEFAULT_WIDTH,
+    outlined: Outlined | None = None,
+) -> Evaluated:
+    """Score a run's folder, ``<run>/<scene>/classes.tif``, and write ``<run>/score.json``.
+
+    Args:
+        run: folder of the run.
+        scenes: the catalog's scenes; those without a map in the folder are named in the report.
+        classes: of the model that made the maps.
+        bands: those that the maps were made from, which decide what a scene's own pixels are; None: all.
+        asset: key of the label asset of each scene, where several.
+        reference: one reference for all scenes, in place of the catalog's.
+        how: of the intervals.
+        width: of the boundary.
+        outlined: as for :func:`evaluate_pairs`.
+
+    Raises:
+        LabelError: no scene could be scored; a key that no scene has; several assets and none named.
+        OutputError: the report or the errors cannot be written.
+    """
+    pairs, without = pairs_of(run, scenes, bands=bands, asset=asset, reference=reference)
+    evaluated = evaluate_pairs(pairs, classes, without=without, how=how, width=width, outlined=outlined)
+    write_json(run / SCORE_NAME, evaluated.report.to_dict())
+    return evaluated
 
 
 def evaluate_pairs(
@@ -98,41 +206,6 @@ def evaluate_pairs(
     names = [spec.name for spec in classes]
     report = score_report(tallies, names, how, unscored=unscored, boundary_width=str(width))
     return Evaluated(report, tuple(tallies), tuple(scored))
-
-
-def evaluate_run(
-    run: Path,
-    scenes: Sequence[SceneRef],
-    classes: Sequence[ClassSpec],
-    *,
-    bands: Sequence[str | int] | None = None,
-    asset: str | None = None,
-    reference: LabelRef | None = None,
-    how: Bootstrap | None = None,
-    width: BoundaryWidth = DEFAULT_WIDTH,
-    outlined: Outlined | None = None,
-) -> Evaluated:
-    """Score a run's folder, ``<run>/<scene>/classes.tif``, and write ``<run>/score.json``.
-
-    Args:
-        run: folder of the run.
-        scenes: the catalog's scenes; those without a map in the folder are named in the report.
-        classes: of the model that made the maps.
-        bands: those that the maps were made from, which decide what a scene's own pixels are; None: all.
-        asset: key of the label asset of each scene, where several.
-        reference: one reference for all scenes, in place of the catalog's.
-        how: of the intervals.
-        width: of the boundary.
-        outlined: as for :func:`evaluate_pairs`.
-
-    Raises:
-        LabelError: no scene could be scored; a key that no scene has; several assets and none named.
-        OutputError: the report or the errors cannot be written.
-    """
-    pairs, without = pairs_of(run, scenes, bands=bands, asset=asset, reference=reference)
-    evaluated = evaluate_pairs(pairs, classes, without=without, how=how, width=width, outlined=outlined)
-    write_json(run / SCORE_NAME, evaluated.report.to_dict())
-    return evaluated
 
 
 def pairs_of(

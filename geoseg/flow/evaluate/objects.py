@@ -1,8 +1,13 @@
-"""Score the polygons of one scene against its reference, object by object."""
+"""Score the polygons of one scene against its reference, object by object.
+
+Both sides become objects in pixels of the map: those of the map are the polygons that were written beside it,
+those of the reference its polygons, or the components of its raster. What became
+of each is written as ``errors.gpkg``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -10,17 +15,26 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 import shapely
 
-from geoseg.arrays import Int64, Objects
+from geoseg.arrays import Array, Bool, Float64, Int64, Objects, UInt8
 from geoseg.config.slug import scene_slug
-from geoseg.flow.evaluate.reference_objects import Ground, Side, mapped_objects, reference_objects
+from geoseg.errors import OutputError
 from geoseg.flow.evaluate.scene import Pair, label_reader
+from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
+from geoseg.grid.window import Window
+from geoseg.io.crs import same_crs
 from geoseg.io.files import output_error
+from geoseg.io.labels.reader import LabelReader
 from geoseg.io.qgis.style import ClassStyle, kinds_qml
+from geoseg.io.raster.cog import strip_rows
 from geoseg.io.raster.maps import MapReader
+from geoseg.io.vector.reader import layer_info, read_pieces
 from geoseg.io.vector.writer import FORMATS, Features, LayerStyle, write_features
 from geoseg.polygons.attributes import CONFIDENCE
+from geoseg.polygons.geodesic import AreaMeter
+from geoseg.polygons.trace.exact import exact_polygons
+from geoseg.polygons.trace.regions import to_ground
 from geoseg.score.objects.matching import Matching, Outcome, match_objects
 from geoseg.score.objects.shapes import shape_measures
 from geoseg.score.objects.tally import ObjectTally, object_tally
@@ -52,6 +66,11 @@ _KINDS: Final = (
     ClassStyle(3, "merged", "#7b3294"),
     ClassStyle(4, "split", "#e08214"),
 )
+_CONFIDENCE_FIELDS: Final = ("conf_mean", "confidence")
+"""Attributes that may hold how sure the map is of an object, 0 to 1; the first that is there counts."""
+_BESIDE: Final = 0.75
+"""Pixels from the edge of the labeled area within which an object counts as cut: a drawn edge lies up to √½
+of a pixel beside that of the pixels in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +160,9 @@ def score_objects(
     with MapReader(pair.classes_tif) as reader:
         grid = reader.grid
         labels = label_reader(pair, grid)
-        ground = Ground.of(reader, labels)
-        mapped = mapped_objects(path, outlined.layer, ground)
-        reference = reference_objects(labels, [one.id for one in chosen], scene_slug(pair.scene), ground)
+        area = ScoredArea.of(reader, labels)
+        mapped = mapped_objects(path, outlined.layer, area)
+        reference = reference_objects(labels, [one.id for one in chosen], scene_slug(pair.scene), area)
     tallies: dict[int, ObjectTally] = {}
     features: list[Features] = []
     counts = np.zeros((len(tally.places), 3, len(classes)), np.int64)
@@ -156,7 +175,7 @@ def score_objects(
     return replace(tally, objects=counts, object_tallies=tallies), Errors(grid, tuple(features))
 
 
-def _tally(one: Side, other: Side, found: Matching, grid: GeoBox) -> ObjectTally:
+def _tally(one: ObjectSet, other: ObjectSet, found: Matching, grid: GeoBox) -> ObjectTally:
     ground = ground_resolution(grid)
     matched = np.flatnonzero(found.outcome == Outcome.MATCHED)
 
@@ -171,7 +190,7 @@ def _tally(one: Side, other: Side, found: Matching, grid: GeoBox) -> ObjectTally
     )
 
 
-def _count(counts: Int64, tally: SceneTally, one: Side, other: Side, found: Matching) -> None:
+def _count(counts: Int64, tally: SceneTally, one: ObjectSet, other: ObjectSet, found: Matching) -> None:
     """Add objects to the cells (N, 3) that they lie in; a pair to that of its object of the reference."""
     mapped = np.flatnonzero(found.outcome != Outcome.EXCLUDED)
     truth = np.flatnonzero(found.reference_outcome != Outcome.EXCLUDED)
@@ -188,7 +207,7 @@ def _cells(tally: SceneTally, shapes: Objects) -> Int64:
     return tally.cell_of(inside[:, 1], inside[:, 0])
 
 
-def _features(side: Side, found: Matching, name: str, *, reference: bool = False) -> Features:
+def _features(side: ObjectSet, found: Matching, name: str, *, reference: bool = False) -> Features:
     """The objects of a side that are scored; of matched pairs, the mapped one alone."""
     outcome = found.reference_outcome if reference else found.outcome
     shown = (outcome != Outcome.EXCLUDED) & ~(reference & (outcome == Outcome.MATCHED))
@@ -207,3 +226,181 @@ def _features(side: Side, found: Matching, name: str, *, reference: bool = False
         for field, kind in _SCHEMA.items()
     }
     return Features(side.ground[shown], values)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectSet:
+    """Objects of one side of a scene, each array of shape (n,)."""
+
+    shapes: Objects
+    """Single polygons in pixels of the map, (column, row)."""
+    class_id: Int64
+    id: Objects
+    confidence: Float64
+    """NaN: not known, of a reference."""
+    ground: Objects
+    """The same polygons in the map's CRS."""
+    area: Float64
+    """In m²."""
+    cut: Bool
+    """Whether the edge of what is labeled and mapped cuts it, or it lies outside."""
+
+    def of(self, class_id: int) -> ObjectSet:
+        """The objects of a class."""
+        chosen = self.class_id == class_id
+        return ObjectSet(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+
+def _strips(grid: GeoBox) -> Iterator[Window]:
+    rows = strip_rows(grid.width)
+    for row in range(0, grid.height, rows):
+        yield Window(row, 0, min(rows, grid.height - row), grid.width)
+
+
+def _components(strips: Iterator[UInt8], width: int, classes: Sequence[int]) -> tuple[Objects, Int64]:
+    """Outlines of the 4-connected components of a raster, in its pixels, and their classes."""
+    found = list(exact_polygons(((strip, np.zeros_like(strip)) for strip in strips), width, classes))
+    none = np.zeros(0, np.object_)
+    return (
+        np.concatenate([none, *(batch.polygons for batch in found)]),
+        np.concatenate([np.zeros(0, np.int64), *(batch.components.class_id for batch in found)]),
+    )
+
+
+def _labeled(reader: MapReader, labels: LabelReader) -> shapely.MultiPolygon:
+    """Where there is both a label and a map, in pixels."""
+
+    def strips() -> Iterator[UInt8]:
+        for window in _strips(reader.grid):
+            (mapped,) = reader.read(window)
+            counted = (labels.read(window) != IGNORE) & (mapped != IGNORE)
+            yield np.where(counted, 0, IGNORE).astype(np.uint8)
+
+    parts, _ = _components(strips(), reader.grid.width, [0])
+    return shapely.MultiPolygon(list(parts))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredArea:
+    """Where a scene has both a label and a map, and how areas are measured there."""
+
+    grid: GeoBox
+    """The map's pixels."""
+    meter: AreaMeter
+    """Measures areas in its CRS."""
+    whole: shapely.MultiPolygon
+    """Where there is both a label and a map, in pixels."""
+    edge: shapely.Geometry
+    """Its boundary."""
+
+    @classmethod
+    def of(cls, reader: MapReader, labels: LabelReader) -> Self:
+        """The scored area of a map and its labels.
+
+        Raises:
+            LabelError, OutputError: one of them cannot be read.
+            GridError: the map has no longitude and latitude.
+        """
+        whole = _labeled(reader, labels)
+        edge = whole.boundary
+        shapely.prepare(whole)
+        shapely.prepare(edge)
+        return cls(reader.grid, AreaMeter.of(reader.grid), whole, edge)
+
+    def objects(
+        self,
+        shapes: Objects,
+        class_id: Array,
+        names: Array,
+        confidence: Array,
+    ) -> ObjectSet:
+        """Objects from single valid polygons in pixels, each with its class, id and confidence: (n,)."""
+        ground = to_ground(shapely.orient_polygons(shapes), self.grid.transform)
+        return ObjectSet(
+            shapes=shapes,
+            class_id=class_id.astype(np.int64),
+            id=names,
+            confidence=confidence.astype(np.float64),
+            ground=ground,
+            area=self.meter.measure(ground),
+            cut=~shapely.covers(self.whole, shapes) | shapely.dwithin(self.edge, shapes, _BESIDE),
+        )
+
+
+def mapped_objects(path: Path, layer: str, area: ScoredArea) -> ObjectSet:
+    """The polygons that a run wrote.
+
+    Args:
+        path: their file.
+        layer: their layer.
+        area: of the scene.
+
+    Raises:
+        OutputError: they cannot be read, lie in another CRS, or have no confidence.
+    """
+    info = layer_info(path, layer)
+    if not same_crs(info.crs, area.grid):
+        raise OutputError(
+            f"{path} has the CRS {str(info.crs)[:60]!r}, not the map's; run the scene again with --overwrite"
+        )
+    sure = next((name for name in _CONFIDENCE_FIELDS if name in info.kinds), None)
+    if sure is None:
+        raise OutputError(
+            f"{path} has no attribute {' or '.join(_CONFIDENCE_FIELDS)}, needed to rank its objects; run the "
+            "scene again with --overwrite"
+        )
+    fields = ("id", "class_id", sure)
+    pieces = [piece.features for piece in read_pieces(path, layer, fields)]
+    columns = {
+        name: np.concatenate([np.zeros(0, kind), *(piece.attributes[name] for piece in pieces)])
+        for name, kind in zip(fields, (np.object_, np.int64, np.float64), strict=True)
+    }
+    polygons = np.concatenate([np.zeros(0, np.object_), *(piece.geometry for piece in pieces)])
+    shapes, owner = _single(_to_pixels(polygons, area.grid))
+    return area.objects(shapes, *(columns[name][owner] for name in ("class_id", "id", sure)))
+
+
+def reference_objects(labels: LabelReader, classes: Sequence[int], slug: str, area: ScoredArea) -> ObjectSet:
+    """The objects of a reference, numbered in its order.
+
+    Args:
+        labels: the reference on the map's grid.
+        classes: ids of the classes wanted.
+        slug: the scene's folder name, with which ids start.
+        area: of the scene.
+
+    Raises:
+        LabelError: the reference cannot be read.
+    """
+    found = labels.polygons
+    if found is not None:
+        shapes, owner = _single(found.shapes)
+        class_id = found.values[owner].astype(np.int64)
+    else:
+        strips = (labels.read(window) for window in _strips(labels.grid))
+        shapes, class_id = _components(strips, labels.grid.width, classes)
+    names = np.array([f"{slug}-reference-{number}" for number in range(len(shapes))], np.object_)
+    wanted = np.isin(class_id, classes)
+    return area.objects(shapes[wanted], class_id[wanted], names[wanted], np.full(int(wanted.sum()), np.nan))
+
+
+def _to_pixels(polygons: Objects, grid: GeoBox) -> Objects:
+    pixels = ~grid.transform
+
+    def place(xy: Float64) -> Float64:
+        x, y = xy.T
+        return np.column_stack(
+            (pixels.a * x + pixels.b * y + pixels.c, pixels.d * x + pixels.e * y + pixels.f)
+        )
+
+    return np.asarray(shapely.transform(polygons, place), object)
+
+
+def _single(shapes: Objects) -> tuple[Objects, Int64]:
+    """Valid single polygons with an area, and which shape each comes from."""
+    valid = shapely.is_valid(shapes)
+    shapes = shapes.copy()
+    shapes[~valid] = shapely.make_valid(shapes[~valid], method="structure", keep_collapsed=False)
+    parts, owner = shapely.get_parts(shapes, return_index=True)
+    some = shapely.area(parts) > 0
+    return parts[some], owner[some].astype(np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +13,16 @@ from geoseg.arrays import Float32, Float64
 from geoseg.config.model.contract import BundleSpec
 from geoseg.config.stac.refs import SceneRef
 from geoseg.config.workflow import Scenes
-from geoseg.errors import OutputError
-from geoseg.flow.evaluate.evaluate import Evaluated
-from geoseg.flow.evaluate.scene import label_reader
-from geoseg.flow.evaluate.worst_figure import Panel, draw
+from geoseg.errors import OutputError, RunError
+from geoseg.flow.evaluate.scene import Pair, label_reader
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.raster.maps import MapReader
 from geoseg.io.raster.reader import Raster
 from geoseg.io.raster.scene import describe
 from geoseg.io.raster.scene_reader import SceneReader
-from geoseg.score.tally import worst_windows
+from geoseg.score.tally import SceneTally, worst_windows
 
-__all__ = ["WORST_NAME", "draw_worst"]
+__all__ = ["WORST_NAME", "check_drawable", "draw_worst"]
 
 WORST_NAME = "worst.png"
 """The picture beside a run's score."""
@@ -32,9 +31,22 @@ _DEVIATIONS = 2.5
 _RGB = ("red", "green", "blue")
 
 
+def check_drawable() -> None:
+    """Refuse to begin what cannot be drawn at the end.
+
+    Raises:
+        RunError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise RunError(
+            f"{WORST_NAME} needs matplotlib, which is not installed; pip install 'geoseg[train]', or "
+            "leave it out with --worst 0"
+        )
+
+
 def draw_worst(
     path: Path,
-    evaluated: Evaluated,
+    scored: Sequence[tuple[Pair, SceneTally]],
     scenes: Iterable[SceneRef],
     spec: BundleSpec,
     *,
@@ -45,7 +57,7 @@ def draw_worst(
 
     Args:
         path: the PNG.
-        evaluated: what was scored.
+        scored: map and reference of each scored scene, and what was counted of it.
         scenes: of the catalog.
         spec: of the model that made the maps.
         reading: how the workflow reads scenes.
@@ -58,16 +70,18 @@ def draw_worst(
         SceneError: a scene cannot be read any more.
         OutputError: a map cannot be read, or the picture not written.
     """
+    from geoseg.flow.evaluate.worst_figure import Panel, draw  # noqa: PLC0415 - matplotlib is an extra
+
     refs = {ref.id: ref for ref in scenes}
     grids = []
-    for pair in evaluated.pairs:
+    for pair, _ in scored:
         with MapReader(pair.classes_tif) as reader:
             grids.append(reader.grid)
-    shaped = [(tally, grid.shape) for tally, grid in zip(evaluated.tallies, grids, strict=True)]
+    shaped = [(tally, grid.shape) for (_, tally), grid in zip(scored, grids, strict=True)]
     chosen = worst_windows(shaped, count)
     panels: list[Panel] = []
     for index in sorted({index for index, _ in chosen}):
-        pair, grid = evaluated.pairs[index], grids[index]
+        (pair, _), grid = scored[index], grids[index]
         labels = label_reader(pair, grid)
         picture = _Picture.of(refs, pair.scene, spec, reading)
         with MapReader(pair.classes_tif) as reader, picture.reader(grid) as scene:

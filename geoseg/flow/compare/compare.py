@@ -1,0 +1,398 @@
+"""Map labeled scenes with several models, score each, and compare.
+
+Before anything is mapped, every model is loaded and planned (:func:`_candidates`), and the scenes are known
+that all of them can map and that have labels (:func:`_labeled_scenes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geoseg.config.model.contract import ClassSpec
+from geoseg.config.slug import scene_slug
+from geoseg.config.stac.refs import LabelRef, SceneRef
+from geoseg.config.workflow import Scenes, Workflow
+from geoseg.engine.plan import Plan
+from geoseg.errors import ConfigError, GeosegError, LabelError
+from geoseg.flow.compare.throughput import Speed, Stopwatch, speed_of
+from geoseg.flow.evaluate.evaluate import Evaluated, check_reference, evaluate_run, pairs_of
+from geoseg.flow.evaluate.scene import Pair, label_reader
+from geoseg.flow.evaluate.worst import WORST_NAME, check_drawable, draw_worst
+from geoseg.flow.run.events import Event, Status, Watch
+from geoseg.flow.run.prepare import Prepared, prepare
+from geoseg.flow.run.run import RunSummary, run
+from geoseg.grid.encoding import IGNORE
+from geoseg.grid.geobox import GeoBox
+from geoseg.grid.window import Window
+from geoseg.io.files import write_json, write_text
+from geoseg.io.raster.cog import strip_rows
+from geoseg.io.yaml.workflow_file import load_workflow
+from geoseg.models.bundle import Bundle, load_bundle
+from geoseg.models.cost.operations import count
+from geoseg.score.bootstrap import Bootstrap
+from geoseg.score.pixels.boundary import DEFAULT_WIDTH, BoundaryWidth
+from geoseg.score.pixels.confusion import mean_iou
+from geoseg.score.report.report import aligned, compare
+from geoseg.score.report.tables import comparison_markdown
+from geoseg.score.report.values import Comparison, Cost, ModelScore, ScoredScene, Unscored
+from geoseg.words import counted
+
+__all__ = ["FOLDER_NAME", "Compared", "evaluate_models"]
+
+FOLDER_NAME = "evaluate"
+"""Folder of the models' maps in the workflow's output."""
+_BAD_ENDS: tuple[Status, Status] = ("failed", "refused")
+_COUNTED_SIDE = 1024
+"""Side of the image that operations are counted on, in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a comparison found."""
+
+    comparison: Comparison
+    """The figures."""
+    folder: Path
+    """Where they are written, and the models' maps."""
+    exit_code: int
+    """0; 2: scenes were refused; 1: scenes failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """One model and its run."""
+
+    name: str
+    """Of its bundle's folder, told apart where several have the same."""
+    bundle: Bundle
+    """The model."""
+    prepared: Prepared
+    """Its plans."""
+    overrides: Mapping[str, Any]
+    """What makes them of the workflow."""
+
+    @property
+    def plans(self) -> dict[str, Plan]:
+        """By scene."""
+        return {plan.scene.ref.id: plan for plan in self.prepared.plans}
+
+    @property
+    def machine(self) -> str:
+        """Where it runs, in words."""
+        runtime = self.prepared.runtime
+        return (
+            f"this machine's {runtime.device} ({runtime.processor}, {runtime.precision}, "
+            f"{counted(runtime.threads, 'thread')} a worker, "
+            f"torch {runtime.torch})"
+        )
+
+
+def evaluate_models(
+    path: Path,
+    models: Sequence[str],
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    asset: str | None = None,
+    reference: LabelRef | None = None,
+    width: BoundaryWidth = DEFAULT_WIDTH,
+    worst: int = 0,
+    how: Bootstrap | None = None,
+    watch: Callable[[str], Watch] | None = None,
+) -> Compared:
+    """Map a workflow's labeled scenes with each model as ``run`` does, score and compare.
+
+    The maps of a model go to ``<output>/evaluate/<model>``, with ``score.json`` and ``worst.png`` of each;
+    finished scenes are not mapped again, those of another configuration are. Models of other ground
+    resolutions are all scored on the scene's own pixels, else on the workflow's. ``comparison.json`` and
+    ``comparison.md`` are written last.
+
+    Args:
+        path: workflow file; its own model does not matter.
+        models: names of shipped bundles, or paths of bundles; the others are compared with the first.
+        overrides: ``--set`` values by dotted key.
+        asset: key of the label asset; default: the workflow's ``evaluate.asset``.
+        reference: one reference for all scenes, in place of the catalog's.
+        width: of the boundary.
+        worst: windows of each model to draw; 0: none.
+        how: draws, seed and level of the intervals.
+        watch: gives the watcher of a model's run, by the model's name.
+
+    Raises:
+        ConfigError, CatalogError, BundleError, GridError: nothing can be run; a model is named twice, or has
+            other classes than the first.
+        LabelError: the labels have classes that the models have not, or no scene has labels.
+        OutputError, RunError: as :func:`~geoseg.flow.run.run.run`, or matplotlib is not installed.
+    """
+    check_reference(reference)
+    if worst:
+        check_drawable()
+    loaded = load_workflow(path, overrides or {})
+    workflow, folder = loaded.workflow, loaded.output / FOLDER_NAME
+    if asset is None and workflow.evaluate is not None:
+        asset = workflow.evaluate.asset
+    everyone = _candidates(path, models, _settings(workflow, overrides or {}), folder)
+    scenes, unscored = _labeled_scenes(everyone, asset, reference)
+    candidates = [_narrowed(path, one, [ref.id for ref in scenes], everyone) for one in everyone]
+    mapped = [_mapped(path, one, watch) for one in candidates]
+    summaries = [summary for summary, _ in mapped]
+    scenes, lost = _finished(scenes, candidates, summaries)
+    how = how or Bootstrap()
+    against: dict[str, Any] = {"asset": asset, "reference": reference, "how": how, "width": width}
+    comparison = _comparison(
+        candidates,
+        [_score(one, scenes, workflow.scenes, worst, against) for one in candidates],
+        [speed for _, speed in mapped],
+        unscored=[*unscored, *lost],
+        width=width,
+        how=how,
+    )
+    write_json(folder / "comparison.json", comparison.to_dict())
+    write_text(folder / "comparison.md", comparison_markdown(comparison))
+    failed, refused = (any(one.count(status) for one in summaries) for status in _BAD_ENDS)
+    return Compared(comparison, folder, 1 if failed else 2 if refused else 0)
+
+
+def _settings(workflow: Workflow, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides of all models' runs: no polygons, unless their threshold decides the classes."""
+    settings = {**overrides, "evaluate": None, "write.probability": "classes"}
+    if workflow.vectorize is None or workflow.vectorize.threshold == 0.5:  # noqa: PLR2004 - what holds without
+        settings["vectorize"] = None
+    return settings
+
+
+def _score(
+    one: _Candidate, scenes: Sequence[SceneRef], reading: Scenes, worst: int, against: dict[str, Any]
+) -> Evaluated:
+    """Score a model's maps, and draw their worst windows."""
+    folder, spec = one.prepared.loaded.output, one.bundle.spec
+    found = evaluate_run(folder, scenes, spec.classes, bands=reading.bands or spec.bands, **against)
+    if worst:
+        draw_worst(folder / WORST_NAME, found.scored, scenes, spec, reading=reading, count=worst)
+    return found
+
+
+def _candidates(
+    path: Path, models: Sequence[str], settings: Mapping[str, Any], folder: Path
+) -> list[_Candidate]:
+    """Each model with its plans: whatever is wrong with one is said before anything is mapped.
+
+    Args:
+        path: workflow file.
+        models: names of shipped bundles, or paths.
+        settings: overrides of all.
+        folder: each model's run gets a folder in it.
+
+    Raises:
+        ConfigError: a model is named twice, or has other classes than the first one.
+        BundleError, CatalogError, GridError, RunError: as :func:`~geoseg.flow.run.prepare.prepare`.
+    """
+    bundles = [load_bundle(model) for model in models]
+    for place, bundle in enumerate(bundles):
+        if bundle.spec.identity in {other.spec.identity for other in bundles[:place]}:
+            raise ConfigError(f"--model {models[place]}: is the same model as another one; name each once")
+    names = _names_of([(bundle.folder.name, bundle.spec.identity) for bundle in bundles])
+    first = bundles[0].spec
+    for name, bundle in zip(names, bundles, strict=True):
+        theirs = [one.name for one in bundle.spec.classes]
+        if theirs != [one.name for one in first.classes]:
+            raise ConfigError(
+                f"--model {name}: maps {', '.join(theirs)} but {names[0]} maps "
+                f"{', '.join(one.name for one in first.classes)}; only models of the same classes compare"
+            )
+    found = []
+    for name, bundle in zip(names, bundles, strict=True):
+        own = {**settings, "model": str(bundle.folder), "output": str(folder / scene_slug(name))}
+        found.append(_Candidate(name, bundle, prepare(path, own), own))
+    return found
+
+
+def _labeled_scenes(
+    candidates: Sequence[_Candidate], asset: str | None, reference: LabelRef | None
+) -> tuple[list[SceneRef], list[Unscored]]:
+    """The scenes that every model can map and that have labels; and why the others are left out.
+
+    Raises:
+        LabelError: labels hold classes that the models have not, or no scene is left.
+    """
+    first = candidates[0]
+    unscored = {
+        refusal.scene: f"{one.name}: {refusal.reason}" if len(candidates) > 1 else refusal.reason
+        for one in candidates
+        for refusal in one.prepared.refused
+    }
+    refs = [plan.scene.ref for plan in first.prepared.plans if plan.scene.ref.id not in unscored]
+    spec, workflow = first.bundle.spec, first.prepared.loaded.workflow
+    bands = workflow.scenes.bands or spec.bands
+    pairs, without = pairs_of(
+        first.prepared.loaded.output, refs, bands=bands, asset=asset, reference=reference
+    )
+    unscored |= {one.scene: one.reason for one in without}
+    plans = first.plans
+    labeled = set()
+    for pair in pairs:
+        try:
+            beyond = _beyond(pair, plans[pair.scene].grid, spec.classes)
+        except GeosegError as error:
+            told = str(error)
+            unscored[pair.scene] = told if pair.scene in told else f"scene {pair.scene}: {told}"
+            continue
+        if beyond is not None:
+            raise LabelError(
+                f"scene {pair.scene}: labels {pair.label.href} hold class {beyond}, but the model "
+                f"{first.name} has {len(spec.classes)} classes, 0 to {len(spec.classes) - 1} "
+                f"({', '.join(one.name for one in spec.classes)}); name other labels or another model"
+            )
+        labeled.add(pair.scene)
+    left = [Unscored(scene=scene, reason=reason) for scene, reason in unscored.items()]
+    if not labeled:
+        more = f" ({len(left) - 1} more cannot be scored)" if len(left) > 1 else ""
+        raise LabelError(f"{left[0].reason}{more}" if left else "the catalog has no scene to score")
+    return [ref for ref in refs if ref.id in labeled], left
+
+
+def _beyond(pair: Pair, grid: GeoBox, classes: Sequence[ClassSpec]) -> int | None:
+    """The first class id of the labels that the model has not; None: it has all.
+
+    Raises:
+        LabelError: the labels cannot be read, do not overlap, or label nothing.
+        SceneError: the scene, which they count in, cannot be opened.
+    """
+    labels = label_reader(pair, grid)
+    rows, labeled = strip_rows(grid.width), False
+    for row in range(0, grid.height, rows):
+        ids = labels.read(Window(row, 0, min(rows, grid.height - row), grid.width))
+        strange = (ids != IGNORE) & (ids >= len(classes))
+        if strange.any():
+            return int(np.unique(ids[strange])[0])
+        labeled = labeled or bool((ids != IGNORE).any())
+    if not labeled:
+        raise LabelError(f"labels {pair.label.href}: label no pixel of the scene; check the labeled area")
+    return None
+
+
+def _narrowed(
+    path: Path, one: _Candidate, scenes: Sequence[str], everyone: Sequence[_Candidate]
+) -> _Candidate:
+    """A model's run of some scenes alone, all models on the same pixels.
+
+    Raises:
+        GeosegError: as :func:`_candidates`.
+    """
+    own = {**one.overrides, "scenes.ids": list(scenes)}
+    grids = [[other.plans[scene].grid for scene in scenes] for other in everyone]
+    if any(grid != grids[0] for grid in grids):
+        own["write.grid"] = "scene"
+    return _Candidate(one.name, one.bundle, prepare(path, own), own)
+
+
+def _names_of(models: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Names that tell models apart: a name that several have gets the start of each one's identity.
+
+    Args:
+        models: name and identity of each.
+
+    >>> _names_of([("a", "11112222ff"), ("b", "0"), ("a", "33334444ff")])
+    ('a-11112222', 'b', 'a-33334444')
+    """
+    names = [name for name, _ in models]
+    return tuple(name if names.count(name) == 1 else f"{name}-{identity[:8]}" for name, identity in models)
+
+
+def _mapped(
+    path: Path, one: _Candidate, watch: Callable[[str], Watch] | None
+) -> tuple[RunSummary, Speed | None]:
+    told = watch(one.name) if watch is not None else lambda _: None
+    clock = Stopwatch()
+
+    def both(event: Event) -> None:
+        clock.watch(event)
+        told(event)
+
+    summary = run(path, one.overrides, overwrite=True, watch=both)
+    ended = {outcome.scene for outcome in summary.scenes if outcome.status in ("done", "skipped")}
+    plans = [plan for plan in one.prepared.plans if plan.scene.ref.id in ended]
+    return summary, speed_of(summary.output, plans, clock, one.machine)
+
+
+def _finished(
+    scenes: Sequence[SceneRef], candidates: Sequence[_Candidate], summaries: Sequence[RunSummary]
+) -> tuple[list[SceneRef], list[Unscored]]:
+    """The scenes that every model has mapped."""
+    lost = {
+        outcome.scene: f"{one.name}: {outcome.reason}"
+        for one, summary in zip(candidates, summaries, strict=True)
+        for outcome in summary.scenes
+        if outcome.status in ("refused", "failed")
+    }
+    if len(lost) == len(scenes):
+        raise LabelError(f"no scene was mapped by every model: {next(iter(lost.values()))}")
+    unscored = [Unscored(scene=scene, reason=reason) for scene, reason in lost.items()]
+    return [ref for ref in scenes if ref.id not in lost], unscored
+
+
+def _comparison(
+    candidates: Sequence[_Candidate],
+    evaluated: Sequence[Evaluated],
+    speeds: Sequence[Speed | None],
+    *,
+    unscored: Sequence[Unscored],
+    width: BoundaryWidth,
+    how: Bootstrap,
+) -> Comparison:
+    reports = [one.report for one in evaluated]
+    side, sums = aligned([one.tallies for one in evaluated])
+    first = candidates[0].prepared
+    on_scene = first.loaded.workflow.write.grid == "scene"
+    models = []
+    for one, found, speed, (scores, away) in zip(
+        candidates, evaluated, speeds, compare(sums, how), strict=True
+    ):
+        spec = one.bundle.spec
+        models.append(
+            ModelScore(
+                model=one.name,
+                version=spec.version,
+                sha256=spec.sha256,
+                scores=scores,
+                difference=away,
+                cost=_cost(one.bundle, speed),
+                per_scene=tuple(mean_iou([tally.confusion]) for tally in found.tallies),
+            )
+        )
+    left = {one.scene: one for report in reports for one in report.unscored}
+    return Comparison(
+        classes=tuple(one.name for one in candidates[0].bundle.spec.classes),
+        models=tuple(models),
+        scenes=tuple(
+            ScoredScene(scene=row.scene, labeled_pixels=row.labeled_pixels - row.excluded_pixels)
+            for row in reports[0].scenes
+        ),
+        unscored=(*unscored, *left.values()),
+        grid="the scenes' own pixels" if on_scene else "the pixels of the models' grid",
+        boundary_width=str(width),
+        machine=candidates[0].machine,
+        cells=int(np.logical_or.reduce([one.scored for one in sums]).sum()),
+        cell_pixels=side,
+        draws=how.draws,
+        seed=how.seed,
+        level=how.level,
+    )
+
+
+def _cost(bundle: Bundle, speed: Speed | None) -> Cost:
+    spec = bundle.spec
+    assert spec.weights is not None, "a loaded bundle was saved"
+    arguments: dict[str, Any] = dict(spec.arguments)
+    work = count(spec.architecture, _COUNTED_SIDE, _COUNTED_SIDE, **arguments).multiply_adds
+    return Cost(
+        parameters=spec.weights.parameters,
+        gflops_per_mpx=work / 1e9 / (_COUNTED_SIDE**2 / 1e6),
+        weights_bytes=spec.weights.size,
+        network_mpx_per_second=None if speed is None else speed.network_mpx,
+        map_mpx_per_second=None if speed is None else speed.map_mpx,
+    )
