@@ -1,6 +1,6 @@
 """Which mapped object stands for which object of the reference, and what went wrong with the others.
 
-Objects of both sides are in one planar CRS of any unit, such as the pixels of the scene: IoU and shares of
+Polygons of both sides are in one planar CRS of any unit, such as the pixels of the scene: IoU and shares of
 areas stay the same when both sides are moved, turned, stretched or sheared alike.
 """
 
@@ -88,7 +88,7 @@ def overlaps(mapped: Objects, reference: Objects) -> Overlaps:
     thousands of neighbors would else go through all of their vertices.
 
     Args:
-        mapped: Objects or MultiPolygons, shape (P,); invalid ones are repaired.
+        mapped: Polygons or MultiPolygons, shape (P,); invalid ones are repaired.
         reference: likewise, shape (R,).
     """
     one, other = _valid(mapped), _valid(reference)
@@ -123,7 +123,7 @@ def match_objects(
     object of the other side that is cut: what the whole of it would have scored is unknown.
 
     Args:
-        mapped: Objects or MultiPolygons in one planar CRS, shape (P,); invalid ones are repaired.
+        mapped: Polygons or MultiPolygons in one planar CRS, shape (P,); invalid ones are repaired.
         reference: likewise, shape (R,).
         cut: which mapped objects the edge of the labeled area cuts, or lie outside of it, shape (P,); None:
             none.

@@ -260,7 +260,7 @@ def right_angles(polygons: Objects, tolerance: float = RIGHT_ANGLE_TOLERANCE) ->
     """Share of each polygon's vertices whose angle is 90° or 270°.
 
     Args:
-        polygons: Objects, MultiPolygons, None or empty; shape (N,).
+        polygons: Polygons, MultiPolygons, None or empty; shape (N,).
         tolerance: degrees that the angle may be off.
 
     Returns:
