@@ -84,7 +84,7 @@ class Matching:
 def overlaps(mapped: Objects, reference: Objects) -> Overlaps:
     """Pairs of polygons that share some area, by a spatial index: cost follows the number of pairs.
 
-    Objects of very many vertices, such as all roads of a town, are cut into pieces first: each of their
+    Polygons of very many vertices, such as all roads of a town, are cut into pieces first: each of their
     thousands of neighbors would else go through all of their vertices.
 
     Args:

@@ -1,7 +1,8 @@
 """How well single polygons are drawn: measures between predicted polygons and the true ones they stand for.
 
-Every function takes two aligned arrays, pair by pair, in one planar CRS of any unit. A pair without a
-predicted polygon (None or empty) is missed: its IoU and C-IoU are 0 and the other measures NaN, undefined.
+Every function takes two aligned arrays as :func:`shape_measures` does, pair by pair, in one planar CRS of any
+unit. A pair without a predicted polygon (None or empty) is missed: its IoU and C-IoU are 0, the other
+measures NaN, undefined.
 """
 
 from __future__ import annotations
@@ -179,10 +180,6 @@ def shape_measures(predicted: Objects, true: Objects, *, step: float) -> ShapeMe
 def iou(predicted: Objects, true: Objects) -> Float64:
     """Intersection over union of each pair; symmetric.
 
-    Args:
-        predicted: as for :func:`shape_measures`.
-        true: likewise.
-
     Returns:
         float64, shape (N,): 0 where one is missing, NaN where both are.
 
@@ -198,10 +195,6 @@ def polis(predicted: Objects, true: Objects) -> Float64:
 
     The mean distance of one polygon's vertices to the other's boundary, averaged over both ways (Avbelj,
     Müller & Bamler 2014, "A Metric for Polygon Comparison and Building Extraction Evaluation").
-
-    Args:
-        predicted: as for :func:`shape_measures`.
-        true: likewise.
 
     Returns:
         In the polygons' unit, float64, shape (N,); NaN where one is missing.
@@ -219,11 +212,6 @@ def hausdorff(predicted: Objects, true: Objects, *, step: float) -> Float64:
     Edges count in full, not only their vertices: points are taken along them, so that the distance is at
     most half a step too short.
 
-    Args:
-        predicted: as for :func:`shape_measures`.
-        true: likewise.
-        step: distance of the points, in the polygons' unit.
-
     Returns:
         In the polygons' unit, float64, shape (N,); NaN where one is missing.
 
@@ -240,11 +228,6 @@ def tangent_error(predicted: Objects, true: Objects, *, step: float) -> Float64:
     The max tangent angle error of Girard et al. 2021 ("Polygonal Building Segmentation by Frame Field
     Learning"), except that they take the maximum along a contour and this the 95th percentile of the points
     along all of a polygon's rings: a point beside a corner, nearest to the other edge, makes any maximum 90.
-
-    Args:
-        predicted: as for :func:`shape_measures`.
-        true: likewise.
-        step: distance of the points, in the polygons' unit.
 
     Returns:
         Degrees, 0 to 90, float64, shape (N,); NaN where one is missing.
