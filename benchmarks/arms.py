@@ -185,7 +185,7 @@ def stitching(folder: Path, blend: Blend) -> dict[str, Any]:
     size = (tiles.rows.window, tiles.cols.window)
     given = Prediction(np.ones((2, *size), np.float32), np.ones(size, np.bool_))
     start = time.process_time()
-    for band in tiles.bands(1):
+    for band in tiles.window_rows(1):
         Stitcher(tiles, blend, 2).stitch(band, lambda windows: [given] * len(windows), 1, _ignore)
     seconds = time.process_time() - start
     return {"seconds": seconds, "ms_per_mpx": 1e9 * seconds / (shape[0] * shape[1])}

@@ -71,10 +71,12 @@ LEFT_OUT_FILES = (
 LEFT_OUT_NAMES = (
     LeftOut("*.tif", "fingerprint", "GEOSEG_FINGERPRINT"),
     LeftOut("*.tif", "fingerprint", "GEOSEG_PIXELS"),
+    LeftOut("*.tif", "fingerprint", "GEOSEG_PREDICTION_FINGERPRINT"),
     LeftOut("*", "derived from the fingerprint", "run_id"),
     LeftOut("*.gpkg", "date of writing, in the table of styles", "update_time"),
     LeftOut("*/item.json", "fingerprint", "geoseg:fingerprint"),
     LeftOut("*/item.json", "fingerprint", "geoseg:pixels"),
+    LeftOut("*/item.json", "fingerprint", "geoseg:prediction_fingerprint"),
     LeftOut("*/item.json", "date of writing", "processing:datetime"),
     LeftOut("*/item.json", "software version", "processing:version"),
     LeftOut("*/item.json", "software versions", "processing:software"),

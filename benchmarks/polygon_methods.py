@@ -26,7 +26,7 @@ from synthetic.rooftops import RESOLUTION, make_rooftops
 
 from geoseg.arrays import Objects, UInt8
 from geoseg.config.vectorize import Regularization, Split, Vectorize
-from geoseg.engine.vectorize import Store, find_shapes
+from geoseg.engine.vectorize import ProbabilityRaster, find_shapes
 from geoseg.grid.encoding import SCALE, ProbabilityEncoding
 from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.shapes import Shapes
@@ -62,7 +62,7 @@ def ours(stored: UInt8, border: UInt8 | None = None, **changes: Any) -> Objects:
     known = border is not None
     planes = stored[None] if border is None else np.stack([stored, border])
     options = Vectorize(mode="objects", **changes).resolved(binary=True, border=known)
-    store = Store(grid(stored), ProbabilityEncoding(2, 0, border=known), lambda: iter([planes]))
+    store = ProbabilityRaster(grid(stored), ProbabilityEncoding(2, 0, border=known), lambda: iter([planes]))
     return np.concatenate([shapes.polygons for shapes in find_shapes(store, [1], options)])
 
 
@@ -199,8 +199,8 @@ METHODS: dict[str, tuple[Callable[[UInt8], Objects], tuple[str, ...]]] = {
 def covering(tolerance: float, least: int, stored: UInt8) -> Covering:
     """The coverage of all classes by geoseg."""
     options = Vectorize(mode="coverage", min_area=f"{least} px", simplify=f"{tolerance} px")
-    layout = ProbabilityEncoding(len(stored), None)
-    store = Store(grid(stored), layout, lambda: iter([stored]))
+    encoding = ProbabilityEncoding(len(stored), None)
+    store = ProbabilityRaster(grid(stored), encoding, lambda: iter([stored]))
     found = Shapes.join(find_shapes(store, range(len(stored)), options.resolved(binary=False)))
     return found.polygons, found.class_id
 
@@ -209,7 +209,7 @@ def regions(stored: UInt8) -> Covering:
     """GDAL's polygons of all classes."""
     from rasterio.features import shapes  # noqa: PLC0415 - as above
 
-    classes = ProbabilityEncoding(len(stored), None).decide(stored)
+    classes = ProbabilityEncoding(len(stored), None).classify(stored)
     found = [(shapely.geometry.shape(shape), class_id) for shape, class_id in shapes(classes, connectivity=4)]
     polygons, ids = zip(*found, strict=True)
     return np.array(polygons, np.object_), np.array(ids, np.uint8)

@@ -237,7 +237,7 @@ def split_table(seeds: Iterable[int]) -> Table:
                     marked = zip(polygons, range(1, len(polygons) + 1), strict=True)
                     labels = rasterize(list(marked), row.labels.shape, dtype=np.int32)
                 else:
-                    labels = ndimage.label(ProbabilityEncoding(2, 0).decide(row.stored[None]))[0]
+                    labels = ndimage.label(ProbabilityEncoding(2, 0).classify(row.stored[None]))[0]
                 scores.append(f1(labels, row.labels))
             line[f"{gap} px"] = float(np.mean(scores))
     return table

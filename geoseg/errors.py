@@ -12,10 +12,16 @@ Every error says what came, what was needed and what to do, and names the scene,
     ├── OutputError     a file that cannot be written or verified
     └── RunError        the run itself: executor, workers, interrupted
 
+Code that works on one scene gives the reason alone; code that works through scenes wraps the work on each in
+:func:`of_scene`, which puts ``scene X:`` before it, once.
+
 The command line prints one line and exits with 2; a traceback appears only with ``--debug``.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "BundleError",
@@ -27,11 +33,19 @@ __all__ = [
     "OutputError",
     "RunError",
     "SceneError",
+    "of_scene",
 ]
 
 
 class GeosegError(Exception):
     """Base of every error that geoseg raises on purpose; its text is one finished sentence."""
+
+    scene: str | None = None
+    """Id of the scene that it is about; None: of none, or its text names the scene itself."""
+
+    def __str__(self) -> str:
+        reason = super().__str__()
+        return reason if self.scene is None else f"scene {self.scene}: {reason}"
 
 
 class ConfigError(GeosegError):
@@ -64,3 +78,21 @@ class OutputError(GeosegError):
 
 class RunError(GeosegError):
     """The run could not go on: executor, workers, or another run in the same folder."""
+
+
+@contextmanager
+def of_scene(scene: str) -> Iterator[None]:
+    """Put ``scene X:`` before errors about a scene that leave the block, once: the innermost scene counts.
+
+    >>> with of_scene("a"), of_scene("b"):
+    ...     raise SceneError("4 bands, needed 3")
+    Traceback (most recent call last):
+    ...
+    geoseg.errors.SceneError: scene b: 4 bands, needed 3
+    """
+    try:
+        yield
+    except (CatalogError, SceneError, GridError, LabelError, OutputError) as error:
+        if error.scene is None and not str(error).startswith(f"scene {scene}"):
+            error.scene = scene
+        raise

@@ -125,13 +125,13 @@ def _compare(
     from geoseg.cli.report import scene_line
     from geoseg.cli.tables import print_comparison
     from geoseg.flow.compare.compare import evaluate_models
-    from geoseg.flow.run.events import Event, RunStarted, SceneFinished, Watch
+    from geoseg.flow.run.events import Event, RunStarted, SceneOutcome, Watch
 
     def watch(model: str) -> Watch:
         def told(event: Event) -> None:
             if isinstance(event, RunStarted):
                 click.echo(f"{model}: {event.pixels / 1e6:.1f} Mpx on {event.where}", err=True)
-            elif isinstance(event, SceneFinished):
+            elif isinstance(event, SceneOutcome):
                 click.echo(scene_line(event.status, event.scene, event.reason), err=True)
 
         return told

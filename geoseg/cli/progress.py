@@ -23,8 +23,7 @@ from geoseg.cli.report import scene_line
 from geoseg.cli.tables import print_report, print_table
 from geoseg.config.model.contract import BundleSpec
 from geoseg.flow.run.events import Event as RunEvent
-from geoseg.flow.run.events import RunStarted, SceneFinished, Status, WindowRowsFinished
-from geoseg.flow.run.summary import RunSummary
+from geoseg.flow.run.events import RunStarted, RunSummary, SceneOutcome, Status, WindowRowsFinished
 from geoseg.score.report.tables import Table
 from geoseg.train.events import Notice, Saved, Stepped, TrainingEnded, TrainingStarted, Validated
 from geoseg.words import counted
@@ -94,7 +93,7 @@ class _Json(View):
     for_programs = True
 
     def event(self, name: str, values: dict[str, Any]) -> None:
-        click.echo(json.dumps({"event": name, **values}))
+        click.echo(json.dumps({"event": name, **values}, default=str))
 
     def alert(self, text: str) -> None:
         """An alert is an event, too."""
@@ -143,7 +142,7 @@ class RunWatcher:
 
     def watch(self, event: RunEvent) -> None:
         """Take one event."""
-        names = {RunStarted: "start", WindowRowsFinished: "window_rows", SceneFinished: "scene"}
+        names = {RunStarted: "start", WindowRowsFinished: "window_rows", SceneOutcome: "scene"}
         self._view.event(names[type(event)], asdict(event))
         if isinstance(event, RunStarted):
             self._start, self._total = time.perf_counter(), event.pixels

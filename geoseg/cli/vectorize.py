@@ -80,7 +80,7 @@ def vectorize(
     several, the largest decides; a run's own may hold its class and the border between objects. Floats are
     probabilities as they are, whole numbers with their scale.
     """
-    from geoseg.flow.vectorize.vectorize import vectorize as make_polygons
+    from geoseg.flow.vectorize import vectorize as make_polygons
     from geoseg.words import counted
 
     made = make_polygons(

@@ -1,24 +1,31 @@
-"""One scene's assembler: parts become rasters, polygons, styles and, last of all, the receipt."""
+"""One scene's assembler: partial results become rasters, polygons, styles and, last of all, the manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from geoseg.arrays import UInt8
+from geoseg.arrays import Array, UInt8
 from geoseg.config.slug import scene_slug
 from geoseg.engine.bounds import POLYGON_STRIP
-from geoseg.engine.finished import ITEM_NAME, PIXELS, PROBABILITY_NAME, FinishedMap, ReusedProbabilities
-from geoseg.engine.partials import PartialManifest, discard_partials
+from geoseg.engine.finished import (
+    CLASSES_NAME,
+    ITEM_NAME,
+    PREDICTION_FINGERPRINT,
+    PROBABILITY_NAME,
+    FinishedMap,
+    ReusedProbabilities,
+)
+from geoseg.engine.partials import PartialManifest, discard_partials, open_partial
 from geoseg.engine.plan import Plan
-from geoseg.engine.probabilities import PartialProbabilities
-from geoseg.engine.vectorize import Store, find_shapes
-from geoseg.errors import OutputError
-from geoseg.grid.encoding import SCALE
+from geoseg.engine.vectorize import ProbabilityRaster, find_shapes
+from geoseg.errors import OutputError, of_scene
+from geoseg.grid.encoding import SCALE, resampled, row_pieces
 from geoseg.grid.ground import ground_resolution
+from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
 from geoseg.io.files import output_error, sweep_temporaries, write_json, write_text
 from geoseg.io.qgis.scales import thinning_qml
@@ -32,17 +39,17 @@ from geoseg.io.vector.writer import FORMATS, LayerStyle, layer_files, write_feat
 from geoseg.polygons.attributes import FIELDS, Calibrated, Provenance
 from geoseg.score.pixels.isotonic import Isotonic
 
-__all__ = ["AssembleTask", "AssembledScene", "assemble"]
+__all__ = ["AssembleTask", "AssembledScene", "assemble", "class_styles"]
 
 
 @dataclass(frozen=True, slots=True)
 class AssembleTask:
-    """A scene whose store is there, in parts or in the raster of an older map."""
+    """A scene whose probabilities are there, as partial results or in the raster of an older map."""
 
     plan: Plan
     """The scene's plan."""
-    parts: tuple[PartialManifest, ...]
-    """Receipts of its parts, top to bottom; none: the store is that of the map that is there."""
+    partials: tuple[PartialManifest, ...]
+    """Manifests of its partial results, top to bottom; empty: those of the map that is there are reused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,35 +60,29 @@ class AssembledScene:
     """Polygons written; None: none were asked for."""
 
 
-def _clear(folder: Path, kept: Collection[Path]) -> None:
-    """Remove the map that is to be made again, its receipt last, and what a crash left of others."""
-    sweep_temporaries(folder)
-    found = FinishedMap.read(folder)
-    for path in (*(found.sizes if found else ()), folder / ITEM_NAME):
-        try:
-            if path not in kept:
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            raise output_error(path, error) from error
-
-
 def assemble(task: AssembleTask) -> AssembledScene:
-    """Make a scene's outputs of its store; ``item.json`` is written last, then all parts are removed.
+    """Write a scene's outputs; ``item.json`` is written last, then all partial results are removed.
 
-    A map of another recipe goes first, whole but for the raster that the store is read from: two recipes need
-    not write files of the same names.
+    An older map is removed first, except the raster that probabilities are reused from: two configurations
+    need not write files of the same names.
 
     Raises:
         SceneError: a file of the scene is not the one that its catalog describes.
-        OutputError: a part is gone, or an output cannot be written or verified.
+        OutputError: a partial result is gone, or an output cannot be written or verified.
     """
+    with of_scene(task.plan.scene.ref.id):
+        return _assemble(task)
+
+
+def _assemble(task: AssembleTask) -> AssembledScene:
     plan = task.plan
-    windows, store = _store(task)
-    _clear(plan.folder, [plan.folder / PROBABILITY_NAME] if isinstance(store, ReusedProbabilities) else [])
-    outputs = [*_rasters(plan, store)]
+    windows, probabilities = _probabilities(task)
+    reused = isinstance(probabilities, ReusedProbabilities)
+    _remove_map(plan.folder, except_for=[plan.folder / PROBABILITY_NAME] if reused else [])
+    outputs = [*_rasters(plan, probabilities)]
     polygons = None
     if plan.vectorize is not None:
-        polygons, layer = _polygons(plan, store)
+        polygons, layer = _polygons(plan, probabilities)
         outputs += layer_files(layer)
     item = scene_item(
         scene=plan.scene.ref.id,
@@ -92,7 +93,7 @@ def assemble(task: AssembleTask) -> AssembledScene:
         model=plan.bundle.spec,
         properties={
             "geoseg:fingerprint": plan.fingerprint,
-            PIXELS: plan.pixels if plan.keeps_store else None,
+            PREDICTION_FINGERPRINT: plan.prediction_fingerprint if plan.is_reusable else None,
             "geoseg:polygons": polygons,
             "geoseg:mode": None if plan.vectorize is None else plan.vectorize.mode,
             "geoseg:windows": windows[0],
@@ -104,66 +105,150 @@ def assemble(task: AssembleTask) -> AssembledScene:
     return AssembledScene(polygons)
 
 
-def _store(task: AssembleTask) -> tuple[tuple[int, int], PartialProbabilities | ReusedProbabilities]:
-    """Windows (all, without data) and the store that they became."""
-    if task.parts:
+class PartialProbabilities:
+    """Encoded probabilities on the model's grid, or on the scene's, read from partial results row by row.
+
+    Args:
+        plan: the scene's plan.
+        manifests: of all its partial results, top to bottom.
+
+    Raises:
+        OutputError: partial results are missing or do not cover the scene.
+    """
+
+    def __init__(self, plan: Plan, manifests: Sequence[PartialManifest]) -> None:
+        self._plan = plan
+        self._manifests = manifests
+        self._pieces: list[tuple[int, int, int, bool]] = []
+        """First row, row after the last, the task, and whether it shares them with the task above."""
+        row = 0
+        for index, rows in enumerate(plan.tiles.window_rows):
+            first, stop = plan.stitcher.finished_rows(rows)
+            for lo, hi, is_overlap in ((row, first, True), (first, stop, False)):
+                if hi > lo:
+                    self._pieces.append((lo, hi, index, is_overlap))
+            row = max(row, stop)
+        if len(manifests) != len(plan.tiles.window_rows) or row != plan.grid.height:
+            raise OutputError(
+                f"{plan.partials_folder}: {len(manifests)} partial results cover {row} of {plan.grid.height} "
+                "rows; run again to recompute them"
+            )
+
+    def _open(self, index: int, array: str) -> Array:
+        return open_partial(self._plan.partials_folder, self._manifests[index], array)
+
+    def rows(self, first: int, stop: int) -> UInt8:
+        """Encoded rows of the model's grid: uint8 (bands, stop - first, width)."""
+        encoding = self._plan.encoding
+        out = np.empty((encoding.count, stop - first, self._plan.grid.width), np.uint8)
+        for lo, hi, index, is_overlap in self._pieces:
+            a, b = max(lo, first), min(hi, stop)
+            if a >= b:
+                continue
+            inside, target = slice(a - lo, b - lo), out[:, a - first : b - first]
+            if is_overlap:
+                upper = self._open(index - 1, "bottom")[:, inside]
+                lower = self._open(index, "top")[:, inside]
+                for some in row_pieces(target.shape[1:]):
+                    target[:, some] = encoding.encode(upper[:, some] + lower[:, some])
+            else:
+                target[...] = self._open(index, "probabilities")[:, inside]
+        return out
+
+    def strips(self, rows: int) -> Iterator[tuple[Window, UInt8]]:
+        """Windows of the model's grid over its full width, from the top, and their values."""
+        grid = self._plan.grid
+        for first in range(0, grid.height, rows):
+            stop = min(first + rows, grid.height)
+            yield Window(first, 0, stop - first, grid.width), self.rows(first, stop)
+
+    def scene_strips(self, rows: int) -> Iterator[tuple[Window, UInt8]]:
+        """The same of the scene's own grid, resampled."""
+        scene = self._plan.scene.geobox
+        resampler = Resampler.between(self._plan.grid, scene)
+        for first in range(0, scene.height, rows):
+            window = Window(first, 0, min(rows, scene.height - first), scene.width)
+            source = resampler.source_window(window)
+            stored = self.rows(source.row, source.row_stop)[:, :, source.col : source.col_stop]
+            yield window, resampled(stored, resampler, window)
+
+
+Probabilities = PartialProbabilities | ReusedProbabilities
+
+
+def _probabilities(task: AssembleTask) -> tuple[tuple[int, int], Probabilities]:
+    """Windows (all, without data) and the probabilities predicted from them."""
+    if task.partials:
         verify_checksums(task.plan.scene)
-        windows = sum(part.windows for part in task.parts), sum(part.skipped for part in task.parts)
-        return windows, PartialProbabilities(task.plan, task.parts)
+        windows = sum(part.windows for part in task.partials), sum(part.skipped for part in task.partials)
+        return windows, PartialProbabilities(task.plan, task.partials)
     found = FinishedMap.read(task.plan.folder)
-    if found is None or not found.keeps(task.plan):
+    if found is None or not found.can_reuse(task.plan):
         raise OutputError(f"{task.plan.folder}: the map that was to be used has changed; run again")
     return found.windows, ReusedProbabilities(task.plan)
 
 
-def _styles(plan: Plan) -> list[ClassStyle]:
+def _remove_map(folder: Path, *, except_for: Collection[Path]) -> None:
+    """Remove the map that is to be replaced, its manifest last, and temporary files that a crash left."""
+    sweep_temporaries(folder)
+    found = FinishedMap.read(folder)
+    for path in (*(found.sizes if found else ()), folder / ITEM_NAME):
+        try:
+            if path not in except_for:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise output_error(path, error) from error
+
+
+def class_styles(plan: Plan) -> list[ClassStyle]:
+    """Title and color of each class of the model."""
     return [ClassStyle(c.id, c.title, c.color, c.background) for c in plan.bundle.spec.classes]
 
 
-def _strips(plan: Plan, store: PartialProbabilities | ReusedProbabilities) -> Iterator[tuple[Window, UInt8]]:
-    """The store on the grid that the rasters are written on."""
-    if isinstance(store, PartialProbabilities) and plan.write.grid == "scene":
-        return store.scene_strips(strip_rows(plan.scene.geobox.width))
-    return store.strips(strip_rows(plan.grid.width))
+def _raster_strips(plan: Plan, probabilities: Probabilities) -> Iterator[tuple[Window, UInt8]]:
+    """Probabilities on the grid that the rasters are written on."""
+    if isinstance(probabilities, PartialProbabilities) and plan.write.grid == "scene":
+        return probabilities.scene_strips(strip_rows(plan.scene.geobox.width))
+    return probabilities.strips(strip_rows(plan.grid.width))
 
 
-def _rasters(plan: Plan, store: PartialProbabilities | ReusedProbabilities) -> list[Path]:
+def _rasters(plan: Plan, probabilities: Probabilities) -> list[Path]:
     """Write ``classes.tif`` and ``probability.tif`` with their styles."""
-    layout, styles = plan.layout, _styles(plan)
+    encoding, styles = plan.encoding, class_styles(plan)
     geobox = plan.scene.geobox if plan.write.grid == "scene" else plan.grid
     tags = {"GEOSEG_MODEL": plan.bundle.spec.name}
-    classes, probability = plan.folder / "classes.tif", plan.folder / PROBABILITY_NAME
+    classes, probability = plan.folder / CLASSES_NAME, plan.folder / PROBABILITY_NAME
     write_cog(
         classes,
         geobox,
         ["class"],
-        ((window, layout.decide(stored)[None]) for window, stored in _strips(plan, store)),
+        ((window, encoding.classify(stored)[None]) for window, stored in _raster_strips(plan, probabilities)),
         colormap=palette(styles),
         tags=tags | {"GEOSEG_FINGERPRINT": plan.fingerprint},
     )
-    names = layout.band_names([style.title for style in styles])
+    names = encoding.band_names([style.title for style in styles])
     top = plan.write.probability == "top"
-    if not isinstance(store, ReusedProbabilities):
+    if not isinstance(probabilities, ReusedProbabilities):
         write_cog(
             probability,
             geobox,
             [TOP_BAND] if top else names,
             (
-                (window, layout.confidence(stored, layout.decide(stored))[None] if top else stored)
-                for window, stored in _strips(plan, store)
+                (window, encoding.confidence(stored, encoding.classify(stored))[None] if top else stored)
+                for window, stored in _raster_strips(plan, probabilities)
             ),
             scale=1 / SCALE,
             overviews="average",
             tags=tags
-            | {"GEOSEG_PIXELS": plan.pixels}
-            | ({BORDER_TAG: str(layout.planes)} if layout.border and not top else {}),
+            | {"GEOSEG_PREDICTION_FINGERPRINT": plan.prediction_fingerprint}
+            | ({BORDER_TAG: str(encoding.count)} if encoding.border and not top else {}),
         )
     write_text(classes.with_suffix(".qml"), classes_qml(styles))
     write_text(probability.with_suffix(".qml"), probability_qml())
     return [classes, probability, classes.with_suffix(".qml"), probability.with_suffix(".qml")]
 
 
-def _polygons(plan: Plan, store: PartialProbabilities | ReusedProbabilities) -> tuple[int, Path]:
+def _polygons(plan: Plan, probabilities: Probabilities) -> tuple[int, Path]:
     """Write the layer of polygons; returns their number and its path."""
     assert plan.vectorize is not None
     options, spec = plan.vectorize, plan.bundle.spec
@@ -176,9 +261,9 @@ def _polygons(plan: Plan, store: PartialProbabilities | ReusedProbabilities) -> 
     path = plan.folder / f"{options.layer}{FORMATS[options.format]}"
 
     def strips() -> Iterator[UInt8]:
-        return (stored for _, stored in store.strips(max(1, POLYGON_STRIP // plan.grid.width)))
+        return (stored for _, stored in probabilities.strips(max(1, POLYGON_STRIP // plan.grid.width)))
 
-    shapes = find_shapes(Store(plan.grid, plan.layout, strips), [c.id for c in chosen], options)
+    shapes = find_shapes(ProbabilityRaster(plan.grid, plan.encoding, strips), [c.id for c in chosen], options)
     provenance = Provenance(
         scene=plan.scene.ref.id,
         slug=scene_slug(plan.scene.ref.id),
@@ -187,7 +272,7 @@ def _polygons(plan: Plan, store: PartialProbabilities | ReusedProbabilities) -> 
         run_id=plan.fingerprint[:16],
         acquired=plan.scene.ref.acquired,
     )
-    styles = [style for style in _styles(plan) if style.id in {c.id for c in chosen}]
+    styles = [style for style in class_styles(plan) if style.id in {c.id for c in chosen}]
     titles = ", ".join(c.title for c in chosen)
     count = write_features(
         path,
@@ -202,9 +287,13 @@ def _polygons(plan: Plan, store: PartialProbabilities | ReusedProbabilities) -> 
 
 
 def _calibrated(plan: Plan) -> Mapping[int, Calibrated]:
-    """The model's calibration by class id, where the polygons are such as it was fitted to."""
+    """The model's calibration by class id, where the polygons are of the kind that it was fitted to."""
     found = plan.calibration
     if found is None:
         return {}
-    said, right = np.array(found.knots).T
-    return {c.id: Isotonic(said, right).apply for c in plan.bundle.spec.classes if c.name == found.class_name}
+    predicted, observed = np.array(found.knots).T
+    return {
+        c.id: Isotonic(predicted, observed).apply
+        for c in plan.bundle.spec.classes
+        if c.name == found.class_name
+    }

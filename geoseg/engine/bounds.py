@@ -48,7 +48,7 @@ tensors, see :mod:`geoseg.models.cost.memory`."""
 
 _COPIES = 5
 """Copies of a window's pixels from reading to the network (read, stacked, shifted, scaled, reordered),
-and of its logits from there to the store (of the network, of the batch, weighted, summed, finished)."""
+and of its logits from there to probabilities (of the network, of the batch, weighted, summed, finished)."""
 
 _FLOAT = 4
 """Bytes of a float32."""
@@ -69,7 +69,7 @@ def prediction_bytes(
     grid: TileGrid,
     *,
     rows: int,
-    seams: bool,
+    overlaps: bool,
     batch: int,
     at_once: int,
     channels: int,
@@ -77,26 +77,26 @@ def prediction_bytes(
     stored: int,
     network: float,
 ) -> int:
-    """What a task adds to its worker while it makes a band.
+    """What a task adds to its worker while it predicts.
 
     Args:
         grid: the scene's windows.
-        rows: window rows of the band.
-        seams: whether neighboring windows overlap, so that rows wait for those below.
+        rows: window rows of the task.
+        overlaps: whether neighboring windows overlap, so that rows wait for those below.
         batch: windows that are read and stitched at a time.
         at_once: windows in one forward pass.
         channels: bands of the scene.
         classes: channels of the logits.
-        stored: bands of the store.
+        stored: bands of the encoded probabilities.
         network: memory of a forward pass per pixel of its window, in bytes, the heap's holes included.
     """
     window = grid.rows.window * grid.cols.window
     copies = _COPIES * _FLOAT * (channels + classes)
     width = grid.cols.length
-    # A band's uppermost overlap is kept to its end; the last row's and this one's are there at once.
-    overlap = 3 * _FLOAT * classes * 2 * grid.rows.halo * width if seams else 0
-    store = stored * min(rows * grid.rows.stride + 2 * grid.rows.halo, grid.rows.length) * width
-    return int(window * (at_once * network + _HEAP * batch * copies)) + overlap + store
+    # A task's uppermost overlap is kept to its end; the last row's and this one's are there at once.
+    overlap = 3 * _FLOAT * classes * 2 * grid.rows.halo * width if overlaps else 0
+    finished = stored * min(rows * grid.rows.stride + 2 * grid.rows.halo, grid.rows.length) * width
+    return int(window * (at_once * network + _HEAP * batch * copies)) + overlap + finished
 
 
 def assembly_bytes(
@@ -114,14 +114,14 @@ def assembly_bytes(
     Args:
         width: columns of the rasters.
         height: rows of the rasters.
-        bands: of the store.
-        resampled: whether the rasters are on another grid than the store.
+        bands: of the encoded probabilities.
+        resampled: whether the rasters are on another grid than the model's.
         mode: of the polygons; None: there are none.
         aligned: whether objects wait twice, first for the directions of their neighbors.
         border: whether the borders between objects are known.
     """
     strip = strip_rows(width) * width
-    # As read, as decided, as compared, and GDAL's rows of tiles and of overviews; in float while resampled.
+    # As read, classified and compared, and GDAL's rows of tiles and of overviews; in float while resampled.
     rasters = strip * (bands * (8 + (_FLOAT if resampled else 0)) + (16 if resampled else 4))
     held = 0
     if mode == "objects":
@@ -130,19 +130,19 @@ def assembly_bytes(
     return max(rasters, _POLYGON_BYTES + held if mode else 0)
 
 
-def disk_bytes(grid: TileGrid, seams: int, pixels: int, *, classes: int, stored: int, bands: int) -> int:
+def disk_bytes(grid: TileGrid, overlaps: int, pixels: int, *, classes: int, stored: int, bands: int) -> int:
     """What a scene takes on disk at its fullest, polygons aside.
 
     Args:
         grid: the scene's windows.
-        seams: places where two bands share rows.
+        overlaps: places where two tasks share rows.
         pixels: of the rasters.
         classes: channels of the logits.
-        stored: bands of the store.
+        stored: bands of the encoded probabilities.
         bands: of the probability raster.
     """
-    overlaps = 2 * 2 * grid.rows.halo * seams
-    parts = grid.cols.length * (stored * grid.rows.length + _FLOAT * classes * overlaps)
+    shared = 2 * 2 * grid.rows.halo * overlaps
+    partials = grid.cols.length * (stored * grid.rows.length + _FLOAT * classes * shared)
     # Of each raster the finished one with its overviews (4/3); of the larger one also the plain one that it
     # is made from, and GDAL's own overviews beside it. As if nothing could be compressed.
-    return parts + int(pixels * (4 / 3 * (1 + bands) + 4 / 3 * bands)) + _SMALL_FILES
+    return partials + int(pixels * (4 / 3 * (1 + bands) + 4 / 3 * bands)) + _SMALL_FILES

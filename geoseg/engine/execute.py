@@ -1,6 +1,6 @@
 """Where tasks run: a serial executor that defines the meaning, and dask that must agree with it.
 
-A task is a function of one small value and returns a small receipt; its real result is a committed file.
+A task is a function of one small value and returns a small manifest; its real result is a file.
 The driver keeps only a few tasks in flight per slot, so that neither scheduler nor driver grows with the
 archive, and a lost worker costs at most what it was doing.
 """
@@ -117,7 +117,7 @@ class _Dask:
         future = next(self._completed)
         key = self._keys.pop(future.key)
         if future.cancelled():
-            raise RunError("the dask scheduler is gone; finished parts are kept: start it and run again")
+            raise RunError("the dask scheduler is gone; partial results are kept: start it and run again")
         error = future.exception()
         if isinstance(error, KilledWorker):
             error = RunError(

@@ -22,7 +22,7 @@ from geoseg.config.workflow import Workflow, Write
 from geoseg.engine.bounds import PROCESS_BYTES, assembly_bytes, cache_bytes, disk_bytes
 from geoseg.engine.partials import partials_folder
 from geoseg.engine.tiles import Tiles, resolve_tiles
-from geoseg.errors import ConfigError, GridError, SceneError
+from geoseg.errors import ConfigError, SceneError
 from geoseg.grid.encoding import ProbabilityEncoding
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import model_grid
@@ -46,9 +46,9 @@ class Plan:
     grid: GeoBox
     """The model's grid: the same footprint at the model's ground resolution."""
     tiles: Tiles
-    """Windows, blend, batch, bands."""
-    layout: ProbabilityEncoding
-    """How logits become stored probabilities and classes."""
+    """Windows, blend, batch, window rows of each task."""
+    encoding: ProbabilityEncoding
+    """How logits become encoded probabilities and classes."""
     bundle: Bundle
     """The model: a path and its contract."""
     runtime: Runtime
@@ -64,10 +64,10 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """Sha256 over everything that decides the scene's outputs (not over executors, bands or batches)."""
+        """Sha256 over everything that decides the scene's outputs (not over executors, tasks or batches)."""
         beside = {"merge"}  # decides nothing of the scene's own files
-        content = self._decisive | {
-            "layout": asdict(self.layout),
+        content = self._prediction_inputs | {
+            "encoding": asdict(self.encoding),
             "vectorize": None
             if self.vectorize is None
             else self.vectorize.model_dump(mode="json", exclude=beside),
@@ -78,17 +78,17 @@ class Plan:
         return _digest(content)
 
     @property
-    def pixels(self) -> str:
-        """Sha256 over what decides the store: all of that but what is made of it."""
-        return _digest(self._decisive)
+    def prediction_fingerprint(self) -> str:
+        """Sha256 over everything that decides the scene's probabilities."""
+        return _digest(self._prediction_inputs)
 
     @property
-    def keeps_store(self) -> bool:
-        """Whether the probability raster holds the store as it is."""
+    def is_reusable(self) -> bool:
+        """Whether the probability raster holds all probabilities, so that another run can reuse them."""
         return self.write.grid == "model" and self.write.probability == "classes"
 
     @property
-    def _decisive(self) -> dict[str, Any]:
+    def _prediction_inputs(self) -> dict[str, Any]:
         axes = (self.tiles.grid.rows, self.tiles.grid.cols)
         return {
             "geoseg": __version__,
@@ -111,13 +111,13 @@ class Plan:
 
     @property
     def partials_folder(self) -> Path:
-        """Where the bands leave their parts until the scene is assembled."""
+        """Where tasks leave their partial results until the scene is assembled."""
         return partials_folder(self.folder, self.fingerprint)
 
     @property
     def stitcher(self) -> Stitcher:
         """The scene's stitching."""
-        return Stitcher(self.tiles.grid, self.tiles.blend, self.layout.channels)
+        return Stitcher(self.tiles.grid, self.tiles.blend, self.encoding.channels)
 
     @property
     def worker_bytes(self) -> int:
@@ -125,33 +125,34 @@ class Plan:
 
         See :mod:`geoseg.engine.bounds` for what it cannot know.
         """
-        making = cache_bytes(_raster_bytes(self.scene)) + self.tiles.task_bytes
+        predicting = cache_bytes(_raster_bytes(self.scene)) + self.tiles.task_bytes
         rasters, resampled = self._rasters
-        bands = 1 if self.write.probability == "top" else self.layout.planes
+        bands = 1 if self.write.probability == "top" else self.encoding.count
         assembling = cache_bytes(rasters.window.pixels * bands) + assembly_bytes(
             *rasters.shape[::-1],
-            self.layout.planes,
+            self.encoding.count,
             resampled=resampled,
             mode=None if self.vectorize is None else self.vectorize.mode,
             aligned=self.vectorize is not None and self.vectorize.regularize.align.value > 0,
-            border=self.layout.border,
+            border=self.encoding.border,
         )
-        return PROCESS_BYTES + weights_bytes(self.bundle.spec) + max(making, assembling)
+        return PROCESS_BYTES + weights_bytes(self.bundle.spec) + max(predicting, assembling)
 
     @property
     def disk_bytes(self) -> int:
-        """Bound on the disk that the scene takes while it is made, in bytes: parts, temporary files, outputs.
+        """Bound on the disk that the scene takes while it is mapped, in bytes.
 
-        Polygons count a byte for each pixel and band of the store, about what ragged maps of real imagery
-        take; where most pixels differ from their neighbors, they may take more than the bound.
+        It counts partial results, temporary files and outputs; polygons as a byte for each pixel and band of
+        the probabilities, about what ragged maps of real imagery take: where most pixels differ from their
+        neighbors, they may take more than the bound.
         """
-        stored = self.layout.planes
+        stored = self.encoding.count
         polygons = self.grid.window.pixels * stored if self.vectorize is not None else 0
         return polygons + disk_bytes(
             self.tiles.grid,
-            0 if self.tiles.blend == "crop" else len(self.tiles.bands) - 1,
+            0 if self.tiles.blend == "crop" else len(self.tiles.window_rows) - 1,
             self._rasters[0].window.pixels,
-            classes=self.layout.channels,
+            classes=self.encoding.channels,
             stored=stored,
             bands=1 if self.write.probability == "top" else stored,
         )
@@ -170,39 +171,38 @@ def _digest(content: dict[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PredictTask:
-    """What one task computes."""
+    """What one task predicts."""
 
     plan: Plan
     """The scene's plan."""
-    band: WindowRows
-    """Rows of windows."""
+    rows: WindowRows
+    """Its window rows."""
 
     @property
     def name(self) -> str:
-        """File stem of the part."""
-        return f"rows-{self.band.first:05d}-{self.band.stop:05d}"
+        """File stem of the partial result."""
+        return f"rows-{self.rows.first:05d}-{self.rows.stop:05d}"
 
 
 def check_contract(scene: Scene, bundle: Bundle, stretch: tuple[float, float] | None) -> None:
     """Compare a scene's header with the model's contract.
 
     Raises:
-        SceneError: the scene breaks the contract; says how to mend it.
+        SceneError: the scene breaks the contract.
     """
     spec = bundle.spec
-    name = f"scene {scene.ref.id}"
     if len(scene.bands) != len(spec.bands):
         raise SceneError(
-            f"{name}: {len(scene.bands)} bands ({', '.join(b.name for b in scene.bands)}) but the model "
+            f"{len(scene.bands)} bands ({', '.join(b.name for b in scene.bands)}) but the model "
             f"{spec.name} needs {len(spec.bands)} ({', '.join(spec.bands)}); name them in scenes.bands"
         )
-    seen = scene.value_dtype
-    if seen != spec.value_dtype and stretch is None:
-        scaled = seen != scene.dtype
-        what, such_as = ("values of a raster:scale", "[0, 0.4]") if scaled else ("pixels", "[0, 10000]")
+    dtype = scene.value_dtype
+    if dtype != spec.value_dtype and stretch is None:
+        scaled = dtype != scene.dtype
+        what, example = ("values of a raster:scale", "[0, 0.4]") if scaled else ("pixels", "[0, 10000]")
         raise SceneError(
-            f"{name}: {seen} {what} but the model {spec.name} was trained on {spec.value_dtype}; set "
-            f"scenes.stretch to the values that mean black and white, such as {such_as}"
+            f"{dtype} {what} but the model {spec.name} was trained on {spec.value_dtype}; set "
+            f"scenes.stretch to the values that mean black and white, such as {example}"
         )
 
 
@@ -212,21 +212,18 @@ def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime
     Args:
         scene: from :func:`geoseg.io.raster.scene.describe`.
         bundle: the model.
-        workflow: the recipe.
+        workflow: every choice; ``auto`` is resolved here.
         runtime: resolved once, on the driver.
         output: folder of the run; the scene gets one of its own in it.
 
     Raises:
         SceneError: the scene breaks the model's contract.
-        GridError: windows, halo and memory do not fit together.
+        GridError: windows, halo and memory do not fit together, or the grid has no place on the ground.
     """
     spec = bundle.spec
     stretch = workflow.scenes.stretch
     check_contract(scene, bundle, stretch)
-    try:
-        grid = model_grid(scene.geobox, spec.resolution, spec.resolution_tolerance)
-    except GridError as error:
-        raise SceneError(f"scene {scene.ref.id}: {error}") from error
+    grid = model_grid(scene.geobox, spec.resolution, spec.resolution_tolerance)
     tiles = resolve_tiles(
         grid.shape,
         bundle,
@@ -235,20 +232,19 @@ def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime
         runtime.device,
         raster=_raster_bytes(scene),
     )
-    threshold = 0.5 if workflow.vectorize is None else workflow.vectorize.threshold
-    layout = spec.encoding(threshold)
     vectorize = workflow.vectorize
+    encoding = spec.encoding(0.5 if vectorize is None else vectorize.threshold)
     return Plan(
         scene=scene,
         grid=grid,
         tiles=tiles,
-        layout=layout,
+        encoding=encoding,
         bundle=bundle,
         runtime=runtime,
         stretch=stretch,
         vectorize=None
         if vectorize is None
-        else vectorize.resolved(binary=layout.binary, border=layout.border),
+        else vectorize.resolved(binary=encoding.binary, border=encoding.border),
         write=workflow.write,
         folder=output / scene_slug(scene.ref.id),
     )

@@ -21,10 +21,10 @@ _LARGEST_WINDOW = 1024
 """Larger windows save little context and cost memory (see CONTRIBUTING.md, decisions)."""
 _EXACT_RADIUS = 100
 """Largest receptive-field radius, in pixels, for which an exact halo is the default."""
-_BAND_PIXELS = 4_000_000
-"""Pixels of a band: enough work to outweigh a task, few enough that a lost one costs little."""
-_LEAST_BANDS = 8
-"""Bands of a small scene, where it has so many rows of windows: it still feeds several workers."""
+_TASK_PIXELS = 4_000_000
+"""Pixels of a task: enough work to outweigh its overhead, few enough that a lost one costs little."""
+_LEAST_TASKS = 8
+"""Tasks of a small scene, where it has so many window rows: it still feeds several workers."""
 _LARGEST_BATCH = 16
 """Windows at once on a GPU, at most."""
 _STEP = 32
@@ -43,10 +43,10 @@ class Tiles:
     """Whether the halo covers the network's receptive field: the map does not depend on the windows."""
     batch: int
     """Windows per forward pass."""
-    bands: tuple[WindowRows, ...]
-    """Rows of windows per task."""
+    window_rows: tuple[WindowRows, ...]
+    """Those of each task, from the top."""
     task_bytes: int
-    """Bound on what the making of a band adds to its worker's memory, in bytes, GDAL's cache aside."""
+    """Bound on what the prediction of one task adds to its worker's memory, in bytes, GDAL's cache aside."""
 
 
 def _halo(tiling: Tiling, bundle: Bundle) -> tuple[int, bool]:
@@ -100,20 +100,20 @@ def resolve_tiles(
         for axis in (grid.rows, grid.cols):
             axis_weights(axis, blend)  # refuses what cannot be blended, before any work
         for batch in _batches(tiling, device):
-            rows = _rows_per_band(grid, tiling)
+            rows = _rows_per_task(grid, tiling)
             needed = prediction_bytes(
                 grid,
                 rows=rows,
-                seams=blend != "crop",
+                overlaps=blend != "crop",
                 batch=batch,
                 at_once=batch if device == "cuda" else 1,  # a CPU computes them one by one; see models.infer
                 channels=len(spec.bands),
                 classes=spec.channels,
-                stored=spec.encoding(0.5).planes,
+                stored=spec.encoding(0.5).count,
                 network=per_pixel,
             )
             if aside + needed <= memory:
-                return Tiles(grid, blend, exact, batch, grid.bands(rows), needed)
+                return Tiles(grid, blend, exact, batch, grid.window_rows(rows), needed)
     raise GridError(
         f"compute.memory: windows of {window} px{f', {batch} at a time,' if batch > 1 else ''} take up to "
         f"{(aside + needed) / 1e9:.2f} GB with the model {spec.name}, and a worker may use "
@@ -136,11 +136,11 @@ def _batches(tiling: Tiling, device: str) -> tuple[int, ...]:
     return (1,)  # on a CPU batching buys nothing and costs memory (see CONTRIBUTING.md)
 
 
-def _rows_per_band(grid: TileGrid, tiling: Tiling) -> int:
+def _rows_per_task(grid: TileGrid, tiling: Tiling) -> int:
     stride, width = grid.rows.stride, grid.cols.length
     if isinstance(tiling.block, Pixels):
         return max(1, tiling.block.count // stride)
-    rows = max(1, _BAND_PIXELS // (stride * width))
-    if len(grid.rows) // rows < _LEAST_BANDS:
-        rows = max(1, len(grid.rows) // _LEAST_BANDS)
+    rows = max(1, _TASK_PIXELS // (stride * width))
+    if len(grid.rows) // rows < _LEAST_TASKS:
+        rows = max(1, len(grid.rows) // _LEAST_TASKS)
     return rows

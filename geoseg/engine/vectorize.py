@@ -1,19 +1,26 @@
-"""The store becomes polygons: which way, with which options."""
+"""Probabilities, or class ids, become polygons: which way, with which options.
+
+A map of class ids has no probability: its outlines lie half-way between the centers of two pixels of
+different classes, and in a coverage a small region goes to the class with which it has the longest border.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
 from geoseg.arrays import Int64, Objects, UInt8
 from geoseg.config.units import Area
-from geoseg.config.vectorize import Regularization, Vectorize
-from geoseg.grid.encoding import SCALE, ProbabilityEncoding
+from geoseg.config.vectorize import Regularization, Split, Vectorize
+from geoseg.grid.encoding import NODATA, SCALE, ProbabilityEncoding
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
 from geoseg.polygons.coverage.coverage import find_coverage
+from geoseg.polygons.coverage.shared_borders import shared_sides
+from geoseg.polygons.coverage.sieve import plan_sieve
 from geoseg.polygons.objects.objects import Fitted, ObjectOptions, Realign, Regularize, find_objects
 from geoseg.polygons.objects.watershed import Seeds
 from geoseg.polygons.shapes import Shapes
@@ -23,33 +30,80 @@ from geoseg.polygons.trace.subpixel import edge_contrast
 from geoseg.polygons.walls.align import align_directions
 from geoseg.polygons.walls.fit import Fits, WallOptions, fit_rectangles, fit_walls
 
-__all__ = ["Store", "find_shapes"]
+__all__ = ["CLASS_IDS", "ClassMap", "ProbabilityRaster", "find_class_shapes", "find_shapes"]
+
+
+CLASS_IDS: Final = ProbabilityEncoding(classes=2, background=0)
+"""Encoding whose one band, equal everywhere, has the crossing of any two classes half-way."""
+_EVIDENCE_BYTES: Final = 1 << 22
+"""Bytes of border lengths that are held at a time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
-    """Stored probabilities of a scene, from the top."""
+class ProbabilityRaster:
+    """Encoded probabilities of a scene, from the top."""
 
     grid: GeoBox
     """The grid of their pixels."""
-    layout: ProbabilityEncoding
-    """Its bands, and how classes follow from them."""
+    encoding: ProbabilityEncoding
+    """Their bands, and how classes follow from them."""
     strips: Callable[[], Iterator[UInt8]]
-    """Rows from the top, each time anew: uint8 (planes, rows, width)."""
+    """Each call reads the rows again, from the top: uint8 (bands, rows, width)."""
 
     def classified(self) -> Iterator[Strip]:
         """The same rows with classes and their scores."""
         for stored in self.strips():
-            classes = self.layout.decide(stored)
-            confidence, bands = self.layout.confidence(stored, classes), len(self.layout.bands)
-            yield Strip(classes, confidence, stored[:bands], stored[-1] if self.layout.border else None)
+            classes = self.encoding.classify(stored)
+            confidence, count = self.encoding.confidence(stored, classes), len(self.encoding.class_ids)
+            yield Strip(classes, confidence, stored[:count], stored[-1] if self.encoding.border else None)
 
 
-def find_shapes(store: Store, classes: Sequence[int], options: Vectorize) -> Iterator[Shapes]:
+@dataclass(frozen=True, slots=True)
+class ClassMap(ProbabilityRaster):
+    """Class ids of a scene instead of probabilities: ``strips`` holds them in one band, 255 for no data."""
+
+    classes: int
+    """Ids are 0 … classes - 1, at most 255 of them."""
+    least: int = 0
+    """Regions of fewer pixels become part of their surroundings."""
+
+    def classified(self) -> Iterator[Strip]:
+        """The rows, small regions gone, with scores that put all crossings half-way."""
+        certain = (_certain(ids) for (ids,) in self.strips())
+        if self.least <= 1:
+            return certain
+        sieve = plan_sieve(self._borders(), self.grid.width, self.least)
+        return sieve.apply(certain, self.encoding.level)
+
+    def _borders(self) -> Iterator[Strip]:
+        """The rows with the lengths of borders in place of scores, a few at a time."""
+        rows = max(1, _EVIDENCE_BYTES // (self.classes * self.grid.width))
+        blank = np.full(self.grid.width, NODATA, np.uint8)
+        above, held = blank, blank[:0].reshape(0, self.grid.width)
+        for (ids,) in self.strips():
+            for first in range(0, len(ids), rows):
+                piece = ids[first : first + rows]
+                if len(held):
+                    yield _bordered(held, above, piece[0], self.classes)
+                    above = held[-1]
+                held = piece
+        yield _bordered(held, above, blank, self.classes)
+
+
+def _bordered(ids: UInt8, above: UInt8, below: UInt8, classes: int) -> Strip:
+    return Strip(ids, ids, shared_sides(ids, above, below, classes))
+
+
+def _certain(ids: UInt8) -> Strip:
+    scores = np.where(ids == NODATA, np.uint8(NODATA), np.uint8(SCALE))
+    return Strip(ids, scores, scores[None])
+
+
+def find_shapes(raster: ProbabilityRaster, classes: Sequence[int], options: Vectorize) -> Iterator[Shapes]:
     """Polygons of a scene.
 
     Args:
-        store: the scene's probabilities.
+        raster: the scene's probabilities.
         classes: ids to make polygons of.
         options: how; nothing in it is ``auto``.
 
@@ -59,34 +113,60 @@ def find_shapes(store: Store, classes: Sequence[int], options: Vectorize) -> Ite
     Raises:
         GridError: a polygon has no place on the ground.
     """
-    pixel = ground_resolution(store.grid).mean
+    pixel = ground_resolution(raster.grid).mean
     if options.mode == "objects":
         return find_objects(
-            store.classified(), store.grid, classes, store.layout.level, object_options(options, pixel)
+            raster.classified(), raster.grid, classes, raster.encoding.level, object_options(options, pixel)
         )
     assert isinstance(options.min_area, Area)
     if options.mode == "coverage":
         least = options.min_area.pixels(pixel**2)
         return find_coverage(
-            store.classified,
-            store.grid.width,
+            raster.classified,
+            raster.grid.width,
             classes,
-            store.layout.level,
+            raster.encoding.level,
             min_pixels=int(np.ceil(least)),
             tolerance=options.simplify.pixels(pixel),
         )
-    return _exact(store, classes, options.min_area.pixels(pixel**2))
+    return _exact(raster, classes, options.min_area.pixels(pixel**2))
 
 
-def _exact(store: Store, classes: Sequence[int], min_pixels: float) -> Iterator[Shapes]:
+def _exact(raster: ProbabilityRaster, classes: Sequence[int], min_pixels: float) -> Iterator[Shapes]:
     """Outlines along the pixels."""
-    for regions in trace_regions(store.classified(), store.grid.width, classes, level=store.layout.level):
+    for regions in trace_regions(
+        raster.classified(), raster.grid.width, classes, level=raster.encoding.level
+    ):
         shapes = Shapes.of(regions, regions.polygons, edge_contrast(regions), "exact")
         yield shapes.choose(shapes.pixels >= min_pixels)
 
 
+def find_class_shapes(raster: ClassMap, classes: Sequence[int], options: Vectorize) -> Iterator[Shapes]:
+    """Polygons of a class map, as :func:`find_shapes` makes them of probabilities.
+
+    Args:
+        raster: the ids, in the encoding ``CLASS_IDS``.
+        classes: ids to make polygons of.
+        options: how; nothing in it is ``auto``. Objects are not split: no pixel is surer than another.
+
+    Yields:
+        Polygons in pixels; their ``score``, ``low`` and ``contrast`` mean nothing.
+
+    Raises:
+        GridError: a polygon has no place on the ground.
+        ConfigError: a regularization that is not installed.
+    """
+    assert isinstance(options.min_area, Area)
+    changes: dict[str, object] = {"split": Split(method="none")}
+    if options.mode == "coverage":
+        least = np.ceil(options.min_area.pixels(ground_resolution(raster.grid).mean ** 2))
+        raster = replace(raster, least=int(least))
+        changes["min_area"] = Area(0, "px")  # done by the map itself
+    return find_shapes(raster, classes, options.model_copy(update=changes))
+
+
 def object_options(options: Vectorize, pixel: float) -> ObjectOptions:
-    """What a config means for objects of pixels of some size (m)."""
+    """What the options mean for objects of pixels of some size (m)."""
     assert isinstance(options.min_area, Area)
     assert options.split.method != "auto"
     seeds = None
@@ -111,7 +191,7 @@ def object_options(options: Vectorize, pixel: float) -> ObjectOptions:
 
 
 def regularization(options: Regularization, pixel: float) -> Regularize | None:
-    """What a config means for outlines in pixels of some size (m)."""
+    """What the options mean for outlines in pixels of some size (m)."""
     if options.method == "none":
         return None
     if options.method == "rectangle":
@@ -121,7 +201,7 @@ def regularization(options: Regularization, pixel: float) -> Regularize | None:
 
 
 def realignment(options: Regularization, pixel: float) -> Realign | None:
-    """What a config means for fits whose neighbors are known, in pixels of some size (m)."""
+    """What the options mean for fits whose neighbors are known, in pixels of some size (m)."""
     reach = options.align.pixels(pixel)
     if options.method != "walls" or reach == 0:
         return None

@@ -14,7 +14,7 @@ import numpy as np
 
 from geoseg.arrays import Float32, Float64
 from geoseg.errors import GridError
-from geoseg.grid.tiling import Axis
+from geoseg.grid.tiling import WindowAxis
 
 __all__ = ["BLENDS", "AxisWeights", "Blend", "axis_weights"]
 
@@ -22,7 +22,7 @@ Blend = Literal["crop", "mean", "triangle", "hann"]
 BLENDS: tuple[Blend, ...] = get_args(Blend)
 
 
-def _raw(axis: Axis, blend: Blend) -> Float64:
+def _raw(axis: WindowAxis, blend: Blend) -> Float64:
     """Positive weights over one window (float64, ``(window,)``); zero where the window has no say."""
     size, overlap = axis.window, 2 * axis.halo
     if blend == "crop" or overlap == 0:
@@ -52,7 +52,7 @@ class AxisWeights:
         GridError: more than two windows would overlap, which the stitching does not allow.
     """
 
-    def __init__(self, axis: Axis, blend: Blend) -> None:
+    def __init__(self, axis: WindowAxis, blend: Blend) -> None:
         if blend != "crop" and axis.stride < 2 * axis.halo and len(axis) > 1:
             raise GridError(
                 f"blending with a halo of {axis.halo} px needs windows of at least {4 * axis.halo} px, "
@@ -79,6 +79,6 @@ class AxisWeights:
 
 
 @lru_cache(maxsize=32)
-def axis_weights(axis: Axis, blend: Blend) -> AxisWeights:
+def axis_weights(axis: WindowAxis, blend: Blend) -> AxisWeights:
     """The weights of an axis, computed once per process."""
     return AxisWeights(axis, blend)

@@ -1,7 +1,7 @@
-"""The probability store: quantized once, and everything decided from it.
+"""How probabilities are encoded: uint8 0 to 200 (``round(200 · p)``), 255 where the scene has no data.
 
-A stored value is ``round(200 · p)`` as uint8 (scale 1/200), 255 where the scene has no data. Classes and
-polygons are functions of the store alone, so that every tool that reads it decides alike.
+Classes and polygons are functions of the encoded probabilities alone, so that every tool that reads them
+gets the same classes.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ __all__ = ["BORDER_NAME", "IGNORE", "NODATA", "SCALE", "ProbabilityEncoding", "r
 BORDER_NAME = "border"
 """Name of the band where objects meet, behind those of the classes."""
 NODATA: Final = 255
-"""Value of a pixel without data, in the store and in the class raster."""
+"""Value of a pixel without data, in encoded probabilities and in the class raster."""
 IGNORE: Final = 255
 """Class id of a pixel without a label, which neither training nor scoring counts."""
 SCALE: Final = 200
-"""Stored value of probability 1."""
+"""Encoded value of probability 1."""
 _PIECE = 1 << 16
 """Pixels of a few rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbabilityEncoding:
-    """Which bands the store has, and how classes follow from them.
+    """Which bands encoded probabilities have, and how classes follow from them.
 
     A network with two classes, one of them background, stores the other's probability alone: one band,
-    decided by the threshold. Any other network stores one band per class and the largest decides; of equal
+    classified by the threshold. Any other network stores one band per class and the largest wins; of equal
     values the lowest class id. The border between objects is a band of its own behind these, and a part of
     the only class's probability.
     """
@@ -51,13 +51,13 @@ class ProbabilityEncoding:
 
     @property
     def channels(self) -> int:
-        """Of the logits."""
+        """Channels of the logits."""
         return self.classes + self.border
 
     @property
-    def planes(self) -> int:
-        """Bands of the store: of classes, then of their border."""
-        return len(self.bands) + self.border
+    def count(self) -> int:
+        """Bands: of classes, then of their border."""
+        return len(self.class_ids) + self.border
 
     @property
     def binary(self) -> bool:
@@ -66,30 +66,30 @@ class ProbabilityEncoding:
 
     @property
     def level(self) -> float | None:
-        """Stored value that separates the classes in the only band; None: the largest of several decides."""
+        """Encoded value that separates the classes in the only band; None: the largest of several wins."""
         return float(np.ceil(self.threshold * SCALE - 1e-9)) - 0.5 if self.binary else None
 
     @property
-    def bands(self) -> tuple[int, ...]:
-        """Class id of each of the store's bands that holds a class."""
+    def class_ids(self) -> tuple[int, ...]:
+        """Class id of each band that holds a class."""
         ids = range(self.classes)
         return tuple(i for i in ids if i != self.background) if self.binary else tuple(ids)
 
-    def quantize(self, logits: Float32) -> UInt8:
-        """Softmax, quantized.
+    def encode(self, logits: Float32) -> UInt8:
+        """Softmax of logits, encoded.
 
         Args:
             logits: float32 (channels, height, width), NaN where the scene has no data.
 
         Returns:
-            uint8 (planes, height, width).
+            uint8 (bands, height, width).
         """
-        stored = np.empty((self.planes, *logits.shape[1:]), np.uint8)
+        stored = np.empty((self.count, *logits.shape[1:]), np.uint8)
         for rows in row_pieces(logits.shape[1:]):
-            self._quantize(logits[:, rows], stored[:, rows])
+            self._encode_rows(logits[:, rows], stored[:, rows])
         return stored
 
-    def _quantize(self, logits: Float32, stored: UInt8) -> None:
+    def _encode_rows(self, logits: Float32, stored: UInt8) -> None:
         empty = np.isnan(logits[0])
         if empty.all():
             stored[...] = NODATA
@@ -98,27 +98,29 @@ class ProbabilityEncoding:
         raised[:, empty] = 0  # any finite value will do: the last line marks them
         np.exp(raised, out=raised)
         total = raised[0].copy()
-        for plane in raised[1:]:
-            total += plane  # one after another: numpy's own sum takes another order where there is one pixel
-        for band, place in zip(self.bands, stored, strict=False):
-            place[...] = np.rint(raised[band] / total * np.float32(SCALE))
+        for channel in raised[1:]:
+            total += (
+                channel  # one after another: numpy's own sum takes another order where there is one pixel
+            )
+        for class_id, place in zip(self.class_ids, stored, strict=False):
+            place[...] = np.rint(raised[class_id] / total * np.float32(SCALE))
         if self.border:
             stored[-1] = np.rint(raised[-1] / total * np.float32(SCALE))
             stored[0] = np.rint((raised[1] + raised[-1]) / total * np.float32(SCALE))
         stored[:, empty] = NODATA
 
-    def decide(self, stored: UInt8) -> UInt8:
-        """Class ids from the store.
+    def classify(self, stored: UInt8) -> UInt8:
+        """Class ids of encoded probabilities.
 
         Args:
-            stored: uint8 (planes, height, width).
+            stored: uint8 (bands, height, width).
 
         Returns:
             uint8 (height, width), 255 where the scene has no data.
         """
         chosen: UInt8
         if self.binary:
-            (foreground,) = self.bands
+            (foreground,) = self.class_ids
             assert self.background is not None
             assert self.level is not None
             chosen = np.where(stored[0] > self.level, np.uint8(foreground), np.uint8(self.background))
@@ -133,15 +135,15 @@ class ProbabilityEncoding:
         return chosen
 
     def confidence(self, stored: UInt8, chosen: UInt8) -> UInt8:
-        """Stored probability of the chosen class (uint8, 0 … 200, 255 for no data).
+        """Encoded probability of the chosen class (uint8, 0 … 200, 255 for no data).
 
         Args:
-            stored: uint8 (planes, height, width).
-            chosen: uint8 (height, width), from :meth:`decide`.
+            stored: uint8 (bands, height, width).
+            chosen: uint8 (height, width), from :meth:`classify`.
         """
         value: UInt8
         if self.binary:
-            (foreground,) = self.bands
+            (foreground,) = self.class_ids
             value = np.where(chosen == foreground, stored[0], SCALE - np.minimum(stored[0], SCALE))
         else:
             value = np.zeros_like(chosen)
@@ -151,12 +153,12 @@ class ProbabilityEncoding:
         return value
 
     def band_names(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Name of each plane, from those of the classes."""
-        return (*(names[i] for i in self.bands), *([BORDER_NAME] if self.border else []))
+        """Name of each band, from those of the classes."""
+        return (*(names[i] for i in self.class_ids), *([BORDER_NAME] if self.border else []))
 
 
 def row_pieces(shape: tuple[int, int]) -> Iterator[slice]:
-    """Rows of an array of that shape, a few at a time, so that what is made of them stays in cache."""
+    """Rows of an array of that shape, a few at a time, so that what is computed from them stays in cache."""
     height, width = shape
     step = max(1, _PIECE // max(1, width))
     for first in range(0, height, step):
@@ -164,11 +166,11 @@ def row_pieces(shape: tuple[int, int]) -> Iterator[slice]:
 
 
 def resampled(stored: UInt8, resampler: Resampler, window: Window) -> UInt8:
-    """Stored values on another grid.
+    """Encoded probabilities on another grid.
 
     Args:
         stored: uint8 (bands, h, w), the pixels of ``resampler.source_window(window)``.
-        resampler: from the store's grid to the other.
+        resampler: from their grid to the other.
         window: pixels of the other grid.
 
     Returns:

@@ -2,8 +2,8 @@
 
 The stitched logits of a pixel are ``Σ rows (Σ columns weight · logits)``: first over the windows of one
 row, left to right, then over the at most two rows that share the pixel, top to bottom. The order is fixed,
-and so are the bits, whatever the bands, the batches or the executor. No window is computed twice: a band
-keeps the row sums that it shares with its neighbors as *seams*, and whoever assembles the scene adds them.
+and so are the bits, whatever the tasks, the batches or the executor. No window is computed twice: a task
+keeps the row sums that it shares with its neighbors as *window overlaps*, and the assembler adds them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from geoseg.grid.blend import Blend, axis_weights
 from geoseg.grid.tiling import TileGrid, WindowRows
 from geoseg.grid.window import Window
 
-__all__ = ["Emit", "Prediction", "Seams", "Stitcher"]
+__all__ = ["Emit", "Prediction", "Stitcher", "WindowOverlaps"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,13 +32,13 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seams:
-    """Row sums of a band that its neighbors complete: NaN where the scene has no data."""
+class WindowOverlaps:
+    """Row sums of a task's window rows that its neighbors complete: NaN where the scene has no data."""
 
     top: Float32 | None
-    """Shape (classes, rows, scene width): shared with the band above; None where nothing is shared."""
+    """Shape (classes, rows, scene width): shared with the window row above; None where nothing is shared."""
     bottom: Float32 | None
-    """The same, shared with the band below."""
+    """The same, shared with the window row below."""
 
 
 Emit = Callable[[Window, Float32], None]
@@ -48,11 +48,11 @@ Predict = Callable[[Sequence[Window]], Sequence[Prediction]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stitcher:
-    """Stitches the bands of one scene.
+    """Stitches the window rows of one scene.
 
-    Laws: over all bands, emitted windows and seams cover each pixel of the scene exactly once; the bits do
-    not depend on bands or batches; a network that returns a constant gives it back, an identity network
-    gives the scene back (exactly under crop, to 1e-5 under blending).
+    Laws: over all window rows, emitted windows and overlaps cover each pixel of the scene exactly once; the
+    bits do not depend on tasks or batches; a network that returns a constant gives it back, an identity
+    network gives the scene back (exactly under crop, to 1e-5 under blending).
     """
 
     tiles: TileGrid
@@ -62,24 +62,24 @@ class Stitcher:
     classes: int
     """Channels of the logits."""
 
-    def seam_above(self, row: int) -> tuple[int, int]:
+    def overlap_above(self, row: int) -> tuple[int, int]:
         """Scene rows (half-open, possibly empty) shared by a row of windows and the row above it."""
         weights = axis_weights(self.tiles.rows, self.blend)
         first = weights.support(row)[0]
         return (first, weights.support(row - 1)[1]) if row > 0 else (first, first)
 
-    def finished_rows(self, band: WindowRows) -> tuple[int, int]:
-        """Scene rows (half-open) that a band finishes without its neighbors."""
-        first = self.seam_above(band.first)[1]
+    def finished_rows(self, rows: WindowRows) -> tuple[int, int]:
+        """Scene rows (half-open) that window rows finish without their neighbors."""
+        first = self.overlap_above(rows.first)[1]
         return first, (
-            self.seam_above(band.stop)[0] if band.stop < len(self.tiles.rows) else self.tiles.rows.length
+            self.overlap_above(rows.stop)[0] if rows.stop < len(self.tiles.rows) else self.tiles.rows.length
         )
 
-    def stitch(self, band: WindowRows, predict: Predict, batch: int, emit: Emit) -> Seams:
-        """Predict and stitch one band.
+    def stitch(self, rows: WindowRows, predict: Predict, batch: int, emit: Emit) -> WindowOverlaps:
+        """Predict and stitch the window rows of one task.
 
         Args:
-            band: rows of windows.
+            rows: the window rows.
             predict: gives the predictions of a batch of windows of one row, in order.
             batch: largest number of windows per call.
             emit: receives finished pixels.
@@ -90,19 +90,19 @@ class Stitcher:
         """
         top: Float32 | None = None
         above: Float32 | None = None
-        for row in range(band.first, band.stop):
+        for row in range(rows.first, rows.stop):
             lo, hi = axis_weights(self.tiles.rows, self.blend).support(row)
-            upper = self.seam_above(row)[1]
-            lower = self.seam_above(row + 1)[0] if row + 1 < len(self.tiles.rows) else hi
+            upper = self.overlap_above(row)[1]
+            lower = self.overlap_above(row + 1)[0] if row + 1 < len(self.tiles.rows) else hi
             width = self.tiles.cols.length
             below = np.empty((self.classes, hi - lower, width), np.float32) if hi > lower else None
-            if row == band.first and upper > lo:
+            if row == rows.first and upper > lo:
                 top = np.empty((self.classes, upper - lo, width), np.float32)
             for col, sums in self._row_sums(row, predict, batch):
                 cols = slice(col, col + sums.shape[2])
                 if upper > lo:
                     shared = sums[:, : upper - lo]
-                    if row == band.first:
+                    if row == rows.first:
                         assert top is not None
                         top[:, :, cols] = shared
                     else:
@@ -114,7 +114,7 @@ class Stitcher:
                 if below is not None:
                     below[:, :, cols] = sums[:, lower - lo :]
             above = below
-        return Seams(top, above)
+        return WindowOverlaps(top, above)
 
     def _row_sums(self, row: int, predict: Predict, batch: int) -> Iterator[tuple[int, Float32]]:
         """Σ over the windows of one row, left to right: (first column, sums (classes, rows, columns))."""

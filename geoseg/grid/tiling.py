@@ -1,4 +1,4 @@
-"""Overlapping windows on the network's alignment grid, and the bands of rows that tasks compute.
+"""Overlapping windows on the network's alignment grid, and the window rows that tasks compute.
 
 One axis of a scene, cut with stride S and halo h (``·`` is context, reflected past the scene's edges)::
 
@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from geoseg.errors import GridError
 from geoseg.grid.window import Window
 
-__all__ = ["Axis", "TileGrid", "WindowRows", "tile_grid"]
+__all__ = ["TileGrid", "WindowAxis", "WindowRows", "tile_grid"]
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class WindowAxis:
     """Windows along one axis.
 
     Laws: cores partition ``[0, length)``; starts differ by a multiple of the alignment.
@@ -80,7 +80,7 @@ class WindowRows:
     """Consecutive rows of windows over the scene's whole width: what one task computes."""
 
     index: int
-    """Number of the band, from the top."""
+    """Number of the task, from the top."""
     first: int
     """First window row."""
     stop: int
@@ -91,9 +91,9 @@ class WindowRows:
 class TileGrid:
     """The windows of a scene: the product of two axes."""
 
-    rows: Axis
+    rows: WindowAxis
     """Windows from top to bottom."""
-    cols: Axis
+    cols: WindowAxis
     """Windows from left to right."""
 
     def __len__(self) -> int:
@@ -108,16 +108,16 @@ class TileGrid:
         """Pixels computed per pixel of the scene."""
         return len(self) * self.rows.window * self.cols.window / (self.rows.length * self.cols.length)
 
-    def bands(self, rows_per_band: int) -> tuple[WindowRows, ...]:
-        """The window rows cut into bands; every row is in exactly one."""
+    def window_rows(self, rows_per_task: int) -> tuple[WindowRows, ...]:
+        """The window rows of each task; every row is in exactly one."""
         count = len(self.rows)
         return tuple(
-            WindowRows(number, first, min(first + rows_per_band, count))
-            for number, first in enumerate(range(0, count, rows_per_band))
+            WindowRows(number, first, min(first + rows_per_task, count))
+            for number, first in enumerate(range(0, count, rows_per_task))
         )
 
 
-def _axis(length: int, window: int, halo: int, alignment: int) -> Axis:
+def _axis(length: int, window: int, halo: int, alignment: int) -> WindowAxis:
     # Windows of equal size that just cover the scene: a window of 1024 px on a scene of 1100 px would
     # compute almost twice what two of 640 px do.
     largest = (window - 2 * halo) // alignment * alignment
@@ -128,7 +128,7 @@ def _axis(length: int, window: int, halo: int, alignment: int) -> Axis:
         )
     count = -(-length // largest)
     stride = -(-length // (count * alignment)) * alignment
-    return Axis(length, stride, halo, alignment)
+    return WindowAxis(length, stride, halo, alignment)
 
 
 def tile_grid(shape: tuple[int, int], window: int, halo: int, alignment: int) -> TileGrid:

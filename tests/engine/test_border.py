@@ -30,7 +30,7 @@ from geoseg.config.stac.refs import LabelRef
 from geoseg.config.training.train_config import Focal, Loss
 from geoseg.config.training.training_file import Distill
 from geoseg.config.vectorize import Vectorize
-from geoseg.engine.vectorize import Store, find_shapes
+from geoseg.engine.vectorize import ProbabilityRaster, find_shapes
 from geoseg.errors import GeosegError
 from geoseg.flow.compare.compare import evaluate_models
 from geoseg.flow.evaluate.evaluate import evaluate_workflow
@@ -38,7 +38,7 @@ from geoseg.flow.run.run import run
 from geoseg.flow.train.initial_weights import first_network
 from geoseg.flow.train.prepare import prepare_training
 from geoseg.flow.train.train import train
-from geoseg.flow.vectorize.vectorize import vectorize
+from geoseg.flow.vectorize import vectorize
 from geoseg.grid.encoding import NODATA, SCALE, ProbabilityEncoding
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
@@ -98,15 +98,15 @@ def test_the_border_is_a_part_of_its_class() -> None:
     share, both = logits.softmax(1), without_border(logits, 2).softmax(1)
     assert torch.allclose(both[:, 1], share[:, 1] + share[:, 2], atol=1e-6)
     assert without_border(logits[:, :2], 2).data_ptr() == logits.data_ptr()
-    layout = ProbabilityEncoding(2, 0, border=True)
+    encoding = ProbabilityEncoding(2, 0, border=True)
     logits[0, :, 0, 0] = torch.nan
-    stored = layout.quantize(logits[0].numpy())
+    stored = encoding.encode(logits[0].numpy())
     assert stored.shape == (2, 5, 7)
     assert (stored[:, 0, 0] == NODATA).all()
     seen = stored[0] != NODATA
     assert np.abs(stored[0] / SCALE - both[0, 1].numpy())[seen].max() <= 0.5 / SCALE + 1e-6
     assert np.abs(stored[1] / SCALE - share[0, 2].numpy())[seen].max() <= 0.5 / SCALE + 1e-6
-    assert np.array_equal(layout.decide(stored)[seen], (stored[0][seen] >= SCALE / 2).astype(np.uint8))
+    assert np.array_equal(encoding.classify(stored)[seen], (stored[0][seen] >= SCALE / 2).astype(np.uint8))
 
 
 def terrace(height: int = 60) -> UInt8:
@@ -121,14 +121,14 @@ def terrace(height: int = 60) -> UInt8:
 
 
 def split(stored: UInt8, rows: int = 60, **options: Any) -> Shapes:
-    layout = ProbabilityEncoding(2, 0, border=True)
+    encoding = ProbabilityEncoding(2, 0, border=True)
 
     def strips() -> Iterator[UInt8]:
         return (stored[:, row : row + rows] for row in range(0, stored.shape[1], rows))
 
     box = GeoBox(*stored.shape[1:], PLACE, CRS)
     recipe = Vectorize.model_validate(options).resolved(binary=True, border=True)
-    return Shapes.join(find_shapes(Store(box, layout, strips), [1], recipe))
+    return Shapes.join(find_shapes(ProbabilityRaster(box, encoding, strips), [1], recipe))
 
 
 def test_borders_part_what_the_probability_alone_joins() -> None:

@@ -59,7 +59,7 @@ peak, stop = [held()], threading.Event()
 threading.Thread(target=watch, daemon=True).start()
 plan, parts = pickle.load(open(sys.argv[1], "rb"))
 if parts is None:
-    parts = tuple(predict_window_rows(PredictTask(plan, band)) for band in plan.tiles.bands)
+    parts = tuple(predict_window_rows(PredictTask(plan, band)) for band in plan.tiles.window_rows)
 else:
     assemble(AssembleTask(plan, parts))
 stop.set()
@@ -196,7 +196,7 @@ def test_a_blended_wide_scene_stays_under_the_bound_and_is_flat_in_its_height(tm
     high = plan_of(tmp_path / "high", 3200, 6000, "mininet-2")
     assert low.tiles.blend == "hann"
     assert low.tiles.grid.rows.window == high.tiles.grid.rows.window
-    assert 1 < len(low.tiles.bands) < len(high.tiles.bands)
+    assert 1 < len(low.tiles.window_rows) < len(high.tiles.window_rows)
     _, peak_low = in_worker(low, None)
     parts, peak_high = in_worker(high, None)
     assert_bounded("a low scene", peak_low, low.worker_bytes)
@@ -236,7 +236,7 @@ def test_assembling_many_classes_on_the_scenes_own_grid_stays_under_the_bound(tm
     workflow = {"write": {"grid": "scene"}, "vectorize": None}
     plan = plan_of(tmp_path / "scene", 1000, 4200, "mininet-1", classes=5, resolution=0.4, **workflow)
     assert plan.grid.shape != plan.scene.geobox.shape
-    parts = tuple(predict_window_rows(PredictTask(plan, band)) for band in plan.tiles.bands)
+    parts = tuple(predict_window_rows(PredictTask(plan, band)) for band in plan.tiles.window_rows)
     _, peak = in_worker(plan, parts)
     assert_bounded("assembly", peak, plan.worker_bytes)
 
@@ -276,7 +276,7 @@ def test_disk_stays_under_the_bound(classes: int, workflow: dict[str, Any], tmp_
     plan = plan_of(tmp_path / "scene", 700, 900, "mininet-1", classes=classes, **workflow)
     plan.folder.mkdir(parents=True)
     with watched(plan.folder) as seen:
-        parts = tuple(predict_window_rows(PredictTask(plan, band)) for band in plan.tiles.bands)
+        parts = tuple(predict_window_rows(PredictTask(plan, band)) for band in plan.tiles.window_rows)
         assert len(parts) > 1
         held = sum(path.stat().st_size for path in plan.folder.rglob("*"))
         assemble(AssembleTask(plan, parts))

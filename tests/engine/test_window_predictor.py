@@ -24,7 +24,7 @@ def micronet(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def test_windows_are_read_once_and_computed_where_they_have_data(micronet: Bundle) -> None:
     reader = MemoryReader(BOX, 3, lambda rows, cols: np.where(cols < 64, np.nan, (7.0 * rows + cols) % 256))
-    predict = WindowPredictor("scene x", reader, Predictor(micronet), None)
+    predict = WindowPredictor(reader, Predictor(micronet), None)
     asked = [Window(0, 0, 64, 64), Window(0, 32, 64, 64), Window(-32, 336, 64, 64)]
     found = predict(asked)
     assert reader.windows == asked
@@ -32,7 +32,7 @@ def test_windows_are_read_once_and_computed_where_they_have_data(micronet: Bundl
     assert found[0].logits is None
     assert not found[0].valid.any()
     assert [one.valid.sum() for one in found[1:]] == [64 * 32, 64 * 64]
-    alone = WindowPredictor("scene x", reader, Predictor(micronet), None)(asked[1:2])[0]
+    alone = WindowPredictor(reader, Predictor(micronet), None)(asked[1:2])[0]
     assert alone.logits is not None
     assert found[1].logits is not None
     assert alone.logits.tobytes() == found[1].logits.tobytes()
@@ -41,7 +41,7 @@ def test_windows_are_read_once_and_computed_where_they_have_data(micronet: Bundl
 def test_a_stretch_maps_its_two_values_to_black_and_white(micronet: Bundle) -> None:
     def logits(low: float, high: float, stretch: tuple[float, float] | None) -> np.ndarray:
         reader = MemoryReader(BOX, 3, lambda rows, cols: np.where((rows + cols) % 2, low, high))
-        (found,) = WindowPredictor("scene x", reader, Predictor(micronet), stretch)([Window(0, 0, 64, 64)])
+        (found,) = WindowPredictor(reader, Predictor(micronet), stretch)([Window(0, 0, 64, 64)])
         assert found.logits is not None
         return found.logits
 

@@ -69,16 +69,16 @@ class TestStreaming:
         coarse = rng.normal(size=(count, 30, 26))
         logits = np.kron(coarse, np.ones((1, 10, 10))) + rng.normal(size=(count, *GRID.shape))
         specs = class_specs(count, background=background)
-        layout = ProbabilityEncoding(count, 0 if background else None)
-        stored = layout.quantize(logits.astype(np.float32))
+        encoding = ProbabilityEncoding(count, 0 if background else None)
+        stored = encoding.encode(logits.astype(np.float32))
         stored[:, :40, :30] = 255
-        mapped = layout.decide(stored)
+        mapped = encoding.classify(stored)
         truth = np.kron(rng.integers(0, count, (30, 26)), np.ones((10, 10), int)).astype(np.uint8)
         truth[100:180] = 255
         raster, probability = tmp_path / "classes.tif", tmp_path / "probability.tif"
         write_cog(raster, GRID, ["class"], [(GRID.window, mapped[None])])
-        written = layout.confidence(stored, mapped)[None] if top else stored
-        names = ["probability of the class"] if top else [f"C {i}" for i in layout.bands]
+        written = encoding.confidence(stored, mapped)[None] if top else stored
+        names = ["probability of the class"] if top else [f"C {i}" for i in encoding.class_ids]
         write_cog(probability, GRID, names, [(GRID.window, written)])
         labels = tmp_path / "labels.tif"
         write_cog(labels, GRID, ["class"], [(GRID.window, truth[None])])
@@ -100,9 +100,9 @@ class TestStreaming:
             np.testing.assert_array_equal(found.boundary, expected.boundary)  # type: ignore[arg-type]
             assert found.reliability is not None
             known = not top or count == 2
-            every = stored if not layout.binary else np.concatenate((200 - np.minimum(stored, 200), stored))
+            every = stored if not encoding.binary else np.concatenate((200 - np.minimum(stored, 200), stored))
             if top and count == 2:
-                sure = layout.confidence(stored, mapped)
+                sure = encoding.confidence(stored, mapped)
                 every = np.stack([np.where(mapped == i, sure, 200 - np.minimum(sure, 200)) for i in (0, 1)])
             of_all = Reliability.of(truth, mapped, every).counts
             np.testing.assert_array_equal(found.reliability.counts[-1], of_all[-1])

@@ -58,7 +58,7 @@ def test_an_exact_halo_gives_the_whole_scene_inference(micronet: Bundle) -> None
     cols = reflected(-pad, 421 + pad + (-421) % 4, 421)
     padded = array.values.astype(np.float32)[:, rows][:, :, cols]
     logits = Predictor(micronet).logits(padded[None], np.ones((1, *padded.shape[1:]), bool))
-    whole = ProbabilityEncoding(2, 0).quantize(logits[0, :, pad : pad + 333, pad : pad + 421])
+    whole = ProbabilityEncoding(2, 0).encode(logits[0, :, pad : pad + 333, pad : pad + 421])
     tiled = predict(array, micronet, halo="exact", memory="1 GB")
     assert np.array_equal(np.rint(tiled.probability.values * 200).astype(np.uint8), whole)
 

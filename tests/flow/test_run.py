@@ -160,7 +160,7 @@ def test_the_map_is_whole_and_its_polygons_are_its_pixels(
     assert table.area_m2.sum() == pytest.approx((classes == 1).sum() * 0.09, rel=2e-3)
 
 
-def test_running_again_skips_and_another_recipe_is_refused(plain: Path, tmp_path: Path) -> None:
+def test_running_again_skips_and_another_configuration_is_refused(plain: Path, tmp_path: Path) -> None:
     run_to(plain, tmp_path)
     before = {p.name: (sha256_of(p), p.stat().st_mtime_ns) for p in (tmp_path / "plain").iterdir()}
     again = run_to(plain, tmp_path)
@@ -198,11 +198,11 @@ def stopped_run(workflow: Path, settings: dict[str, str]) -> Plan:
     return plan
 
 
-def test_a_killed_run_goes_on_from_its_parts(plain: Path, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_from_its_partial_results(plain: Path, tmp_path: Path) -> None:
     settings = {"output": str(tmp_path / "out"), "compute.executor": "serial", **SMALL_WINDOWS}
 
     plan = stopped_run(plain, settings)
-    assert len(plan.tiles.bands) > 1
+    assert len(plan.tiles.window_rows) > 1
     parts = {p.name: p.stat().st_mtime_ns for p in plan.partials_folder.iterdir()}
     assert len([name for name in parts if name.endswith(".json")]) == 1
     assert sorted(p.name for p in plan.folder.iterdir()) == [plan.partials_folder.name]
@@ -212,7 +212,9 @@ def test_a_killed_run_goes_on_from_its_parts(plain: Path, tmp_path: Path) -> Non
     assert not plan.partials_folder.exists()
 
 
-def test_a_failed_scene_keeps_its_parts(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_scene_keeps_its_partial_results(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def out_of_luck(task: AssembleTask) -> AssembledScene:
         raise RuntimeError(f"no luck\nwith {task.plan.scene.ref.id}")
 
@@ -259,19 +261,21 @@ def test_a_score_that_cannot_be_written_leaves_the_maps(scenes: Path, tmp_path: 
     assert summary.exit_code == 2
 
 
-def test_parts_of_another_recipe_go_when_the_scene_is_done(plain: Path, tmp_path: Path) -> None:
+def test_partial_results_of_another_configuration_go_when_the_scene_is_done(
+    plain: Path, tmp_path: Path
+) -> None:
     settings = {"output": str(tmp_path), "compute.executor": "serial", **SMALL_WINDOWS}
     stopped_run(plain, settings | {"tiling.halo": "16 px"})
     assert run(plain, settings).count("done") == 1
-    assert not list(tmp_path.rglob(".parts-*"))
+    assert not list(tmp_path.rglob(".partials-*"))
 
 
-def test_parts_left_beside_a_finished_map_go(plain: Path, tmp_path: Path) -> None:
+def test_partial_results_left_beside_a_finished_map_go(plain: Path, tmp_path: Path) -> None:
     settings = {"output": str(tmp_path), "compute.executor": "serial", **SMALL_WINDOWS}
     run(plain, settings)
     (plan,) = prepare(plain, settings).plans
-    plan.partials_folder.mkdir()  # the run was killed between the receipt and its last step
-    (plan.partials_folder / "rows-00000-00001.store.npy").touch()
+    plan.partials_folder.mkdir()  # the run was killed between the manifest and its last step
+    (plan.partials_folder / "rows-00000-00001.probabilities.npy").touch()
     assert run(plain, settings).count("skipped") == 1
     assert not plan.partials_folder.exists()
 
@@ -300,7 +304,7 @@ CHANGES: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
-def test_what_is_made_of_the_probabilities_is_made_anew_without_the_network(
+def test_probabilities_are_reused_without_the_network(
     plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, str]
 ) -> None:
     settings = {"compute.executor": "serial", **SMALL_WINDOWS}
@@ -308,11 +312,11 @@ def test_what_is_made_of_the_probabilities_is_made_anew_without_the_network(
     run(plain, settings | {"output": str(tmp_path / "again")})
     monkeypatch.setattr("geoseg.flow.run.run.predict_window_rows", None)  # nothing is mapped from here on
     refused = run(plain, settings | change | {"output": str(tmp_path / "again")})
-    assert "--overwrite, which makes it anew from its probabilities" in refused.scenes[0].reason
+    assert "--overwrite, which recomputes it from its probabilities" in refused.scenes[0].reason
     again = run(plain, settings | change | {"output": str(tmp_path / "again")}, overwrite=True)
     (outcome,) = again.scenes
     assert (outcome.status, outcome.polygons) == ("done", fresh.scenes[0].polygons)
-    assert outcome.reason == "made anew from its probabilities"
+    assert outcome.reason == "recomputed from its probabilities"
     one, other = (tmp_path / name / "plain" for name in ("fresh", "again"))
     assert sorted(p.name for p in one.iterdir()) == sorted(p.name for p in other.iterdir())
     for name in ("classes.tif", "probability.tif"):
@@ -344,14 +348,14 @@ def test_only_probabilities_that_are_whole_and_of_this_plan_are_used_again(
     raster.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
     damaged = run(plain, settings | {"vectorize.threshold": "0.6"}, overwrite=True)
     assert damaged.count("refused") == 1
-    assert f"remove {raster.parent} to map the scene anew" in damaged.scenes[0].reason
+    assert f"remove {raster.parent} to map the scene again" in damaged.scenes[0].reason
 
 
-def test_a_damaged_part_is_made_again(plain: Path, tmp_path: Path) -> None:
+def test_a_damaged_partial_result_is_recomputed(plain: Path, tmp_path: Path) -> None:
     settings = {"output": str(tmp_path / "out"), "compute.executor": "serial", **SMALL_WINDOWS}
 
     plan = stopped_run(plain, settings)
-    damaged = next(plan.partials_folder.glob("*.store.npy"))
+    damaged = next(plan.partials_folder.glob("*.probabilities.npy"))
     damaged.write_bytes(damaged.read_bytes()[:-7] + b"garbage")
     run(plain, settings)
     run_to(plain, tmp_path / "undisturbed")
@@ -372,7 +376,7 @@ def test_interrupting_the_command_leaves_no_partial_file(plain: Path, tmp_path: 
     assert json.loads(process.stdout.readline())["event"] == "start"
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does: the whole foreground group
     _, errors = process.communicate(timeout=250)
-    left = [p for p in (tmp_path / "out").rglob("*") if p.is_file() and ".parts-" not in str(p)]
+    left = [p for p in (tmp_path / "out").rglob("*") if p.is_file() and ".partials-" not in str(p)]
     if process.returncode == 130:
         assert errors.strip().splitlines()[-1].startswith("geoseg: interrupted")
         assert "Traceback" not in errors
@@ -435,16 +439,16 @@ def test_python_gives_the_map_of_the_command(
     assert np.array_equal(np.rint(out.probability.fillna(1.275) * 200), stored)
 
 
-def test_a_task_is_small_and_a_receipt_too(plain: Path, tmp_path: Path) -> None:
+def test_a_task_is_small_and_a_manifest_too(plain: Path, tmp_path: Path) -> None:
     import cloudpickle  # noqa: PLC0415 - what dask sends tasks with
 
     from geoseg.engine.plan import PredictTask  # noqa: PLC0415
     from geoseg.engine.predict import predict_window_rows  # noqa: PLC0415
 
     (plan,) = prepare(plain, {"output": str(tmp_path), **SMALL_WINDOWS}).plans
-    task = PredictTask(plan, plan.tiles.bands[0])
+    task = PredictTask(plan, plan.tiles.window_rows[0])
     assert len(cloudpickle.dumps(task)) < 10_000
     start = time.perf_counter()
-    receipt = predict_window_rows(task)
-    assert len(receipt.model_dump_json()) < 1_000
-    assert 0 < receipt.seconds <= time.perf_counter() - start
+    manifest = predict_window_rows(task)
+    assert len(manifest.model_dump_json()) < 1_000
+    assert 0 < manifest.seconds <= time.perf_counter() - start

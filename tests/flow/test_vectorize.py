@@ -25,10 +25,10 @@ from synthetic.neighborhood import generate
 from synthetic.writing import write_scene
 
 from geoseg.config.vectorize import Vectorize
-from geoseg.engine.class_map import EVEN, ClassMap, find_class_shapes
+from geoseg.engine.vectorize import CLASS_IDS, ClassMap, find_class_shapes
 from geoseg.errors import GeosegError
 from geoseg.flow.run.run import run
-from geoseg.flow.vectorize.vectorize import vectorize
+from geoseg.flow.vectorize import vectorize
 from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.attributes import FIELDS
 from geoseg.polygons.coverage.shared_borders import shared_sides
@@ -342,7 +342,7 @@ def test_strips_of_class_ids_do_not_matter(
 
     def shapes(rows: int) -> Any:
         strips = [ids[None, first : first + rows] for first in range(0, len(ids), rows)]
-        found = list(find_class_shapes(ClassMap(box, EVEN, lambda: iter(strips), 3), [0, 1, 2], options))
+        found = list(find_class_shapes(ClassMap(box, CLASS_IDS, lambda: iter(strips), 3), [0, 1, 2], options))
         return [polygon.wkb for some in found for polygon in some.polygons]
 
     whole = shapes(len(ids))

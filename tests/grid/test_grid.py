@@ -16,7 +16,7 @@ from geoseg.errors import GridError
 from geoseg.grid.blend import BLENDS, AxisWeights
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution, model_grid
-from geoseg.grid.tiling import Axis, tile_grid
+from geoseg.grid.tiling import WindowAxis, tile_grid
 from geoseg.grid.window import Window
 
 windows = st.builds(
@@ -24,9 +24,11 @@ windows = st.builds(
 )
 
 
-def axes() -> st.SearchStrategy[Axis]:
+def axes() -> st.SearchStrategy[WindowAxis]:
     return st.builds(
-        lambda length, alignment, stride, halo: Axis(length, stride * alignment, halo * alignment, alignment),
+        lambda length, alignment, stride, halo: WindowAxis(
+            length, stride * alignment, halo * alignment, alignment
+        ),
         st.integers(1, 90),
         st.sampled_from([1, 2, 4, 16]),
         st.integers(1, 9),
@@ -34,7 +36,7 @@ def axes() -> st.SearchStrategy[Axis]:
     )
 
 
-def blendable(axis: Axis, blend: str) -> bool:
+def blendable(axis: WindowAxis, blend: str) -> bool:
     return blend == "crop" or axis.stride >= 2 * axis.halo or len(axis) == 1
 
 
@@ -106,7 +108,7 @@ def test_the_model_grid_keeps_the_footprint_and_meets_the_resolution() -> None:
 
 
 @given(axes())
-def test_cores_partition_the_axis_on_the_alignment(axis: Axis) -> None:
+def test_cores_partition_the_axis_on_the_alignment(axis: WindowAxis) -> None:
     edges = [axis.core(i) for i in range(len(axis))]
     assert edges[0][0] == 0
     assert edges[-1][1] == axis.length
@@ -116,7 +118,7 @@ def test_cores_partition_the_axis_on_the_alignment(axis: Axis) -> None:
 
 
 @given(axes(), st.sampled_from(BLENDS))
-def test_weights_sum_to_one(axis: Axis, blend: str) -> None:
+def test_weights_sum_to_one(axis: WindowAxis, blend: str) -> None:
     if not blendable(axis, blend):
         with pytest.raises(GridError, match="blending"):
             AxisWeights(axis, blend)
@@ -150,7 +152,7 @@ def test_windows_are_no_larger_than_asked_and_cover_the_scene(
 @given(st.integers(1, 300), st.integers(1, 9))
 def test_bands_partition_the_window_rows(height: int, size: int) -> None:
     tiles = tile_grid((height, 10), 32, 4, 4)
-    rows = [row for band in tiles.bands(size) for row in range(band.first, band.stop)]
+    rows = [row for band in tiles.window_rows(size) for row in range(band.first, band.stop)]
     assert rows == list(range(len(tiles.rows)))
 
 

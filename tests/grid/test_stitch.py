@@ -49,9 +49,9 @@ def stitch_scene(
         return predictions
 
     waiting = None
-    for band in stitcher.tiles.bands(bands):
+    for band in stitcher.tiles.window_rows(bands):
         seams = stitcher.stitch(band, predict, batch, emit)
-        lo, hi = stitcher.seam_above(band.first)
+        lo, hi = stitcher.overlap_above(band.first)
         if seams.top is not None:
             emit(Window(lo, 0, hi - lo, image.shape[2]), waiting + seams.top)
         waiting = seams.bottom
@@ -112,31 +112,31 @@ def test_classes_are_a_function_of_the_store(classes: int, seed: int, threshold:
     rng = np.random.default_rng(seed)
     logits = rng.normal(scale=3, size=(classes, 9, 11)).astype(np.float32)
     logits[:, rng.random((9, 11)) < 0.2] = np.nan
-    layout = ProbabilityEncoding(classes, 0 if classes == 2 else None, threshold)
-    stored = layout.quantize(logits)
+    encoding = ProbabilityEncoding(classes, 0 if classes == 2 else None, threshold)
+    stored = encoding.encode(logits)
     empty = np.isnan(logits[0])
     assert (stored[:, empty] == NODATA).all()
     raised = np.exp(logits.astype(np.float64))
-    probability = (raised / raised.sum(axis=0))[list(layout.bands)]
+    probability = (raised / raised.sum(axis=0))[list(encoding.class_ids)]
     assert (np.abs(stored / 200 - probability)[:, ~empty] <= 0.5 / 200 + 1e-5).all()
-    chosen = layout.decide(stored)
+    chosen = encoding.classify(stored)
     assert (chosen[empty] == NODATA).all()
-    if layout.binary:
+    if encoding.binary:
         assert ((stored[0] / 200 >= threshold - 1e-9) == (chosen == 1))[~empty].all()
     else:
         assert (chosen == stored.argmax(axis=0))[~empty].all()
-    confidence = layout.confidence(stored, chosen)
+    confidence = encoding.confidence(stored, chosen)
     assert (confidence[empty] == NODATA).all()
-    assert (confidence[~empty] >= 200 // classes - classes).all() or layout.binary
+    assert (confidence[~empty] >= 200 // classes - classes).all() or encoding.binary
 
 
 @pytest.mark.parametrize("blend", BLENDS)
 def test_pieces_of_a_row_quantize_to_the_same_bits(blend: str) -> None:
     logits = np.random.default_rng(1).normal(size=(2, 7, 101)).astype(np.float32)
-    layout = ProbabilityEncoding(2, 0)
-    whole = layout.quantize(logits)
+    encoding = ProbabilityEncoding(2, 0)
+    whole = encoding.encode(logits)
     step = 1 + BLENDS.index(blend) * 3
-    pieces = [layout.quantize(np.ascontiguousarray(logits[:, :, i : i + step])) for i in range(0, 101, step)]
+    pieces = [encoding.encode(np.ascontiguousarray(logits[:, :, i : i + step])) for i in range(0, 101, step)]
     assert np.array_equal(np.concatenate(pieces, axis=2), whole)
 
 
@@ -146,5 +146,5 @@ def test_a_single_pixel_of_many_classes_quantizes_to_the_same_bits() -> None:
     logits = np.zeros((12, 1, 2), np.float32)
     logits[:10, 0, 0] = np.asarray(column.split(), np.float32)
     logits[10:, 0, 0] = 1.512888, 0.289088
-    layout = ProbabilityEncoding(12, None)
-    assert np.array_equal(layout.quantize(logits)[:, :, :1], layout.quantize(logits[:, :, :1].copy()))
+    encoding = ProbabilityEncoding(12, None)
+    assert np.array_equal(encoding.encode(logits)[:, :, :1], encoding.encode(logits[:, :, :1].copy()))

@@ -17,7 +17,7 @@ from scipy import ndimage
 from shapely.affinity import rotate, translate
 from synthetic.neighborhood import generate
 
-from geoseg.flow.vectorize.vectorize import vectorize
+from geoseg.flow.vectorize import vectorize
 from geoseg.polygons.objects.overlaps import crossings, cut_overlaps, snapped, with_vertices
 from geoseg.polygons.trace.regions import to_ground
 

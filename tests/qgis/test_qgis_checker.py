@@ -17,7 +17,7 @@ from shapely import Polygon, box
 from support.system_python import need, told_by
 from synthetic.neighborhood import LANDCOVER_CLASSES, generate
 
-from geoseg.flow.vectorize.vectorize import vectorize
+from geoseg.flow.vectorize import vectorize
 
 PLACES = {
     "north_up": Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000),

@@ -23,9 +23,9 @@ from geoseg.flow.compare.throughput import Speed, Stopwatch, speed_of
 from geoseg.flow.evaluate.evaluate import Evaluated, check_reference, evaluate_run, pairs_of
 from geoseg.flow.evaluate.scene import Pair, label_reader
 from geoseg.flow.evaluate.worst import WORST_NAME, check_drawable, draw_worst
-from geoseg.flow.run.events import Event, Status, Watch
+from geoseg.flow.run.events import Event, RunSummary, Status, Watch
 from geoseg.flow.run.prepare import Prepared, prepare
-from geoseg.flow.run.run import RunSummary, run
+from geoseg.flow.run.run import run
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from geoseg.engine.finished import ITEM_NAME
 from geoseg.engine.plan import Plan
 from geoseg.errors import OutputError
-from geoseg.flow.run.events import Event, SceneFinished, WindowRowsFinished
+from geoseg.flow.run.events import Event, SceneOutcome, WindowRowsFinished
 from geoseg.io.files import write_json
 
 __all__ = ["Speed", "Stopwatch", "speed_of"]
@@ -52,7 +52,7 @@ class Stopwatch:
         """Take one event."""
         if isinstance(event, WindowRowsFinished):
             self.seconds[event.scene] += event.seconds
-        elif isinstance(event, SceneFinished) and event.status == "done":
+        elif isinstance(event, SceneOutcome) and event.status == "done":
             self.done.add(event.scene)
 
 
@@ -87,7 +87,7 @@ def speed_of(folder: Path, plans: Sequence[Plan], watch: Stopwatch, machine: str
         scene = plan.scene.ref.id
         if scene in watch.done and watch.seconds[scene]:  # else it was made anew from its probabilities
             known[scene] = _Scene(
-                pixels=plan.pixels,
+                pixels=plan.prediction_fingerprint,
                 machine=machine,
                 seconds=watch.seconds[scene],
                 windows=_windows(plan),
@@ -96,7 +96,7 @@ def speed_of(folder: Path, plans: Sequence[Plan], watch: Stopwatch, machine: str
     network = area = seconds = 0.0
     for plan in plans:
         found = known.get(plan.scene.ref.id)
-        if found is None or found.pixels != plan.pixels or found.machine != machine:
+        if found is None or found.pixels != plan.prediction_fingerprint or found.machine != machine:
             return None
         axes = plan.tiles.grid
         network += found.windows * axes.rows.window * axes.cols.window / 1e6

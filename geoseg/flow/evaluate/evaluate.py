@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from geoseg.config.slug import scene_slug
 from geoseg.config.stac.refs import LabelRef, SceneRef
 from geoseg.config.workflow import Workflow
+from geoseg.engine.finished import CLASSES_NAME
 from geoseg.errors import GeosegError, LabelError
 from geoseg.flow.evaluate.objects import Outlined, score_objects, write_errors
-from geoseg.flow.evaluate.scene import MAP_NAME, Pair, evaluate_scene
+from geoseg.flow.evaluate.scene import Pair, evaluate_scene
 from geoseg.flow.evaluate.worst import WORST_NAME, check_drawable, draw_worst
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.files import write_json
@@ -231,7 +232,7 @@ def pairs_of(
     pairs: list[Pair] = []
     without: list[Unscored] = []
     for ref in scenes:
-        path = run / scene_slug(ref.id) / MAP_NAME
+        path = run / scene_slug(ref.id) / CLASSES_NAME
         label = reference or _label_of(ref, asset)
         if label is None:
             without.append(Unscored(scene=ref.id, reason=_no_label(scenes, ref, asset)))

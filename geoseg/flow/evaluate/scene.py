@@ -26,9 +26,8 @@ from geoseg.score.tally import CellCounter, Extra, SceneTally
 if TYPE_CHECKING:
     from geoseg.config.model.contract import ClassSpec
 
-__all__ = ["MAP_NAME", "Pair", "evaluate_scene", "label_reader"]
+__all__ = ["Pair", "evaluate_scene", "label_reader"]
 
-MAP_NAME = "classes.tif"
 """The map in a scene's folder."""
 
 
@@ -110,21 +109,21 @@ class _Probabilities:
     """The probability raster beside a map."""
 
     reader: MapReader
-    layout: ProbabilityEncoding
+    encoding: ProbabilityEncoding
     top: bool
     """Whether it holds the mapped class's probability alone."""
 
     def beside(self, window: Window, mapped: UInt8, known: Extra) -> Extra:
         """Probabilities of a window's pixels, beside what is known of them."""
         stored = self.reader.read(window)
-        layout = self.layout
-        confidence = stored[0] if self.top else layout.confidence(stored, mapped)
-        if not self.top and not layout.binary:
+        encoding = self.encoding
+        confidence = stored[0] if self.top else encoding.confidence(stored, mapped)
+        if not self.top and not encoding.binary:
             return Extra(known.near, stored, confidence)
-        if layout.classes != 2:  # noqa: PLR2004 - one probability tells both of two classes, not more
+        if encoding.classes != 2:  # noqa: PLR2004 - one probability tells both of two classes, not more
             return Extra(known.near, None, confidence)
         rest = SCALE - np.minimum(confidence, SCALE)
-        each = [np.where(mapped == class_id, confidence, rest) for class_id in range(layout.classes)]
+        each = [np.where(mapped == class_id, confidence, rest) for class_id in range(encoding.classes)]
         return Extra(known.near, np.stack(each), confidence)
 
 
@@ -136,12 +135,12 @@ def _probabilities(
         return None
     reader = files.enter_context(MapReader(path))
     background = next((one.id for one in classes if one.background), None)
-    layout = ProbabilityEncoding(len(classes), background, border=reader.border)
+    encoding = ProbabilityEncoding(len(classes), background, border=reader.border)
     top = reader.bands == (TOP_BAND,)
-    if reader.grid != grid or len(reader.bands) != (1 if top else layout.planes):
+    if reader.grid != grid or len(reader.bands) != (1 if top else encoding.count):
         raise OutputError(
             f"scene {pair.scene}: {path} has {len(reader.bands)} bands of {reader.grid.height}×"
-            f"{reader.grid.width} px, needed {layout.planes} (or the top one) on the grid of "
+            f"{reader.grid.width} px, needed {encoding.count} (or the top one) on the grid of "
             f"{pair.classes_tif.name}, {grid.height}×{grid.width} px; make the scene anew"
         )
-    return _Probabilities(reader, layout, top)
+    return _Probabilities(reader, encoding, top)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from geoseg.arrays import Array, Float32, UInt8
 from geoseg.config.mistakes import mistakes
 from geoseg.config.workflow import Workflow
-from geoseg.engine.predict import WindowPredictor, predict_band
+from geoseg.engine.predict import WindowPredictor, predict_and_stitch
 from geoseg.engine.tiles import Tiles, resolve_tiles
 from geoseg.errors import ConfigError, SceneError
 from geoseg.flow.predict.array import geobox_of, nodata_of
@@ -24,7 +24,7 @@ from geoseg.grid.encoding import NODATA, SCALE, ProbabilityEncoding, resampled
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import model_grid
 from geoseg.grid.resample import Resampler
-from geoseg.grid.stitch import Seams, Stitcher
+from geoseg.grid.stitch import Stitcher, WindowOverlaps
 from geoseg.grid.tiling import WindowRows
 from geoseg.grid.window import Window, mirrored
 from geoseg.io.raster.reader import ArrayReader
@@ -96,15 +96,17 @@ def predict(
     grid = model_grid(box, spec.resolution, spec.resolution_tolerance)
     runtime = Runtime.resolve(device=device, precision=precision, threads=1)
     tiles = resolve_tiles(grid.shape, model, options.tiling, options.compute.memory.bytes, runtime.device)
-    layout = spec.encoding(threshold)
-    job = _Prediction(box, grid, tiles, layout, model, runtime, stretch, nodata_of(array))
+    encoding = spec.encoding(threshold)
+    job = _Prediction(box, grid, tiles, encoding, model, runtime, stretch, nodata_of(array))
     stored: Any
     if isinstance(array.data, da.Array):
         stored = job.stored(array.data)
     else:
         pixels = da.from_array(np.asarray(array.data), chunks=-1, name=False)
         stored = job.stored(pixels).compute(scheduler="synchronous")
-    return _dataset(array, box.transform, stored, layout, layout.band_names([c.name for c in spec.classes]))
+    return _dataset(
+        array, box.transform, stored, encoding, encoding.band_names([c.name for c in spec.classes])
+    )
 
 
 def _options(**sections: dict[str, Any]) -> Workflow:
@@ -126,7 +128,7 @@ class _Prediction:
     """The model's grid."""
     tiles: Tiles
     """Windows on the model's grid."""
-    layout: ProbabilityEncoding
+    encoding: ProbabilityEncoding
     """From logits to stored probabilities."""
     bundle: Bundle
     """The model."""
@@ -139,7 +141,7 @@ class _Prediction:
 
     @property
     def stitcher(self) -> Stitcher:
-        return Stitcher(self.tiles.grid, self.tiles.blend, self.layout.channels)
+        return Stitcher(self.tiles.grid, self.tiles.blend, self.encoding.channels)
 
     @property
     def back(self) -> Resampler:
@@ -152,7 +154,7 @@ class _Prediction:
         inside, _ = mirrored(Window(first, 0, last + axis.window - first, self.grid.width), self.grid.shape)
         return Resampler.between(self.box, self.grid).source_window(inside).slices[0]
 
-    def predict(self, pixels: Array, first: int, rows: WindowRows) -> tuple[UInt8, Seams]:
+    def predict(self, pixels: Array, first: int, rows: WindowRows) -> tuple[UInt8, WindowOverlaps]:
         """Finished rows and overlaps of rows of windows, from the array's rows that begin with ``first``."""
         reader = ArrayReader(pixels, self.box, self.grid, nodata=self.nodata, first=first)
         predictor = Predictor(
@@ -161,17 +163,17 @@ class _Prediction:
             precision=self.runtime.precision,
             threads=self.runtime.threads,
         )
-        windows = WindowPredictor("the array", reader, predictor, self.stretch)
-        return predict_band(self.stitcher, self.layout, self.tiles.batch, rows, windows)
+        windows = WindowPredictor(reader, predictor, self.stretch)
+        return predict_and_stitch(self.stitcher, self.encoding, self.tiles.batch, rows, windows)
 
-    def join(self, above: tuple[UInt8, Seams] | None, own: tuple[UInt8, Seams]) -> UInt8:
+    def join(self, above: tuple[UInt8, WindowOverlaps] | None, own: tuple[UInt8, WindowOverlaps]) -> UInt8:
         """The rows that rows of windows finish, with those that overlap the windows above."""
-        stored, seams = own
-        if seams.top is None:
+        stored, overlaps = own
+        if overlaps.top is None:
             return stored
         assert above is not None
         assert above[1].bottom is not None
-        return np.concatenate([self.layout.quantize(above[1].bottom + seams.top), stored], axis=1)
+        return np.concatenate([self.encoding.encode(above[1].bottom + overlaps.top), stored], axis=1)
 
     def to_source(self, stored: UInt8, first: int, window: Window) -> UInt8:
         """Stored values on the array's own grid, from rows of the model's grid that begin with ``first``."""
@@ -182,19 +184,19 @@ class _Prediction:
         """Stored probabilities on the array's grid, uint8 (bands, height, width); nothing is computed."""
         pieces: list[da.Array] = []
         above: Any = None
-        for rows in self.tiles.bands:
+        for rows in self.tiles.window_rows:
             read = self.rows_read(rows)
-            first, stop = self.stitcher.seam_above(rows.first)[0], self.stitcher.finished_rows(rows)[1]
+            first, stop = self.stitcher.overlap_above(rows.first)[0], self.stitcher.finished_rows(rows)[1]
             own = dask.delayed(self.predict, pure=False)(pixels[:, read], read.start, rows)
             joined = dask.delayed(self.join, pure=False)(above, own)
             if stop > first:
-                shape = (self.layout.planes, stop - first, self.grid.width)
+                shape = (self.encoding.count, stop - first, self.grid.width)
                 pieces.append(da.from_delayed(joined, shape, np.uint8))
             above = own
         stored = da.concatenate(pieces, axis=1)
         if self.back.identity:
             return stored
-        step = max(1, self.box.height // len(self.tiles.bands))
+        step = max(1, self.box.height // len(self.tiles.window_rows))
         blocks = []
         for first in range(0, self.box.height, step):
             window = Window(first, 0, min(step, self.box.height - first), self.box.width)
@@ -207,15 +209,15 @@ class _Prediction:
 
 
 def _dataset(
-    array: xr.DataArray, transform: Affine, stored: Any, layout: ProbabilityEncoding, names: tuple[str, ...]
+    array: xr.DataArray, transform: Affine, stored: Any, encoding: ProbabilityEncoding, names: tuple[str, ...]
 ) -> xr.Dataset:
     y, x = array.dims[1:]
     coords = {name: c for name, c in array.coords.items() if set(c.dims) <= {y, x}}
     if isinstance(stored, da.Array):
-        classes = stored.map_blocks(layout.decide, drop_axis=0, meta=np.empty((0, 0), np.uint8))
+        classes = stored.map_blocks(encoding.classify, drop_axis=0, meta=np.empty((0, 0), np.uint8))
         probability = stored.map_blocks(_probability, meta=np.empty((0, 0, 0), np.float32))
     else:
-        classes, probability = layout.decide(stored), _probability(stored)
+        classes, probability = encoding.classify(stored), _probability(stored)
     out = xr.Dataset(
         {
             "classes": ((y, x), classes, {"_FillValue": NODATA}),

@@ -1,16 +1,19 @@
-"""What a run tells whoever watches it: small values, in order."""
+"""What a run reports while it goes on, and how it ended."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-__all__ = ["Event", "RunStarted", "SceneFinished", "Status", "Watch", "WindowRowsFinished"]
+from geoseg.score.report.values import ScoreReport
+
+__all__ = ["Event", "RunStarted", "RunSummary", "SceneOutcome", "Status", "Watch", "WindowRowsFinished"]
 
 Status = Literal["done", "skipped", "refused", "failed"]
 """done: mapped now; skipped: was mapped before; refused: bad input, or no place for the map, nothing of it is
-left; failed: the run's own fault, its parts stay for the next one."""
+left; failed: the run's own fault, its partial results stay for the next run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +22,8 @@ class RunStarted:
 
     scenes: int
     """Scenes to map."""
-    bands: int
-    """Bands of windows to compute, over all scenes."""
+    window_rows: int
+    """Tasks: consecutive rows of windows, over all scenes."""
     pixels: int
     """Pixels of the model's grids, over all scenes."""
     where: str
@@ -29,29 +32,61 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class WindowRowsFinished:
-    """A band of windows is predicted."""
+    """The window rows of one task are predicted."""
 
     scene: str
     """The scene's id."""
     pixels: int
-    """Pixels of the model's grid that the band stands for."""
+    """Pixels of the model's grid that they stand for."""
     seconds: float
-    """Wall time of its task."""
+    """Wall time of the task."""
 
 
 @dataclass(frozen=True, slots=True)
-class SceneFinished:
-    """A scene has come to its end, one way or the other."""
+class SceneOutcome:
+    """How a scene ended; reported once for every scene."""
 
     scene: str
-    """The scene's id."""
+    """The catalog's id."""
     status: Status
-    """How it ended."""
+    """done, skipped, refused or failed."""
     reason: str = ""
-    """Why; of what is done only where it was not mapped anew."""
+    """Why; of a scene that is done, only where its probabilities were reused."""
+    folder: Path | None = None
+    """Where its map is."""
     polygons: int | None = None
-    """Polygons written."""
+    """Polygons written; None: none were asked for, or the scene is not done."""
 
 
-Event = RunStarted | WindowRowsFinished | SceneFinished
+Event = RunStarted | WindowRowsFinished | SceneOutcome
 Watch = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a run did; every scene of the workflow is in it exactly once."""
+
+    output: Path
+    """Folder of the run."""
+    scenes: tuple[SceneOutcome, ...]
+    """One per scene."""
+    seconds: float
+    """Wall time."""
+    score: ScoreReport | None = None
+    """The map's score, where the workflow asks for one."""
+    unscored: str | None = None
+    """Why there is no score though the workflow asks for one."""
+    unwritten: str | None = None
+    """Why the merged layer or the QGIS project is missing or not up to date."""
+    errors: tuple[BaseException, ...] = ()
+    """What failed scenes failed with."""
+
+    def count(self, status: Status) -> int:
+        """Scenes with this end."""
+        return sum(outcome.status == status for outcome in self.scenes)
+
+    @property
+    def exit_code(self) -> int:
+        """0: every scene mapped, and all else as asked; 2: some refused; 1: some failed."""
+        lacking = self.count("refused") or self.unscored or self.unwritten
+        return 1 if self.count("failed") else 2 if lacking else 0

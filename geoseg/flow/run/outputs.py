@@ -8,33 +8,39 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+from geoseg.engine.assemble import class_styles
+from geoseg.engine.finished import CLASSES_NAME, PROBABILITY_NAME
 from geoseg.engine.plan import Plan
 from geoseg.flow.run.prepare import Prepared
-from geoseg.flow.run.project import MergedFile, polygons_path, run_project
+from geoseg.grid.geobox import GeoBox
+from geoseg.io.crs import bounds_in
 from geoseg.io.files import output_error, sha256_of, write_json
-from geoseg.io.qgis.project import write_project
-from geoseg.io.qgis.scales import Generalization
+from geoseg.io.qgis.project import ImageStyle, ProjectLayer, project_text, write_project
+from geoseg.io.qgis.scales import Generalization, thinning_qml
+from geoseg.io.qgis.style import classes_qml, polygons_qml, probability_qml
 from geoseg.io.vector.features import LayerStyle
 from geoseg.io.vector.merge import SceneLayer, merge_layers, merged_grid
 from geoseg.io.vector.reader import layer_style
-from geoseg.io.vector.writer import FORMATS, layer_files
+from geoseg.io.vector.writer import FORMATS, layer_files, overview_layer
 from geoseg.polygons.attributes import FIELDS
 
-__all__ = ["MERGED", "PROJECT", "RECEIPT", "write_outputs"]
+__all__ = ["MANIFEST", "MERGED", "PROJECT", "write_outputs"]
 
 MERGED: Final = "merged"
 """Stem of the merged layer's file."""
 PROJECT: Final = "run.qgz"
 """The QGIS project."""
-RECEIPT: Final = "run.json"
+MANIFEST: Final = "run.json"
 """What both were made from."""
 _LAYOUT: Final = 1
 """Raised when the same scenes give another merged layer."""
+_COLORS: Final = ("red", "green", "blue")
 
 
 def write_outputs(
@@ -56,21 +62,21 @@ def write_outputs(
     if not plans:
         return
     output = prepared.loaded.output.absolute()
-    receipt = _read_receipt(output)
-    before = receipt.get("merged") or {}
+    manifest = _read_manifest(output)
+    before = manifest.get("merged") or {}
     merging = merge and plans[0].vectorize is not None
     merged = _merged(output, plans, before, coverage=coverage, crs=crs) if merging else None
     _remove(output, set(before.get("files", ())) - set(merged["files"] if merged else ()))
-    project = _project(output, prepared, plans, merged, receipt.get("project") or {})
+    project = _project(output, prepared, plans, merged, manifest.get("project") or {})
     found = {"version": _LAYOUT, "merged": merged, "project": project}
-    if found != receipt:
-        write_json(output / RECEIPT, found)
+    if found != manifest:
+        write_json(output / MANIFEST, found)
 
 
-def _read_receipt(output: Path) -> Mapping[str, Any]:
+def _read_manifest(output: Path) -> Mapping[str, Any]:
     """What an earlier run says that it wrote; nothing where it does not say it."""
     try:
-        found = json.loads((output / RECEIPT).read_text(encoding="utf-8"))
+        found = json.loads((output / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) and found.get("version") == _LAYOUT else {}
@@ -83,10 +89,10 @@ def _digest(content: Any) -> str:
 def _merged(
     output: Path, plans: Sequence[Plan], before: Mapping[str, Any], *, coverage: bool, crs: str | None
 ) -> dict[str, Any]:
-    """Write the merged layer unless it is up to date; returns its receipt."""
+    """Write the merged layer unless it is up to date; returns its manifest."""
     assert plans[0].vectorize is not None
     layer = plans[0].vectorize.layer
-    scenes = [SceneLayer(plan.scene.ref.id, polygons_path(plan), plan.grid) for plan in plans]
+    scenes = [SceneLayer(plan.scene.ref.id, _polygons_path(plan), plan.grid) for plan in plans]
     suffix = scenes[0].path.suffix
     path = output / f"{MERGED}{suffix}"
     made_from = _digest(
@@ -141,14 +147,14 @@ def _project(
     merged: Mapping[str, Any] | None,
     before: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write the project unless it is up to date; returns its receipt."""
+    """Write the project unless it is up to date; returns its manifest."""
     path = output / PROJECT
     layer = None
     if merged is not None:
         name = next(name for name in merged["files"] if not name.endswith(".qml"))
-        scenes = [SceneLayer(plan.scene.ref.id, polygons_path(plan), plan.grid) for plan in plans]
-        layer = MergedFile(output / name, merged_grid(scenes, merged["crs"]), merged["coverage"])
-    text = run_project(output, prepared.loaded.workflow.name, plans, layer)
+        scenes = [SceneLayer(plan.scene.ref.id, _polygons_path(plan), plan.grid) for plan in plans]
+        layer = _MergedFile(output / name, merged_grid(scenes, merged["crs"]), merged["coverage"])
+    text = _project_text(output, prepared.loaded.workflow.name, plans, layer)
     made_from = hashlib.sha256(text.encode()).hexdigest()
     try:
         if path.is_file():
@@ -166,3 +172,143 @@ def _unused(path: Path) -> Path:
     """A name beside a file that no other has: ``run.edited-1.qgz``, else ``run.edited-2.qgz``, and so on."""
     names = (path.with_name(f"{path.stem}.edited-{n}{path.suffix}") for n in count(1))
     return next(name for name in names if not name.exists())
+
+
+@dataclass(frozen=True, slots=True)
+class _MergedFile:
+    """The merged layer's file."""
+
+    path: Path
+    """Absolute path."""
+    grid: GeoBox
+    """The grid over all scenes, in its CRS."""
+    coverage: bool
+    """Whether polygons share their edges."""
+
+
+def _polygons_path(plan: Plan) -> Path:
+    """The file of a finished scene's polygons, in whatever format they are."""
+    assert plan.vectorize is not None
+    names = [plan.folder / f"{plan.vectorize.layer}{suffix}" for suffix in FORMATS.values()]
+    return next((path for path in names if path.is_file()), names[0])
+
+
+def _project_text(output: Path, title: str, plans: Sequence[Plan], merged: _MergedFile | None) -> str:
+    """The project's text.
+
+    Args:
+        output: absolute path of the run's folder.
+        title: the run's name.
+        plans: of the finished scenes, at least one, by id.
+        merged: the layer of all scenes, where there is one.
+
+    Raises:
+        OutputError: the style of a scene's polygons cannot be read.
+    """
+    crs = plans[0].grid.crs if merged is None else merged.grid.crs
+    boxes = [bounds_in(plan.grid, crs) for plan in plans]
+    wests, souths, easts, norths = zip(*boxes, strict=True)
+    layers = [
+        *(_merged_layers(plans[0], merged) if merged is not None else ()),
+        *(layer for plan in plans for layer in _polygons_layer(plan, shown=merged is None)),
+        *(_probability_layer(plan) for plan in plans),
+        *(_classes_layer(plan) for plan in plans),
+        *(layer for plan in plans for layer in _image_layer(plan)),
+    ]
+    extent = min(wests), min(souths), max(easts), max(norths)
+    return project_text(output, title, crs=crs, extent=extent, layers=layers)
+
+
+def _merged_layers(plan: Plan, merged: _MergedFile) -> Iterator[ProjectLayer]:
+    """The merged layer, and far away its overview."""
+    assert plan.vectorize is not None
+    name, path, crs = plan.vectorize.layer, merged.path, merged.grid.crs
+    style = _style_of(plan, path)
+    if path.suffix != FORMATS["gpkg"]:
+        yield ProjectLayer(f"{name}, all scenes", path, crs, style, table=name)
+        return
+    scale = Generalization.of(merged.grid, coverage=merged.coverage).scale
+    yield ProjectLayer(f"{name}, all scenes", path, crs, style, table=name, farthest=scale)
+    title, table = f"{name}, all scenes (overview)", overview_layer(name)
+    far = layer_style(path, table) or style
+    yield ProjectLayer(title, path, crs, far, table=table, nearest=scale)
+
+
+def _polygons_layer(plan: Plan, *, shown: bool) -> Iterator[ProjectLayer]:
+    if plan.vectorize is None:
+        return
+    path = _polygons_path(plan)
+    yield ProjectLayer(
+        plan.scene.ref.id,
+        path,
+        plan.grid.crs,
+        _style_of(plan, path),
+        group=plan.vectorize.layer.capitalize(),
+        table=plan.vectorize.layer,
+        visible=shown,
+    )
+
+
+def _style_of(plan: Plan, path: Path) -> str:
+    """The style that the file has by now, else that of its classes; outlines thin out with distance."""
+    assert plan.vectorize is not None
+    shown = [style for style in class_styles(plan) if not style.background]
+    qml = layer_style(path, plan.vectorize.layer) or polygons_qml(shown or class_styles(plan))
+    return thinning_qml(qml, plan.scene.resolution.mean)
+
+
+def _raster_crs(plan: Plan) -> str:
+    return plan.scene.geobox.crs if plan.write.grid == "scene" else plan.grid.crs
+
+
+def _probability_layer(plan: Plan) -> ProjectLayer:
+    """The only band, or that of the first class that is no background."""
+    by_id = {c.id: c for c in plan.bundle.spec.classes}
+    band, what = 1, "the class shown"
+    if plan.write.probability == "classes":
+        found = enumerate((by_id[class_id] for class_id in plan.encoding.class_ids), 1)
+        band, what = next((n, c.title) for n, c in found if not c.background)
+    return ProjectLayer(
+        f"{plan.scene.ref.id}: {what}",
+        plan.folder / PROBABILITY_NAME,
+        _raster_crs(plan),
+        probability_qml(band),
+        group="Probability",
+        visible=False,
+    )
+
+
+def _classes_layer(plan: Plan) -> ProjectLayer:
+    return ProjectLayer(
+        plan.scene.ref.id,
+        plan.folder / CLASSES_NAME,
+        _raster_crs(plan),
+        classes_qml(class_styles(plan)),
+        group="Classes",
+        visible=False,
+    )
+
+
+def _image_layer(plan: Plan) -> Iterator[ProjectLayer]:
+    """The scene's own file, where it is still there: in color if one file holds the three bands."""
+    bands = plan.scene.bands
+    by_name = {band.name: band for band in bands}
+    chosen = [by_name[name] for name in _COLORS] if by_name.keys() >= set(_COLORS) else list(bands[:3])
+    if len(chosen) < len(_COLORS) or len({band.href for band in chosen}) > 1:
+        chosen = chosen[:1]
+    path = Path(chosen[0].href)
+    if not path.is_file():
+        return
+    as_stored = all((band.scale, band.offset) == (1, 0) for band in chosen)
+    stretch: tuple[float, float] | Literal["seen"] | None = "seen"
+    if as_stored and plan.stretch is not None:
+        stretch = plan.stretch
+    elif plan.scene.dtype == "uint8":
+        stretch = None
+    yield ProjectLayer(
+        plan.scene.ref.id,
+        path,
+        plan.scene.geobox.crs,
+        ImageStyle(tuple(band.index for band in chosen), stretch),
+        group="Scenes",
+    )

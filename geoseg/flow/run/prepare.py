@@ -10,7 +10,7 @@ from typing import Any
 from geoseg.config.workflow import Workflow
 from geoseg.engine.plan import Plan, check_classes, make_plan
 from geoseg.engine.tiles import resolve_tiles
-from geoseg.errors import CatalogError, GeosegError, SceneError
+from geoseg.errors import CatalogError, GeosegError, SceneError, of_scene
 from geoseg.io.raster.scene import describe
 from geoseg.io.stac.read import load_catalog
 from geoseg.io.yaml.workflow_file import LoadedWorkflow, load_workflow
@@ -58,7 +58,7 @@ def prepare(source: str | Path | Workflow, overrides: Mapping[str, Any] | None =
         CatalogError: the catalog cannot be read, or has no such scene.
         BundleError: there is no such model, or its weights are not those of its contract.
         GridError: windows, halo and memory do not fit together.
-        RunError: the device or precision asked for is not to be had here.
+        RunError: the device or precision asked for is not available.
     """
     loaded = load_workflow(source, overrides)
     workflow = loaded.workflow
@@ -68,7 +68,7 @@ def prepare(source: str | Path | Workflow, overrides: Mapping[str, Any] | None =
     runtime = Runtime.resolve(
         device=workflow.compute.device, precision=workflow.compute.precision, threads=workflow.compute.threads
     )
-    # What no scene of any size could be cut by is one mistake, too.
+    # Tiling that fits no scene of any size is one mistake, too.
     resolve_tiles((1, 1), bundle, workflow.tiling, workflow.compute.memory.bytes, runtime.device)
     catalog = load_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids)
     plans: list[Plan] = []
@@ -78,9 +78,9 @@ def prepare(source: str | Path | Workflow, overrides: Mapping[str, Any] | None =
         if workflow.scenes.nodata is not None:
             ref = replace(ref, nodata=workflow.scenes.nodata)  # noqa: PLW2901 - the same scene, as the workflow reads it
         try:
-            scene = describe(ref, bands)
-            plan = make_plan(scene, bundle, workflow, runtime, loaded.output)
-            _check_apart(plan)
+            with of_scene(ref.id):
+                plan = make_plan(describe(ref, bands), bundle, workflow, runtime, loaded.output)
+                _check_apart(plan)
             plans.append(plan)
         except GeosegError as error:
             refused.append(Refusal(ref.id, str(error)))
@@ -98,6 +98,6 @@ def _check_apart(plan: Plan) -> None:
     for href in (*plan.scene.files, *labels):
         if Path(href).resolve().parent == plan.folder.resolve():
             raise SceneError(
-                f"scene {ref.id}: its map would go to {plan.folder}, where its own {Path(href).name} lies; "
+                f"its map would go to {plan.folder}, where its own {Path(href).name} lies; "
                 "choose another output"
             )

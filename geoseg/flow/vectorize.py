@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -21,10 +21,8 @@ from geoseg.config.slug import scene_slug
 from geoseg.config.stac.refs import Trust
 from geoseg.config.vectorize import Vectorize
 from geoseg.engine.bounds import POLYGON_STRIP
-from geoseg.engine.class_map import EVEN, ClassMap, find_class_shapes
-from geoseg.engine.vectorize import Store, find_shapes
+from geoseg.engine.vectorize import CLASS_IDS, ClassMap, ProbabilityRaster, find_class_shapes, find_shapes
 from geoseg.errors import ConfigError, GridError, OutputError, SceneError
-from geoseg.flow.vectorize.classes import RasterClass, chosen_classes, classes_of
 from geoseg.grid.encoding import ProbabilityEncoding
 from geoseg.io.qgis.style import ClassStyle, polygons_qml
 from geoseg.io.raster.probability import MOST_CLASSES, Kind, ScoreRaster, ScoreReader, describe_scores
@@ -34,12 +32,18 @@ from geoseg.io.yaml.config_file import FileKind, read_overrides
 from geoseg.polygons.attributes import FIELDS, Provenance
 from geoseg.polygons.geodesic import AreaMeter
 from geoseg.polygons.shapes import Shapes
+from geoseg.words import did_you_mean, listed
 
 __all__ = ["Vectorized", "vectorize"]
 
 _OF_PROBABILITY: Final = ("threshold", "peak", "split")
 """Keys that mean nothing where there are class ids alone."""
 _LAYER_LENGTH: Final = 50
+_PALETTE: Final = (
+    "#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd",
+    "#8c564b", "#e377c2", "#17becf", "#bcbd22", "#7f7f7f",
+)  # fmt: skip
+"""Colors of classes without one (Tableau's ten), by id."""
 _CONFIDENCES: Final = ("conf_mean", "conf_p10", "conf_edge")
 
 
@@ -53,6 +57,20 @@ class _Settings(Section):
 _KIND: Final = FileKind(
     _Settings, word="workflow", needs="nothing", example="vectorize: {mode: objects}", paths=frozenset()
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _RasterClass:
+    """One class."""
+
+    id: int
+    """Its id in the layer."""
+    name: str
+    """Its name."""
+    color: str
+    """``#rrggbb``."""
+    background: bool = False
+    """Whether it is what lies between the objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +185,7 @@ def layer_name(stem: str) -> str:
 
 
 def _check_files(raster: Path, output: Path, *, overwrite: bool) -> None:
-    """Refuse to replace what nobody asked to be replaced."""
+    """Refuse to replace files that are there, the raster and its style among them."""
     files = layer_files(output)
     for path in files:
         if path.exists() and not overwrite:
@@ -186,18 +204,18 @@ def _vectorize(reader: ScoreReader, output: Path, options: Vectorize, names: Map
     scene, binary = raster.scene, raster.kind == "probability" and _is_binary(raster)
     if raster.kind == "classes":
         known = _known(reader.found_ids(), names)
-        classes = classes_of(raster, known.tolist(), names)
+        classes = _classes_of(raster, known.tolist(), names)
     else:
         reader.check_probabilities()
         known = np.arange(2 if binary else len(scene.bands), dtype=np.int32)
-        classes = classes_of(raster, [1] if binary else known.tolist(), names)
+        classes = _classes_of(raster, [1] if binary else known.tolist(), names)
     if options.split.method == "border" and not raster.border:
         raise ConfigError(
             f"vectorize.split.method: border needs a band for it, as runs with such a model write it, and "
             f"{raster.href} has none; use auto, seeds or necks"
         )
     options = options.resolved(binary=binary, border=raster.border)
-    chosen = chosen_classes(classes, options, str(raster.href))
+    chosen = _chosen_classes(classes, options, str(raster.href))
     run_id = _run_id(raster, options, classes)
     shapes = _shapes(reader, known, [c.id for c in chosen], options)
     styles = [ClassStyle(c.id, c.name, c.color) for c in chosen or classes]
@@ -208,7 +226,7 @@ def _vectorize(reader: ScoreReader, output: Path, options: Vectorize, names: Map
     count = write_features(
         output,
         options.layer,
-        _told(features, known, with_confidence=raster.kind == "probability"),
+        _with_known(features, known, with_confidence=raster.kind == "probability"),
         geobox=scene.geobox,
         schema=FIELDS,
         style=LayerStyle(polygons_qml(styles)),
@@ -216,6 +234,54 @@ def _vectorize(reader: ScoreReader, output: Path, options: Vectorize, names: Map
     )
     outlined = tuple((c.id, c.name) for c in chosen)
     return Vectorized(output, options.layer, raster.kind, str(options.mode), count, outlined, run_id)
+
+
+def _classes_of(raster: ScoreRaster, ids: Sequence[int], names: Mapping[int, str]) -> list[_RasterClass]:
+    """The classes of a raster.
+
+    Args:
+        raster: the raster.
+        ids: their ids; of probabilities as many as bands of classes, in their order.
+        names: id → name, over the band descriptions. Class 0 of a class raster is background unless named.
+
+    Raises:
+        ConfigError: a name for a class that no band stands for.
+    """
+    for number in names:
+        if number not in ids:
+            raise ConfigError(
+                f"--class {number}={names[number]}: {raster.href} has no class {number}; its bands stand for "
+                f"{listed(map(str, ids))}"
+            )
+    described = dict(zip(ids, raster.names[: len(ids)], strict=True)) if raster.kind == "probability" else {}
+    out = []
+    for number in ids:
+        background = raster.kind == "classes" and number == 0 and number not in names
+        name = names.get(number) or described.get(number) or f"class_{number}"
+        color = raster.colors.get(number, _PALETTE[(number - 1) % len(_PALETTE)])
+        out.append(_RasterClass(number, "background" if background else name, color, background))
+    return out
+
+
+def _chosen_classes(classes: Sequence[_RasterClass], options: Vectorize, href: str) -> list[_RasterClass]:
+    """Those to outline: the ones that options name, else all but the background (in a coverage, all).
+
+    Raises:
+        ConfigError: there is no such class.
+    """
+    names = [c.name for c in classes]
+    for name in options.classes or ():
+        if name not in names:
+            raise ConfigError(
+                f"--set: vectorize.classes: {href} has no class {name!r}, only {listed(names)}"
+                f"{did_you_mean(name, names)}"
+            )
+    everything = options.mode == "coverage"
+    return [
+        c
+        for c in classes
+        if (c.name in options.classes if options.classes else everything or not c.background)
+    ]
 
 
 def _is_binary(raster: ScoreRaster) -> bool:
@@ -232,8 +298,8 @@ def _known(found: NDArray[np.int32], names: Mapping[int, str]) -> NDArray[np.int
     known = np.union1d(found, np.array(sorted(names), np.int32)).astype(np.int32)
     if known.size > MOST_CLASSES:
         raise ConfigError(
-            f"--class: with these names there are {known.size} classes, at most {MOST_CLASSES} are told "
-            "apart; name fewer"
+            f"--class: with these names there are {known.size} classes, at most {MOST_CLASSES} are "
+            "possible; name fewer"
         )
     return known
 
@@ -245,20 +311,20 @@ def _shapes(
     raster, grid = reader.raster, reader.raster.scene.geobox
     places = [known.tolist().index(number) for number in wanted]
     if raster.kind == "classes":
-        ids = ClassMap(grid, EVEN, lambda: reader.class_ids(known), max(2, known.size))
+        ids = ClassMap(grid, CLASS_IDS, lambda: reader.class_ids(known), max(2, known.size))
         return find_class_shapes(ids, places, options)
-    layout = (
+    encoding = (
         ProbabilityEncoding(2, 0, options.threshold, raster.border)
         if _is_binary(raster)
         else ProbabilityEncoding(len(raster.scene.bands), None)
     )
-    return find_shapes(Store(grid, layout, reader.probabilities), places, options)
+    return find_shapes(ProbabilityRaster(grid, encoding, reader.probabilities), places, options)
 
 
-def _told(
+def _with_known(
     batches: Iterator[Features], known: NDArray[np.int32], *, with_confidence: bool
 ) -> Iterator[Features]:
-    """Features with their ids, and nulls where nobody knows."""
+    """Features with the raster's own class ids, and nulls for what is unknown."""
     for batch in batches:
         count = len(batch.geometry)
         values = dict(batch.attributes)
@@ -269,7 +335,7 @@ def _told(
         yield Features(batch.geometry, values)
 
 
-def _run_id(raster: ScoreRaster, options: Vectorize, classes: list[RasterClass]) -> str:
+def _run_id(raster: ScoreRaster, options: Vectorize, classes: list[_RasterClass]) -> str:
     """Short name of all that decides the layer."""
     content = {
         "geoseg": __version__,

@@ -1,1 +1,0 @@
-"""Polygons of a raster of probabilities or classes."""

@@ -1,0 +1,142 @@
+"""The driver's bookkeeping: every scene ends exactly once, in whatever order tasks finish or fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from geoseg.engine.assemble import AssembledScene, AssembleTask
+from geoseg.engine.execute import Finished
+from geoseg.engine.partials import PartialManifest
+from geoseg.engine.plan import Plan, PredictTask
+from geoseg.errors import OutputError, RunError, SceneError
+from geoseg.flow.run.driver import Driver, Task
+from geoseg.flow.run.events import Event, RunStarted, SceneOutcome, WindowRowsFinished
+from geoseg.flow.run.prepare import prepare
+
+ERRORS = {
+    "refused": [SceneError("4 bands, needed 3"), OutputError("the disk is full")],
+    "failed": [RunError("the worker died"), ValueError("a mistake\nof ours"), MemoryError()],
+}
+ENDS = [*ERRORS["refused"], *ERRORS["failed"]]
+
+
+@pytest.fixture(scope="module")
+def plan(root: Path) -> Plan:
+    """The demonstration's, in three tasks."""
+    tiling = {"tiling.window": "256 px", "tiling.halo": "32 px"}
+    (found,) = prepare(root / "workflows" / "austin_buildings.yaml", tiling).plans
+    rows = len(found.tiles.grid.rows)
+    assert rows > 3
+    return replace(found, tiles=replace(found.tiles, window_rows=found.tiles.grid.window_rows(-(-rows // 3))))
+
+
+def named(plan: Plan, scene: str, output: Path) -> Plan:
+    """The same plan for a scene of another name."""
+    ref = replace(plan.scene.ref, id=scene)
+    return replace(plan, scene=replace(plan.scene, ref=ref), folder=output / scene)
+
+
+def succeeded(task: Task) -> Finished:
+    if isinstance(task, AssembleTask):
+        return Finished(task, AssembledScene(7))
+    manifest = PartialManifest(name=task.name, fingerprint="f", files={}, windows=1, skipped=0, seconds=0.5)
+    return Finished(task, manifest)
+
+
+def drive(driver: Driver, data: st.DataObject) -> dict[str, BaseException]:
+    """Run everything in some order, with some errors; returns the first error of each scene that has one."""
+    slots = data.draw(st.integers(1, 6))
+    first_error: dict[str, BaseException] = {}
+    running: list[Task] = []
+    while True:
+        while len(running) < slots and (task := driver.next_task()) is not None:
+            if isinstance(task, AssembleTask) and task.partials:
+                expected = [PredictTask(task.plan, rows).name for rows in task.plan.tiles.window_rows]
+                assert [partial.name for partial in task.partials] == expected, "all, from the top"
+            running.append(task)
+        if not running:
+            return first_error
+        task = running.pop(data.draw(st.integers(0, len(running) - 1)))
+        error = data.draw(st.one_of(st.none(), st.none(), st.none(), st.sampled_from(ENDS)))
+        if error is None:
+            driver.take(succeeded(task))
+        else:
+            first_error.setdefault(task.plan.scene.ref.id, error)
+            driver.take(Finished(task, error=error))
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_every_scene_ends_once_and_as_its_first_error_says(
+    plan: Plan, tmp_path: Path, data: st.DataObject
+) -> None:
+    events: list[Event] = []
+    driver = Driver(events.append)
+    drawn = data.draw(st.lists(st.sampled_from(["predict", "reuse", "skip"]), min_size=1, max_size=5))
+    ways = {f"scene{number}": way for number, way in enumerate(drawn)}
+    for scene, way in ways.items():
+        if way == "skip":
+            driver.end(SceneOutcome(scene, "skipped"))
+        else:
+            (driver.predict if way == "predict" else driver.reuse)(named(plan, scene, tmp_path))
+    errors = drive(driver, data)
+    assert set(driver.outcomes) == set(ways)
+    reported = [event for event in events if isinstance(event, SceneOutcome)]
+    assert reported == list(driver.outcomes.values())
+    for scene, way in ways.items():
+        error = errors.get(scene)
+        expected = "refused" if error in ERRORS["refused"] else "failed" if error is not None else "done"
+        assert driver.outcomes[scene].status == ("skipped" if way == "skip" else expected)
+        assert "\n" not in driver.outcomes[scene].reason
+    assert driver.errors == [errors[outcome.scene] for outcome in reported if outcome.status == "failed"]
+    for outcome in reported:
+        if outcome.status == "done":
+            pixels = [
+                e.pixels for e in events if isinstance(e, WindowRowsFinished) and e.scene == outcome.scene
+            ]
+            predicted = ways[outcome.scene] == "predict"
+            assert sum(pixels) == pytest.approx(plan.grid.window.pixels * predicted, abs=3)
+            assert (outcome.reason == "") == predicted
+
+
+def test_assembling_comes_before_predicting(plan: Plan, tmp_path: Path) -> None:
+    driver = Driver(lambda _: None)
+    driver.predict(named(plan, "first", tmp_path))
+    driver.predict(named(plan, "second", tmp_path))
+    for _ in plan.tiles.window_rows:
+        task = driver.next_task()
+        assert isinstance(task, PredictTask)
+        driver.take(succeeded(task))
+    assert isinstance(driver.next_task(), AssembleTask)
+    assert isinstance(driver.next_task(), PredictTask)
+
+
+@pytest.mark.parametrize(("error", "stays"), [(SceneError("no"), False), (RunError("no"), True)])
+def test_what_comes_late_for_a_refused_scene_is_removed(
+    plan: Plan, tmp_path: Path, error: Exception, *, stays: bool
+) -> None:
+    driver = Driver(lambda _: None)
+    driver.predict(named(plan, "scene", tmp_path))
+    early, late = driver.next_task(), driver.next_task()
+    assert early is not None
+    assert late is not None
+    driver.take(Finished(early, error=error))
+    late.plan.partials_folder.mkdir(parents=True)
+    driver.take(succeeded(late))
+    assert late.plan.folder.exists() == stays
+    assert driver.next_task() is None, "the scene has ended"
+
+
+def test_the_start_counts_what_is_to_be_predicted(plan: Plan, tmp_path: Path) -> None:
+    events: list[Event] = []
+    driver = Driver(events.append)
+    driver.predict(named(plan, "one", tmp_path))
+    driver.reuse(named(plan, "other", tmp_path))
+    driver.start("one process")
+    assert events == [RunStarted(2, 3, plan.grid.window.pixels, "one process")]
+    assert driver.tasks == 4
