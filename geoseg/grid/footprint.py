@@ -1,4 +1,4 @@
-"""Where a grid lies on the globe, as GeoJSON tells it."""
+"""Where a grid lies on the globe, in longitude and latitude."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import shapely
-from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 from shapely.affinity import translate
 
 from geoseg.errors import GridError
+from geoseg.grid.crs import LONGITUDE_LATITUDE, transformer
 from geoseg.grid.geobox import GeoBox
 
 __all__ = ["footprint"]
@@ -70,8 +70,7 @@ def _ring(box: GeoBox) -> list[tuple[float, float]]:
         *(box.transform @ pixel for pixel in (*top, *right, *bottom, *left, (0.0, 0.0))), strict=True
     )
     try:
-        to_globe = Transformer.from_crs(CRS.from_user_input(box.crs), CRS.from_epsg(4326), always_xy=True)
-        lons, lats = to_globe.transform(xs, ys)
+        lons, lats = transformer(box.crs, LONGITUDE_LATITUDE).transform(xs, ys)
     except ProjError as error:
         raise GridError(f"its outline has no longitude and latitude in {box.crs[:60]}: {error}") from error
     if not all(map(math.isfinite, (*lons, *lats))):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
-from pyproj import CRS, Geod, Transformer
+from pyproj import Geod
 
 from geoseg.errors import GridError
+from geoseg.grid.crs import LONGITUDE_LATITUDE, transformer
 from geoseg.grid.geobox import GeoBox
 
 __all__ = ["GroundResolution", "ground_resolution", "model_grid"]
@@ -31,11 +31,6 @@ class GroundResolution:
         return math.sqrt(self.across * self.down)
 
 
-@lru_cache(maxsize=64)
-def _to_longitude_latitude(crs: str) -> Transformer:
-    return Transformer.from_crs(CRS.from_user_input(crs), CRS.from_epsg(4326), always_xy=True)
-
-
 def ground_resolution(box: GeoBox) -> GroundResolution:
     """Geodesic size of the center pixel: EPSG:3857 by cos(latitude), degrees and feet by their length.
 
@@ -47,7 +42,8 @@ def ground_resolution(box: GeoBox) -> GroundResolution:
     """
     col, row = box.width / 2, box.height / 2
     ends = [box.transform @ end for end in ((col, row), (col + 1, row), (col, row + 1))]
-    lons, lats = _to_longitude_latitude(box.crs).transform([x for x, _ in ends], [y for _, y in ends])
+    project = transformer(box.crs, LONGITUDE_LATITUDE)
+    lons, lats = project.transform([x for x, _ in ends], [y for _, y in ends])
     if not all(map(math.isfinite, (*lons, *lats))):
         raise GridError(f"the scene's center {ends[0]} has no longitude and latitude in {box.crs[:60]}")
     across = _GEOD.inv(lons[0], lats[0], lons[1], lats[1])[2]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from geoseg.errors import OutputError
+from geoseg.grid.crs import transformer
 from geoseg.grid.geobox import GeoBox
 
 __all__ = ["bounds_in", "is_code", "same_crs", "written_crs"]
@@ -88,8 +89,8 @@ def same_crs(found: str | None, geobox: GeoBox) -> bool:
         return True
     if is_code(geobox.crs):
         return False
-    between = Transformer.from_crs(read, expected, always_xy=True)
-    moved = [~geobox.transform @ between.transform(x, y) for x, y in geobox.corners]
+    project = transformer(found, written_crs(geobox.crs))
+    moved = [~geobox.transform @ project.transform(x, y) for x, y in geobox.corners]
     ends = ((0, 0), (geobox.width, 0), (geobox.width, geobox.height), (0, geobox.height))
     return all(math.dist(a, b) < 1e-3 for a, b in zip(moved, ends, strict=True))  # noqa: PLR2004 - a thousandth of a pixel
 
@@ -104,8 +105,7 @@ def bounds_in(geobox: GeoBox, crs: str) -> tuple[float, float, float, float]:
     Raises:
         OutputError: the grid has no place in the CRS.
     """
-    between = Transformer.from_crs(written_crs(geobox.crs), written_crs(crs), always_xy=True)
-    found = between.transform_bounds(*geobox.bounds)
+    found = transformer(written_crs(geobox.crs), written_crs(crs)).transform_bounds(*geobox.bounds)
     if not all(map(math.isfinite, found)):
         raise OutputError(f"a scene in {geobox.crs[:60]!r} has no place in the CRS {crs[:60]!r}")
     west, south, east, north = found

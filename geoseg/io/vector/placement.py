@@ -23,6 +23,7 @@ from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
 from geoseg.errors import OutputError
+from geoseg.grid.crs import between
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import written_crs
 from geoseg.io.vector.features import Features
@@ -49,7 +50,7 @@ class SceneLayer:
 
 @dataclass(frozen=True, slots=True)
 class PlacedLayer:
-    """A scene's layer, and the way from its CRS to the merged one's."""
+    """A scene's layer and its place in the merged CRS."""
 
     source: SceneLayer
     """Its file and grid."""
@@ -57,8 +58,8 @@ class PlacedLayer:
     """The layer's name in the file."""
     crs: str
     """The merged CRS."""
-    way: Transformer | None
-    """None: both are the same."""
+    project: Transformer | None
+    """From its CRS to the merged one; None: both are the same."""
     footprint: shapely.Polygon
     """In the merged CRS."""
     here: float | None
@@ -76,16 +77,15 @@ class PlacedLayer:
         ring = shapely.LinearRing(source.geobox.corners)
         outline = shapely.Polygon(shapely.segmentize(ring, ring.length / (4 * _POINTS)))
         try:
-            theirs, ours = CRS.from_user_input(written_crs(source.geobox.crs)), CRS.from_user_input(target)
-            same = theirs.equals(ours, ignore_axis_order=True)
-            way = None if same else Transformer.from_crs(theirs, ours, always_xy=True)
+            origin = written_crs(source.geobox.crs)
+            project = between(origin, target)
         except CRSError as error:
             raise OutputError(f"{source.path} cannot be taken to the CRS {target[:60]!r}: {error}") from error
         middle = source.geobox.transform @ (source.geobox.width / 2, source.geobox.height / 2)
-        there = middle[0] if _has_longitudes(theirs) else None
-        lies = middle if way is None else way.transform(*middle)
-        here = lies[0] if _has_longitudes(ours) else None
-        moved = _transformed(np.array([outline], object), way, there, here)[0]
+        there = middle[0] if _has_longitudes(origin) else None
+        lies = middle if project is None else project.transform(*middle)
+        here = lies[0] if _has_longitudes(target) else None
+        moved = _transformed(np.array([outline], object), project, there, here)[0]
         if not np.isfinite(moved.bounds).all():
             raise OutputError(
                 f"scene {source.scene} has no place in the CRS {target[:60]!r}; choose another for merging"
@@ -95,12 +95,12 @@ class PlacedLayer:
                 f"scene {source.scene} lies across the edge of the CRS {target[:60]!r}, such as the "
                 "antimeridian or a pole; choose another for merging"
             )
-        return cls(source, layer, target, way, moved, here, there)
+        return cls(source, layer, target, project, moved, here, there)
 
     def within(self, area: BaseGeometry, fields: Sequence[str]) -> Piece:
         """Objects that meet the box of an area of the merged CRS, in that CRS."""
         outline = shapely.segmentize(area, area.length / (4 * _POINTS))
-        back = _transformed(np.array([outline], object), self.way, self.here, self.there, back=True)
+        back = _transformed(np.array([outline], object), self.project, self.here, self.there, back=True)
         west, south, east, north = back[0].bounds
         margin = 1e-3 * max(east - west, north - south)  # for what lies between the points
         bounds = west - margin, south - margin, east + margin, north + margin
@@ -122,7 +122,8 @@ def placed(scenes: Sequence[SceneLayer], layer: str, crs: str | None) -> list[Pl
     return _together([PlacedLayer.of(one, layer, target) for one in ordered])
 
 
-def _has_longitudes(crs: CRS) -> bool:
+def _has_longitudes(text: str) -> bool:
+    crs = CRS.from_user_input(text)
     return crs.is_geographic and crs.axis_info[0].unit_name == "degree"
 
 
@@ -162,7 +163,7 @@ def grid_over(layers: Sequence[PlacedLayer]) -> GeoBox:
 
 def _transformed(
     polygons: NDArray[np.object_],
-    way: Transformer | None,
+    project: Transformer | None,
     before: float | None,
     middle: float | None,
     *,
@@ -170,15 +171,15 @@ def _transformed(
 ) -> NDArray[np.object_]:
     """Polygons in another CRS, vertex by vertex, those with longitudes near a middle one.
 
-    In their own CRS all go the way from the middle before: a scene round the world has no side to be near.
+    Without a projection all move by the difference of both: a scene round the world has no side to be near.
     """
-    if way is None:
+    if project is None:
         turn = np.array([(middle or 0.0) - (before or 0.0), 0.0])
         return np.asarray(shapely.transform(polygons, lambda xy: xy + turn)) if turn.any() else polygons
     direction = TransformDirection.INVERSE if back else TransformDirection.FORWARD
 
     def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, y = way.transform(xy[:, 0], xy[:, 1], direction=direction)
+        x, y = project.transform(xy[:, 0], xy[:, 1], direction=direction)
         if middle is not None:
             x = x + _TURN * np.round((middle - x) / _TURN)
         return np.stack([x, y], axis=1)
@@ -188,7 +189,7 @@ def _transformed(
 
 def _moved(polygons: NDArray[np.object_], layer: PlacedLayer) -> NDArray[np.object_]:
     """Valid polygons in another CRS; where rounding makes rings cross, the largest part enclosed."""
-    moved = _transformed(polygons, layer.way, layer.there, layer.here)
+    moved = _transformed(polygons, layer.project, layer.there, layer.here)
     if moved is not polygons:
         for n in np.flatnonzero(~shapely.is_valid(moved)).tolist():
             parts = shapely.get_parts(shapely.make_valid(moved[n], method="structure", keep_collapsed=False))
