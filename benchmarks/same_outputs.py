@@ -9,8 +9,8 @@ this machine, with this interpreter, through the command line and with their own
 
 - the demonstration, buildings and land cover (coverage), with scores; land cover in exact mode, scored by
   `geoseg evaluate`;
-- two rotated 16-bit scenes with nodata, one of them resampled, with a catalog of their own, merged; one of
-  them by another model with other windows, blend and formats;
+- three rotated 16-bit scenes with nodata, one of them resampled, with a catalog of their own, merged; two of
+  them by the other shipped models, with other windows, blend and formats;
 - `geoseg vectorize` of probabilities and classes, into each vector format;
 - a training of 50 steps: weights, losses, scores;
 - a comparison of two models by `geoseg evaluate --model`, one of them just trained.
@@ -109,19 +109,26 @@ STEPS = (
         {**ROTATED, "output": f"{OUT}/rotated/map", "write.grid": "scene", "vectorize.merge": "true"},
     ),
     Step(
-        "one of them by Micro-Net",
+        "the coarse one, other tiling",
         "run",
         (BUILDINGS, *QUIET),
         {
             **ROTATED,
-            "output": f"{OUT}/micronet",
+            "output": f"{OUT}/tiling",
             "scenes.ids": "[coarse]",
-            "model": "buildings-micronet",
+            "model": "buildings-mininet2",
             "tiling.window": "256 px",
+            "tiling.halo": "48 px",
             "tiling.blend": "triangle",
             "write.probability": "top",
             "vectorize.format": "fgb",
         },
+    ),
+    Step(
+        "the small one by Micro-Net",
+        "run",
+        (BUILDINGS, *QUIET),
+        {**ROTATED, "output": f"{OUT}/micronet", "scenes.ids": "[small]", "model": "buildings-micronet"},
     ),
     *(
         Step(
@@ -270,9 +277,9 @@ def _alternatives(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Iterato
 
 
 def write_scenes(scene: bytes, folder: Path) -> None:
-    """Two rotated 16-bit scenes, cut from the demonstration scene, without data where they reach beyond it.
+    """Three rotated 16-bit scenes, cut from the demonstration scene, without data where they reach beyond it.
 
-    ``rotated`` has the models' resolution, ``coarse`` another one. They overlap and show the same ground.
+    ``coarse`` has another resolution than the models. They overlap and show the same ground.
     """
     with rasterio.open(io.BytesIO(scene)) as source:
         pixels = source.read().astype(np.uint16) * 40 + 1000
@@ -281,6 +288,7 @@ def write_scenes(scene: bytes, folder: Path) -> None:
     for name, center, height, width, size, angle in (
         ("rotated", (400, 480), 640, 768, 0.3, 17.0),
         ("coarse", (720, 640), 384, 448, 0.42, -28.0),
+        ("small", (520, 500), 160, 192, 0.3, 100.0),
     ):
         turned = Affine.translation(*(grid @ center)) @ Affine.rotation(angle) @ Affine.scale(size, -size)
         placed = turned @ Affine.translation(-width / 2, -height / 2)
