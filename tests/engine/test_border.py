@@ -375,9 +375,11 @@ def test_a_run_with_borders_is_scored_and_python_gives_its_map(
     assert again["confusion"] == [list(row) for row in report.confusion]
     image = place / "place0" / "scene.tif"
     made = geoseg.predict(rioxarray.open_rasterio(image), finished / "bundle")
-    assert made["class"].to_numpy().tolist() == ["class1", "border"]
+    assert made["class"].to_numpy().tolist() == ["class1"]
+    assert made["border"].dims == ("y", "x")
+    both = np.concatenate([made["probability"].to_numpy(), made["border"].to_numpy()[None]])
     with rasterio.open(finished / "maps" / "place0" / "probability.tif") as source:
-        assert np.array_equal(np.rint(made["probability"].to_numpy() * SCALE), source.read())
+        assert np.array_equal(np.rint(both * SCALE), source.read())
     lazy = geoseg.predict(rioxarray.open_rasterio(image, chunks={}), finished / "bundle")
     assert lazy.compute().equals(made)
 

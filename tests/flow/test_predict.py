@@ -173,6 +173,14 @@ def test_an_option_means_what_it_means_in_a_workflow(
         predict(image(64, 64), mininet, **options)
 
 
+def test_numbers_are_pixels_and_bytes(mininet: Bundle) -> None:
+    array = image(150, 160)
+    text = predict(array, mininet, halo="32 px", memory="900 MB")
+    assert predict(array, mininet, halo=32, memory=900e6).identical(text)
+    with pytest.raises(ConfigError, match=r"halo: -32.* must be finite and not negative"):
+        predict(array, mininet, halo=-32)
+
+
 def test_nodata_that_no_pixel_can_hold_means_nothing(mininet: Bundle) -> None:
     array = image(64, 64)
     plain = predict(array, mininet)

@@ -1,4 +1,4 @@
-"""What an xarray grid says of itself: where its pixels lie, and which have no data."""
+"""The grid and the nodata value of an xarray image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["geobox_of", "nodata_of"]
 
 _BANDS_ROWS_COLUMNS = 3
 _DRIFT = 0.05
-"""Pixels by which a coordinate may be off its place: those of many a file are single precision."""
+"""Pixels by which a coordinate may be off its place: in many files they are single precision."""
 
 
 def geobox_of(array: xr.DataArray) -> GeoBox:
@@ -52,7 +52,7 @@ def geobox_of(array: xr.DataArray) -> GeoBox:
 
 
 def _transform(array: xr.DataArray) -> Affine:
-    """Where the pixels lie: what was written down, as long as the coordinates agree; else the coordinates."""
+    """The transform that the array has, as long as its coordinates agree; else that of the coordinates."""
     wrong = ""
     for recalculated in (False, True):
         transform: Affine = array.rio.transform(recalc=recalculated)

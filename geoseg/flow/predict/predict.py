@@ -1,4 +1,4 @@
-"""The same map from Python: an xarray grid in, classes and probabilities on the same grid out."""
+"""``geoseg.predict``: an xarray image in, classes and probabilities on the same grid out."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from pydantic import ValidationError
 
 from geoseg.arrays import Array, Float32, UInt8
 from geoseg.config.mistakes import mistakes
+from geoseg.config.model.contract import BundleSpec
 from geoseg.config.workflow import Workflow
 from geoseg.engine.predict import WindowPredictor, predict_and_stitch
 from geoseg.engine.tiles import Tiles, resolve_tiles
 from geoseg.errors import ConfigError, SceneError
 from geoseg.flow.predict.array import geobox_of, nodata_of
-from geoseg.grid.encoding import NODATA, SCALE, ProbabilityEncoding, resampled
+from geoseg.grid.encoding import BORDER_NAME, NODATA, SCALE, ProbabilityEncoding, resampled
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import model_grid
 from geoseg.grid.resample import Resampler
@@ -41,13 +42,13 @@ def predict(
     *,
     threshold: float = 0.5,
     stretch: tuple[float, float] | None = None,
-    halo: str = "auto",
+    halo: int | str = "auto",
     blend: str = "auto",
-    memory: str = "4 GB",
+    memory: float | str = "4 GB",
     device: str = "auto",
     precision: str = "auto",
 ) -> xr.Dataset:
-    """Classes and probabilities of an image, on its own grid, through the very path of ``geoseg run``.
+    """Classes and probabilities of an image, on its own grid; the same pixels as from ``geoseg run``.
 
     Args:
         array: dimensions (band, y, x), with a CRS and a regular grid as rioxarray gives them; any real dtype;
@@ -55,16 +56,17 @@ def predict(
         bundle: a bundle, a shipped model's name or a path.
         threshold: probability from which a pixel of a model with one foreground class belongs to it.
         stretch: stored values mapped linearly to 0 … 255, for models that expect 8 bits.
-        halo: ``auto``, ``exact`` or such as ``96 px``, in the model's pixels.
+        halo: in the model's pixels: a number, text such as ``96 px``, ``auto`` or ``exact``.
         blend: ``auto``, ``crop``, ``mean``, ``triangle`` or ``hann``.
-        memory: what one task may use, such as ``4 GB``.
+        memory: what one task may use: bytes, or text such as ``4 GB``.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32`` or ``bf16``.
 
     Returns:
         A dataset with ``classes`` (uint8 (y, x), 255: no data) and ``probability`` (float32 (class, y, x),
-        NaN: no data; steps of 1/200; an entry ``border`` is a part of the one before it). Dask-backed, and
-        nothing computed, where the input is dask-backed.
+        NaN: no data; steps of 1/200). Of a model that knows the borders between objects, ``border`` (float32
+        (y, x)) is the probability of one, and a part of its class's probability. Dask-backed, and nothing
+        computed, where the input is dask-backed.
 
     Raises:
         ConfigError: an option is not what a workflow would take.
@@ -76,13 +78,42 @@ def predict(
         raise TypeError(f"predict takes an xarray.DataArray with a CRS, got {type(array).__name__}")
     options = _options(
         scenes={"stretch": stretch},
-        tiling={"halo": halo, "blend": blend},
-        compute={"memory": memory, "device": device, "precision": precision},
+        tiling={"halo": _with_unit(halo, "px"), "blend": blend},
+        compute={"memory": _with_unit(memory, "B"), "device": device, "precision": precision},
         vectorize={"threshold": threshold},
     )
     model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-    spec = model.spec
     box = geobox_of(array)
+    _check_contract(array, model.spec, stretch)
+    grid = model_grid(box, model.spec.resolution, model.spec.resolution_tolerance)
+    runtime = Runtime.resolve(device=device, precision=precision, threads=1)
+    tiles = resolve_tiles(grid.shape, model, options.tiling, options.compute.memory.bytes, runtime.device)
+    encoding = model.spec.encoding(threshold)
+    job = _Prediction(box, grid, tiles, encoding, model, runtime, stretch, nodata_of(array))
+    stored: Any
+    if isinstance(array.data, da.Array):
+        stored = job.stored(array.data)
+    else:
+        pixels = da.from_array(np.asarray(array.data), chunks=-1, name=False)
+        stored = job.stored(pixels).compute(scheduler="synchronous")
+    return _dataset(array, box.transform, stored, encoding, [c.name for c in model.spec.classes])
+
+
+def _with_unit(value: float | str, unit: str) -> str:
+    """A bare number as the text that a workflow has for it."""
+    return f"{value} {unit}" if isinstance(value, int | float) else value
+
+
+def _options(**sections: dict[str, Any]) -> Workflow:
+    """Options as a workflow has them, with the same checks and the same messages."""
+    try:
+        return Workflow.model_validate({"catalog": "none", "model": "given", **sections})
+    except ValidationError as error:
+        messages = [f"{key[-1]}: {why}" for key, why in mistakes(error, Workflow)]
+        raise ConfigError("; ".join(messages)) from error
+
+
+def _check_contract(array: xr.DataArray, spec: BundleSpec, stretch: tuple[float, float] | None) -> None:
     if array.shape[0] != len(spec.bands):
         raise SceneError(
             f"the array has {array.shape[0]} bands but the model {spec.name} needs {len(spec.bands)} "
@@ -93,29 +124,6 @@ def predict(
             f"the array holds {array.dtype} but the model {spec.name} was trained on {spec.value_dtype}; "
             "give real numbers and stretch=(low, high), the values that mean black and white"
         )
-    grid = model_grid(box, spec.resolution, spec.resolution_tolerance)
-    runtime = Runtime.resolve(device=device, precision=precision, threads=1)
-    tiles = resolve_tiles(grid.shape, model, options.tiling, options.compute.memory.bytes, runtime.device)
-    encoding = spec.encoding(threshold)
-    job = _Prediction(box, grid, tiles, encoding, model, runtime, stretch, nodata_of(array))
-    stored: Any
-    if isinstance(array.data, da.Array):
-        stored = job.stored(array.data)
-    else:
-        pixels = da.from_array(np.asarray(array.data), chunks=-1, name=False)
-        stored = job.stored(pixels).compute(scheduler="synchronous")
-    return _dataset(
-        array, box.transform, stored, encoding, encoding.band_names([c.name for c in spec.classes])
-    )
-
-
-def _options(**sections: dict[str, Any]) -> Workflow:
-    """Options as a workflow says them, with the same checks and the same words."""
-    try:
-        return Workflow.model_validate({"catalog": "none", "model": "given", **sections})
-    except ValidationError as error:
-        told = [f"{key[-1]}: {why}" for key, why in mistakes(error, Workflow)]
-        raise ConfigError("; ".join(told)) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,7 +217,7 @@ class _Prediction:
 
 
 def _dataset(
-    array: xr.DataArray, transform: Affine, stored: Any, encoding: ProbabilityEncoding, names: tuple[str, ...]
+    array: xr.DataArray, transform: Affine, stored: Any, encoding: ProbabilityEncoding, names: list[str]
 ) -> xr.Dataset:
     y, x = array.dims[1:]
     coords = {name: c for name, c in array.coords.items() if set(c.dims) <= {y, x}}
@@ -218,13 +226,14 @@ def _dataset(
         probability = stored.map_blocks(_probability, meta=np.empty((0, 0, 0), np.float32))
     else:
         classes, probability = encoding.classify(stored), _probability(stored)
-    out = xr.Dataset(
-        {
-            "classes": ((y, x), classes, {"_FillValue": NODATA}),
-            "probability": (("class", y, x), probability, {"_FillValue": np.nan}),
-        },
-        coords={**coords, "class": list(names)},
-    )
+    count, nan = len(encoding.class_ids), {"_FillValue": np.nan}
+    variables = {
+        "classes": ((y, x), classes, {"_FillValue": NODATA}),
+        "probability": (("class", y, x), probability[:count], nan),
+    }
+    if encoding.border:
+        variables[BORDER_NAME] = ((y, x), probability[count], nan)
+    out = xr.Dataset(variables, coords={**coords, "class": [names[i] for i in encoding.class_ids]})
     placed: xr.Dataset = out.rio.write_crs(array.rio.crs).rio.write_transform(transform)
     return placed
 
