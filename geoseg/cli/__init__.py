@@ -1,7 +1,11 @@
-"""The command line: argv → recipe → run; exit codes.
+"""The command line: arguments to a call of flow, and its result to text.
 
-0: all is well. 1: scenes failed without being at fault (workers, memory, geoseg itself). 2: a mistake or bad
-input, in one line each. 130: interrupted.
+A module per command (run, check, plan, catalog and the like are here), ``progress`` shows what a command
+does, ``tables`` and ``report`` print what it found. Uses flow and what is below; nothing uses cli.
+
+Exit codes: 0: all is well. 1: scenes failed though their input is sound (workers, memory, geoseg itself).
+2: a mistake or bad input, in one line each. 130: interrupted.
+
 Commands import what they need when they run, so that ``geoseg --help`` answers at once.
 """
 
@@ -39,7 +43,7 @@ def cli(context: click.Context, *, debug: bool) -> None:
     "--workers", type=click.IntRange(min=1), help="Workers (default: as many as cores and memory allow)."
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Use a running dask scheduler, such as tcp://host:8786.")
-@click.option("--overwrite", is_flag=True, help="Make scenes anew that another recipe made here.")
+@click.option("--overwrite", is_flag=True, help="Map scenes again that another configuration mapped here.")
 @click.option(
     "--progress",
     type=click.Choice(["auto", "bar", "plain", "json", "none"]),
@@ -80,7 +84,7 @@ def run(
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder (default: runs/<workflow>).")
 @click.pass_context
 def demo(context: click.Context, name: str, *, output: Path | None) -> None:
-    """Map the synthetic scene that comes with geoseg, and score the map against its exact truth."""
+    """Map the scene that comes with geoseg, and score its map."""
     from geoseg.io.share import shared_workflow
 
     path = shared_workflow({"buildings": "austin_buildings", "landcover": "landcover"}[name])

@@ -128,13 +128,13 @@ def _compare(
     from geoseg.flow.run.events import Event, RunStarted, SceneOutcome, Watch
 
     def watch(model: str) -> Watch:
-        def told(event: Event) -> None:
+        def follow(event: Event) -> None:
             if isinstance(event, RunStarted):
                 click.echo(f"{model}: {event.pixels / 1e6:.1f} Mpx on {event.where}", err=True)
             elif isinstance(event, SceneOutcome):
                 click.echo(scene_line(event.status, event.scene, event.reason), err=True)
 
-        return told
+        return follow
 
     found = evaluate_models(workflow, models, overrides, **against, watch=watch)
     if as_json:

@@ -1,4 +1,4 @@
-"""``geoseg models``: what models there are, what they say of themselves, and ways in and out."""
+"""``geoseg models``: list, show, verify, export, import and calibrate models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def models() -> None:
 @click.option("--papers", is_flag=True, help="Every figure that the papers print, beside ours.")
 @_JSON
 def list_models(bands: int, classes: int, *, papers: bool, as_json: bool) -> None:
-    """The shipped models, and every network that geoseg can build."""
+    """List the shipped models, and the networks to build."""
     from geoseg.cli.models_report import print_models
 
     print_models(bands, classes, papers=papers, as_json=as_json)
@@ -39,7 +39,7 @@ def list_models(bands: int, classes: int, *, papers: bool, as_json: bool) -> Non
 @_NAME_OR_PATH
 @_JSON
 def show(model: str, *, as_json: bool) -> None:
-    """What a model is for, what it needs, how good it is and whom to name."""
+    """Show a model: purpose, needs, scores, license and sources."""
     from geoseg.cli.models_report import print_bundle
     from geoseg.models.bundle import load_bundle
 
@@ -50,7 +50,10 @@ def show(model: str, *, as_json: bool) -> None:
 @_NAME_OR_PATH
 @_JSON
 def verify(model: str, *, as_json: bool) -> None:
-    """Check that a model is what it says it is: one line per check, exit code 2 if one fails."""
+    """Check a model's files, hashes and outputs.
+
+    One line per check; exit code 2 if one fails.
+    """
     import json
     from dataclasses import asdict
 
@@ -88,21 +91,21 @@ def verify(model: str, *, as_json: bool) -> None:
     help="Fix height and width of an ONNX file (deepness: the model's window, else 512 or six halos).",
 )
 def export(model: str, *, output: Path, kind: str | None, tile: int | None) -> None:
-    """Write a model for other programs; it is compared with torch before it is kept.
+    """Write a model for other programs.
 
-    The file takes (value - mean) / std as float32 (N, bands, H, W), 0 where there is no data, and gives
-    probabilities (N, classes, H, W), borders between objects being a part of their class; height and width
-    are multiples of the model's alignment.
+    The file is compared with torch before it is kept. It takes (value - mean) / std as float32 (N, bands,
+    H, W), 0 where there is no data, and gives probabilities (N, classes, H, W), borders between objects
+    being a part of their class; height and width are multiples of the model's alignment.
     """
     from geoseg.models.bundle import load_bundle
     from geoseg.words import counted
 
     kind = kind or _FORMATS.get(output.suffix)
     if kind is None:
-        raise click.UsageError(f"{output} tells no format; call it .onnx or .pt2, or give --format")
+        raise click.UsageError(f"{output} has no known format; name it .onnx or .pt2, or give --format")
     suffix = ".pt2" if kind == "torch-export" else ".onnx"
     if output.suffix != suffix:
-        raise click.UsageError(f"--format {kind} writes a {suffix} file, and {output} is called otherwise")
+        raise click.UsageError(f"--format {kind} writes a {suffix} file, got {output}")
     if tile is not None and kind == "torch-export":
         raise click.UsageError("--tile is for ONNX files; a torch.export program takes any size")
     bundle = load_bundle(model)
@@ -139,7 +142,10 @@ def _template(context: click.Context, _option: click.Parameter, value: bool) -> 
 @models.command("import")
 @click.argument("weights", type=click.Path(path_type=Path), metavar="STATE_DICT")
 @click.option(
-    "--card", required=True, type=click.Path(path_type=Path), help="What the weights do not tell (YAML)."
+    "--card",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="What the weights do not hold: bands, classes, scaling, license … (YAML).",
 )
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Bundle to make."
@@ -164,18 +170,21 @@ def _template(context: click.Context, _option: click.Parameter, value: bool) -> 
 def import_model(
     weights: Path, *, card: Path, output: Path, overrides: dict[str, str], overwrite: bool
 ) -> None:
-    """Make a bundle of bare weights: safetensors, or a state dict that torch.save wrote."""
+    """Make a bundle of bare weights.
+
+    STATE_DICT is a safetensors file, or a state dict that torch.save wrote.
+    """
     from geoseg.errors import OutputError
     from geoseg.io.yaml.card_file import load_card
     from geoseg.models.bundle import ITEM_NAME
 
     if (output / ITEM_NAME).exists() and not overwrite:
         raise OutputError(f"{output} holds a bundle already; choose another folder, or give --overwrite")
-    said = load_card(card, overrides)
+    described = load_card(card, overrides)
     from geoseg.models.exchange.import_weights import import_bundle
 
-    bundle, told = import_bundle(weights, said, output)
-    for line in told:
+    bundle, lines = import_bundle(weights, described, output)
+    for line in lines:
         click.echo(line)
     spec = bundle.spec
     assert spec.weights is not None, "it was saved"
@@ -201,7 +210,7 @@ def import_model(
 )
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 def calibrate(model: str, *, errors: tuple[Path, ...], output: Path, overwrite: bool) -> None:
-    """Teach a model how often its objects are right.
+    """Calibrate the confidence of a model's objects.
 
     A copy of the bundle learns from scored objects which share of a confidence is right (IoU of 0.5 or more);
     runs with it write that share as conf_right. It is for one class against a background, and holds for
@@ -214,10 +223,10 @@ def calibrate(model: str, *, errors: tuple[Path, ...], output: Path, overwrite: 
     if (output / ITEM_NAME).exists() and not overwrite:
         raise OutputError(f"{output} holds a bundle already; choose another folder, or give --overwrite")
     found = fitted(load_bundle(model), errors, output)
-    told, spec = found.calibration, found.bundle.spec
+    fitted_on, spec = found.calibration, found.bundle.spec
     click.echo(
-        f"{output}: {spec.name} {spec.version}, calibrated on {told.objects:,} mapped objects of class "
-        f"{told.class_name}, {found.share_right:.1%} of them right"
+        f"{output}: {spec.name} {spec.version}, calibrated on {fitted_on.objects:,} mapped objects of class "
+        f"{fitted_on.class_name}, {found.share_right:.1%} of them right"
     )
     click.echo(
         f"calibration error: {found.error_before:.3f} before, {found.error_after:.3f} after (northern and "

@@ -46,13 +46,13 @@ def print_models(bands: int, classes: int, *, papers: bool, as_json: bool) -> No
             | ({"figures_of_papers": [asdict(f) for f in figures[member.name]]} if papers else {})
             for member in members
         ]
-        told = {
+        shown = {
             "bands": bands,
             "classes": classes,
             "models": [_shipped_json(b) for b in shipped],
             "networks": networks,
         }
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return
     print_table(Table("Shipped models", _SHIPPED, tuple(map(_shipped_row, shipped)), left=(0, 1, 4, 6)))
     click.echo()

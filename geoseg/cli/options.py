@@ -19,10 +19,10 @@ def _overrides(_context: click.Context, _option: click.Parameter, values: tuple[
     return dict(parse_overrides(values))
 
 
-def set_option(told: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def set_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option ``--set``; its values come as ``overrides``."""
     return click.option(
-        "--set", "overrides", multiple=True, metavar="KEY=VALUE", callback=_overrides, help=told
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", callback=_overrides, help=text
     )
 
 

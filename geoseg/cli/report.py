@@ -15,20 +15,20 @@ from geoseg.words import counted
 __all__ = ["print_check", "print_plan", "scene_line"]
 
 
-def scene_line(status: str, scene: str, told: str) -> str:
+def scene_line(status: str, scene: str, message: str) -> str:
     """The line about a scene: how it ended, its id, and the rest, which need not name it again."""
-    return f"{status:8} {scene}  {told.removeprefix(f'scene {scene}: ')}".rstrip()
+    return f"{status:8} {scene}  {message.removeprefix(f'scene {scene}: ')}".rstrip()
 
 
 def print_check(prepared: Prepared) -> int:
     """One line per scene; returns the exit code."""
     for plan in prepared.plans:
         scene = plan.scene
-        told = (
+        message = (
             f"{scene.geobox.width}×{scene.geobox.height} px, {counted(len(scene.bands), 'band')} "
             f"{scene.dtype}, {scene.geobox.crs[:40]}, {scene.resolution.mean:.3g} m"
         )
-        click.echo(scene_line("ok", scene.ref.id, told))
+        click.echo(scene_line("ok", scene.ref.id, message))
     code = _print_refused(prepared)
     count = len(prepared.plans)
     click.echo(

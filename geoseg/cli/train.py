@@ -1,4 +1,4 @@
-"""``geoseg train``: learn from labeled scenes, and say what came of it."""
+"""``geoseg train``: train a network on labeled scenes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["train"]
     help="auto: a bar on a terminal, plain lines elsewhere.",
 )
 def train(workflow: Path, *, overrides: dict[str, str], check: bool, progress: str) -> None:
-    """Train a network; a stopped training goes on.
+    """Train a network on labeled scenes, or resume its training.
 
     WORKFLOW is a training file (`geoseg schema training`). The output folder gets a bundle that `geoseg run`
     takes as its model, log.csv, log.jsonl, TensorBoard's files, curves.png and predictions.png.
@@ -53,13 +53,13 @@ def _print_check(prepared: PreparedTraining) -> None:
     total = sum(scene.weight for scene in prepared.scenes)
     for scene in prepared.scenes:
         own = scene.scene.geobox
-        told = (
+        message = (
             f"{own.width}×{own.height} px, {counted(scene.bands, 'band')} {scene.value_dtype}, "
             f"{scene.scene.resolution.mean:.3g} m, labeled within {scene.shape[1]}×{scene.shape[0]} px of "
             f"{scene.resolution:.3g} m, {scene.weight / total:.1%} of the chips"
         )
-        told += f", {counted(scene.repaired, 'polygon')} repaired" if scene.repaired else ""
-        click.echo(scene_line("ok", scene.name, told))
+        message += f", {counted(scene.repaired, 'polygon')} repaired" if scene.repaired else ""
+        click.echo(scene_line("ok", scene.name, message))
     for remark in prepared.remarks:
         click.echo(f"note: {remark}")
     click.echo(

@@ -99,7 +99,7 @@ def calibrate(bundle: Bundle, errors: Sequence[Path], folder: Path) -> Calibrate
     curve = fit_isotonic(found.confidence, found.is_right)
     calibration = Calibration(
         class_name=name,
-        knots=tuple(zip(curve.said.tolist(), curve.true.tolist(), strict=True)),
+        knots=tuple(zip(curve.confidence.tolist(), curve.true.tolist(), strict=True)),
         objects=count,
         data=f"Objects of IoU {LEAST_IOU} or more are right; scenes: {listed(scenes)}"[:2000],
     )

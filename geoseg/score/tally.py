@@ -143,9 +143,9 @@ class CellCounter:
         assert block.extra.confidence is not None
         rows = [(self.classes, block.extra.confidence, block.truth == block.mapped)]
         if block.extra.stored is not None:
-            rows += [(i, said, block.truth == i) for i, said in enumerate(block.extra.stored)]
-        for index, said, hit in rows:
-            counts = tally(said, hit, block.cell, block.cells)
+            rows += [(i, predicted, block.truth == i) for i, predicted in enumerate(block.extra.stored)]
+        for index, predicted, hit in rows:
+            counts = tally(predicted, hit, block.cell, block.cells)
             self._reliability[index] += counts.sum(axis=0)
             sums[:, index] = binned(counts)
         return sums

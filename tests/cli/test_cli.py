@@ -64,8 +64,9 @@ def test_every_mistake_of_a_workflow_has_its_line(geoseg: Command, tmp_path: Pat
     assert all(line.startswith(f"geoseg: {path}:") for line in err.splitlines())
 
 
-def test_help_fits_its_lines(geoseg: Command) -> None:
-    code, out, _ = geoseg("--help")
+@pytest.mark.parametrize("group", [(), ("models",)])
+def test_help_fits_its_lines(geoseg: Command, group: tuple[str, ...]) -> None:
+    code, out, _ = geoseg(*group, "--help")
     assert code == 0
     assert "..." not in out.partition("Commands:")[2]
 

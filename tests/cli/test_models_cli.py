@@ -335,7 +335,7 @@ def test_safetensors_of_half_precision_come_as_floats(tmp_path: Path, template: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("-o", "model.bin"), "tells no format; call it .onnx or .pt2"),
+        (("-o", "model.bin"), "has no known format; name it .onnx or .pt2"),
         (("-o", "model.pt2", "--format", "onnx"), "writes a .onnx file"),
         (("-o", "model.pt2", "--tile", "64"), "--tile is for ONNX files"),
         (("-o", "model.onnx", "--tile", "100"), "must be a multiple of its alignment, 16 px"),

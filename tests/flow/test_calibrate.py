@@ -213,7 +213,7 @@ def test_a_bundle_learns_from_errors(tmp_path: Path, bundle: Bundle, geoseg: Com
     known = loaded.spec.calibration
     assert known is not None
     curve = fit_isotonic(sure, right)
-    assert known.knots == tuple(zip(curve.said.tolist(), curve.true.tolist(), strict=True))
+    assert known.knots == tuple(zip(curve.confidence.tolist(), curve.true.tolist(), strict=True))
     assert (known.objects, known.class_name) == (600, "class1")
     assert "scenes: one, two" in known.data
     assert loaded.spec.model_copy(update={"calibration": None}) == bundle.spec

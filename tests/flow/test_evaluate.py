@@ -117,7 +117,7 @@ class TestStreaming:
             pixels = np.zeros((1, *grid.shape), np.uint8)
             write_cog(tmp_path / f"{name}.tif", grid, ["x"], [(grid.window, pixels)])
         pair = Pair("here", tmp_path / "classes.tif", LabelRef(str(tmp_path / "classes.tif")), lambda: GRID)
-        with pytest.raises(Exception, match=r"has 1 bands of 9×9 px, needed 1 .* make the scene anew"):
+        with pytest.raises(Exception, match=r"has 1 bands of 9×9 px, needed 1 .* map the scene again"):
             evaluate_scene(pair, class_specs(2, background=True))
 
 

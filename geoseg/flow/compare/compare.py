@@ -68,7 +68,7 @@ class _Candidate:
     """One model and its run."""
 
     name: str
-    """Of its bundle's folder, told apart where several have the same."""
+    """Of its bundle's folder, with the start of its identity where several have the same."""
     bundle: Bundle
     """The model."""
     prepared: Prepared
@@ -179,7 +179,7 @@ def _score(
 def _candidates(
     path: Path, models: Sequence[str], settings: Mapping[str, Any], folder: Path
 ) -> list[_Candidate]:
-    """Each model with its plans: whatever is wrong with one is said before anything is mapped.
+    """Each model with its plans: a mistake of one is reported before anything is mapped.
 
     Args:
         path: workflow file.
@@ -238,8 +238,8 @@ def _labeled_scenes(
         try:
             beyond = _beyond(pair, plans[pair.scene].grid, spec.classes)
         except GeosegError as error:
-            told = str(error)
-            unscored[pair.scene] = told if pair.scene in told else f"scene {pair.scene}: {told}"
+            reason = str(error)
+            unscored[pair.scene] = reason if pair.scene in reason else f"scene {pair.scene}: {reason}"
             continue
         if beyond is not None:
             raise LabelError(
@@ -306,12 +306,12 @@ def _names_of(models: Sequence[tuple[str, str]]) -> tuple[str, ...]:
 def _mapped(
     path: Path, one: _Candidate, watch: Callable[[str], Watch] | None
 ) -> tuple[RunSummary, Speed | None]:
-    told = watch(one.name) if watch is not None else lambda _: None
+    follow = watch(one.name) if watch is not None else lambda _: None
     clock = Stopwatch()
 
     def both(event: Event) -> None:
         clock.watch(event)
-        told(event)
+        follow(event)
 
     summary = run(path, one.overrides, overwrite=True, watch=both)
     ended = {outcome.scene for outcome in summary.scenes if outcome.status in ("done", "skipped")}

@@ -340,14 +340,12 @@ def mapped_objects(path: Path, layer: str, area: ScoredArea) -> ObjectSet:
     """
     info = layer_info(path, layer)
     if not same_crs(info.crs, area.grid):
-        raise OutputError(
-            f"{path} has the CRS {str(info.crs)[:60]!r}, not the map's; run the scene again with --overwrite"
-        )
+        raise OutputError(f"{path} has the CRS {str(info.crs)[:60]!r}, not the map's; map the scene again")
     sure = next((name for name in _CONFIDENCE_FIELDS if name in info.kinds), None)
     if sure is None:
         raise OutputError(
-            f"{path} has no attribute {' or '.join(_CONFIDENCE_FIELDS)}, needed to rank its objects; run the "
-            "scene again with --overwrite"
+            f"{path} has no attribute {' or '.join(_CONFIDENCE_FIELDS)}, needed to rank its objects; map the "
+            "scene again"
         )
     fields = ("id", "class_id", sure)
     pieces = [piece.features for piece in read_pieces(path, layer, fields)]

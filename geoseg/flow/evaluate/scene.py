@@ -69,11 +69,11 @@ def evaluate_scene(
     counter = CellCounter(len(classes))
     with ExitStack() as files:
         chosen = files.enter_context(MapReader(pair.classes_tif))
-        said = _probabilities(pair, chosen.grid, classes, files)
+        probabilities = _probabilities(pair, chosen.grid, classes, files)
         grid, reach = chosen.grid, width.reach(chosen.grid)
         try:
             labels = label_reader(pair, grid)
-            bands = 1 if said is None else len(said.reader.bands)
+            bands = 1 if probabilities is None else len(probabilities.reader.bands)
             rows = max(1, strip_rows(grid.width) // bands, 2 * reach.rows)
             for row in range(0, grid.height, rows):
                 core = Window(row, 0, min(rows, grid.height - row), grid.width)
@@ -87,8 +87,8 @@ def evaluate_scene(
                 counted = (truth != IGNORE) & (mapped != IGNORE)
                 near = [near_contour(ids, counted, reach)[inner] for ids in (truth, mapped)]
                 extra = Extra((near[0], near[1]))
-                if said is not None:
-                    extra = said.beside(core, mapped[inner], extra)
+                if probabilities is not None:
+                    extra = probabilities.beside(core, mapped[inner], extra)
                 counter.add(row, 0, truth[inner], mapped[inner], extra)
         except LabelError as error:
             raise LabelError(f"scene {pair.scene}: {error}") from error
@@ -141,6 +141,6 @@ def _probabilities(
         raise OutputError(
             f"scene {pair.scene}: {path} has {len(reader.bands)} bands of {reader.grid.height}×"
             f"{reader.grid.width} px, needed {encoding.count} (or the top one) on the grid of "
-            f"{pair.classes_tif.name}, {grid.height}×{grid.width} px; make the scene anew"
+            f"{pair.classes_tif.name}, {grid.height}×{grid.width} px; map the scene again"
         )
     return _Probabilities(reader, encoding, top)

@@ -198,12 +198,12 @@ def _title(panel: Panel, classes: Sequence[ClassSpec]) -> str:
         value, name = confusion.iou[shown[0].id], f"IoU {shown[0].name}"
     else:
         value, name = mean_iou([confusion]), "mIoU"
-    told = "–" if value is None else f"{value:.2f}"
+    number = "–" if value is None else f"{value:.2f}"
     accuracy = "–" if confusion.accuracy is None else f"{1 - confusion.accuracy:.0%}"
     scene = panel.scene
     if len(scene) > _LONGEST:
         scene = f"{scene[: _LONGEST // 2]}…{scene[-_LONGEST // 2 :]}"
-    return f"{scene}   ·   {name} {told}   ·   {accuracy} wrong   ·   {_place(panel.box)}"
+    return f"{scene}   ·   {name} {number}   ·   {accuracy} wrong   ·   {_place(panel.box)}"
 
 
 def _place(box: GeoBox) -> str:
@@ -265,9 +265,9 @@ def _legend(panels: Sequence[Panel], classes: Sequence[ClassSpec]) -> list[Patch
         for spec in classes
     ]
     seen = {kind for panel in panels for kind, where in _kinds(panel, classes).items() if where.any()}
-    told = {"missed": "missed (reference only)", "false": "false (map only)", "right": "in both"}
+    labels = {"missed": "missed (reference only)", "false": "false (map only)", "right": "in both"}
     handles += [
-        Patch(facecolor=color, edgecolor="#90a4ae", linewidth=0.5, label=told.get(kind, kind))
+        Patch(facecolor=color, edgecolor="#90a4ae", linewidth=0.5, label=labels.get(kind, kind))
         for kind, color in _KINDS.items()
         if kind in seen
     ]

@@ -149,7 +149,7 @@ def object_tally(
         GridError: a confidence that is no share.
     """
     if not ((confidence >= 0) & (confidence <= 1)).all():
-        raise GridError("the confidence of an object is 0 to 1; make the polygons anew")
+        raise GridError("the confidence of an object is 0 to 1; map the scene again")
     paired = matching.partner >= 0
     size = area.astype(np.float64)
     size[paired] = reference_area[matching.partner[paired]]

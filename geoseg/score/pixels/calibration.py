@@ -1,6 +1,6 @@
-"""Whether probabilities mean what they say: where 0.8 was said, 80 % should be right.
+"""Calibration: of pixels with probability 0.8, 80 % should be right.
 
-Counted is how often each stored probability (whole steps of 1/200, see :data:`SCALE`) was said and was true:
+Counted is how often each stored probability (whole steps of 1/200) was predicted and was true:
 whole numbers, so that blocks add up to the whole bit for bit, and every measure is a function of them:
 
     expected calibration error  Σ_b n_b/n · |share true − mean probability|, over bins of equal width
@@ -34,7 +34,7 @@ _VALUES = SCALE + 1
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reliability:
-    """How often each probability was said, and was true.
+    """How often each probability was predicted, and was true.
 
     >>> truth = np.array([[1, 1, 0, 1, 255]], np.uint8)
     >>> stored = np.array([[40, 40, 160, 40, 0], [160, 160, 40, 160, 200]], np.uint8)[:, None]
@@ -70,9 +70,9 @@ class Reliability:
             LabelError: stored values beyond 200.
         """
         both = (truth != 255) & (mapped != 255)  # noqa: PLR2004 - neither label nor class
-        true, chosen, said = truth[both], mapped[both], stored[:, both]
-        confidence = np.take_along_axis(said, chosen[None].astype(np.intp), axis=0)[0]
-        rows = [(said[index], true == index) for index in range(len(stored))]
+        true, chosen, predicted = truth[both], mapped[both], stored[:, both]
+        confidence = np.take_along_axis(predicted, chosen[None].astype(np.intp), axis=0)[0]
+        rows = [(predicted[index], true == index) for index in range(len(stored))]
         counts = [tally(values, hit)[0] for values, hit in (*rows, (confidence, true == chosen))]
         return cls(np.stack(counts))
 
@@ -121,7 +121,7 @@ class Reliability:
 
 
 def tally(values: UInt8, hit: Bool, cell: NDArray[np.intp] | None = None, cells: int = 1) -> Int64:
-    """How often each stored probability was said and was true.
+    """How often each stored probability was predicted and was true.
 
     Args:
         values: shape (N,), 0 … 200.
@@ -136,7 +136,7 @@ def tally(values: UInt8, hit: Bool, cell: NDArray[np.intp] | None = None, cells:
         LabelError: values beyond 200.
     """
     if values.size and values.max() > SCALE:
-        raise LabelError(f"a stored probability is {values.max()}, needed 0 to {SCALE}; make the map anew")
+        raise LabelError(f"a stored probability is {values.max()}, needed 0 to {SCALE}; map the scene again")
     index = values.astype(np.intp) * 2 + hit
     if cell is not None:
         index += cell * (2 * _VALUES)
@@ -169,8 +169,8 @@ def binned(counts: Int64, bins: int = BINS) -> Int64:
 
 def calibration_errors(sums: Array) -> tuple[Float64, Float64]:
     """Expected and largest calibration error of sums over bins (…, bins, 3), each (…); NaN: no pixels."""
-    pixels, hits, said = sums[..., 0], sums[..., 1], sums[..., 2]
-    away = np.abs(hits - said / SCALE)
+    pixels, hits, predicted = sums[..., 0], sums[..., 1], sums[..., 2]
+    away = np.abs(hits - predicted / SCALE)
     total = pixels.sum(axis=-1)
     expected = np.full(total.shape, np.nan)
     np.divide(away.sum(axis=-1), total, out=expected, where=total > 0)

@@ -1,4 +1,4 @@
-"""Confidences that mean what they say: isotonic calibration."""
+"""Confidences that mean what they should: isotonic calibration."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["Isotonic", "fit_isotonic"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Isotonic:
-    """A rising function from what was said to how often it was true."""
+    """A rising function from confidence to how often it was true."""
 
-    said: Float64
+    confidence: Float64
     """Confidences where the function is known, strictly rising, shape (n,)."""
     true: Float64
     """Its values there, never falling, 0 to 1, shape (n,); straight between them, level beyond."""
@@ -31,7 +31,7 @@ class Isotonic:
         Returns:
             float64, the same shape, 0 to 1.
         """
-        return np.interp(np.asarray(confidence, np.float64), self.said, self.true)
+        return np.interp(np.asarray(confidence, np.float64), self.confidence, self.true)
 
 
 def fit_isotonic(confidence: Array, is_right: Array, weight: Array | None = None) -> Isotonic:
@@ -41,7 +41,7 @@ def fit_isotonic(confidence: Array, is_right: Array, weight: Array | None = None
     mean. Objects of equal confidence count as one.
 
     Args:
-        confidence: what was said of each object, finite, shape (n,), at least one.
+        confidence: of each object, finite, shape (n,), at least one.
         is_right: whether it was true, bool or shares 0 to 1, shape (n,).
         weight: of each object, above 0, shape (n,); None: all equal.
 
@@ -52,20 +52,20 @@ def fit_isotonic(confidence: Array, is_right: Array, weight: Array | None = None
     >>> found.apply(np.array([0.5, 0.7, 0.75, 0.85, 1.0])).round(6).tolist()
     [0.0, 0.5, 0.5, 0.75, 1.0]
     """
-    said, right = np.asarray(confidence, np.float64), np.asarray(is_right, np.float64)
-    counts = np.ones_like(said) if weight is None else np.asarray(weight, np.float64)
-    if said.ndim != 1 or not said.size or right.shape != said.shape or counts.shape != said.shape:
+    values, right = np.asarray(confidence, np.float64), np.asarray(is_right, np.float64)
+    counts = np.ones_like(values) if weight is None else np.asarray(weight, np.float64)
+    if values.ndim != 1 or not values.size or right.shape != values.shape or counts.shape != values.shape:
         raise GridError(
-            f"a calibration is fitted to objects: got shapes {said.shape}, {right.shape} and {counts.shape}, "
-            "needed the same (n,) of at least one"
+            f"a calibration is fitted to objects: got shapes {values.shape}, {right.shape} and "
+            f"{counts.shape}, needed the same (n,) of at least one"
         )
-    fits = np.isfinite(said) & (right >= 0) & (right <= 1) & (counts > 0) & np.isfinite(counts)
+    fits = np.isfinite(values) & (right >= 0) & (right <= 1) & (counts > 0) & np.isfinite(counts)
     if not fits.all():
         raise GridError(
-            f"{(~fits).sum()} of {said.size} objects cannot be fitted: needed finite confidences, shares 0 "
+            f"{(~fits).sum()} of {values.size} objects cannot be fitted: needed finite confidences, shares 0 "
             "to 1 and weights above 0"
         )
-    places, which = np.unique(said, return_inverse=True)
+    places, which = np.unique(values, return_inverse=True)
     total = np.bincount(which, counts)
     pooled = isotonic_regression(np.bincount(which, counts * right) / total, weights=total)
     first = pooled.blocks[:-1]

@@ -91,7 +91,7 @@ class CurveBin(_Value):
 
 
 class Curve(_Value):
-    """How often what was said was true."""
+    """How often a probability was right."""
 
     name: str
     """Of a class; ``confidence``: the probability of whichever class was mapped."""
@@ -311,7 +311,7 @@ class ModelScore(_Value):
     """One model."""
 
     model: str
-    """Its name, told apart where several have the same."""
+    """Its name, with the start of its identity where several have the same."""
     version: str
     sha256: str
     """Of its weights."""
