@@ -97,7 +97,8 @@ class Compute(Section):
     """Where the work runs. Nothing here changes the map, except precision and device within rounding."""
 
     executor: Literal["auto", "serial", "threads", "processes"] = "auto"
-    """serial: one loop in this process. threads, processes: dask on this machine."""
+    """serial: one loop in this process. threads, processes: dask on this machine. auto: processes, or serial
+    where the scenes are few and small."""
     workers: AutoOrCount = "auto"
     """Number of workers."""
     scheduler: StrictStr | None = None

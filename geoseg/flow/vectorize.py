@@ -7,6 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -34,7 +35,7 @@ from geoseg.polygons.geodesic import AreaMeter
 from geoseg.polygons.shapes import Shapes
 from geoseg.words import did_you_mean, listed
 
-__all__ = ["Vectorized", "vectorize"]
+__all__ = ["PolygonLayer", "Vectorized", "polygon_layer", "vectorize", "vectorize_options"]
 
 _OF_PROBABILITY: Final = ("threshold", "peak", "split")
 """Keys that mean nothing where there are class ids alone."""
@@ -138,21 +139,35 @@ def vectorize(
     options, given = _options(output, overrides or {})
     _check_files(raster, output, overwrite=overwrite)
     scores = describe_scores(raster, kind, trust, mask)
-    if scores.kind == "classes":
-        for key in _OF_PROBABILITY:
-            if key in given:
-                raise ConfigError(f"vectorize.{key}: needs probabilities, and {raster} holds class ids")
     try:
-        AreaMeter.of(scores.scene.geobox)
         with ScoreReader(scores, POLYGON_STRIP) as reader:
-            return _vectorize(reader, output, options, names or {})
+            made = polygon_layer(reader, options, given, names or {})
+            count = write_features(
+                output,
+                options.layer,
+                made.features,
+                geobox=scores.scene.geobox,
+                schema=FIELDS,
+                style=LayerStyle(polygons_qml(made.styles)),
+                description=f"{scores.scene.ref.id}: {', '.join(name for _, name in made.classes)}",
+            )
     except GridError as error:
         raise SceneError(f"{raster}: {error}") from error
+    return Vectorized(output, options.layer, scores.kind, made.mode, count, made.classes, made.run_id)
+
+
+def vectorize_options(overrides: Mapping[str, Any]) -> Vectorize:
+    """Options from ``vectorize.…`` keys.
+
+    Raises:
+        ConfigError: every mistake, one line each.
+    """
+    return read_overrides(overrides, _KIND).vectorize
 
 
 def _options(output: Path, overrides: Mapping[str, Any]) -> tuple[Vectorize, frozenset[str]]:
     """Options with layer and format of the output's name, and the keys that were given."""
-    options = read_overrides(overrides, _KIND).vectorize
+    options = vectorize_options(overrides)
     given = frozenset(options.model_fields_set)
     formats = {ending: name for name, ending in FORMATS.items()}
     if output.suffix not in formats:
@@ -198,11 +213,47 @@ def _check_files(raster: Path, output: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{output} is the raster itself; give another name")
 
 
-def _vectorize(reader: ScoreReader, output: Path, options: Vectorize, names: Mapping[int, str]) -> Vectorized:
-    """Read everything once to find what is wrong, then again to make polygons."""
+@dataclass(frozen=True, slots=True)
+class PolygonLayer:
+    """The polygons of a raster, before they are written."""
+
+    mode: str
+    """exact, objects or coverage."""
+    classes: tuple[tuple[int, str], ...]
+    """Id and name of each class that is outlined."""
+    styles: tuple[ClassStyle, ...]
+    """Their colors; those of all classes of the raster where none is outlined."""
+    features: Iterator[Features]
+    """The polygons, once, with the fields :data:`geoseg.polygons.attributes.FIELDS`."""
+    run_id: str
+    """Id of raster, options and version, as in the layer."""
+
+
+def polygon_layer(
+    reader: ScoreReader, options: Vectorize, given: AbstractSet[str], names: Mapping[int, str]
+) -> PolygonLayer:
+    """Read a raster once to find what is wrong; its polygons are made when they are asked for.
+
+    Args:
+        reader: the raster.
+        options: how polygons are made.
+        given: the options that were given, not defaults.
+        names: class id → name, over what the raster says.
+
+    Raises:
+        ConfigError: options that mean nothing for this raster, or a class that it does not have.
+        SceneError: the raster cannot be vectorized.
+    """
     raster = reader.raster
     scene, binary = raster.scene, raster.kind == "probability" and _is_binary(raster)
+    try:
+        AreaMeter.of(scene.geobox)
+    except GridError as error:
+        raise SceneError(f"{raster.href}: {error}") from error
     if raster.kind == "classes":
+        for key in _OF_PROBABILITY:
+            if key in given:
+                raise ConfigError(f"vectorize.{key}: needs probabilities, and {raster.href} holds class ids")
         known = _known(reader.found_ids(), names)
         classes = _classes_of(raster, known.tolist(), names)
     else:
@@ -218,22 +269,17 @@ def _vectorize(reader: ScoreReader, output: Path, options: Vectorize, names: Map
     chosen = _chosen_classes(classes, options, str(raster.href))
     run_id = _run_id(raster, options, classes)
     shapes = _shapes(reader, known, [c.id for c in chosen], options)
-    styles = [ClassStyle(c.id, c.name, c.color) for c in chosen or classes]
     provenance = Provenance(scene.ref.id, scene_slug(scene.ref.id), "", "", run_id, scene.ref.acquired)
     features = features_of(
         shapes, scene.geobox, {known.tolist().index(c.id): c.name for c in chosen}, provenance
     )
-    count = write_features(
-        output,
-        options.layer,
-        _with_known(features, known, with_confidence=raster.kind == "probability"),
-        geobox=scene.geobox,
-        schema=FIELDS,
-        style=LayerStyle(polygons_qml(styles)),
-        description=f"{scene.ref.id}: {', '.join(c.name for c in chosen)}",
+    return PolygonLayer(
+        mode=str(options.mode),
+        classes=tuple((c.id, c.name) for c in chosen),
+        styles=tuple(ClassStyle(c.id, c.name, c.color) for c in chosen or classes),
+        features=_with_known(features, known, with_confidence=raster.kind == "probability"),
+        run_id=run_id,
     )
-    outlined = tuple((c.id, c.name) for c in chosen)
-    return Vectorized(output, options.layer, raster.kind, str(options.mode), count, outlined, run_id)
 
 
 def _classes_of(raster: ScoreRaster, ids: Sequence[int], names: Mapping[int, str]) -> list[_RasterClass]:

@@ -30,6 +30,9 @@ from geoseg.score.report.values import ScoreReport
 
 __all__ = ["run"]
 
+_SMALL_RUN = 8_000_000
+"""Pixels of the model's grids up to which one process is as fast as several, which take seconds to start."""
+
 
 def run(
     source: str | Path | Workflow,
@@ -41,7 +44,7 @@ def run(
     """Map every scene of a workflow.
 
     A script calls it under ``if __name__ == "__main__":`` (worker processes import the script that starts
-    them), or with ``compute.executor`` as ``serial`` or ``threads``.
+    them), or with ``compute.executor`` as ``serial`` or ``threads``. Small runs stay in one process.
 
     Args:
         source: workflow file, or a workflow made in Python.
@@ -146,6 +149,9 @@ def _executor(driver: Driver, prepared: Prepared) -> tuple[ExecutorKind, int]:
     """Kind of the executor and number of its workers."""
     compute = prepared.loaded.workflow.compute
     if compute.workers == "auto":
+        pixels = sum(plan.grid.window.pixels for plan in driver.plans)
+        if compute.executor == "auto" and pixels <= _SMALL_RUN:
+            return "serial", 1
         workers = auto_workers(driver.tasks, max(plan.worker_bytes for plan in driver.plans))
     else:
         workers = min(compute.workers, driver.tasks)

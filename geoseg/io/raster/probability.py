@@ -24,7 +24,7 @@ from geoseg.io.raster.dates import parse_moment
 from geoseg.io.raster.gdal import open_header, refusal
 from geoseg.io.raster.header import Header, read_header
 from geoseg.io.raster.maps import BORDER_TAG, TOP_BAND
-from geoseg.io.raster.reader import Raster
+from geoseg.io.raster.reader import Raster, Reader
 from geoseg.io.raster.scene import Scene, pixel_size
 from geoseg.io.raster.scene_reader import SceneReader
 
@@ -212,18 +212,21 @@ class ScoreReader:
     Args:
         raster: from :func:`describe_scores`.
         pixels: most pixels of a strip, though at least a row.
+        reader: where the pixels come from; None: from the raster's file.
     """
 
-    def __init__(self, raster: ScoreRaster, pixels: int) -> None:
+    def __init__(self, raster: ScoreRaster, pixels: int, reader: Reader | None = None) -> None:
         self.raster = raster
-        self._reader = SceneReader(raster.scene)
+        self._file = SceneReader(raster.scene) if reader is None else None
+        self._reader: Reader = self._file or reader  # type: ignore[assignment]  # one of them is there
         self._rows = max(1, pixels // raster.scene.geobox.width)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._reader.close()
+        if self._file is not None:
+            self._file.close()
 
     def probabilities(self) -> Iterator[UInt8]:
         """Stored probabilities.

@@ -1,0 +1,49 @@
+"""Layers and features as GeoDataFrames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+from pyogrio.errors import DataSourceError
+
+from geoseg.errors import OutputError
+from geoseg.io.vector.features import Features, Table
+
+__all__ = ["frame_of", "read_frame"]
+
+_PANDAS: Mapping[str, str] = {"text": "str", "integer": "int64", "real": "float64", "boolean": "bool"}
+"""Kind of a field → dtype of its column."""
+
+
+def frame_of(batches: Iterable[Features], table: Table) -> gpd.GeoDataFrame:
+    """Features in memory, with the columns that a layer of this table has in a file.
+
+    Args:
+        batches: features in the CRS of the table.
+        table: CRS and fields, in the order of the columns.
+    """
+    held = [*batches] or [table.nothing()]
+    columns = {
+        field: pd.Series(np.concatenate([batch.attributes[field] for batch in held]), dtype=_PANDAS[kind])
+        for field, kind in table.schema.items()
+    }
+    geometry = np.concatenate([batch.geometry for batch in held])
+    return gpd.GeoDataFrame(columns, geometry=gpd.GeoSeries(geometry, crs=table.geobox.crs))
+
+
+def read_frame(path: Path, layer: str) -> gpd.GeoDataFrame:
+    """Read a layer that geoseg wrote, with its CRS: GeoPackage, FlatGeobuf or GeoParquet.
+
+    Raises:
+        OutputError: the file or the layer cannot be read.
+    """
+    try:
+        if path.suffix == ".parquet":
+            return gpd.read_parquet(path)
+        return gpd.read_file(path, layer=layer if path.suffix == ".gpkg" else None, engine="pyogrio")
+    except (DataSourceError, OSError, ValueError) as error:
+        raise OutputError(f"{path}: cannot be read ({error}); run the workflow again") from error

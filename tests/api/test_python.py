@@ -1,0 +1,148 @@
+"""The Python interface: workflows, arrays and rasters to maps and polygons that can be held."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import geopandas as gpd
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import rioxarray
+import xarray as xr
+from geopandas.testing import assert_geodataframe_equal
+from synthetic.neighborhood import generate
+from synthetic.writing import write_scene
+
+import geoseg
+
+MODEL = "buildings-liteunet"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small scene and its catalog."""
+    folder = tmp_path_factory.mktemp("place")
+    files = write_scene(folder / "made", generate((256, 256), seed=4))
+    (folder / "scenes").mkdir()
+    files.scene.rename(folder / "scenes" / "town.tif")
+    geoseg.catalog(folder / "scenes", folder / "scenes.json")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workflow(place: Path) -> geoseg.Workflow:
+    catalog, output = str(place / "scenes.json"), str(place / "maps")
+    return geoseg.Workflow.model_validate(
+        {"catalog": catalog, "model": MODEL, "output": output, "vectorize": {"layer": "roofs"}}
+    )
+
+
+@pytest.fixture(scope="module")
+def run(workflow: geoseg.Workflow) -> geoseg.Run:
+    return geoseg.run(workflow, progress="none")
+
+
+def test_a_run_holds_what_its_files_hold(run: geoseg.Run) -> None:
+    (scene,) = run
+    assert run[scene.id] is scene
+    assert scene.status == "done"
+    assert scene.folder is not None
+    written = gpd.read_file(scene.folder / "roofs.gpkg", layer="roofs")
+    assert_geodataframe_equal(scene.polygons, written)
+    assert len(written) > 0
+    assert scene.polygons.crs == rioxarray.open_rasterio(scene.folder / "classes.tif").rio.crs
+    classes = scene.classes
+    assert classes.dims == ("y", "x")
+    assert classes.chunks is not None, "it is read when it is computed"
+    np.testing.assert_array_equal(classes, rioxarray.open_rasterio(scene.folder / "classes.tif")[0])
+    probability = scene.probability
+    assert probability.coords["class"].to_numpy().tolist() == ["Building", "border"]
+    assert float(probability.max()) <= 1
+
+
+def test_a_run_shows_itself_as_a_table(run: geoseg.Run) -> None:
+    assert list(run.summary.columns) == ["scene", "status", "polygons", "reason"]
+    assert run.summary["polygons"].tolist() == [len(run.scenes[0].polygons)]
+    assert run.scenes[0].id in repr(run)
+    assert "<table" in run._repr_html_()
+    with pytest.raises(KeyError, match="no scene 'elsewhere'"):
+        run["elsewhere"]
+
+
+def test_a_map_is_drawn_in_its_own_coordinates(run: geoseg.Run) -> None:
+    mpl.use("Agg")
+    ax = run.scenes[0].plot()
+    left, _, right, top = run.scenes[0].classes.rio.bounds()
+    assert ax.get_xlim() == (left, right)
+    assert ax.get_ylim()[1] == top
+    assert ax.get_title() == run.scenes[0].id
+
+
+def test_a_second_run_skips_and_still_holds_the_map(run: geoseg.Run, workflow: geoseg.Workflow) -> None:
+    again = geoseg.run(workflow, progress="none")
+    assert again.scenes[0].status == "skipped"
+    assert_geodataframe_equal(again.scenes[0].polygons, run.scenes[0].polygons)
+
+
+def test_a_scene_without_a_map_says_why(place: Path, workflow: geoseg.Workflow) -> None:
+    bad = place / "bad"
+    bad.mkdir()
+    two = rioxarray.open_rasterio(place / "scenes/town.tif")[:2]
+    del two.attrs["long_name"]
+    two.rio.to_raster(bad / "two_bands.tif")
+    geoseg.catalog(bad, bad / "scenes.json")
+    overrides = {"catalog": str(bad / "scenes.json"), "output": str(bad / "maps")}
+    (scene,) = geoseg.run(workflow, overrides, progress="none")
+    assert scene.status == "refused"
+    with pytest.raises(geoseg.errors.OutputError, match=r"there is no map, it was refused: .*needs 3"):
+        _ = scene.polygons
+
+
+@pytest.fixture(scope="module")
+def predicted(place: Path) -> xr.Dataset:
+    return geoseg.predict(rioxarray.open_rasterio(place / "scenes/town.tif"), MODEL)
+
+
+@pytest.mark.parametrize("mode", ["exact", "objects"])
+def test_a_file_and_its_array_give_the_same_polygons(run: geoseg.Run, mode: str) -> None:
+    assert run.scenes[0].folder is not None
+    path = run.scenes[0].folder / "classes.tif"
+    array = rioxarray.open_rasterio(path)
+    by_path = geoseg.vectorize(path, mode=mode, min_area=4)  # type: ignore[arg-type]  # one of its words
+    by_array = geoseg.vectorize(array[0], mode=mode, min_area="4 m2")  # type: ignore[arg-type]  # same
+    pd.testing.assert_series_equal(by_path["area_m2"], by_array["area_m2"])
+    assert by_path.geometry.geom_equals_exact(by_array.geometry, 0).all()
+    assert by_path.crs == by_array.crs
+    assert (by_path["area_m2"] >= 4).all()
+
+
+def test_mistakes_are_sentences(predicted: xr.Dataset) -> None:
+    with pytest.raises(geoseg.errors.ConfigError, match=r"vectorize\.simplfy: unknown key.*simplify"):
+        geoseg.vectorize(predicted, options={"simplfy": "1 m"})
+    with pytest.raises(geoseg.errors.SceneError, match="needs probability"):
+        geoseg.vectorize(predicted[["classes"]])
+    with pytest.raises(geoseg.errors.SceneError, match="no CRS"):
+        geoseg.vectorize(xr.DataArray(np.zeros((4, 4), np.uint8), dims=("y", "x")))
+    with pytest.raises(TypeError, match="got int"):
+        geoseg.vectorize(3)  # type: ignore[arg-type]  # what a user may do
+
+
+def test_a_small_run_needs_no_main_guard(place: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import geoseg\n"
+        f"flow = geoseg.Workflow(catalog={str(place / 'scenes.json')!r}, model={MODEL!r})\n"
+        "print(geoseg.run(flow))\n"
+    )
+    shown = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "1 done" in shown.stdout
+
+
+@pytest.mark.parametrize("name", [name for name in geoseg.__all__ if name != "__version__"])
+def test_every_public_name_has_help(name: str) -> None:
+    assert (getattr(geoseg, name).__doc__ or "").strip()
+    assert f"``{name}``" in (geoseg.__doc__ or "")
