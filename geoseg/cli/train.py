@@ -64,6 +64,6 @@ def _print_check(prepared: PreparedTraining) -> None:
         click.echo(f"note: {remark}")
     click.echo(
         f"{prepared.loaded.source}: {counted(len(prepared.scenes), 'scene')} for "
-        f"{training.model.architecture} on {prepared.arithmetic}, scored in windows of {views.window} px; "
+        f"{training.model.architecture} on {prepared.runtime}, scored in windows of {views.window} px; "
         f"the bundle would be {prepared.bundle}"
     )

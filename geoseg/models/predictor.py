@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Self, cast
 
 import numpy as np
@@ -21,7 +21,13 @@ from geoseg.config.model.contract import BundleSpec
 from geoseg.errors import BundleError, GridError, RunError, SceneError
 from geoseg.models.bundle import Bundle
 from geoseg.models.networks.network import Network, without_border
-from geoseg.models.runtime import Runtime, intra_op_threads, tune_allocator
+from geoseg.models.runtime import (
+    Runtime,
+    intra_op_threads,
+    is_out_of_memory,
+    reproducible_cudnn,
+    tune_allocator,
+)
 
 __all__ = ["Predictor", "measure_halo", "scaled"]
 
@@ -140,11 +146,11 @@ class Predictor:
         try:
             with (
                 torch.autocast(self.runtime.device, torch.bfloat16, enabled=low),
-                _cudnn(self.runtime.device),
+                reproducible_cudnn(self.runtime.device),
             ):
                 yield
         except RuntimeError as error:
-            if not _out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise RunError(
                 f"out of memory on the {self.runtime.device} with {shape[0]} windows {shape[2]}×{shape[3]} "
@@ -173,19 +179,9 @@ def _copied(network: Network, device: str) -> Network:
     return twin.requires_grad_(requires_grad=False).eval()
 
 
-def _cudnn(device: str) -> AbstractContextManager[None]:
-    if device == "cpu":
-        return nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-
-
 def _tensor(array: npt.NDArray[Any]) -> Tensor:
     # torch warns of arrays that it may not write to, though nothing writes here.
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 _FAR = 2

@@ -12,7 +12,7 @@ import platform
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Literal, Self, cast, get_args
@@ -22,12 +22,57 @@ import torch
 from geoseg._version import __version__
 from geoseg.errors import RunError
 
-__all__ = ["Device", "Precision", "Runtime", "intra_op_threads", "tune_allocator"]
+__all__ = [
+    "Device",
+    "Precision",
+    "Runtime",
+    "intra_op_threads",
+    "is_out_of_memory",
+    "reproducible_cudnn",
+    "resolve_device",
+    "tune_allocator",
+]
 
 Device = Literal["cpu", "cuda"]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 _MAX_THREADS = 1024
+
+
+def resolve_device(
+    device: str = "auto", precision: str = "auto", *, training: bool = False, gpus: int = 1
+) -> tuple[Device, Precision]:
+    """What ``auto`` means in this process, for maps and for trainings.
+
+    Args:
+        device: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
+        precision: ``fp32``, ``bf16``, in trainings ``fp16``, or ``auto``. For maps ``auto`` is fp32
+            everywhere: bf16 is about twice as fast but changes classes on a few pixels in ten thousand (more
+            with untrained weights), a choice to make knowingly. For trainings it is bf16 on a GPU that has
+            it, else fp32.
+        training: whether the network is trained.
+        gpus: how many a GPU device needs.
+
+    Raises:
+        RunError: no such device or precision here, or too few GPUs.
+    """
+    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    precisions = get_args(Precision) if training else get_args(Precision)[:2]
+    for key, value, choices in (("device", device, get_args(Device)), ("precision", precision, precisions)):
+        if value not in ("auto", *choices):
+            raise RunError(f"{key} must be auto, {' or '.join(choices)}, got {value!r}")
+    if device == "auto":
+        device = "cuda" if seen else "cpu"
+    if device == "cuda" and gpus > seen:
+        needed = f"{gpus} GPUs are needed, torch sees {seen or 'none'}" if gpus > 1 else "torch sees no GPU"
+        fewer = ", or fewer compute.processes" if gpus > 1 else ", or auto"
+        raise RunError(f"device cuda: {needed} here; use device: cpu{fewer}")
+    if precision == "fp16" and device == "cpu":
+        raise RunError("precision fp16 needs a GPU; use bf16 or fp32 on a CPU")
+    if precision == "auto":
+        has_bf16 = training and device == "cuda" and torch.cuda.is_bf16_supported()
+        precision = "bf16" if has_bf16 else "fp32"
+    return cast("Device", device), cast("Precision", precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,37 +97,21 @@ class Runtime:
         """Describe this process.
 
         Args:
-            device: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
-            precision: ``fp32``, ``bf16``, or ``auto``: fp32 everywhere. bf16 is about twice as fast but
-                changes classes on a few pixels in ten thousand (more with untrained weights): a choice to
-                make knowingly, never one that a machine makes.
+            device: see :func:`resolve_device`.
+            precision: see :func:`resolve_device`.
             threads: threads inside one operation, at least 1.
 
         Raises:
             RunError: no such device here, no such precision or number of threads.
         """
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if precision == "auto":
-            precision = "fp32"
-        for key, value, choices in (
-            ("device", device, get_args(Device)),
-            ("precision", precision, get_args(Precision)),
-        ):
-            if value not in choices:
-                raise RunError(f"{key} must be auto, {' or '.join(choices)}, got {value!r}")
+        kind, resolved = resolve_device(device, precision)
         if not 1 <= threads <= _MAX_THREADS:
             raise RunError(f"threads must be 1 to {_MAX_THREADS}, got {threads}")
-        if device == "cuda":
-            if not torch.cuda.is_available():
-                raise RunError("device cuda: torch sees no GPU here; use device: cpu, or auto")
-            processor = torch.cuda.get_device_name()
-        else:
-            processor = torch.backends.cpu.get_cpu_capability()
+        gpu = kind == "cuda"
         return cls(
-            device=cast("Device", device),
-            processor=processor,
-            precision=cast("Precision", precision),
+            device=kind,
+            processor=torch.cuda.get_device_name() if gpu else torch.backends.cpu.get_cpu_capability(),
+            precision=resolved,
             threads=threads,
             torch=str(torch.__version__),
             geoseg=__version__,
@@ -106,7 +135,8 @@ class Runtime:
         if differing:
             raise RunError(
                 f"the worker on {platform.node()} would give other bits than the run was planned with: "
-                f"{'; '.join(differing)}; use workers of one kind with the same versions, or plan anew here"
+                f"{'; '.join(differing)}; use workers of one kind with the same versions, or plan the run "
+                "again here"
             )
 
 
@@ -177,3 +207,15 @@ def tune_allocator() -> bool:
     mmap_max, trim_threshold = -4, -1  # M_MMAP_MAX, M_TRIM_THRESHOLD of <malloc.h>
     # A larger M_MMAP_THRESHOLD would not do: glibc caps it at 32 MB, less than one activation.
     return bool(mallopt(mmap_max, 0) and mallopt(trim_threshold, 2**31 - 1))
+
+
+def reproducible_cudnn(device: str) -> AbstractContextManager[None]:
+    """Deterministic algorithms without TF32 on a GPU, inside the block; nothing on a CPU."""
+    if device == "cpu":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch reports that memory is short: a GPU's, or a CPU allocation that the system refused."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

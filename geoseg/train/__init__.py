@@ -1,13 +1,9 @@
 """Training: labeled scenes → chips → loss → weights.
 
-* ``scenes``, ``files``, ``index``, ``split``: labeled scenes and which of their blocks are held out.
-* ``chips``, ``augment``, ``feed``: what the network sees, a function of the seed and a number.
-* ``losses``, ``objective``: what is minimized, in pieces that add up.
-* ``loop``: the training itself. ``learner`` is one step of it, ``course`` its lengths and rates, ``progress``
-  what it has come to, ``checkpoint`` how it goes on, ``validate`` how it is scored.
-* ``arithmetic``, ``processes``: where it runs. ``events``, ``logs``, ``trouble``: what it tells.
+``data`` cuts chips from labeled scenes, each a function of the seed and its number. ``loop`` is the
+training: ``learner`` is one step of it, ``losses`` what is minimized, ``optim`` optimizers, lengths and
+rates, ``ema`` the averaged weights, ``validate`` the score on held-out blocks, ``progress`` what is kept
+and when to stop, ``checkpoint`` how a stopped training continues. ``precision`` and ``distributed`` are
+where it runs; ``events``, ``logs`` and ``diagnosis`` what it reports. Uses models, score and io, no
+command. Begin with ``loop``.
 """
-
-from __future__ import annotations
-
-__all__: list[str] = []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from geoseg.config.training.train_config import TrainConfig
     from geoseg.config.training.training_file import Distill
 
-__all__ = ["CHECKPOINT_NAME", "read_checkpoint", "stated_identity", "write_checkpoint"]
+__all__ = ["CHECKPOINT_NAME", "config_identity", "read_checkpoint", "write_checkpoint"]
 
 CHECKPOINT_NAME = "last.pt"
 """Name of the checkpoint in a training's folder."""
@@ -26,20 +26,20 @@ CHECKPOINT_NAME = "last.pt"
 _VERSION = 2
 
 
-def stated_identity(
-    recipe: TrainConfig, seed: int, origin: str, distill: Distill | None, teacher: str | None
+def config_identity(
+    config: TrainConfig, seed: int, origin: str, distill: Distill | None, teacher: str | None
 ) -> dict[str, str]:
     """What a training's file says that must not change, known before any scene is read.
 
     Args:
-        recipe: How the network learns.
+        config: How the network learns.
         seed: Of everything random.
         origin: What the first weights are, beside the seed; empty: random.
         distill: How a teacher is imitated; None: there is none.
         teacher: Identity of the teacher.
     """
     return {
-        "recipe": recipe.model_dump_json(),
+        "config": config.model_dump_json(),
         "start": origin,
         "teacher": repr(distill and (distill.model_dump(), teacher)),
         "seed": str(seed),
@@ -87,7 +87,8 @@ def read_checkpoint(folder: Path, identity: Mapping[str, str]) -> dict[str, Any]
         ) from error
     if content.get("version") != _VERSION:
         raise RunError(f"{path} was written by another version of geoseg; remove it to train from the start")
-    found = content["identity"]
+    # Called "recipe" by checkpoints of 0.1.0 and before.
+    found = {"config": content["identity"].get("recipe", ""), **content["identity"]}
     differing = [key for key in identity if found.get(key, "") != identity[key]]
     if differing:
         raise RunError(

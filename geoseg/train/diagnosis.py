@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from geoseg.errors import LabelError, RunError
-from geoseg.train.losses import no_class
+from geoseg.train.losses import invalid_labels
 from geoseg.words import listed
 
 if TYPE_CHECKING:
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["diverged", "mislabeled"]
 
 
-def diverged(sampler: ChipSampler, recipe: TrainConfig, step: int, what: str) -> RunError:
+def diverged(sampler: ChipSampler, config: TrainConfig, step: int, what: str) -> RunError:
     """A loss or weight that is no longer finite.
 
     Args:
         sampler: Cuts the step's chips once more, to look at them.
-        recipe: Its batch, and what advice fits.
+        config: Its batch, and what advice fits.
         step: The step, from 0.
         what: What was found, such as ``the loss is nan``.
     """
-    chips = list(_chips(sampler, recipe, step))
+    chips = list(_chips(sampler, config, step))
     scenes = listed(dict.fromkeys(name for name, *_ in chips))
     spoilt = [
         name for name, pixels, valid, _ in chips if not bool(pixels.movedim(0, -1)[valid].isfinite().all())
@@ -36,20 +36,20 @@ def diverged(sampler: ChipSampler, recipe: TrainConfig, step: int, what: str) ->
     if spoilt:
         why = f"pixels of {listed(dict.fromkeys(spoilt))} are not finite; declare them as nodata"
     else:
-        why = f"its chips are finite, so the training diverged: lower the rate of {recipe.optimizer.rate:g}"
-        why += ", or use precision: bf16" if recipe.precision == "fp16" else ""
-        why += "" if recipe.clip else ", or set train.clip, such as 5.0"
+        why = f"its chips are finite, so the training diverged: lower the rate of {config.optimizer.rate:g}"
+        why += ", or use precision: bf16" if config.precision == "fp16" else ""
+        why += "" if config.clip else ", or set train.clip, such as 5.0"
     return RunError(
-        f"{what} at step {step + 1} (batch {step * recipe.accumulate}, chips from {scenes}): {why}; "
+        f"{what} at step {step + 1} (batch {step * config.accumulate}, chips from {scenes}): {why}; "
         "a checkpoint, where there is one, is from before it"
     )
 
 
-def mislabeled(sampler: ChipSampler, recipe: TrainConfig, step: int, classes: int) -> LabelError:
+def mislabeled(sampler: ChipSampler, config: TrainConfig, step: int, classes: int) -> LabelError:
     """Labels that are no class of the network."""
     found: dict[str, set[int]] = {}
-    for name, _, _, ids in _chips(sampler, recipe, step):
-        wrong = no_class(ids, classes)
+    for name, _, _, ids in _chips(sampler, config, step):
+        wrong = invalid_labels(ids, classes)
         if bool(wrong.any()):
             found.setdefault(name, set()).update(ids[wrong].tolist())
     where = "; ".join(f"{name} has {sorted(ids)[:5]}" for name, ids in found.items())
@@ -60,9 +60,9 @@ def mislabeled(sampler: ChipSampler, recipe: TrainConfig, step: int, classes: in
 
 
 def _chips(
-    sampler: ChipSampler, recipe: TrainConfig, step: int
+    sampler: ChipSampler, config: TrainConfig, step: int
 ) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
     """Scene, pixels, validity and ids of each chip of a step."""
-    for batch in range(step * recipe.accumulate, (step + 1) * recipe.accumulate):
-        chips = sampler.batch(batch, recipe.batch)
-        yield from zip(sampler.scenes_of(batch, recipe.batch), *chips, strict=True)
+    for batch in range(step * config.accumulate, (step + 1) * config.accumulate):
+        chips = sampler.batch(batch, config.batch)
+        yield from zip(sampler.scenes_of(batch, config.batch), *chips, strict=True)

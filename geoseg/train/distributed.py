@@ -1,4 +1,4 @@
-"""Several processes that train one network: torch's DistributedDataParallel, gloo on CPUs, NCCL on GPUs.
+"""Data-parallel training in several processes: torch's DistributedDataParallel, gloo on CPUs, NCCL on GPUs.
 
 Each process takes every n-th chip of a batch, so n processes learn from the very chips that one would, and
 gradients are added up by torch. The first process is the one that was started: it validates, logs and saves.
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
     from geoseg.config.training.train_config import TrainConfig
 
-__all__ = ["ALONE", "Team", "check_shared", "train_together"]
+__all__ = ["SINGLE_PROCESS", "ProcessGroup", "check_batch_divides", "launch"]
 
 T = TypeVar("T")
 
-_PATIENCE = timedelta(hours=2)
-"""Longest wait for another process: while the first one validates, the others wait."""
-_LAST_WORDS = 10.0
-"""Seconds that a process which failed has to say why."""
+_TIMEOUT = timedelta(hours=2)
+"""Longest wait for another process: while the first one validates, the workers wait."""
+_GRACE_S = 10.0
+"""Seconds that a failed process has to report why."""
 
 
 class _Sum(torch.autograd.Function):
@@ -58,7 +58,7 @@ class _Sum(torch.autograd.Function):
 
 
 @dataclass(frozen=True, slots=True)
-class Team:
+class ProcessGroup:
     """The processes that share each batch."""
 
     rank: int = 0
@@ -68,13 +68,13 @@ class Team:
     local: int = 0
     """Which of this machine's GPUs this process has."""
 
-    def total(self, tensor: Tensor) -> Tensor:
+    def all_reduce(self, tensor: Tensor) -> Tensor:
         """Sum of a tensor over the processes, with gradients."""
         if self.size == 1:
             return tensor
         return cast("Tensor", _Sum.apply(tensor))
 
-    def told(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """The first process's value, in all of them."""
         if self.size == 1:
             return value
@@ -82,11 +82,11 @@ class Team:
         distributed.broadcast_object_list(box, src=0)
         return box[0]
 
-    def joined(self, network: nn.Module, device: str) -> nn.Module:
-        """The network as one of a team: same weights everywhere, gradients averaged.
+    def wrap(self, network: nn.Module, device: str) -> nn.Module:
+        """The network for data-parallel training: same weights everywhere, gradients averaged.
 
-        On GPUs batch normalization is taken over the chips of all processes; on CPUs torch has none that is,
-        so each process normalizes by its own chips, and the running statistics are the first one's.
+        On GPUs batch normalization is taken over the chips of all processes; torch has no such normalization
+        on CPUs, so each process normalizes by its own chips, and the running statistics are the first one's.
         """
         if self.size == 1:
             return network
@@ -100,7 +100,7 @@ class Team:
         )
 
 
-ALONE = Team()
+SINGLE_PROCESS = ProcessGroup()
 """One process."""
 
 
@@ -118,21 +118,21 @@ def _has_idle_parameters(network: nn.Module, device: str) -> bool:
     return idle
 
 
-def check_shared(recipe: TrainConfig, processes: int) -> None:
-    """Refuse a batch that so many processes cannot share evenly.
+def check_batch_divides(config: TrainConfig, processes: int) -> None:
+    """Refuse a batch that does not divide among the processes.
 
     Raises:
-        RunError: says what would do.
+        RunError: it does not divide; names the multiple that is needed.
     """
-    if recipe.batch % processes:
+    if config.batch % processes:
         raise RunError(
-            f"train.batch is {recipe.batch}, which {processes} processes cannot share evenly: "
+            f"train.batch is {config.batch}, which {processes} processes cannot share evenly: "
             f"give a multiple of {processes}"
         )
 
 
-def train_together(work: Callable[..., T], processes: int, device: str, *arguments: Any) -> T:
-    """Run ``work(team, *arguments)`` in so many processes; returns what the first one's returned.
+def launch(work: Callable[..., T], processes: int, device: str, *arguments: Any) -> T:
+    """Run ``work(group, *arguments)`` in several processes; returns the first one's result.
 
     Args:
         work: A function of a module, since the other processes import it.
@@ -141,61 +141,58 @@ def train_together(work: Callable[..., T], processes: int, device: str, *argumen
         *arguments: Picklable.
 
     Raises:
-        GeosegError: what a process raised, the first one's before the others'.
-        RunError: a process ended without a word, or fewer GPUs than processes.
+        GeosegError: what a process raised, the first one's before the workers'.
+        RunError: a process ended without a message, or fewer GPUs than processes.
     """
     if processes == 1:
-        return work(ALONE, *arguments)
-    if device == "cuda" and processes > torch.cuda.device_count():
-        raise RunError(
-            f"compute.processes is {processes} but torch sees {torch.cuda.device_count()} GPU(s) here; "
-            "give as many as there are GPUs"
-        )
+        return work(SINGLE_PROCESS, *arguments)
     context = get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="geoseg-") as folder:
-        meeting = f"file://{folder}/meeting"
-        said: SimpleQueue[tuple[int, str]] = context.SimpleQueue()
-        teams = [Team(rank, processes, rank) for rank in range(processes)]
-        tasks = [_Other(team, device, meeting, os.getpid(), said, work, arguments) for team in teams[1:]]
-        others = [context.Process(target=task, name=f"geoseg-train-{task.team.rank}") for task in tasks]
+        rendezvous = f"file://{folder}/rendezvous"
+        failures: SimpleQueue[tuple[int, str]] = context.SimpleQueue()
+        groups = [ProcessGroup(rank, processes, rank) for rank in range(processes)]
+        tasks = [
+            _Worker(group, device, rendezvous, os.getpid(), failures, work, arguments) for group in groups[1:]
+        ]
+        workers = [context.Process(target=task, name=f"geoseg-train-{task.group.rank}") for task in tasks]
         try:
-            for other in others:
-                other.start()
-            with _group(teams[0], device, meeting):
-                result = work(teams[0], *arguments)
-            _end(others, _LAST_WORDS)
+            for worker in workers:
+                worker.start()
+            with _initialized(groups[0], device, rendezvous):
+                result = work(groups[0], *arguments)
+            _end(workers, _GRACE_S)
         except RuntimeError as error:
-            # Most likely another process has died and the connection with it: its reason is the one to tell.
-            _end(others, _LAST_WORDS)
-            raise RunError(_reason(said, others, error)) from error
+            # Most likely another process has died and the connection with it: report its reason.
+            _end(workers, _GRACE_S)
+            raise RunError(_reason(failures, workers, error)) from error
         finally:
-            _end(others, 0.0)
+            _end(workers, 0.0)
     return result
 
 
 @dataclass(frozen=True, slots=True)
-class _Other:
-    """What a process that is not the first does."""
+class _Worker:
+    """A process other than the first."""
 
-    team: Team
+    group: ProcessGroup
     device: str
-    meeting: str
+    rendezvous: str
     parent: int
-    said: SimpleQueue[tuple[int, str]]
+    failures: SimpleQueue[tuple[int, str]]
     work: Callable[..., object]
     arguments: tuple[Any, ...]
 
     def __call__(self) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first one, which ends the others
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first one, which ends the workers
         _die_with(self.parent)
         try:
-            with _group(self.team, self.device, self.meeting):
-                self.work(self.team, *self.arguments)
+            with _initialized(self.group, self.device, self.rendezvous):
+                self.work(self.group, *self.arguments)
         except GeosegError as error:
-            self.said.put((self.team.rank, str(error)))
+            self.failures.put((self.group.rank, str(error)))
             sys.exit(2)
         except BaseException as error:
-            self.said.put((self.team.rank, f"{type(error).__name__}: {error}"))
+            self.failures.put((self.group.rank, f"{type(error).__name__}: {error}"))
             raise
 
 
@@ -209,17 +206,17 @@ def _die_with(parent: int) -> None:
 
 
 @contextmanager
-def _group(team: Team, device: str, meeting: str) -> Iterator[None]:
-    """Be one of the processes, inside the block."""
+def _initialized(group: ProcessGroup, device: str, rendezvous: str) -> Iterator[None]:
+    """A process group of torch, inside the block."""
     if device == "cpu":
-        # All on this machine: no need to listen where others could connect.
+        # All on this machine: no need to listen where workers could connect.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     distributed.init_process_group(
         "gloo" if device == "cpu" else "nccl",
-        init_method=meeting,
-        rank=team.rank,
-        world_size=team.size,
-        timeout=_PATIENCE,
+        init_method=rendezvous,
+        rank=group.rank,
+        world_size=group.size,
+        timeout=_TIMEOUT,
     )
     try:
         yield
@@ -227,20 +224,20 @@ def _group(team: Team, device: str, meeting: str) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def _end(others: list[SpawnProcess], wait: float) -> None:
-    for other in others:
-        if other.pid is not None:
-            other.join(wait)
-            if other.is_alive():
-                other.kill()
-                other.join()
+def _end(workers: list[SpawnProcess], wait: float) -> None:
+    for worker in workers:
+        if worker.pid is not None:
+            worker.join(wait)
+            if worker.is_alive():
+                worker.kill()
+                worker.join()
 
 
-def _reason(said: SimpleQueue[tuple[int, str]], others: list[SpawnProcess], error: RuntimeError) -> str:
-    if not said.empty():
-        rank, text = said.get()
+def _reason(failures: SimpleQueue[tuple[int, str]], workers: list[SpawnProcess], error: RuntimeError) -> str:
+    if not failures.empty():
+        rank, text = failures.get()
         return f"process {rank} of the training failed: {text}"
-    dead = [f"{other.name} (exit code {other.exitcode})" for other in others if other.exitcode]
+    dead = [f"{worker.name} (exit code {worker.exitcode})" for worker in workers if worker.exitcode]
     if dead:
-        return f"a process of the training ended without a word: {', '.join(dead)}; was memory short?"
+        return f"a process of the training ended without a message: {', '.join(dead)}; was memory short?"
     return f"the training's processes lost each other: {error}"

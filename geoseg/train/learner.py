@@ -14,38 +14,30 @@ from torch.nn.parallel import DistributedDataParallel
 from geoseg.errors import RunError
 from geoseg.grid.encoding import IGNORE
 from geoseg.models.predictor import scaled
-from geoseg.train.distributed import Team
-from geoseg.train.ema import copy_all
-from geoseg.train.losses import Counts, Objective, no_class
+from geoseg.models.runtime import is_out_of_memory
+from geoseg.train.distributed import ProcessGroup
+from geoseg.train.ema import copy_tensors
+from geoseg.train.losses import BatchCounts, Objective, invalid_labels
 from geoseg.train.optim import make_optimizer, set_rate
-from geoseg.train.precision import Arithmetic, out_of_memory
+from geoseg.train.precision import TrainingRuntime
 
 if TYPE_CHECKING:
+    from geoseg.config.model.contract import Scaling
     from geoseg.config.training.train_config import TrainConfig
     from geoseg.config.training.training_file import Distill
     from geoseg.models.networks.network import Network
     from geoseg.train.data.chips import Chip
     from geoseg.train.teacher import Teacher
 
-__all__ = ["Learner", "Scale", "Stepping"]
+__all__ = ["Learner", "StepResult"]
 
 _SEEDS = 2**63 - 1
 _Piece = tuple[Tensor, Tensor, Tensor]
 """Pixels, validity and ids, on the device."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """Mean and standard deviation per band, in stored units: what a network's input is made with."""
-
-    mean: tuple[float, ...]
-    """Per band."""
-    std: tuple[float, ...]
-    """Per band."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Stepping:
+class StepResult:
     """What a step came to, still on the device: looking at it waits for the device."""
 
     step: int
@@ -64,10 +56,10 @@ class Learner:
 
     Args:
         network: On the CPU; it is moved.
-        recipe: How it learns.
-        scale: Of its input.
-        arithmetic: Where, and in which precision.
-        team: The processes that share each batch.
+        config: How it learns.
+        scaling: Of its input.
+        runtime: Where, and in which precision.
+        group: The processes that share each batch.
         seed: Of what a network draws, such as dropout.
         distill: How a teacher is imitated; None: there is none.
         teacher: It.
@@ -77,30 +69,30 @@ class Learner:
     def __init__(
         self,
         network: Network,
-        recipe: TrainConfig,
-        scale: Scale,
-        arithmetic: Arithmetic,
-        team: Team,
+        config: TrainConfig,
+        scaling: Scaling,
+        runtime: TrainingRuntime,
+        group: ProcessGroup,
         *,
         seed: int,
         distill: Distill | None = None,
         teacher: Teacher | None = None,
         notify: Callable[[str], None] = lambda _text: None,
     ) -> None:
-        self._layout = arithmetic.layout(network)
-        self.network = network.to(arithmetic.device).to(memory_format=cast("Any", self._layout))
-        self.recipe, self.scale, self.arithmetic, self.team = recipe, scale, arithmetic, team
+        self._layout = runtime.layout(network)
+        self.network = network.to(runtime.device).to(memory_format=cast("Any", self._layout))
+        self.config, self.scaling, self.runtime, self.group = config, scaling, runtime, group
         self.seed, self.teacher, self.notify = seed, teacher, notify
-        self.objective = Objective(recipe.loss, distill, None if team.size == 1 else team.total)
-        self.optimizer = make_optimizer(self.network, recipe.optimizer)
-        self.scaler = arithmetic.scaler()
+        self.objective = Objective(config.loss, distill, None if group.size == 1 else group.all_reduce)
+        self.optimizer = make_optimizer(self.network, config.optimizer)
+        self.scaler = runtime.scaler()
         self.parts = 1
         """Into how many pieces a batch is cut, because memory is short."""
-        self._joined = team.joined(self.network, arithmetic.device)
+        self._joined = group.wrap(self.network, runtime.device)
         self._buffers = list(self.network.buffers())
         self._before = [buffer.clone() for buffer in self._buffers]
 
-    def learn(self, step: int, batches: Sequence[Chip], rate: float) -> Stepping:
+    def learn(self, step: int, batches: Sequence[Chip], rate: float) -> StepResult:
         """Change the weights once.
 
         Args:
@@ -113,40 +105,40 @@ class Learner:
         """
         self.network.train()
         set_rate(self.optimizer, rate)
-        device = self.arithmetic.device
+        device = self.runtime.device
         moved = [[tensor.to(device, non_blocking=True) for tensor in chips] for chips in batches]
         classes = self.network.classes
-        wrong = [no_class(ids, classes) for _, _, ids in moved]
+        wrong = [invalid_labels(ids, classes) for _, _, ids in moved]
         # What is no class is reported; until then it must not be looked up.
         ready = [
             (pixels, valid, torch.where(bad, IGNORE, ids))
             for (pixels, valid, ids), bad in zip(moved, wrong, strict=True)
         ]
-        counts = sum_of([Counts.of(ids, classes, valid) for _, valid, ids in ready])
+        counts = sum_of([BatchCounts.of(ids, classes, valid) for _, valid, ids in ready])
         numbers = torch.cat([counts.vector, torch.stack([bad.sum() for bad in wrong]).sum()[None]])
-        numbers = self.team.total(numbers.double())
-        loss = self._gradients(step, ready, Counts.from_vector(numbers[:-1]))
+        numbers = self.group.all_reduce(numbers.double())
+        loss = self._gradients(step, ready, BatchCounts.from_vector(numbers[:-1]))
         self._update()
-        return Stepping(step, self.team.total(loss), numbers[-1])
+        return StepResult(step, self.group.all_reduce(loss), numbers[-1])
 
-    def _gradients(self, step: int, batches: Sequence[_Piece], counts: Counts) -> Tensor:
+    def _gradients(self, step: int, batches: Sequence[_Piece], counts: BatchCounts) -> Tensor:
         """Gradients of all batches; in smaller pieces where memory runs short."""
         largest = max(len(pixels) for pixels, _, _ in batches)
-        copy_all(self._before, self._buffers)
+        copy_tensors(self._before, self._buffers)
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             try:
                 return self._accumulated(step, batches, counts)
             except RuntimeError as error:
-                if not out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
-                if self.team.size > 1 or self.parts >= largest:
+                if self.group.size > 1 or self.parts >= largest:
                     raise RunError(self._too_large(step, batches)) from error
             # Outside of the handler: what the error refers to holds the memory of the failed attempt.
             self.parts = min(2 * self.parts, largest)
-            if self.arithmetic.is_gpu:
+            if self.runtime.is_gpu:
                 torch.cuda.empty_cache()
-            copy_all(self._buffers, self._before)
+            copy_tensors(self._buffers, self._before)
             self.notify(
                 f"out of memory at step {step + 1}: the batch is now seen in {self.parts} pieces of at most "
                 f"{-(-largest // self.parts)} chip(s), whose gradients add up to the same step "
@@ -154,22 +146,22 @@ class Learner:
                 "train.accumulate does the same from the start"
             )
 
-    def _accumulated(self, step: int, batches: Sequence[_Piece], counts: Counts) -> Tensor:
+    def _accumulated(self, step: int, batches: Sequence[_Piece], counts: BatchCounts) -> Tensor:
         pieces = [
             piece
             for batch in batches
             for piece in zip(*(tensor.tensor_split(self.parts) for tensor in batch), strict=True)
             if len(piece[0])
         ]
-        total = torch.zeros((), device=self.arithmetic.device)
+        total = torch.zeros((), device=self.runtime.device)
         for number, (pixels, valid, ids) in enumerate(pieces):
             # What a network draws is a function of seed and step too, or a resumed training would differ.
-            torch.manual_seed((((self.seed << 16) + step) * 4099 + number) * 1031 + self.team.rank & _SEEDS)
+            torch.manual_seed((((self.seed << 16) + step) * 4099 + number) * 1031 + self.group.rank & _SEEDS)
             last = number == len(pieces) - 1
             with self._unshared() if not last else nullcontext():
                 loss = self._loss(pixels, valid, ids, counts)
-                # The team takes the mean of its gradients; the loss is a share of a sum.
-                self.scaler.scale(loss * self.team.size).backward()  # type: ignore[no-untyped-call]  # in torch
+                # The group takes the mean of its gradients; the loss is a share of a sum.
+                self.scaler.scale(loss * self.group.size).backward()  # type: ignore[no-untyped-call]  # in torch
             total = total + loss.detach()
         return total
 
@@ -178,10 +170,10 @@ class Learner:
         joined = self._joined
         return joined.no_sync() if isinstance(joined, DistributedDataParallel) else nullcontext()
 
-    def _loss(self, pixels: Tensor, valid: Tensor, ids: Tensor, counts: Counts) -> Tensor:
-        image = scaled(pixels, valid, self.scale.mean, self.scale.std)
+    def _loss(self, pixels: Tensor, valid: Tensor, ids: Tensor, counts: BatchCounts) -> Tensor:
+        image = scaled(pixels, valid, self.scaling.mean, self.scaling.std)
         taught = None if self.teacher is None else self.teacher.logits(pixels, valid)
-        with self.arithmetic.autocast():
+        with self.runtime.autocast():
             try:
                 outputs = self._joined(image.contiguous(memory_format=self._layout))
             except ValueError as error:
@@ -192,14 +184,14 @@ class Learner:
                     f"more, got {len(pixels)}: raise train.batch, or free memory"
                 ) from error
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        with torch.autocast(self.arithmetic.kind, enabled=False):
+        with torch.autocast(self.runtime.kind, enabled=False):
             wide = [output.float() for output in outputs]
             return self.objective(wide, ids, valid=valid, teacher=taught, counts=counts)
 
     def _update(self) -> None:
-        if self.recipe.clip is not None:
+        if self.config.clip is not None:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
@@ -207,11 +199,11 @@ class Learner:
         pixels = batches[0][0]
         at_once = -(-len(pixels) // self.parts)
         how = "a smaller chips.size or network"
-        if self.team.size > 1:
+        if self.group.size > 1:
             how = "a smaller train.batch with a larger train.accumulate, or a smaller chips.size"
         return (
             f"out of memory at step {step + 1} with {at_once} chip(s) of {pixels.shape[-1]} px at once on "
-            f"{self.arithmetic.device}: it takes {how}"
+            f"{self.runtime.device}: it takes {how}"
         )
 
     @torch.no_grad()
@@ -225,14 +217,14 @@ class Learner:
         Returns:
             Float32 (1, K, H, W) on the CPU.
         """
-        device = self.arithmetic.device
-        image = scaled(pixels.to(device), valid.to(device), self.scale.mean, self.scale.std)
+        device = self.runtime.device
+        image = scaled(pixels.to(device), valid.to(device), self.scaling.mean, self.scaling.std)
         output = self.network(image.contiguous(memory_format=torch.channels_last))
         return cast("Tensor", output).float().cpu()
 
     def validation_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The recipe's loss of a window's logits, without teacher and inner outputs."""
-        return Objective(self.recipe.loss)(logits, target)
+        """The config's loss of a window's logits, without teacher and inner outputs."""
+        return Objective(self.config.loss)(logits, target)
 
     def state(self) -> dict[str, Any]:
         """All that decides the steps to come: tensors and plain values."""
@@ -251,6 +243,6 @@ class Learner:
         self.parts = state["parts"]
 
 
-def sum_of(counts: Sequence[Counts]) -> Counts:
-    """Counts of the batches of a step together."""
-    return Counts.from_vector(torch.stack([count.vector for count in counts]).sum(0))
+def sum_of(counts: Sequence[BatchCounts]) -> BatchCounts:
+    """BatchCounts of the batches of a step together."""
+    return BatchCounts.from_vector(torch.stack([count.vector for count in counts]).sum(0))

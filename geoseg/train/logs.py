@@ -13,8 +13,6 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from torch.utils.tensorboard import SummaryWriter
-
 from geoseg.io.files import write_text
 from geoseg.train.events import Event, Notice, Stepped, TrainingEnded, TrainingStarted, Validated
 
@@ -22,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
     from typing import Self, TextIO
+
+    from torch.utils.tensorboard import SummaryWriter
 
 __all__ = ["CSV_NAME", "JSON_NAME", "TENSORBOARD_NAME", "TrainingLog", "read_log"]
 
@@ -100,6 +100,8 @@ class TrainingLog:
         board = self._folder / TENSORBOARD_NAME
         if board.exists():
             shutil.rmtree(board)
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - of the extra `train`
+
         self._board = SummaryWriter(str(board))
         self._rows = []
         for entry in kept:

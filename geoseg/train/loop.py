@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 from geoseg.config.training.training_file import Hardware
-from geoseg.train.checkpoint import CHECKPOINT_NAME, read_checkpoint, stated_identity, write_checkpoint
-from geoseg.train.data.loader import Feed, chip_workers
+from geoseg.train.checkpoint import CHECKPOINT_NAME, config_identity, read_checkpoint, write_checkpoint
+from geoseg.train.data.loader import ChipLoader, chip_workers
 from geoseg.train.diagnosis import diverged, mislabeled
-from geoseg.train.distributed import ALONE, Team, check_shared
-from geoseg.train.ema import Average, state_in
+from geoseg.train.distributed import SINGLE_PROCESS, ProcessGroup, check_batch_divides
+from geoseg.train.ema import MovingAverage, swapped_state
 from geoseg.train.events import (
     Event,
     Notice,
@@ -32,14 +32,15 @@ from geoseg.train.events import (
     Validated,
     Watch,
 )
-from geoseg.train.learner import Learner, Scale, Stepping
-from geoseg.train.optim import Course, has_encoder
-from geoseg.train.precision import Arithmetic
+from geoseg.train.learner import Learner, StepResult
+from geoseg.train.optim import TrainingSchedule, has_encoder
+from geoseg.train.precision import TrainingRuntime
 from geoseg.train.progress import Progress, TrainResult
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from geoseg.config.model.contract import Scaling
     from geoseg.config.training.train_config import TrainConfig
     from geoseg.config.training.training_file import Distill
     from geoseg.models.networks.network import Network
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from geoseg.train.teacher import Teacher
     from geoseg.train.validate import Score, Validation
 
-__all__ = ["TrainResult", "Trainer"]
+__all__ = ["Trainer"]
 
 
 class Trainer:
@@ -58,13 +59,13 @@ class Trainer:
             it may return a tuple, the main output first. It is changed.
         sampler: Cuts the chips.
         validation: Scores on the held-out blocks; asked in the first process only.
-        recipe: How it learns.
+        config: How it learns.
         folder: Made when absent. A checkpoint in it is gone on from.
         watch: Takes the events, in the first process only.
-        scale: Of the network's input.
+        scaling: Of the network's input.
         seed: Of what the network draws, such as dropout.
         hardware: Device, threads, workers.
-        team: The processes that share each batch.
+        group: The processes that share each batch.
         distill: How a teacher is imitated; None: there is none.
         teacher: It.
         origin: What the first weights are, beside the seed; empty: random.
@@ -79,55 +80,55 @@ class Trainer:
         network: Network,
         sampler: ChipSampler,
         validation: Validation,
-        recipe: TrainConfig,
+        config: TrainConfig,
         folder: Path,
         watch: Watch = lambda _event: None,
         *,
-        scale: Scale,
+        scaling: Scaling,
         seed: int = 0,
         hardware: Hardware | None = None,
-        team: Team = ALONE,
+        group: ProcessGroup = SINGLE_PROCESS,
         distill: Distill | None = None,
         teacher: Teacher | None = None,
         origin: str = "",
     ) -> None:
         self.hardware = hardware or Hardware()
-        check_shared(recipe, team.size)
-        self.sampler, self.validation, self.recipe, self.folder = sampler, validation, recipe, folder
-        self.team, self._watch = team, watch
-        self.course = Course(recipe, sampler.epoch)
-        self.progress = Progress.begin(recipe)
+        check_batch_divides(config, group.size)
+        self.sampler, self.validation, self.config, self.folder = sampler, validation, config, folder
+        self.group, self._watch = group, watch
+        self.schedule = TrainingSchedule(config, sampler.epoch)
+        self.progress = Progress.begin(config)
         self._early: list[str] = []
         self._running = False
-        self.arithmetic = Arithmetic.resolve(
-            self.hardware.device, recipe.precision, self.hardware.threads, team.local
+        self.runtime = TrainingRuntime.resolve(
+            self.hardware.device, config.precision, self.hardware.threads, index=group.local
         )
-        if recipe.optimizer.encoder_rate_factor != 1 and not has_encoder(network):
+        if config.optimizer.encoder_rate_factor != 1 and not has_encoder(network):
             self._notice("the network has no encoder of its own: all of it learns at the full rate")
-        if team.size > 1 and not self.arithmetic.is_gpu and _normalizes(network):
+        if group.size > 1 and not self.runtime.is_gpu and _normalizes(network):
             self._notice(
-                f"each of the {team.size} processes normalizes by its own chips: torch has no batch "
+                f"each of the {group.size} processes normalizes by its own chips: torch has no batch "
                 "normalization over processes on CPUs"
             )
-        with self.arithmetic.settings():
+        with self.runtime.settings():
             self.learner = Learner(
                 network,
-                recipe,
-                scale,
-                self.arithmetic,
-                team,
+                config,
+                scaling,
+                self.runtime,
+                group,
                 seed=seed,
                 distill=distill,
                 teacher=teacher,
                 notify=self._notice,
             )
-            self.average = None if recipe.average is None else Average(network, recipe.average)
+            self.average = None if config.average is None else MovingAverage(network, config.average)
         shapes = repr([(key, tuple(value.shape)) for key, value in network.state_dict().items()])
         self._identity = {
-            **stated_identity(recipe, seed, origin, distill, None if teacher is None else teacher.identity),
+            **config_identity(config, seed, origin, distill, None if teacher is None else teacher.identity),
             "set of chips": sampler.identity,
             "network": hashlib.sha256(shapes.encode()).hexdigest(),
-            "scaling": repr(scale),
+            "scaling": f"Scale(mean={scaling.mean}, std={scaling.std})",
         }
         folder.mkdir(parents=True, exist_ok=True)
         self._resume()
@@ -151,10 +152,10 @@ class Trainer:
             LabelError: a label is neither a class of the network nor 255.
             OutputError: the checkpoint cannot be written.
         """
-        course = self.course
+        schedule = self.schedule
         self._tell(
             TrainingStarted(
-                self.step, course.steps, course.chips_per_step, course.steps_per_epoch, self._where
+                self.step, schedule.steps, schedule.chips_per_step, schedule.steps_per_epoch, self._where
             )
         )
         self._running = True
@@ -162,8 +163,8 @@ class Trainer:
             self._notice(text)
         self._early.clear()
         if not self.progress.ended:
-            with self.arithmetic.settings():
-                self._train(course.steps if until is None else min(until, course.steps))
+            with self.runtime.settings():
+                self._train(schedule.steps if until is None else min(until, schedule.steps))
         if not self.progress.ended:
             return None
         self._tell(TrainingEnded(self.step, self.progress.ended))
@@ -174,21 +175,21 @@ class Trainer:
         return self.progress.result(self.folder)
 
     def _train(self, end: int) -> None:
-        progress, course, parts = self.progress, self.course, self.recipe.accumulate
-        feed = Feed(
+        progress, schedule, parts = self.progress, self.schedule, self.config.accumulate
+        feed = ChipLoader(
             self.sampler,
-            self.recipe.batch,
+            self.config.batch,
             first=self.step * parts,
             stop=end * parts,
-            workers=chip_workers(self.hardware.workers, self.arithmetic.kind, self.team.size),
-            part=(self.team.rank, self.team.size),
+            workers=chip_workers(self.hardware.workers, self.runtime.kind, self.group.size),
+            part=(self.group.rank, self.group.size),
         )
-        unseen: Stepping | None = None
+        unseen: StepResult | None = None
         with feed:
             chips, started = iter(feed), time.perf_counter()
             while self.step < end and not progress.ended:
                 batches = [next(chips) for _ in range(parts)]
-                rate = course.rate(self.step, progress.drops)
+                rate = schedule.rate(self.step, progress.drops)
                 done = self.learner.learn(self.step, batches, rate)
                 if self.average is not None:
                     self.average.update(self.step)
@@ -197,49 +198,49 @@ class Trainer:
                 if unseen is not None:
                     started = self._look(unseen, started)
                 unseen = done
-                saves = self.step == end or course.saves(self.step)
-                if saves or not self.arithmetic.is_gpu:
+                saves = self.step == end or schedule.saves(self.step)
+                if saves or not self.runtime.is_gpu:
                     started, unseen = self._look(done, started), None
-                if course.validates(self.step):
+                if schedule.validates(self.step):
                     self._validate()
-                if self.step == course.steps and not progress.ended:
-                    progress.ended = f"all {course.steps} steps are done"
+                if self.step == schedule.steps and not progress.ended:
+                    progress.ended = f"all {schedule.steps} steps are done"
                 if saves:
                     self._save()
                     started = time.perf_counter()
         if feed.advice:
             self._notice(feed.advice)
 
-    def _look(self, done: Stepping, started: float) -> float:
+    def _look(self, done: StepResult, started: float) -> float:
         """Look at a step's loss, which waits for the device to come to it; returns the time."""
         loss, wrong = float(done.loss), int(done.wrong)
         if wrong:
-            raise mislabeled(self.sampler, self.recipe, done.step, self.learner.network.classes)
+            raise mislabeled(self.sampler, self.config, done.step, self.learner.network.classes)
         if not math.isfinite(loss):
-            raise diverged(self.sampler, self.recipe, done.step, f"the loss is {loss}")
+            raise diverged(self.sampler, self.config, done.step, f"the loss is {loss}")
         now = time.perf_counter()
         self.progress.losses.append(loss)
-        rate = self.course.rate(done.step, self.progress.drops)
+        rate = self.schedule.rate(done.step, self.progress.drops)
         self._tell(Stepped(done.step + 1, loss, rate, now - started))
         return now
 
     def _validate(self) -> None:
-        """Score what would be kept, and draw the recipe's conclusions, the same in all processes."""
+        """Score what would be kept, and draw the config's conclusions, the same in all processes."""
         progress = self.progress
         started = time.perf_counter()
         learner, average = self.learner, None if self.average is None else self.average.state
         score: Score | None = None
-        if not self.team.rank:
-            with state_in(learner.network, average), torch.inference_mode():
+        if not self.group.rank:
+            with swapped_state(learner.network, average), torch.inference_mode():
                 score = self.validation.score(learner.logits, learner.validation_loss)
-        score = self.team.told(score)
+        score = self.group.broadcast(score)
         assert score is not None
         assert score.loss is not None
-        kept = progress.keep(self.recipe, score, average or learner.network.state_dict())
-        rate = self.course.rate(self.step - 1, progress.drops)
+        kept = progress.keep(self.config, score, average or learner.network.state_dict())
+        rate = self.schedule.rate(self.step - 1, progress.drops)
         event = Validated(
             self.step,
-            self.step / self.course.steps_per_epoch,
+            self.step / self.schedule.steps_per_epoch,
             rate,
             fmean(progress.losses),
             score.chosen,
@@ -251,15 +252,15 @@ class Trainer:
         progress.losses.clear()
         progress.history.append(asdict(event))
         self._tell(event)
-        if progress.conclude(self.recipe, score):
-            now = self.course.rate(self.step, progress.drops)
+        if progress.conclude(self.config, score):
+            now = self.schedule.rate(self.step, progress.drops)
             self._notice(f"no improvement: the rate falls from {rate:g} to {now:g}")
 
     def _save(self) -> None:
         for key, value in self.learner.network.state_dict().items():
             if value.is_floating_point() and not bool(value.isfinite().all()):
-                raise diverged(self.sampler, self.recipe, self.step - 1, f"the weight {key} is not finite")
-        if not self.team.rank:
+                raise diverged(self.sampler, self.config, self.step - 1, f"the weight {key} is not finite")
+        if not self.group.rank:
             content = {
                 "learner": self.learner.state(),
                 "average": None if self.average is None else self.average.state,
@@ -285,7 +286,7 @@ class Trainer:
 
     @property
     def _where(self) -> str:
-        return f"{self.arithmetic}, {self.arithmetic.threads} thread(s), {self.team.size} process(es)"
+        return f"{self.runtime}, {self.runtime.threads} thread(s), {self.group.size} process(es)"
 
     def _notice(self, text: str) -> None:
         """Tell a notice; those of before the first step are told with it."""
@@ -295,7 +296,7 @@ class Trainer:
             self._early.append(text)
 
     def _tell(self, event: Event) -> None:
-        if not self.team.rank:
+        if not self.group.rank:
             self._watch(event)
 
 

@@ -2,11 +2,11 @@
 
 Each works on any device, in float32 at least, and gives 0 with a gradient path where nothing is labeled.
 
-Every mean over a batch can be taken in pieces: with the :class:`Counts` of the whole batch, the losses of its
-pieces add up to the loss of the whole. That is what makes gradient accumulation, and processes that share a
-batch, equal to one large batch. The one exception is an overlap loss over the batch (``per_batch``), whose
-fraction needs all pixels at once: processes add up their sums (``combine``), but pieces that come one after
-the other are averaged, as accumulated gradients of that loss are everywhere.
+Every mean over a batch can be taken in pieces: with the :class:`BatchCounts` of the whole batch, the losses
+of its pieces add up to the loss of the whole. That is what makes gradient accumulation, and processes that
+share a batch, equal to one large batch. The one exception is an overlap loss over the batch (``per_batch``),
+whose fraction needs all pixels at once: processes add up their sums (``combine``), but pieces that come one
+after the other are averaged, as accumulated gradients of that loss are everywhere.
 
 Sources: :func:`overlap_loss` is that of "Jaccard Metric Losses" and "Dice Semimetric Losses" (Wang et al.),
 which "Finding a Faster UNet for Satellite Image Segmentation" trains with; :func:`focal_loss` "Focal Loss for
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from geoseg.config.training.training_file import Distill
 
 __all__ = [
+    "BatchCounts",
     "Combine",
-    "Counts",
     "Objective",
     "cross_entropy",
     "focal_loss",
     "imitation_loss",
-    "no_class",
+    "invalid_labels",
     "overlap_loss",
 ]
 
@@ -57,7 +57,7 @@ _CROSS_ENTROPY, _JACCARD, _FOCAL = CrossEntropy(), Overlap(kind="jaccard"), Foca
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Counts:
+class BatchCounts:
     """What the means over a batch divide by. Those of the pieces of a batch add up to its own."""
 
     images: Tensor
@@ -102,13 +102,17 @@ class Counts:
         return torch.cat([torch.stack(scalars), self.images_with])
 
 
-def no_class(target: Tensor, classes: int) -> Tensor:
+def invalid_labels(target: Tensor, classes: int) -> Tensor:
     """Where labels are neither a class of the network nor 255: to index with them reads foreign memory."""
     return (target != IGNORE) & ((target < 0) | (target >= classes))
 
 
 def cross_entropy(
-    logits: Tensor, target: Tensor, settings: CrossEntropy = _CROSS_ENTROPY, *, counts: Counts | None = None
+    logits: Tensor,
+    target: Tensor,
+    settings: CrossEntropy = _CROSS_ENTROPY,
+    *,
+    counts: BatchCounts | None = None,
 ) -> Tensor:
     """Mean over the labeled pixels of ``-w[t] log softmax(logits)[t]``.
 
@@ -134,7 +138,7 @@ def cross_entropy(
 
 
 def focal_loss(
-    logits: Tensor, target: Tensor, settings: Focal = _FOCAL, *, counts: Counts | None = None
+    logits: Tensor, target: Tensor, settings: Focal = _FOCAL, *, counts: BatchCounts | None = None
 ) -> Tensor:
     """Mean over the labeled pixels of ``-w[t] (1 - p[t])^γ log p[t]``, ``p = softmax(logits)``.
 
@@ -164,7 +168,7 @@ def imitation_loss(
     temperature: float,
     valid: Tensor | None = None,
     *,
-    counts: Counts | None = None,
+    counts: BatchCounts | None = None,
 ) -> Tensor:
     """Mean over the valid pixels of ``T² KL(softmax(teacher / T) ‖ softmax(logits / T))``, labeled or not.
 
@@ -192,7 +196,7 @@ def overlap_loss(
     target: Tensor,
     settings: Overlap = _JACCARD,
     *,
-    counts: Counts | None = None,
+    counts: BatchCounts | None = None,
     combine: Combine | None = None,
 ) -> Tensor:
     """Jaccard, Dice or Tversky loss in the L1 form, which is zero at soft targets too.
@@ -290,7 +294,7 @@ def _factors(like: Tensor, weights: Sequence[float] | None) -> Tensor | None:
     return None if weights is None else like.new_tensor(weights)
 
 
-def _labeled(target: Tensor, counts: Counts | None) -> Tensor:
+def _labeled(target: Tensor, counts: BatchCounts | None) -> Tensor:
     # At least 1: the mean of a batch without labels would be 0/0.
     labeled = (target != IGNORE).sum() if counts is None else counts.labeled
     return labeled.clamp_min(1)
@@ -299,7 +303,7 @@ def _labeled(target: Tensor, counts: Counts | None) -> Tensor:
 class Objective:
     """Weighted sum of losses.
 
-    All terms count on the main output. Inner outputs (auxiliary heads) add the recipe's share of their
+    All terms count on the main output. Inner outputs (auxiliary heads) add the config's share of their
     cross-entropy, with its class weights and smoothing: MiniNet's deep supervision, 1.0 for the main one and
     0.4 for each of the others.
 
@@ -319,7 +323,7 @@ class Objective:
         *,
         valid: Tensor | None = None,
         teacher: Tensor | None = None,
-        counts: Counts | None = None,
+        counts: BatchCounts | None = None,
     ) -> Tensor:
         """The loss of a batch or of a piece of one.
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from geoseg.config.training.train_config import TrainConfig
 
-__all__ = ["Course", "has_encoder", "make_optimizer", "rate_factor", "set_rate"]
+__all__ = ["TrainingSchedule", "has_encoder", "make_optimizer", "rate_factor", "set_rate"]
 
 
-def make_optimizer(network: nn.Module, recipe: Optimizer) -> torch.optim.Optimizer:
+def make_optimizer(network: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
     """The optimizer of a network's parameters.
 
     Parameters fall into groups by whether they decay and whether they are the encoder's: those below a
@@ -36,36 +36,36 @@ def make_optimizer(network: nn.Module, recipe: Optimizer) -> torch.optim.Optimiz
 
     Args:
         network: on the device that it learns on.
-        recipe: kind, rate, decay.
+        config: kind, rate, decay.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
-        # Slopes, norms and biases are not to shrink, unless the recipe is one that lets all decay.
-        decays = recipe.decays == "all" or parameter.ndim > 1
+        # Slopes, norms and biases are not to shrink, unless the config is one that lets all decay.
+        decays = config.decays == "all" or parameter.ndim > 1
         groups.setdefault((decays, _in_encoder(name)), []).append(parameter)
     settings: list[dict[str, Any]] = [
         {
             "params": parameters,
-            "weight_decay": recipe.weight_decay if decays else 0.0,
-            "factor": recipe.encoder_rate_factor if encoder else 1.0,
+            "weight_decay": config.weight_decay if decays else 0.0,
+            "factor": config.encoder_rate_factor if encoder else 1.0,
         }
         for (decays, encoder), parameters in groups.items()
     ]
-    match recipe:
+    match config:
         case Sgd():
             return torch.optim.SGD(
-                settings, lr=recipe.rate, momentum=recipe.momentum, nesterov=recipe.nesterov
+                settings, lr=config.rate, momentum=config.momentum, nesterov=config.nesterov
             )
         case Adam(kind="adam"):
-            return torch.optim.Adam(settings, lr=recipe.rate, betas=recipe.betas)
+            return torch.optim.Adam(settings, lr=config.rate, betas=config.betas)
         case Adam():
-            return torch.optim.AdamW(settings, lr=recipe.rate, betas=recipe.betas)
+            return torch.optim.AdamW(settings, lr=config.rate, betas=config.betas)
 
 
 def has_encoder(network: nn.Module) -> bool:
-    """Whether the network has parameters that a recipe's ``encoder_rate_factor`` is for."""
+    """Whether the network has parameters that a config's ``encoder_rate_factor`` is for."""
     return any(_in_encoder(name) for name, _ in network.named_parameters())
 
 
@@ -106,48 +106,48 @@ def rate_factor(schedule: Schedule, step: int, steps: int, drops: int = 0) -> fl
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """A recipe's lengths and rates. A step is one change of the weights.
+class TrainingSchedule:
+    """A config's lengths and rates. A step is one change of the weights.
 
     >>> from geoseg.config.training.presets import PRESETS
-    >>> course = Course(PRESETS["faster-unet"].train, epoch=1000)
-    >>> course.chips_per_step, course.steps_per_epoch, course.steps
+    >>> schedule = TrainingSchedule(PRESETS["faster-unet"].train, epoch=1000)
+    >>> schedule.chips_per_step, schedule.steps_per_epoch, schedule.steps
     (8, 125, 6250)
     """
 
-    recipe: TrainConfig
+    config: TrainConfig
     """How the network learns."""
     epoch: int
-    """Chips that cover the labeled area once: an epoch, where the recipe gives none."""
+    """Chips that cover the labeled area once: an epoch, where the config gives none."""
 
     @property
     def chips_per_step(self) -> int:
         """Chips that one step learns from, in all processes."""
-        return self.recipe.batch * self.recipe.accumulate
+        return self.config.batch * self.config.accumulate
 
     @property
     def steps_per_epoch(self) -> int:
         """Steps that see an epoch's chips, at least 1."""
-        chips = self.epoch if self.recipe.epoch == "auto" else int(self.recipe.epoch)
+        chips = self.epoch if self.config.epoch == "auto" else int(self.config.epoch)
         return max(1, round(chips / self.chips_per_step))
 
     @property
     def steps(self) -> int:
         """Steps in all, unless the training stops early."""
-        return self.recipe.steps or (self.recipe.epochs or 1) * self.steps_per_epoch
+        return self.config.steps or (self.config.epochs or 1) * self.steps_per_epoch
 
     def rate(self, step: int, drops: int = 0) -> float:
         """Learning rate of a step, from 0, after so many plateaus."""
-        recipe = self.recipe
-        return recipe.optimizer.rate * rate_factor(recipe.schedule, step, self.steps, drops)
+        config = self.config
+        return config.optimizer.rate * rate_factor(config.schedule, step, self.steps, drops)
 
     def validates(self, done: int) -> bool:
         """Whether a validation follows after so many steps."""
-        return done == self.steps or self._due(self.recipe.validate_every, done)
+        return done == self.steps or self._due(self.config.validate_every, done)
 
     def saves(self, done: int) -> bool:
         """Whether a checkpoint follows after so many steps: after each validation, too."""
-        return self.validates(done) or self._due(self.recipe.checkpoint_every, done)
+        return self.validates(done) or self._due(self.config.checkpoint_every, done)
 
     def _due(self, every: int | str, done: int) -> bool:
         return done % (self.steps_per_epoch if every == "epoch" else int(every)) == 0

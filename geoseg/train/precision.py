@@ -1,29 +1,28 @@
-"""Where and in which precision a network learns."""
+"""Where and in which precision a network learns: device, autocast, gradient scaling, layout, threads."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import nn
 
-from geoseg.errors import RunError
-from geoseg.models.runtime import intra_op_threads, tune_allocator
+from geoseg.models.runtime import intra_op_threads, reproducible_cudnn, resolve_device, tune_allocator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Arithmetic", "out_of_memory"]
+    from geoseg.models.runtime import Device, Precision
 
-Precision = Literal["fp32", "bf16", "fp16"]
+__all__ = ["TrainingRuntime"]
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
-class Arithmetic:
+class TrainingRuntime:
     """Device, precision and threads of a training, resolved."""
 
     device: str
@@ -34,34 +33,26 @@ class Arithmetic:
     """Threads inside an operation."""
 
     @classmethod
-    def resolve(cls, device: str = "auto", precision: str = "auto", threads: int = 1, index: int = 0) -> Self:
-        """What ``auto`` means here.
+    def resolve(
+        cls, device: str = "auto", precision: str = "auto", threads: int = 1, *, index: int = 0, gpus: int = 1
+    ) -> Self:
+        """What ``auto`` means here, see :func:`~geoseg.models.runtime.resolve_device`.
 
         Args:
-            device: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
-            precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: bf16 on a GPU that has it, else fp32.
+            device: ``cpu``, ``cuda`` or ``auto``.
+            precision: ``fp32``, ``bf16``, ``fp16`` or ``auto``.
             threads: Inside an operation.
             index: Which GPU.
+            gpus: How many GPUs the training needs.
 
         Raises:
             RunError: there is no such device here, or it does not have the precision.
         """
-        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        kind = ("cuda" if gpus else "cpu") if device == "auto" else device
-        if kind == "cuda" and index >= gpus:
-            raise RunError(
-                f"device cuda: this training needs {index + 1} GPU(s), torch sees {gpus} here; "
-                "use compute.device: cpu, or fewer compute.processes"
-            )
-        if precision == "auto":
-            precision = "bf16" if kind == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-        if precision == "fp16" and kind == "cpu":
-            raise RunError("precision fp16 needs a GPU; use bf16 or fp32 on a CPU")
-        where = f"cuda:{index}" if kind == "cuda" else "cpu"
-        return cls(where, precision, threads)  # type: ignore[arg-type]  # one of the three by now
+        kind, resolved = resolve_device(device, precision, training=True, gpus=max(gpus, index + 1))
+        return cls(f"cuda:{index}" if kind == "cuda" else "cpu", resolved, threads)
 
     @property
-    def kind(self) -> Literal["cpu", "cuda"]:
+    def kind(self) -> Device:
         """Kind of device."""
         return "cuda" if self.is_gpu else "cpu"
 
@@ -92,16 +83,13 @@ class Arithmetic:
     @contextmanager
     def settings(self) -> Iterator[None]:
         """Reproducible algorithms and the number of threads, inside the block."""
-        with intra_op_threads(self.threads):
-            if not self.is_gpu:
+        with intra_op_threads(self.threads), ExitStack() as stack:
+            if self.is_gpu:
+                stack.enter_context(torch.cuda.device(self.device))
+            else:
                 tune_allocator()
-                yield
-                return
-            with (
-                torch.cuda.device(self.device),
-                torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
-            ):
-                yield
+            stack.enter_context(reproducible_cudnn(self.device))
+            yield
 
     def __str__(self) -> str:
         return f"{self.device} {self.precision}"
@@ -111,8 +99,3 @@ def _dilated_depthwise(module: nn.Module) -> bool:
     return (
         isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1 and max(module.dilation) > 1
     )
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch says that memory is short: a GPU's, or a CPU allocation that the system refused."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

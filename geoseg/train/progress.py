@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from geoseg.config.training.train_config import Plateau
 from geoseg.errors import RunError
-from geoseg.train.ema import copied
+from geoseg.train.ema import copy_state
 from geoseg.train.validate import Score
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class TrainResult:
     """The weights kept, and why."""
 
     state: dict[str, Tensor]
-    """State of the network, float32 on the CPU: the averaged weights where the recipe averages."""
+    """State of the network, float32 on the CPU: the averaged weights where the config averages."""
     step: int
     """Step they are from."""
     score: Score
@@ -77,7 +77,7 @@ class Progress:
     plateau: Patience | None = None
     """What a plateau is told by, where the schedule is one."""
     stopping: Patience | None = None
-    """What early stopping goes by, where the recipe has it."""
+    """What early stopping goes by, where the config has it."""
     losses: list[float] = field(default_factory=list)
     """Losses of the steps since the last validation."""
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -86,9 +86,9 @@ class Progress:
     """Step, score and state of the weights to keep."""
 
     @classmethod
-    def begin(cls, recipe: TrainConfig) -> Self:
+    def begin(cls, config: TrainConfig) -> Self:
         """Of a training that has not begun."""
-        schedule, stopping = recipe.schedule, recipe.early_stopping
+        schedule, stopping = config.schedule, config.early_stopping
         return cls(
             plateau=Patience(schedule.watch) if isinstance(schedule, Plateau) else None,
             stopping=Patience(stopping.watch) if stopping else None,
@@ -108,29 +108,29 @@ class Progress:
             "stopping": self.stopping and asdict(self.stopping),
         }
 
-    def keep(self, recipe: TrainConfig, score: Score, state: dict[str, Tensor]) -> bool:
+    def keep(self, config: TrainConfig, score: Score, state: dict[str, Tensor]) -> bool:
         """Keep the weights if they are the ones to keep so far; returns whether."""
         before = None if self.best is None else self.best["score"]
-        if before is None or recipe.keep == "last":
+        if before is None or config.keep == "last":
             kept = True
-        elif recipe.keep == "loss":
+        elif config.keep == "loss":
             kept = _loss(score) < before["loss"]
         else:
             kept = score.chosen > before["chosen"]
         if kept:
-            self.best = {"step": self.step, "score": asdict(score), "state": copied(state, "cpu")}
+            self.best = {"step": self.step, "score": asdict(score), "state": copy_state(state, "cpu")}
         return kept
 
-    def conclude(self, recipe: TrainConfig, score: Score) -> bool:
+    def conclude(self, config: TrainConfig, score: Score) -> bool:
         """What a validation means for rate and end; returns whether the rate falls."""
         loss, falls = _loss(score), False
-        if self.plateau is not None and isinstance(recipe.schedule, Plateau):
-            falls = self.plateau.see(loss=loss, score=score.chosen) > recipe.schedule.patience
+        if self.plateau is not None and isinstance(config.schedule, Plateau):
+            falls = self.plateau.see(loss=loss, score=score.chosen) > config.schedule.patience
             if falls:
                 self.drops, self.plateau.bad = self.drops + 1, 0
-        if self.stopping is not None and recipe.early_stopping is not None:
+        if self.stopping is not None and config.early_stopping is not None:
             bad = self.stopping.see(loss=loss, score=score.chosen)
-            if bad >= recipe.early_stopping.patience:
+            if bad >= config.early_stopping.patience:
                 self.ended = f"the {self.stopping.watch} has not improved for {bad} validations"
         return falls
 

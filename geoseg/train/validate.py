@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from geoseg.train.data.scenes import Scene
+    from geoseg.train.data.scenes import LabeledScene
 
-__all__ = ["Score", "Seen", "Validation"]
+__all__ = ["Score", "Validation", "ValidationWindow"]
 
 _ALIGNMENT = 64
 """Windows smaller than asked for are a multiple of this: the coarsest of the networks' alignments."""
@@ -39,10 +39,10 @@ class _Place(NamedTuple):
     """What of it is scored, inside the scene."""
 
 
-class Seen(NamedTuple):
+class ValidationWindow(NamedTuple):
     """A window as the network sees it, and what is scored of it."""
 
-    scene: Scene
+    scene: LabeledScene
     """The scene, at the network's resolution."""
     window: Window
     """Where it lies."""
@@ -91,7 +91,7 @@ class Validation:
 
     def __init__(
         self,
-        scenes: Sequence[Scene],
+        scenes: Sequence[LabeledScene],
         *,
         resolution: float,
         classes: int,
@@ -122,7 +122,7 @@ class Validation:
     def __len__(self) -> int:
         return len(self._places)
 
-    def windows(self) -> Iterator[Seen]:
+    def windows(self) -> Iterator[ValidationWindow]:
         """All windows, scene by scene; together they hold each held-out pixel once."""
         return map(self._seen, self._places)
 
@@ -160,7 +160,7 @@ class Validation:
         found = [value for c in self.scored if (value := iou[c]) is not None]
         return fmean(found) if found else 0.0
 
-    def _seen(self, place: _Place) -> Seen:
+    def _seen(self, place: _Place) -> ValidationWindow:
         scene = self.scenes[place.scene]
         inside, at = mirrored(place.window, scene.shape)
         patch = scene.patch(inside)
@@ -170,12 +170,12 @@ class Validation:
         held = validation_labels(scene, inside, patch.labels)
         targets[place.inner.relative_to(place.window).slices] = held[place.inner.relative_to(inside).slices]
         labels = np.where(targets == self.classes, np.uint8(1), targets) if self.border else targets
-        return Seen(
+        return ValidationWindow(
             scene, place.window, pixels.astype(np.float32), np.ascontiguousarray(valid), targets, labels
         )
 
 
-def _places(scene: Scene, number: int, size: int, context: int) -> Iterator[_Place]:
+def _places(scene: LabeledScene, number: int, size: int, context: int) -> Iterator[_Place]:
     """Windows that together cover the scene's held-out blocks once."""
     tiles = scene.tiles()
     rows, cols = (_spans(length, size, context) for length in scene.shape)

@@ -10,25 +10,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from geoseg.config.model.contract import Scaling
 from geoseg.config.training.presets import PRESETS, laid_over
 from geoseg.config.training.train_config import TrainConfig
 from geoseg.config.training.training_file import Hardware
 from geoseg.models.networks.network import Network, Span
 from geoseg.train.data.augment import ColorSettings
 from geoseg.train.data.chips import ChipSampler, ChipSettings
-from geoseg.train.data.scenes import LabeledScene, Split
-from geoseg.train.distributed import ALONE, Team
-from geoseg.train.learner import Scale
+from geoseg.train.data.scenes import ArrayScene, Split
+from geoseg.train.distributed import SINGLE_PROCESS, ProcessGroup
 from geoseg.train.loop import Trainer
 from geoseg.train.validate import Validation
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from geoseg.train.events import Watch
+
 PLAIN = ColorSettings(
     brightness=0, contrast=0, gamma=0, gain=0, saturation=0, hue=0, blur=0, noise=0, holes=0
 )
 CPU = Hardware(device="cpu", workers=1)
+SGD = {"optimizer": {"kind": "sgd", "rate": 0.05}, "loss": {"overlap": None}, "average": None}
 
 
 class Toy(Network):
@@ -58,19 +61,19 @@ def toy(**arguments: Any) -> Toy:
     return Toy(**arguments)
 
 
-def checker(size: int = 96, side: int = 12, name: str = "checker", **changes: Any) -> LabeledScene:
+def checker(size: int = 96, side: int = 12, name: str = "checker", **changes: Any) -> ArrayScene:
     """A scene whose class is its color: bright squares are class 1."""
     rows, cols = np.indices((size, size)) // side
     labels = ((rows + cols) % 2).astype(np.uint8)
     pixels = np.stack([60 + 120 * labels, 200 - 90 * labels, np.full_like(labels, 90)]).astype(np.uint8)
-    scene = LabeledScene(
+    scene = ArrayScene(
         name, pixels, np.ones_like(labels, bool), labels, 0.3, split=Split(block=9, every=5, margin=0.6)
     )
     return replace(scene, **changes)
 
 
-def toy_recipe(**changes: Any) -> TrainConfig:
-    """The default recipe, short and quick."""
+def toy_config(**changes: Any) -> TrainConfig:
+    """The default config, short and quick."""
     short = {
         "steps": 12,
         "batch": 4,
@@ -87,11 +90,11 @@ def toy_recipe(**changes: Any) -> TrainConfig:
 
 def toy_trainer(
     folder: Path,
-    recipe: TrainConfig | None = None,
+    config: TrainConfig | None = None,
     network: Network | None = None,
-    scenes: list[LabeledScene] | None = None,
+    scenes: list[ArrayScene] | None = None,
     *,
-    team: Team = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
     chips: int = 24,
     window: int = 64,
     context: int = 8,
@@ -103,20 +106,26 @@ def toy_trainer(
         network or toy(),
         ChipSampler(scenes, ChipSettings(size=chips, color=PLAIN), seed=11),
         Validation(scenes, resolution=0.3, classes=2, scored=[1], window=window, context=context),
-        recipe or toy_recipe(),
+        config or toy_config(),
         folder,
         **{
-            "scale": Scale((120.0, 150.0, 90.0), (60.0, 45.0, 1.0)),
+            "scaling": Scaling(mean=(120.0, 150.0, 90.0), std=(60.0, 45.0, 1.0)),
             "hardware": CPU,
-            "team": team,
+            "group": group,
             **arguments,
         },
     )
 
 
-def train_in_team(team: Team, folder: Path, recipe: TrainConfig, normalized: bool) -> Any:  # noqa: FBT001 - passed on
-    """What each process of a team does."""
-    trainer = toy_trainer(folder, recipe, toy(normalized=normalized), team=team)
+def heavy(folder: Path, width: int, watch: Watch) -> Trainer:
+    """Batches of 16 chips whose activations take 2.3 KB × width each."""
+    config = toy_config(batch=16, steps=3, clip=None, validate_every=3, **SGD)
+    return toy_trainer(folder, config, toy(width=width), watch=watch)
+
+
+def train_in_group(group: ProcessGroup, folder: Path, config: TrainConfig, normalized: bool) -> Any:  # noqa: FBT001 - passed on
+    """What each process of a group does."""
+    trainer = toy_trainer(folder, config, toy(normalized=normalized), group=group)
     events: list[Any] = []
     trainer._watch = events.append
     result = trainer.run()
@@ -124,10 +133,10 @@ def train_in_team(team: Team, folder: Path, recipe: TrainConfig, normalized: boo
     return result, events
 
 
-def die_in_team(team: Team, folder: Path) -> Any:
-    """A team of which one process dies in the middle of the training."""
-    trainer = toy_trainer(folder, toy_recipe(steps=50), team=team)
-    if team.rank:
+def die_in_group(group: ProcessGroup, folder: Path) -> Any:
+    """A group of which one process dies in the middle of the training."""
+    trainer = toy_trainer(folder, toy_config(steps=50), group=group)
+    if group.rank:
         learn = trainer.learner.learn
 
         def deadly(step: int, *others: Any) -> Any:

@@ -27,13 +27,13 @@ from geoseg.io.raster.scene import describe
 from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.models.predictor import scaled
 from geoseg.train.data.augment import ColorSettings, Geometry, cut_holes, jitter, warp
-from geoseg.train.data.cache import TileStore
+from geoseg.train.data.cache import SceneCache
 from geoseg.train.data.chips import ChipSampler, ChipSettings
 from geoseg.train.data.file_scene import FileScene, open_scene
 from geoseg.train.data.holdout import Split
 from geoseg.train.data.index import index_scene, scaling
-from geoseg.train.data.loader import Feed
-from geoseg.train.data.scenes import TILE, LabeledScene, training_labels, validation_labels
+from geoseg.train.data.loader import ChipLoader
+from geoseg.train.data.scenes import TILE, ArrayScene, training_labels, validation_labels
 from geoseg.train.validate import Validation
 
 PLAIN = ColorSettings(
@@ -43,12 +43,12 @@ PLAIN = ColorSettings(
 
 def checker(
     size: int = 128, side: int = 12, *, split: Split | None = None, **arguments: object
-) -> LabeledScene:
+) -> ArrayScene:
     """A scene whose class is its color: bright squares are class 1."""
     rows, cols = np.indices((size, size)) // side
     labels = ((rows + cols) % 2).astype(np.uint8)
     pixels = np.stack([60 + 120 * labels, 200 - 90 * labels, np.full_like(labels, 90)]).astype(np.uint8)
-    scene = LabeledScene(
+    scene = ArrayScene(
         "checker",
         pixels,
         np.ones_like(labels, bool),
@@ -257,7 +257,7 @@ def files(tmp_path: Path) -> tuple[SceneRef, LabelRef]:
 
 
 def opened(files: tuple[SceneRef, LabelRef], resolution: float = 0.3, **arguments: object) -> FileScene:
-    return open_scene(*files, resolution=resolution, **{"store": TileStore(10**8)} | arguments)
+    return open_scene(*files, resolution=resolution, **{"cache": SceneCache(10**8)} | arguments)
 
 
 def whole(scene: FileScene) -> Window:
@@ -294,11 +294,11 @@ def test_windows_and_memory_change_no_pixel(window_seed: int, limit: int) -> Non
     height, width = (int(rng.integers(1, n)) for n in scene.shape)
     row, col = int(rng.integers(scene.shape[0] - height)), int(rng.integers(scene.shape[1] - width))
     window = Window(row, col, height, width)
-    small = replace(scene, store=TileStore(limit))
+    small = replace(scene, cache=SceneCache(limit))
     for _ in range(2):
         for found, expected in zip(small.patch(window), patch, strict=True):
             assert np.array_equal(found, expected[..., row : row + height, col : col + width])
-    assert small.store.bytes <= limit
+    assert small.cache.bytes <= limit
 
 
 class _Large:
@@ -327,14 +327,14 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def test_an_archive_is_sampled_within_the_memory_bound() -> None:
-    # The scene has 10.5 MB of pixels, validity and labels; the store takes a quarter of them.
+    # The scene has 10.5 MB of pixels, validity and labels; the cache takes a quarter of them.
     scene, _ = LARGE()
     limit = 8 * TILE**2 * 5
-    small = replace(scene, store=TileStore(limit))
+    small = replace(scene, cache=SceneCache(limit))
     how = ChipSettings(size=64, resolution=0.15, scales=(1.0, 1.0), rotate=0, color=PLAIN)
     cut = how.reach(0.15) ** 2 * 5
     sampler = ChipSampler([small], how, seed=3)
-    assert small.store.bytes <= limit
+    assert small.cache.bytes <= limit
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
@@ -344,11 +344,11 @@ def test_an_archive_is_sampled_within_the_memory_bound() -> None:
     finally:
         tracemalloc.stop()
     assert peak - before <= limit + small.reading_bytes + 12 * cut
-    assert small.store.bytes <= limit
-    assert small.store.reads > 60
+    assert small.cache.bytes <= limit
+    assert small.cache.reads > 60
     roomy = ChipSampler([scene], how, seed=3)
     assert all(torch.equal(a, b) for i in (0, 7) for a, b in zip(sampler.chip(i), roomy.chip(i), strict=True))
-    assert scene.store.reads <= 36
+    assert scene.cache.reads <= 36
 
 
 def test_a_sampler_travels_small_and_cuts_the_same_chips_elsewhere() -> None:
@@ -379,7 +379,7 @@ def test_threads_and_processes_cut_the_same_chips() -> None:
         torch.set_num_threads(3)
         found = []
         for workers in (1, 2):
-            with Feed(sampler, 2, first=2, stop=6, workers=workers) as feed:
+            with ChipLoader(sampler, 2, first=2, stop=6, workers=workers) as feed:
                 found.append(list(feed))
     finally:
         torch.set_num_threads(threads)
@@ -395,11 +395,11 @@ def test_what_a_worker_process_meets_is_said_here(tmp_path: Path) -> None:
     scene = opened(files, split=Split(every=0))
     sampler = ChipSampler([scene], ChipSettings(size=32), seed=1)
     Path(scene.label.href).unlink()
-    scene.store.close()
+    scene.cache.close()
     for workers in (1, 2):
         with (
             pytest.raises(LabelError, match=r"scene gone: .*noise1\.tif"),
-            Feed(sampler, 2, first=0, stop=2, workers=workers) as feed,
+            ChipLoader(sampler, 2, first=0, stop=2, workers=workers) as feed,
         ):
             list(feed)
 

@@ -17,12 +17,12 @@ from geoseg.config.training.training_file import Distill
 from geoseg.errors import RunError
 from geoseg.grid.encoding import IGNORE
 from geoseg.train.losses import (
-    Counts,
+    BatchCounts,
     Objective,
     cross_entropy,
     focal_loss,
     imitation_loss,
-    no_class,
+    invalid_labels,
     overlap_loss,
 )
 
@@ -261,7 +261,7 @@ def test_the_losses_of_pieces_add_up_to_the_loss_of_the_batch(
     teacher = logits.flip(0)
     objective = Objective(terms(settings, size[1]), Distill(teacher="x"))
     whole = objective(logits, labels, valid=valid, teacher=teacher)
-    counts = Counts.of(labels, size[1], valid)
+    counts = BatchCounts.of(labels, size[1], valid)
     parts = [slice(0, cut), slice(cut, None)]
     pieces = [
         objective(logits[p], labels[p], valid=valid[p], teacher=teacher[p], counts=counts)
@@ -269,12 +269,12 @@ def test_the_losses_of_pieces_add_up_to_the_loss_of_the_batch(
         if len(labels[p])
     ]
     assert torch.allclose(whole, torch.stack(pieces).sum())
-    added = sum(Counts.of(labels[p], size[1], valid[p]).vector for p in parts if len(labels[p]))
+    added = sum(BatchCounts.of(labels[p], size[1], valid[p]).vector for p in parts if len(labels[p]))
     assert torch.equal(torch.as_tensor(added), counts.vector)
 
 
 def test_a_batch_of_pieces_averages_the_overlap_over_the_batch() -> None:
-    counts = Counts.of(B[1], 3)
+    counts = BatchCounts.of(B[1], 3)
     pieces = [overlap_loss(B[0][i : i + 1], B[1][i : i + 1], jaccard(), counts=counts) for i in range(2)]
     alone = [overlap_loss(B[0][i : i + 1], B[1][i : i + 1], jaccard()) for i in range(2)]
     assert torch.allclose(sum(pieces), sum(alone) / 2)
@@ -339,7 +339,7 @@ def test_half_precision_is_summed_in_single() -> None:
 
 
 def test_labels_and_teachers_that_do_not_fit_are_refused() -> None:
-    assert no_class(torch.tensor([-1, 0, 2, 3, 254, 255]), 3).tolist() == [
+    assert invalid_labels(torch.tensor([-1, 0, 2, 3, 254, 255]), 3).tolist() == [
         True,
         *[False] * 2,
         *[True] * 2,

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from geoseg.models.networks.registry import build
-from geoseg.train.precision import Arithmetic
+from geoseg.train.precision import TrainingRuntime
 
 
 def weight_gradient(conv: nn.Conv2d, image: torch.Tensor, precision: str) -> torch.Tensor:
-    arithmetic = Arithmetic.resolve("cpu", precision)
-    layout = arithmetic.layout(conv)
+    runtime = TrainingRuntime.resolve("cpu", precision)
+    layout = runtime.layout(conv)
     twin = nn.Conv2d(
         conv.in_channels,
         conv.out_channels,
@@ -26,7 +26,7 @@ def weight_gradient(conv: nn.Conv2d, image: torch.Tensor, precision: str) -> tor
         bias=False,
     ).to(memory_format=layout)
     twin.load_state_dict({"weight": conv.weight})
-    with arithmetic.settings(), arithmetic.autocast():
+    with runtime.settings(), runtime.autocast():
         output = twin(image.contiguous(memory_format=layout)).float()
     noise = torch.randn(output.shape, generator=torch.Generator().manual_seed(2))
     (output * noise).sum().backward()

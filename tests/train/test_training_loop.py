@@ -19,7 +19,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.training_toys import CPU, checker, die_in_team, toy, toy_recipe, toy_trainer, train_in_team
+from support.training_toys import (
+    CPU,
+    SGD,
+    checker,
+    die_in_group,
+    heavy,
+    toy,
+    toy_config,
+    toy_trainer,
+    train_in_group,
+)
 from synthetic.bundles import random_bundle
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -39,21 +49,20 @@ from geoseg.errors import BundleError, LabelError, OutputError, RunError
 from geoseg.grid.encoding import IGNORE
 from geoseg.models.networks.registry import build
 from geoseg.train.checkpoint import CHECKPOINT_NAME
-from geoseg.train.distributed import train_together
-from geoseg.train.ema import Average
+from geoseg.train.distributed import launch
+from geoseg.train.ema import MovingAverage
 from geoseg.train.events import Event, Notice, Saved, Stepped, Validated
 from geoseg.train.logs import CSV_NAME, TENSORBOARD_NAME, TrainingLog, read_log
 from geoseg.train.losses import imitation_loss
-from geoseg.train.optim import Course, make_optimizer, rate_factor
+from geoseg.train.optim import TrainingSchedule, make_optimizer, rate_factor
 from geoseg.train.progress import Patience
 from geoseg.train.teacher import Teacher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from geoseg.train.data.scenes import LabeledScene
-    from geoseg.train.events import Watch
-    from geoseg.train.loop import Trainer, TrainResult
+    from geoseg.train.data.scenes import ArrayScene
+    from geoseg.train.loop import TrainResult
 
 HERE = Path(__file__).parents[1]
 
@@ -83,10 +92,10 @@ def test_a_toy_set_of_three_scenes_reaches_its_floor(tmp_path: Path) -> None:
     scenes = [checker(name="a"), checker(side=7, name="b", weight=2.0), checker(64, name="c", chooses=False)]
     events: list[Event] = []
     network = build("mininet-1", bands=3, classes=2, widths=(6, 8, 10, 12), blocks=(1, 1, 1, 1))
-    recipe = toy_recipe(steps=70, validate_every=35, loss={"deep_supervision": 0.0})
+    config = toy_config(steps=70, validate_every=35, loss={"deep_supervision": 0.0})
     # Scored in windows of the chips' size: in larger ones MiniNet sees more than it learned from.
     sizes = {"chips": 32, "window": 32, "context": 0}
-    result = toy_trainer(tmp_path, recipe, network, scenes, watch=events.append, **sizes).run()
+    result = toy_trainer(tmp_path, config, network, scenes, watch=events.append, **sizes).run()
     assert result is not None
     assert set(result.score.iou) == {"a", "b", "c"}
     assert result.score.chosen > 0.85
@@ -100,11 +109,11 @@ def test_a_toy_set_of_three_scenes_reaches_its_floor(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_trains(tmp_path: Path, name: str) -> None:
     short = {"epochs": 1, "epoch": 8, "batch": 2}
-    recipe = TrainConfig.model_validate(laid_over(PRESETS[name].train, short))
+    config = TrainConfig.model_validate(laid_over(PRESETS[name].train, short))
     network = build(
         "mininet-1", bands=3, classes=2, widths=(6, 8, 10, 12), blocks=(1, 1, 1, 1), auxiliary=True
     )
-    result = toy_trainer(tmp_path, recipe, network).run()
+    result = toy_trainer(tmp_path, config, network).run()
     assert result is not None
     assert len(result.history) == 1
     assert math.isfinite(result.history[0]["loss"])
@@ -118,10 +127,10 @@ def test_every_preset_trains(tmp_path: Path, name: str) -> None:
 def test_a_training_that_stops_and_goes_on_ends_with_the_same_bits(
     tmp_path: Path, average: float | None
 ) -> None:
-    recipe = toy_recipe(average=average, schedule={"kind": "plateau", "patience": 0}, validate_every=3)
+    config = toy_config(average=average, schedule={"kind": "plateau", "patience": 0}, validate_every=3)
 
     def run(name: str, until: int | None = None) -> TrainResult | None:
-        return toy_trainer(tmp_path / name, recipe, toy(normalized=True, dropout=0.3)).run(until=until)
+        return toy_trainer(tmp_path / name, config, toy(normalized=True, dropout=0.3)).run(until=until)
 
     whole, again = run("whole"), run("again")
     assert run("parts", 4) is None
@@ -135,7 +144,7 @@ def test_a_training_that_stops_and_goes_on_ends_with_the_same_bits(
 KILLED = """
 import signal, sys
 from pathlib import Path
-from support.training_toys import toy, toy_recipe, toy_trainer
+from support.training_toys import toy, toy_config, toy_trainer
 from geoseg.train.events import Stepped, fan_out
 from geoseg.train.logs import TrainingLog
 folder, steps = Path(sys.argv[1]), int(sys.argv[2])
@@ -146,7 +155,7 @@ def tell(event):
             signal.pause()  # it is killed at any moment, but before it ends
 with TrainingLog(folder) as log:
     network = toy(normalized=True, dropout=0.3)
-    toy_trainer(folder, toy_recipe(steps=steps), network, watch=fan_out(log, tell)).run()
+    toy_trainer(folder, toy_config(steps=steps), network, watch=fan_out(log, tell)).run()
 """
 
 
@@ -165,7 +174,7 @@ def test_a_killed_training_goes_on_to_the_same_bits_and_the_same_log(tmp_path: P
     def run(name: str) -> TrainResult | None:
         with TrainingLog(tmp_path / name) as log:
             network = toy(normalized=True, dropout=0.3)
-            return toy_trainer(tmp_path / name, toy_recipe(steps=steps), network, watch=log).run()
+            return toy_trainer(tmp_path / name, toy_config(steps=steps), network, watch=log).run()
 
     assert same_bits(run("whole"), run("killed")), f"killed after step {last}"
     logs = [read_log(tmp_path / name) for name in ("whole", "killed")]
@@ -180,7 +189,7 @@ def test_a_killed_training_goes_on_to_the_same_bits_and_the_same_log(tmp_path: P
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"recipe": toy_recipe(optimizer={"rate": 2e-2})}, "recipe"),
+        ({"config": toy_config(optimizer={"rate": 2e-2})}, "config"),
         ({"network": toy(normalized=True)}, "network"),
         ({"scenes": [checker(side=7)]}, "set of chips"),
         ({"seed": 5}, "seed"),
@@ -206,13 +215,13 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, data: bytes) -> None:
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmpfs: Callable[[str], Path]) -> None:
     place = tmpfs("size=64k")
-    work = toy_trainer(place / "run", toy_recipe(checkpoint_every=1), toy(width=16))
+    work = toy_trainer(place / "run", toy_config(checkpoint_every=1), toy(width=16))
     work.run(until=2)
     (place / "filler").write_bytes(b"x" * (64 * 1024 - 8 * 1024 - _used(place)))
     with pytest.raises(OutputError, match=r"last\.pt"):
         work.run()
     (place / "filler").unlink()
-    assert toy_trainer(place / "run", toy_recipe(checkpoint_every=1), toy(width=16)).step == 2
+    assert toy_trainer(place / "run", toy_config(checkpoint_every=1), toy(width=16)).step == 2
 
 
 def _used(place: Path) -> int:
@@ -231,23 +240,21 @@ def test_going_on_elsewhere_is_told(tmp_path: Path) -> None:
 
 # --- batches, pieces, processes ---------------------
 
-SGD = {"optimizer": {"kind": "sgd", "rate": 0.05}, "loss": {"overlap": None}, "average": None}
-
 
 @pytest.mark.parametrize(("batch", "accumulate"), [(4, 2), (2, 4), (1, 8)])
 def test_accumulated_gradients_are_those_of_the_large_batch(
     tmp_path: Path, batch: int, accumulate: int
 ) -> None:
-    whole = toy_trainer(tmp_path / "whole", toy_recipe(batch=8, accumulate=1, **SGD)).run()
-    recipe = toy_recipe(batch=batch, accumulate=accumulate, **SGD)
-    assert close(whole, toy_trainer(tmp_path / "parts", recipe).run())
+    whole = toy_trainer(tmp_path / "whole", toy_config(batch=8, accumulate=1, **SGD)).run()
+    config = toy_config(batch=batch, accumulate=accumulate, **SGD)
+    assert close(whole, toy_trainer(tmp_path / "parts", config).run())
 
 
 @pytest.mark.parametrize("parts", [2, 3, 4])
 def test_pieces_of_a_batch_are_the_batch(tmp_path: Path, parts: int) -> None:
-    recipe = toy_recipe(**SGD)
-    whole = toy_trainer(tmp_path / "whole", recipe).run()
-    cut = toy_trainer(tmp_path / "cut", recipe)
+    config = toy_config(**SGD)
+    whole = toy_trainer(tmp_path / "whole", config).run()
+    cut = toy_trainer(tmp_path / "cut", config)
     cut.learner.parts = parts
     assert close(whole, cut.run())
 
@@ -255,7 +262,7 @@ def test_pieces_of_a_batch_are_the_batch(tmp_path: Path, parts: int) -> None:
 SHORT_MEMORY = """
 import resource, sys
 from pathlib import Path
-from test_training import heavy
+from support.training_toys import heavy
 from geoseg.train.events import Notice
 def tell(event):
     if isinstance(event, Notice):
@@ -266,12 +273,6 @@ used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesi
 resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 10**6,) * 2)
 work.run(until=2)
 """
-
-
-def heavy(folder: Path, width: int, watch: Watch) -> Trainer:
-    """Batches of 16 chips whose activations take 2.3 KB × width each."""
-    recipe = toy_recipe(batch=16, steps=3, clip=None, validate_every=3, **SGD)
-    return toy_trainer(folder, recipe, toy(width=width), watch=watch)
 
 
 def short_of_memory(folder: Path, width: int) -> subprocess.CompletedProcess[str]:
@@ -303,9 +304,9 @@ def test_memory_that_does_not_do_for_one_chip_is_an_error(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("normalized", [False, True])
 def test_two_processes_learn_what_one_does(tmp_path: Path, *, normalized: bool) -> None:
-    recipe = toy_recipe(steps=6, accumulate=2, validate_every=6, checkpoint_every=3)
-    alone, _ = train_together(train_in_team, 1, "cpu", tmp_path / "one", recipe, normalized)
-    result, events = train_together(train_in_team, 2, "cpu", tmp_path / "two", recipe, normalized)
+    config = toy_config(steps=6, accumulate=2, validate_every=6, checkpoint_every=3)
+    alone, _ = launch(train_in_group, 1, "cpu", tmp_path / "one", config, normalized)
+    result, events = launch(train_in_group, 2, "cpu", tmp_path / "two", config, normalized)
     assert [e.step for e in events if isinstance(e, Saved)] == [3, 6]
     notices = [e.text for e in events if isinstance(e, Notice)]
     if normalized:
@@ -318,23 +319,23 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, *, normalized: bool) 
     # Dice over the batch among the terms: its sums are those of all processes.
     assert close(alone, result)
     losses = [e.loss for e in events if isinstance(e, Stepped)]
-    assert losses == pytest.approx([e["loss"] for e in _steps(tmp_path / "one", recipe)], rel=1e-5)
+    assert losses == pytest.approx([e["loss"] for e in _steps(tmp_path / "one", config)], rel=1e-5)
 
 
-def _steps(folder: Path, recipe: Any) -> list[dict[str, Any]]:
+def _steps(folder: Path, config: Any) -> list[dict[str, Any]]:
     with TrainingLog(folder / "again") as log:
-        toy_trainer(folder / "again", recipe, watch=log).run()
+        toy_trainer(folder / "again", config, watch=log).run()
     return [event for event in read_log(folder / "again") if event["event"] == "step"]
 
 
 def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"train.batch is 3, which 2 processes cannot share evenly"):
-        train_together(train_in_team, 2, "cpu", tmp_path, toy_recipe(batch=3), False)
+        launch(train_in_group, 2, "cpu", tmp_path, toy_config(batch=3), False)
 
 
 def test_a_process_that_dies_ends_the_training(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"ended without a word: geoseg-train-1 \(exit code 7\)"):
-        train_together(die_in_team, 2, "cpu", tmp_path)
+    with pytest.raises(RunError, match=r"ended without a message: geoseg-train-1 \(exit code 7\)"):
+        launch(die_in_group, 2, "cpu", tmp_path)
 
 
 # --- what stops a training ---------------------
@@ -354,7 +355,7 @@ def test_pixels_that_are_not_finite_stop_the_training_and_name_the_scene(tmp_pat
 
 
 def test_a_training_that_diverges_says_so_and_keeps_its_checkpoint(tmp_path: Path) -> None:
-    work = toy_trainer(tmp_path, toy_recipe(checkpoint_every=2))
+    work = toy_trainer(tmp_path, toy_config(checkpoint_every=2))
     work.run(until=2)
     with torch.no_grad():
         work.learner.network.head.weight.fill_(math.nan)
@@ -362,7 +363,7 @@ def test_a_training_that_diverges_says_so_and_keeps_its_checkpoint(tmp_path: Pat
         RunError, match=r"loss is nan at step 3 \(batch 2, chips from checker\): .* lower the rate"
     ):
         work.run()
-    assert toy_trainer(tmp_path, toy_recipe(checkpoint_every=2)).step == 2
+    assert toy_trainer(tmp_path, toy_config(checkpoint_every=2)).step == 2
 
 
 def test_labels_that_the_network_lacks_stop_the_training_and_name_the_scene(tmp_path: Path) -> None:
@@ -376,7 +377,7 @@ def test_labels_that_the_network_lacks_stop_the_training_and_name_the_scene(tmp_
 
 def test_no_improvement_stops_early_and_lowers_the_rate(tmp_path: Path) -> None:
     events: list[Event] = []
-    recipe = toy_recipe(
+    config = toy_config(
         steps=40,
         optimizer={"rate": 1e-12},
         average=None,
@@ -385,7 +386,7 @@ def test_no_improvement_stops_early_and_lowers_the_rate(tmp_path: Path) -> None:
         schedule={"kind": "plateau", "patience": 1, "factor": 0.1},
         early_stopping={"watch": "score", "patience": 5},
     )
-    work = toy_trainer(tmp_path, recipe, watch=events.append)
+    work = toy_trainer(tmp_path, config, watch=events.append)
     result = work.run()
     assert result is not None
     assert result.reason == "the score has not improved for 5 validations"
@@ -393,14 +394,14 @@ def test_no_improvement_stops_early_and_lowers_the_rate(tmp_path: Path) -> None:
     rates = [event.rate for event in events if isinstance(event, Stepped)]
     assert rates == pytest.approx([1e-12, 1e-12, 1e-12, 1e-13, 1e-13, 1e-14])
     assert sum("the rate falls" in e.text for e in events if isinstance(e, Notice)) == 2
-    assert toy_trainer(tmp_path, recipe).run() is not None, "an ended training stays ended"
+    assert toy_trainer(tmp_path, config).run() is not None, "an ended training stays ended"
 
 
 @pytest.mark.parametrize("keep", ["score", "loss", "last"])
 def test_the_weights_kept_are_those_of_the_best_validation(tmp_path: Path, keep: str) -> None:
     events: list[Event] = []
-    recipe = toy_recipe(steps=16, validate_every=2, optimizer={"rate": 0.3}, average=None, keep=keep)
-    result = toy_trainer(tmp_path, recipe, watch=events.append).run()
+    config = toy_config(steps=16, validate_every=2, optimizer={"rate": 0.3}, average=None, keep=keep)
+    result = toy_trainer(tmp_path, config, watch=events.append).run()
     assert result is not None
     seen = [event for event in events if isinstance(event, Validated)]
     best = {
@@ -412,7 +413,7 @@ def test_the_weights_kept_are_those_of_the_best_validation(tmp_path: Path, keep:
     assert [e.step for e in seen if e.kept][-1] == best.step
     network = toy()
     network.load_state_dict(result.state)
-    work = toy_trainer(tmp_path / "again", recipe, network)
+    work = toy_trainer(tmp_path / "again", config, network)
     work.learner.network.eval()
     assert work.validation.score(work.learner.logits).chosen == pytest.approx(best.score)
 
@@ -461,16 +462,16 @@ def test_a_plateau_is_torchs(losses: list[float], patience: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "kind"),
+    ("config", "kind"),
     [
         (Sgd(rate=0.1, nesterov=True, weight_decay=0.2), torch.optim.SGD),
         (Adam(kind="adam", rate=0.1, weight_decay=0.2, decays="all"), torch.optim.Adam),
         (Adam(kind="adamw", rate=0.1, weight_decay=0.2, encoder_rate_factor=0.5), torch.optim.AdamW),
     ],
 )
-def test_optimizers_group_parameters_by_decay_and_encoder(recipe: Any, kind: type) -> None:
+def test_optimizers_group_parameters_by_decay_and_encoder(config: Any, kind: type) -> None:
     network = toy(normalized=True)
-    optimizer = make_optimizer(network, recipe)
+    optimizer = make_optimizer(network, config)
     assert type(optimizer) is kind
     found = {
         id(p): (group["weight_decay"], group["factor"])
@@ -479,14 +480,14 @@ def test_optimizers_group_parameters_by_decay_and_encoder(recipe: Any, kind: typ
     }
     assert len(found) == len(list(network.parameters()))
     for name, parameter in network.named_parameters():
-        decay = 0.2 if recipe.decays == "all" or parameter.ndim > 1 else 0.0
-        factor = recipe.encoder_rate_factor if name.startswith("encoder.") else 1.0
+        decay = 0.2 if config.decays == "all" or parameter.ndim > 1 else 0.0
+        factor = config.encoder_rate_factor if name.startswith("encoder.") else 1.0
         assert found[id(parameter)] == (decay, factor), name
 
 
 def test_the_average_is_the_sum_of_its_parts() -> None:
     network = toy(normalized=True)
-    average = Average(network, 0.9)
+    average = MovingAverage(network, 0.9)
     expected = network.head.weight.detach().clone()
     for step in range(6):
         with torch.no_grad():
@@ -500,18 +501,18 @@ def test_the_average_is_the_sum_of_its_parts() -> None:
 
 
 def test_epochs_are_a_number_of_chips() -> None:
-    recipe = toy_recipe(epochs=3, batch=4, accumulate=2, validate_every="epoch", checkpoint_every=7)
-    course = Course(recipe, 50)
-    assert (course.steps_per_epoch, course.steps) == (6, 18)
-    assert [step for step in range(1, 19) if course.validates(step)] == [6, 12, 18]
-    assert [step for step in range(1, 19) if course.saves(step)] == [6, 7, 12, 14, 18]
-    assert Course(recipe.model_copy(update={"epoch": 16}), 50).steps == 6
+    config = toy_config(epochs=3, batch=4, accumulate=2, validate_every="epoch", checkpoint_every=7)
+    schedule = TrainingSchedule(config, 50)
+    assert (schedule.steps_per_epoch, schedule.steps) == (6, 18)
+    assert [step for step in range(1, 19) if schedule.validates(step)] == [6, 12, 18]
+    assert [step for step in range(1, 19) if schedule.saves(step)] == [6, 7, 12, 14, 18]
+    assert TrainingSchedule(config.model_copy(update={"epoch": 16}), 50).steps == 6
 
 
 # --- a teacher ---------------------
 
 
-def unlabeled(name: str = "checker") -> LabeledScene:
+def unlabeled(name: str = "checker") -> ArrayScene:
     """A checker of which one corner is labeled."""
     scene = checker(name=name)
     labels = np.full_like(scene.labels, IGNORE)
@@ -525,7 +526,7 @@ def test_a_student_learns_where_only_the_teacher_knows(tmp_path: Path) -> None:
     bundle = random_bundle(tmp_path / "teacher", arguments=arguments, seed=3)
     teacher = Teacher.load(bundle.folder, ("red", "green", "blue"), ("class0", "class1"), "cpu")
     distill = Distill(teacher="teacher", weight=4.0, temperature=1.0)
-    recipe = toy_recipe(steps=60, validate_every=60, average=None, loss={"overlap": None})
+    config = toy_config(steps=60, validate_every=60, average=None, loss={"overlap": None})
 
     def apart(result: TrainResult | None) -> float:
         """Mean divergence of the student from its teacher over a whole scene."""
@@ -534,18 +535,18 @@ def test_a_student_learns_where_only_the_teacher_knows(tmp_path: Path) -> None:
         network.load_state_dict(result.state)
         pixels = torch.from_numpy(checker().pixels.astype(np.float32))[None]
         valid = torch.ones(1, 96, 96, dtype=torch.bool)
-        work = toy_trainer(tmp_path / "look", recipe, network)
+        work = toy_trainer(tmp_path / "look", config, network)
         return float(imitation_loss(work.learner.logits(pixels, valid), teacher.logits(pixels, valid), 1.0))
 
     scenes = [unlabeled()]
-    alone = toy_trainer(tmp_path / "alone", recipe, scenes=scenes).run()
-    taught = toy_trainer(tmp_path / "taught", recipe, scenes=scenes, distill=distill, teacher=teacher)
+    alone = toy_trainer(tmp_path / "alone", config, scenes=scenes).run()
+    taught = toy_trainer(tmp_path / "taught", config, scenes=scenes, distill=distill, teacher=teacher)
     assert not any(p.requires_grad for p in teacher._network.parameters())
     before = {key: value.clone() for key, value in teacher._network.state_dict().items()}
     assert apart(taught.run()) < 0.5 * apart(alone)
     assert all(torch.equal(value, teacher._network.state_dict()[key]) for key, value in before.items())
     with pytest.raises(RunError, match="another teacher: go on"):
-        toy_trainer(tmp_path / "taught", recipe, scenes=scenes)
+        toy_trainer(tmp_path / "taught", config, scenes=scenes)
 
 
 def test_a_teacher_of_other_classes_or_bands_is_refused(tmp_path: Path) -> None:
@@ -560,23 +561,23 @@ def test_a_teacher_of_other_classes_or_bands_is_refused(tmp_path: Path) -> None:
 
 
 def test_bfloat16_learns_and_half_precision_asks_for_a_gpu(tmp_path: Path) -> None:
-    low = toy_trainer(tmp_path / "low", toy_recipe(precision="bf16")).run()
-    full = toy_trainer(tmp_path / "full", toy_recipe(precision="fp32")).run()
+    low = toy_trainer(tmp_path / "low", toy_config(precision="bf16")).run()
+    full = toy_trainer(tmp_path / "full", toy_config(precision="fp32")).run()
     assert low is not None
     assert full is not None
     assert not same_bits(low, full)
     assert close(low, full, 0.05)
     assert all(value.dtype == torch.float32 for value in low.state.values())
     with pytest.raises(RunError, match="fp16 needs a GPU"):
-        toy_trainer(tmp_path / "half", toy_recipe(precision="fp16"))
+        toy_trainer(tmp_path / "half", toy_config(precision="fp16"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_gpu_learns_what_a_cpu_does(tmp_path: Path, precision: str) -> None:
     gpu = CPU.model_copy(update={"device": "cuda"})
-    there = toy_trainer(tmp_path / "gpu", toy_recipe(precision=precision), hardware=gpu).run()
-    here = toy_trainer(tmp_path / "cpu", toy_recipe(precision="fp32")).run()
+    there = toy_trainer(tmp_path / "gpu", toy_config(precision=precision), hardware=gpu).run()
+    here = toy_trainer(tmp_path / "cpu", toy_config(precision="fp32")).run()
     assert close(there, here, 1e-3 if precision == "fp32" else 0.05)
 
 

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from geoseg.config.model.contract import Scaling
     from geoseg.config.training.training_file import Training
     from geoseg.models.predictor import Predictor
-    from geoseg.train.data.scenes import Scene
-    from geoseg.train.learner import Scale
-    from geoseg.train.validate import Score
+    from geoseg.train.data.scenes import LabeledScene
+    from geoseg.train.validate import Score, Validation
 
-__all__ = ["Views", "class_specs", "draft_spec", "halo_of", "place_metrics", "views_of"]
+__all__ = ["Views", "arguments_of", "draft_spec", "measured_spec", "procedure_of", "views_of"]
 
 _AGREEMENTS = (0.9999, 0.999, 0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.5)
 """Asked of a halo, the best first."""
@@ -100,7 +100,7 @@ def class_specs(training: Training) -> tuple[ClassSpec, ...]:
     )
 
 
-def draft_spec(training: Training, scale: Scale, dtype: str, views: Views, procedure: str) -> BundleSpec:
+def draft_spec(training: Training, scaling: Scaling, dtype: str, views: Views, procedure: str) -> BundleSpec:
     """The contract of a trained network, halo and figures still missing."""
     model = training.model
     found = traits(model.architecture, **arguments_of(training))
@@ -117,7 +117,7 @@ def draft_spec(training: Training, scale: Scale, dtype: str, views: Views, proce
         architecture=model.architecture,
         arguments=arguments_of(training),
         bands=training.bands,
-        scaling=Scaling(mean=scale.mean, std=scale.std),
+        scaling=scaling,
         value_dtype=cast("ValueType", dtype),
         classes=class_specs(training),
         border=bool(training.border),
@@ -213,7 +213,20 @@ def place_metrics(training: Training, score: Score, choosing: set[str]) -> list[
     return metrics
 
 
-def halo_of(predictor: Predictor, scenes: Sequence[Scene], views: Views, seed: int) -> tuple[int, float]:
+def measured_spec(
+    predictor: Predictor, training: Training, views: Views, validation: Validation, score: Score
+) -> BundleSpec:
+    """The draft's contract with the halo that the network needs, its agreement, and its scores."""
+    halo, agreement = halo_of(predictor, validation.scenes, views, training.seed)
+    metrics = place_metrics(training, score, validation.choosing)
+    return predictor.spec.model_copy(
+        update={"halo": halo, "halo_agreement": agreement, "metrics": tuple(metrics)}
+    )
+
+
+def halo_of(
+    predictor: Predictor, scenes: Sequence[LabeledScene], views: Views, seed: int
+) -> tuple[int, float]:
     """Halo in pixels and its agreement: the best agreement that windows of this size allow.
 
     Args:
@@ -236,7 +249,7 @@ def halo_of(predictor: Predictor, scenes: Sequence[Scene], views: Views, seed: i
     return measure_halo(predictor, windows, core=core, agreement=_AGREEMENTS[-1])
 
 
-def _somewhere(scene: Scene, side: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _somewhere(scene: LabeledScene, side: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """A window around a labeled place, mirrored where the scene ends."""
     rng = np.random.default_rng((seed, 7))
     tile = scene.tiles()[int(rng.integers(len(scene.tiles())))]

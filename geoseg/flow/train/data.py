@@ -14,7 +14,7 @@ from geoseg.grid.window import Window
 from geoseg.io.labels.reader import BORDER, label_kind
 from geoseg.io.stac.read import load_catalog
 from geoseg.train.data.augment import ColorSettings
-from geoseg.train.data.cache import TileStore
+from geoseg.train.data.cache import SceneCache
 from geoseg.train.data.chips import ChipSettings
 from geoseg.train.data.file_scene import FileScene, open_scene
 from geoseg.train.data.holdout import Split
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from geoseg.config.training.training_file import Training
     from geoseg.io.yaml.training_file import LoadedTraining
 
-__all__ = ["SceneRead", "TrainingData", "chip_settings", "index_data", "open_data"]
+__all__ = ["SceneRead", "chip_settings", "index_data", "open_data"]
 
 _TOLD = 12
 """Mistakes that are listed; a wrong path in a catalog of a thousand scenes is one."""
@@ -53,16 +53,6 @@ class SceneRead:
     """Polygons that were invalid and had to be repaired."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainingData:
-    """Labeled scenes of a training, opened and read once."""
-
-    scenes: tuple[FileScene, ...]
-    """In the order of the file's entries and their catalogs."""
-    indexes: tuple[SceneIndex, ...]
-    """Where each class lies in them."""
-
-
 def chip_settings(training: Training) -> ChipSettings:
     """How the file wants chips to be cut."""
     chips = training.chips
@@ -82,12 +72,12 @@ def chip_settings(training: Training) -> ChipSettings:
     )
 
 
-def open_data(loaded: LoadedTraining, store: TileStore) -> tuple[FileScene, ...]:
+def open_data(loaded: LoadedTraining, cache: SceneCache) -> tuple[FileScene, ...]:
     """Open the headers and labels of all scenes; no pixel is read.
 
     Args:
         loaded: The training file.
-        store: Where tiles are kept.
+        cache: Where tiles are kept.
 
     Raises:
         CatalogError: a catalog cannot be read, or has no such scene or no scene at all.
@@ -97,7 +87,7 @@ def open_data(loaded: LoadedTraining, store: TileStore) -> tuple[FileScene, ...]
     errors: list[GeosegError] = []
     for number, (entry, path) in enumerate(zip(loaded.training.data, loaded.catalogs, strict=True)):
         try:
-            for found in _entry_scenes(loaded.training, entry, path, store):
+            for found in _entry_scenes(loaded.training, entry, path, cache):
                 if isinstance(found, GeosegError):
                     errors.append(found)
                 else:
@@ -117,7 +107,7 @@ def open_data(loaded: LoadedTraining, store: TileStore) -> tuple[FileScene, ...]
 
 def index_data(
     scenes: tuple[FileScene, ...], training: Training, watch: Callable[[SceneRead], None] = lambda _read: None
-) -> TrainingData:
+) -> tuple[SceneIndex, ...]:
     """Read each scene once: where which class lies, and what its pixels are like.
 
     Raises:
@@ -151,11 +141,11 @@ def index_data(
             f"no pixel to train on is labeled {listed(absent)}: a network cannot learn what it never sees; "
             "add scenes that have it, or leave it out of classes"
         )
-    return TrainingData(scenes, tuple(indexes))
+    return tuple(indexes)
 
 
 def _entry_scenes(
-    training: Training, entry: DataEntry, path: Path, store: TileStore
+    training: Training, entry: DataEntry, path: Path, cache: SceneCache
 ) -> Iterator[FileScene | GeosegError]:
     """The scenes of an entry, or what is wrong with each."""
     catalog = load_catalog(path, entry.trust, entry.ids)
@@ -169,7 +159,7 @@ def _entry_scenes(
                 ref if entry.nodata is None else replace(ref, nodata=entry.nodata),
                 _label(training, entry, ref),
                 resolution=settings.finest,
-                store=store,
+                cache=cache,
                 bands=entry.bands or training.bands,
                 limit=None if entry.window is None else Window(*entry.window),
                 stretch=entry.stretch,

@@ -18,6 +18,7 @@ from geoseg.grid.window import Window
 from geoseg.io.files import staged
 from geoseg.models.networks.network import without_border
 from geoseg.score.pixels.confusion import Confusion
+from geoseg.train.logs import read_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,9 +27,15 @@ if TYPE_CHECKING:
     from geoseg.config.model.contract import BundleSpec, ClassSpec
     from geoseg.models.predictor import Predictor
     from geoseg.train.data.file_scene import FileScene
-    from geoseg.train.validate import Seen, Validation
+    from geoseg.train.progress import TrainResult
+    from geoseg.train.validate import Score, Validation, ValidationWindow
 
-__all__ = ["draw_curves", "draw_predictions"]
+__all__ = ["draw_figures"]
+
+CURVES_NAME = "curves.png"
+"""Losses and scores over the steps."""
+PREDICTIONS_NAME = "predictions.png"
+"""Held-out blocks beside their truth."""
 
 _DPI: Final = 150
 _INK: Final = "#263238"
@@ -43,44 +50,57 @@ _LEAST: Final = 0.5
 """Labeled pixels of a block that is shown, as a share of those of the fullest."""
 
 
-def draw_curves(
-    path: Path,
-    title: str,
-    steps: Sequence[tuple[int, float]],
-    history: Sequence[dict[str, Any]],
-    *,
-    kept: int,
-    before: float | None = None,
-    scored: Sequence[int] = (),
-    inner: bool = False,
-) -> None:
-    """Losses and scores over the steps, as a PNG.
+def draw_figures(
+    output: Path, predictor: Predictor, validation: Validation, result: TrainResult, before: Score
+) -> tuple[Path, ...]:
+    """Draw the curves of a training and its predictions on held-out blocks.
 
     Args:
-        path: Final name.
-        title: Of the picture.
-        steps: (step, loss) of the training.
-        history: Rows of validations, as in :class:`~geoseg.train.events.Validated`.
-        kept: The step that the weights are from.
-        before: Score before the first step.
-        scored: Classes that the score is made of.
-        inner: Whether the training's loss counts inner outputs, which held-out blocks have none of.
+        output: folder of the training, with its log.
+        predictor: the trained network.
+        validation: the held-out blocks.
+        result: the weights kept.
+        before: score before the first step.
+
+    Returns:
+        The pictures: curves, and predictions where a held-out block shows anything of a class.
 
     Raises:
-        OutputError: the picture cannot be written.
+        OutputError: a picture cannot be written.
     """
+    curves, predictions = output / CURVES_NAME, output / PREDICTIONS_NAME
     figure = Figure(figsize=(11.0, 4.2), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=11, color=_INK, x=0.012, y=0.975, ha="left", parse_math=False)
+    figure.suptitle(
+        predictor.spec.title, fontsize=11, color=_INK, x=0.012, y=0.975, ha="left", parse_math=False
+    )
     margins = {"left": 0.05, "right": 0.985, "bottom": 0.115, "top": 0.855, "wspace": 0.12}
     losses, scores = cast("Sequence[Axes]", figure.subplots(1, 2, gridspec_kw=margins))
+    steps = [(entry["step"], entry["loss"]) for entry in read_log(output) if entry["event"] == "step"]
+    inner = any(key.startswith("auxiliary.") for key in result.state)
+    _losses(losses, steps, result.history, inner=inner)
+    _scores(scores, result.history, before.chosen, validation.scored)
+    last = max([1, *(row["step"] for row in result.history), *(step for step, _ in steps)])
+    for axes in (losses, scores):
+        _style(axes, result.step, last)
+    with staged(curves) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DPI)
+    predictions.unlink(missing_ok=True)
+    shown = draw_predictions(predictions, predictor, validation, predictor.spec.classes)
+    return (curves, predictions) if shown else (curves,)
+
+
+def _losses(
+    axes: Axes, steps: Sequence[tuple[int, float]], history: Sequence[dict[str, Any]], *, inner: bool
+) -> None:
+    """Losses over the steps; ``inner``: the training's counts inner outputs, which held-out blocks lack."""
     at = [row["step"] for row in history]
-    mean = "training, mean, with inner outputs" if inner else "training, mean"
     if steps:
         known = np.array(steps, float)
-        losses.plot(known[:, 0], known[:, 1], color=_PALE, linewidth=0.6, label="training, each step")
-    losses.plot(at, [row["loss"] for row in history], color=_TRAINED, linewidth=1.6, label=mean)
-    losses.plot(
+        axes.plot(known[:, 0], known[:, 1], color=_PALE, linewidth=0.6, label="training, each step")
+    mean = "training, mean, with inner outputs" if inner else "training, mean"
+    axes.plot(at, [row["loss"] for row in history], color=_TRAINED, linewidth=1.6, label=mean)
+    axes.plot(
         at,
         [row["validation_loss"] for row in history],
         color=_HELD,
@@ -89,32 +109,29 @@ def draw_curves(
         markersize=3,
         label="held-out blocks, main output" if inner else "held-out blocks",
     )
-    losses.set_title("loss", fontsize=9.5, color=_INK, loc="left")
+    axes.set_title("loss", fontsize=9.5, color=_INK, loc="left")
     if steps:
         # The first steps of random weights would press all that follows into a line.
         high = float(np.quantile(known[:, 1], 0.98))
-        losses.set_ylim(min(0.0, float(known[:, 1].min())), 1.05 * max(high, history[0]["loss"]))
-    _scores(scores, history, before, scored)
-    for axes in (losses, scores):
-        axes.axvline(kept, color=_INK, linewidth=0.8, linestyle=(0, (2, 2)), label=f"kept: step {kept:,}")
-        axes.set_xlim(0, max([1, *at, *(step for step, _ in steps)]))
-        axes.set_xlabel("step", fontsize=9, color=_INK)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axes.tick_params(labelsize=8, colors=_INK, length=3)
-        axes.grid(visible=True, color="#eceff1", linewidth=0.8)
-        axes.set_axisbelow(True)
-        for side, spine in axes.spines.items():
-            spine.set_visible(side in ("left", "bottom"))
-            spine.set_color("#90a4ae")
-        axes.legend(fontsize=8, frameon=False, labelcolor=_INK)
-    with staged(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DPI)
+        axes.set_ylim(min(0.0, float(known[:, 1].min())), 1.05 * max(high, history[0]["loss"]))
 
 
-def _scores(
-    axes: Axes, history: Sequence[dict[str, Any]], before: float | None, scored: Sequence[int]
-) -> None:
+def _style(axes: Axes, kept: int, last: int) -> None:
+    axes.axvline(kept, color=_INK, linewidth=0.8, linestyle=(0, (2, 2)), label=f"kept: step {kept:,}")
+    axes.set_xlim(0, last)
+    axes.set_xlabel("step", fontsize=9, color=_INK)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.tick_params(labelsize=8, colors=_INK, length=3)
+    axes.grid(visible=True, color="#eceff1", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color("#90a4ae")
+    axes.legend(fontsize=8, frameon=False, labelcolor=_INK)
+
+
+def _scores(axes: Axes, history: Sequence[dict[str, Any]], before: float, scored: Sequence[int]) -> None:
     at = [row["step"] for row in history]
     places = sorted({place for row in history for place in row["iou"]})
     for place, color in zip(places[: len(_PLACES)], _PLACES, strict=False):
@@ -124,9 +141,7 @@ def _scores(
             means.append(float(np.mean(found)) if found else np.nan)
         if len(places) > 1:
             axes.plot(at, means, color=color, linewidth=1.0, label=place)
-    line = [(row["step"], row["score"]) for row in history]
-    if before is not None:
-        line.insert(0, (0, before))
+    line = [(0, before), *((row["step"], row["score"]) for row in history)]
     along, values = zip(*line, strict=True)
     axes.plot(
         along, values, color=_HELD, linewidth=2.0, marker="o", markersize=3, clip_on=False, label="score"
@@ -189,7 +204,7 @@ class _Part(NamedTuple):
     mapped: NDArray[np.uint8]
 
 
-def _mapped(predictor: Predictor, seen: Seen) -> NDArray[np.uint8]:
+def _mapped(predictor: Predictor, seen: ValidationWindow) -> NDArray[np.uint8]:
     logits = torch.from_numpy(predictor.logits(seen.pixels[None], seen.valid[None]))
     found = without_border(logits, len(predictor.spec.classes))[0].argmax(0).numpy().astype(np.uint8)
     return np.where(seen.valid, found, np.uint8(IGNORE))
@@ -206,7 +221,7 @@ def _ranked(tables: dict[_Block, Confusion], classes: Sequence[ClassSpec]) -> li
     return sorted(scores, key=lambda block: (scores[block], block))
 
 
-def _blocks(validation: Validation, seen: Seen) -> list[tuple[_Block, Window]]:
+def _blocks(validation: Validation, seen: ValidationWindow) -> list[tuple[_Block, Window]]:
     """The blocks in a window, each with the smallest window around what is labeled of it there."""
     number = validation.scenes.index(seen.scene)
     side = seen.scene.split.block / seen.scene.resolution

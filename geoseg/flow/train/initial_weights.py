@@ -20,10 +20,10 @@ from geoseg.words import listed
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from geoseg.config.model.contract import Scaling
     from geoseg.config.training.training_file import Training
     from geoseg.models.networks.network import Network
-    from geoseg.train.learner import Scale
-    from geoseg.train.precision import Arithmetic
+    from geoseg.train.precision import TrainingRuntime
     from geoseg.train.validate import Score, Validation
 
 __all__ = ["first_network", "first_score", "origin_of", "start_bundle"]
@@ -86,14 +86,16 @@ def first_network(training: Training, start: Bundle | None, tell: _Tell = lambda
     return network
 
 
-def first_score(network: Network, scale: Scale, validation: Validation, arithmetic: Arithmetic) -> Score:
+def first_score(
+    network: Network, scaling: Scaling, validation: Validation, runtime: TrainingRuntime
+) -> Score:
     """Score of a network before it learns; it is not changed."""
-    device = arithmetic.device
-    with arithmetic.settings(), torch.inference_mode():
+    device = runtime.device
+    with runtime.settings(), torch.inference_mode():
         twin = copy.deepcopy(network).to(device).to(memory_format=cast("Any", torch.channels_last)).eval()
 
         def logits(pixels: Tensor, valid: Tensor) -> Tensor:
-            image = scaled(pixels.to(device), valid.to(device), scale.mean, scale.std)
+            image = scaled(pixels.to(device), valid.to(device), scaling.mean, scaling.std)
             answer = cast("Tensor", twin(image.contiguous(memory_format=torch.channels_last)))
             return answer.float().cpu()
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.errors import OutputError, SceneError
+from geoseg.errors import OutputError, RunError, SceneError
 from geoseg.flow.train.contract import Views, views_of
 from geoseg.flow.train.data import open_data
 from geoseg.flow.train.initial_weights import first_network, origin_of, start_bundle
 from geoseg.io.yaml.training_file import LoadedTraining, load_training
 from geoseg.models.bundle import Bundle
-from geoseg.train.checkpoint import read_checkpoint, stated_identity
-from geoseg.train.data.cache import TileStore
+from geoseg.train.checkpoint import config_identity, read_checkpoint
+from geoseg.train.data.cache import SceneCache
 from geoseg.train.data.loader import chip_workers
-from geoseg.train.distributed import check_shared
-from geoseg.train.precision import Arithmetic
+from geoseg.train.distributed import check_batch_divides
+from geoseg.train.precision import TrainingRuntime
 from geoseg.train.teacher import Teacher
 from geoseg.words import listed
 
@@ -36,13 +37,13 @@ class PreparedTraining:
     """The file and where its values stand."""
     scenes: tuple[FileScene, ...]
     """Its scenes, opened."""
-    store: TileStore
+    cache: SceneCache
     """Where their tiles are kept."""
     views: Views
     """Windows of validation and maps."""
     start: Bundle | None
     """Whose weights it starts from."""
-    arithmetic: Arithmetic
+    runtime: TrainingRuntime
     """Device, precision, threads."""
     workers: int
     """Threads or processes that cut chips."""
@@ -53,6 +54,13 @@ class PreparedTraining:
     def training(self) -> Training:
         """What the file says."""
         return self.loaded.training
+
+    @property
+    def start_text(self) -> str:
+        """What the first weights are, in words."""
+        if self.start is not None:
+            return f"weights of {self.start.spec.name}"
+        return "a pre-trained encoder" if self.training.model.encoder_weights else "random weights"
 
     @property
     def bundle(self) -> Path:
@@ -71,25 +79,27 @@ def prepare_training(path: str | Path, overrides: Mapping[str, Any] | None = Non
         ConfigError: mistakes in the file, all of them; chips too small for the network.
         BundleError: a network, start or teacher that does not fit.
         CatalogError, SceneError, LabelError: scenes or labels that cannot be trained on, one line each.
-        RunError: the device or precision is not to be had here, the batch does not divide among the
-            processes, or the output holds the checkpoint of another training.
+        RunError: tensorboard or matplotlib are not installed, the device or precision is not available here,
+            the batch does not divide among the processes, or the output holds the checkpoint of another
+            training.
         OutputError: the output is a folder of scenes.
     """
+    _check_installed()
     loaded = load_training(path, overrides)
     training, compute = loaded.training, loaded.training.compute
     views = views_of(training)
     start = start_bundle(training, loaded.start)
     if training.model.encoder_weights is not None:
         first_network(training, start)  # hub and cache are asked now, not after the scenes were read
-    arithmetic = Arithmetic.resolve(compute.device, training.train.precision, compute.threads)
-    if arithmetic.is_gpu:  # the last process's GPU has to be there, too
-        Arithmetic.resolve("cuda", training.train.precision, index=compute.processes - 1)
-    check_shared(training.train, compute.processes)
+    runtime = TrainingRuntime.resolve(
+        compute.device, training.train.precision, compute.threads, gpus=compute.processes
+    )
+    check_batch_divides(training.train, compute.processes)
     teacher = None
     if loaded.teacher is not None:
         names = [entry.name for entry in training.classes]
         teacher = Teacher.load(loaded.teacher, training.bands, names, "cpu")
-    stated = stated_identity(
+    stated = config_identity(
         training.train,
         training.seed,
         origin_of(training, start),
@@ -97,12 +107,11 @@ def prepare_training(path: str | Path, overrides: Mapping[str, Any] | None = Non
         None if teacher is None else teacher.identity,
     )
     read_checkpoint(loaded.output, stated)
-    kind = "cuda" if arithmetic.is_gpu else "cpu"
-    workers = chip_workers(compute.workers, kind, compute.processes)
+    workers = chip_workers(compute.workers, runtime.kind, compute.processes)
     # Every process that reads tiles keeps its own.
     holders = compute.processes * (workers + 1 if workers > 1 else 1)
-    store = TileStore(compute.memory.bytes // holders)
-    scenes = open_data(loaded, store)
+    cache = SceneCache(compute.memory.bytes // holders)
+    scenes = open_data(loaded, cache)
     for key, model in (("model.start", start), ("distill.teacher", teacher)):
         if model is not None and model.spec.value_dtype != scenes[0].value_dtype:
             raise SceneError(
@@ -110,9 +119,19 @@ def prepare_training(path: str | Path, overrides: Mapping[str, Any] | None = Non
                 f"{scenes[0].value_dtype}; give data.stretch, the values that mean black and white"
             )
     remarks = tuple(_remarks(training, scenes, teacher))
-    prepared = PreparedTraining(loaded, scenes, store, views, start, arithmetic, workers, remarks)
+    prepared = PreparedTraining(loaded, scenes, cache, views, start, runtime, workers, remarks)
     _check_apart(prepared)
     return prepared
+
+
+def _check_installed() -> None:
+    """Refuse to train without what its curves and pictures are drawn with."""
+    missing = [name for name in ("tensorboard", "matplotlib") if find_spec(name) is None]
+    if missing:
+        raise RunError(
+            f"training needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
+            "installed; pip install 'geoseg[train]'"
+        )
 
 
 def _remarks(training: Training, scenes: Sequence[FileScene], teacher: Teacher | None) -> Iterator[str]:

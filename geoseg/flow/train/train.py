@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from geoseg.flow.train.contract import (
-    draft_spec,
-    halo_of,
-    place_metrics,
-    procedure_of,
-)
+from geoseg.flow.train.contract import draft_spec, measured_spec, procedure_of
 from geoseg.flow.train.data import SceneRead, chip_settings, index_data
 from geoseg.flow.train.initial_weights import first_network, first_score, origin_of
 from geoseg.flow.train.prepare import PreparedTraining, prepare_training
@@ -24,34 +19,24 @@ from geoseg.models.networks.registry import build
 from geoseg.models.predictor import Predictor
 from geoseg.models.runtime import Runtime
 from geoseg.train.data.chips import ChipSampler
-from geoseg.train.data.index import scaling
-from geoseg.train.distributed import Team, train_together
+from geoseg.train.data.index import fit_scaling
+from geoseg.train.distributed import ProcessGroup, launch
 from geoseg.train.events import Event as LoopEvent
 from geoseg.train.events import Notice, fan_out
-from geoseg.train.learner import Scale
-from geoseg.train.logs import TrainingLog, read_log
-from geoseg.train.loop import Trainer, TrainResult
-from geoseg.train.precision import Arithmetic
+from geoseg.train.logs import TrainingLog
+from geoseg.train.loop import Trainer
+from geoseg.train.precision import TrainingRuntime
 from geoseg.train.teacher import Teacher
-from geoseg.train.validate import Score, Validation
+from geoseg.train.validate import Validation
 
 if TYPE_CHECKING:
+    from geoseg.config.model.contract import BundleSpec, Scaling
     from geoseg.config.training.training_file import Training
+    from geoseg.models.networks.network import Network
+    from geoseg.train.progress import TrainResult
+    from geoseg.train.validate import Score
 
-__all__ = [
-    "CURVES_NAME",
-    "PREDICTIONS_NAME",
-    "Event",
-    "FirstScored",
-    "TrainSummary",
-    "Watch",
-    "train",
-]
-
-CURVES_NAME = "curves.png"
-"""Losses and scores over the steps."""
-PREDICTIONS_NAME = "predictions.png"
-"""Held-out blocks beside their truth."""
+__all__ = ["Event", "FirstScored", "TrainSummary", "train"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +55,7 @@ Watch = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainSummary:
-    """What came of a training."""
+    """The result of a training."""
 
     bundle: Bundle
     """The trained model."""
@@ -84,12 +69,8 @@ class TrainSummary:
     """What the training started from, in words."""
     seconds: float
     """Wall time of this call."""
-
-    @property
-    def pictures(self) -> tuple[Path, ...]:
-        """The pictures that were drawn; held-out blocks that show nothing of any class give none."""
-        both = (self.output / CURVES_NAME, self.output / PREDICTIONS_NAME)
-        return tuple(path for path in both if path.is_file())
+    pictures: tuple[Path, ...]
+    """Curves, and predictions; held-out blocks that show nothing of any class give no predictions."""
 
 
 def train(
@@ -97,7 +78,7 @@ def train(
     overrides: Mapping[str, Any] | None = None,
     watch: Watch = lambda _event: None,
 ) -> TrainSummary:
-    """Train by a file, or go on with a training that was stopped in the same output folder.
+    """Train by a file, or continue a training that was stopped in the same output folder.
 
     A script calls it under ``if __name__ == "__main__":``: processes that cut chips import the script.
 
@@ -112,77 +93,92 @@ def train(
     """
     started = time.perf_counter()
     prepared = prepare_training(path, overrides)
-    loaded, training = prepared.loaded, prepared.training
-    with locked(loaded.output):
-        sweep_temporaries(loaded.output)
-        data = index_data(prepared.scenes, training, watch)
-        if prepared.start is None:
-            scale = Scale(*scaling(data.scenes, data.indexes))
-        else:
-            scale = Scale(prepared.start.spec.scaling.mean, prepared.start.spec.scaling.std)
-        sampler = ChipSampler(data.scenes, chip_settings(training), seed=training.seed, indexes=data.indexes)
-        grounds = [entry.background for entry in training.classes]
-        validation = Validation(
-            data.scenes,
-            resolution=training.resolution.value,
-            classes=len(grounds),
-            scored=[number for number, ground in enumerate(grounds) if not ground],
-            window=prepared.views.window,
-            context=prepared.views.context,
-            border=bool(training.border),
-        )
-        network = first_network(training, prepared.start, lambda text: watch(Notice(0, text)))
-        before = first_score(network, scale, validation, prepared.arithmetic)
-        watch(FirstScored(before, _start_words(prepared)))
-        for text in prepared.remarks:
-            watch(Notice(0, text))
-        job = _Job(training, loaded.output, sampler, validation, scale, prepared.start, loaded.teacher, watch)
-        result = train_together(
-            _learn,
-            training.compute.processes,
-            "cuda" if prepared.arithmetic.is_gpu else "cpu",
-            job,
-        )
-        bundle = _publish(prepared, job, result, before)
-    return TrainSummary(
-        bundle, loaded.output, before, result, _start_words(prepared), time.perf_counter() - started
-    )
+    output = prepared.loaded.output
+    with locked(output):
+        sweep_temporaries(output)
+        job = _read_data(prepared, watch)
+        before = _score_start(prepared, job)
+        result = launch(_learn, job.training.compute.processes, prepared.runtime.kind, job)
+        network, predictor = _trained(prepared, job, result)
+        spec = measured_spec(predictor, job.training, prepared.views, job.validation, result.score)
+        pictures = _draw(output, predictor, job, result, before)
+        bundle = save_bundle(prepared.bundle, spec, network)
+    seconds = time.perf_counter() - started
+    return TrainSummary(bundle, output, before, result, prepared.start_text, seconds, pictures)
 
 
 @dataclass(slots=True)
 class _Job:
-    """What every process of a training is given."""
+    """The input of every process of a training."""
 
     training: Training
     output: Path
     sampler: ChipSampler
     validation: Validation
-    scale: Scale
+    scaling: Scaling
     start: Bundle | None
     teacher: str | None
     watch: Watch
 
     def __getstate__(self) -> dict[str, Any]:
-        # Only the first process, which has this very object, tells what happens.
-        return {key: getattr(self, key) for key in self.__slots__} | {"watch": _tell_nobody}
+        # Only the first process, which has this very object, reports events.
+        return {key: getattr(self, key) for key in self.__slots__} | {"watch": _ignore}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for key, value in state.items():
             setattr(self, key, value)
 
 
-def _tell_nobody(_event: Event) -> None:
+def _ignore(_event: Event) -> None:
     """Take an event."""
 
 
-def _learn(team: Team, job: _Job) -> TrainResult:
-    """The training proper, in each of its processes."""
+def _read_data(prepared: PreparedTraining, watch: Watch) -> _Job:
+    """Read the scenes once: chips to learn from, windows to score in, the scaling of the network's input."""
+    training, loaded = prepared.training, prepared.loaded
+    indexes = index_data(prepared.scenes, training, watch)
+    backgrounds = [entry.background for entry in training.classes]
+    validation = Validation(
+        prepared.scenes,
+        resolution=training.resolution.value,
+        classes=len(backgrounds),
+        scored=[number for number, background in enumerate(backgrounds) if not background],
+        window=prepared.views.window,
+        context=prepared.views.context,
+        border=bool(training.border),
+    )
+    return _Job(
+        training,
+        loaded.output,
+        ChipSampler(prepared.scenes, chip_settings(training), seed=training.seed, indexes=indexes),
+        validation,
+        fit_scaling(prepared.scenes, indexes) if prepared.start is None else prepared.start.spec.scaling,
+        prepared.start,
+        loaded.teacher,
+        watch,
+    )
+
+
+def _score_start(prepared: PreparedTraining, job: _Job) -> Score:
+    """Score the network before it learns, and report what is known by now."""
+    network = first_network(job.training, job.start, lambda text: job.watch(Notice(0, text)))
+    before = first_score(network, job.scaling, job.validation, prepared.runtime)
+    job.watch(FirstScored(before, prepared.start_text))
+    for text in prepared.remarks:
+        job.watch(Notice(0, text))
+    return before
+
+
+def _learn(group: ProcessGroup, job: _Job) -> TrainResult:
+    """The training loop, in each of its processes."""
     training = job.training
     compute = training.compute
-    arithmetic = Arithmetic.resolve(compute.device, training.train.precision, compute.threads, team.local)
-    names = [entry.name for entry in training.classes]
+    runtime = TrainingRuntime.resolve(
+        compute.device, training.train.precision, compute.threads, index=group.local
+    )
+    classes = [entry.name for entry in training.classes]
     teacher = (
-        None if job.teacher is None else Teacher.load(job.teacher, training.bands, names, arithmetic.device)
+        None if job.teacher is None else Teacher.load(job.teacher, training.bands, classes, runtime.device)
     )
     with TrainingLog(job.output) as log:
         trainer = Trainer(
@@ -192,60 +188,42 @@ def _learn(team: Team, job: _Job) -> TrainResult:
             training.train,
             job.output,
             fan_out(log, job.watch),
-            scale=job.scale,
+            scaling=job.scaling,
             seed=training.seed,
             hardware=compute,
-            team=team,
+            group=group,
             distill=training.distill,
             teacher=teacher,
             origin=origin_of(training, job.start),
         )
         result = trainer.run()
-    assert result is not None, "it was not told to stop before the end"
+    assert result is not None, "it runs to the end"
     return result
 
 
-def _publish(prepared: PreparedTraining, job: _Job, result: TrainResult, before: Score) -> Bundle:
-    """Measure the halo, draw the pictures, write the bundle."""
-    # Importing matplotlib takes a second, which a mistake in the file should not have to wait for.
-    from geoseg.flow.train.figures import draw_curves, draw_predictions  # noqa: PLC0415 - see above
-
-    training, views, validation = prepared.training, prepared.views, job.validation
-    network = first_network(training, None if prepared.start is None else prepared.start)
+def _trained(prepared: PreparedTraining, job: _Job, result: TrainResult) -> tuple[Network, Predictor]:
+    """The trained network, and without its auxiliary heads as a predictor by the draft of its contract."""
+    network = first_network(job.training, job.start)
     network.load_state_dict(result.state)
-    spec = draft_spec(
-        training,
-        job.scale,
+    start = None if job.start is None else job.start.spec.name
+    spec: BundleSpec = draft_spec(
+        job.training,
+        job.scaling,
         prepared.scenes[0].value_dtype,
-        views,
-        procedure_of(training, result.step, None if prepared.start is None else prepared.start.spec.name),
+        prepared.views,
+        procedure_of(job.training, result.step, start),
     )
     plain = build(spec.architecture, **cast("dict[str, Any]", spec.arguments))
     own = plain.state_dict()
     plain.load_state_dict({key: value for key, value in result.state.items() if key in own})
-    device = "cuda" if prepared.arithmetic.is_gpu else "cpu"
-    predictor = Predictor.of(plain, spec, Runtime.resolve(device, threads=prepared.arithmetic.threads))
-    halo, agreement = halo_of(predictor, validation.scenes, views, training.seed)
-    metrics = place_metrics(training, result.score, validation.choosing)
-    output = prepared.loaded.output
-    draw_curves(
-        output / CURVES_NAME,
-        training.model.title or training.model.name,
-        [(entry["step"], entry["loss"]) for entry in read_log(output) if entry["event"] == "step"],
-        result.history,
-        kept=result.step,
-        before=before.chosen,
-        scored=validation.scored,
-        inner=any(key.startswith("auxiliary.") for key in result.state),
-    )
-    (output / PREDICTIONS_NAME).unlink(missing_ok=True)
-    draw_predictions(output / PREDICTIONS_NAME, predictor, validation, spec.classes)
-    spec = spec.model_copy(update={"halo": halo, "halo_agreement": agreement, "metrics": tuple(metrics)})
-    return save_bundle(prepared.bundle, spec, network)
+    runtime = Runtime.resolve(prepared.runtime.kind, threads=prepared.runtime.threads)
+    return network, Predictor.of(plain, spec, runtime)
 
 
-def _start_words(prepared: PreparedTraining) -> str:
-    model = prepared.training.model
-    if prepared.start is not None:
-        return f"weights of {prepared.start.spec.name}"
-    return "a pre-trained encoder" if model.encoder_weights else "random weights"
+def _draw(
+    output: Path, predictor: Predictor, job: _Job, result: TrainResult, before: Score
+) -> tuple[Path, ...]:
+    # Importing matplotlib takes a second, which a mistake in the file should not have to wait for.
+    from geoseg.flow.train.figures import draw_figures  # noqa: PLC0415 - see above
+
+    return draw_figures(output, predictor, job.validation, result, before)

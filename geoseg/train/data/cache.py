@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from geoseg.io.raster.scene_reader import SceneReader
     from geoseg.train.data.scenes import Patch
 
-__all__ = ["OPEN_SCENES", "OpenScene", "TileStore"]
+__all__ = ["OPEN_SCENES", "OpenScene", "SceneCache"]
 
 OPEN_SCENES = 16
 """Scenes whose files stay open: an archive may have more of them than a process may open files."""
@@ -31,13 +31,13 @@ class OpenScene(NamedTuple):
     """Its labels, on the same grid."""
 
 
-class TileStore:
+class SceneCache:
     """Tiles of any number of scenes, the longest unused of them dropped first; one per process.
 
     ``bytes`` never exceeds ``limit``: a small set is read once and stays, of an archive the tiles read last
     stay. What comes beside it is one tile that is being read, and what the caller cuts out of tiles.
 
-    A copy that travels to another process is empty and opens files of its own. Threads may share a store.
+    A copy that travels to another process is empty and opens files of its own. Threads may share a cache.
 
     Args:
         limit: Bytes of tiles to keep, at least 0.
@@ -48,7 +48,7 @@ class TileStore:
 
     def __init__(self, limit: int) -> None:
         if limit < 0:
-            raise RunError(f"a store of {limit} bytes: give 0 or more")
+            raise RunError(f"a cache of {limit} bytes: give 0 or more")
         self.limit = limit
         self.bytes = 0
         self.reads = 0
@@ -57,8 +57,8 @@ class TileStore:
         self._open: OrderedDict[str, OpenScene] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[type[TileStore], tuple[int]]:
-        return TileStore, (self.limit,)
+    def __reduce__(self) -> tuple[type[SceneCache], tuple[int]]:
+        return SceneCache, (self.limit,)
 
     def tile(self, key: tuple[Any, ...], read: Callable[[], Patch]) -> Patch:
         """The tile of a key, read now or kept from before."""

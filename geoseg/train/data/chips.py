@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from geoseg.train.data.index import SceneIndex
-    from geoseg.train.data.scenes import Scene
+    from geoseg.train.data.scenes import LabeledScene
 
 __all__ = ["Chip", "ChipSampler", "ChipSettings"]
 
@@ -99,7 +99,7 @@ class ChipSampler:
 
     def __init__(
         self,
-        scenes: Sequence[Scene],
+        scenes: Sequence[LabeledScene],
         settings: ChipSettings,
         *,
         seed: int,
@@ -212,7 +212,7 @@ class ChipSampler:
         return window.row + row, window.col + col
 
 
-def _cut(scene: Scene, top: int, left: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
+def _cut(scene: LabeledScene, top: int, left: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
     """A square of a scene with its training labels; past its edges pixels are reflected, without labels."""
     height, width = scene.shape
     # Moved inside where it fits: reflected margins teach little.

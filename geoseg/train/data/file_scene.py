@@ -27,7 +27,7 @@ from geoseg.io.raster.reader import stretched
 from geoseg.io.raster.scene import Scene as Pixels
 from geoseg.io.raster.scene import describe
 from geoseg.io.raster.scene_reader import SceneReader
-from geoseg.train.data.cache import OpenScene, TileStore
+from geoseg.train.data.cache import OpenScene, SceneCache
 from geoseg.train.data.holdout import Split
 from geoseg.train.data.scenes import TILE, Patch, squares
 
@@ -51,7 +51,7 @@ _MAP_TOLERANCE = 0.1
 class FileScene:
     """A labeled scene whose windows are read when they are wanted; made by :func:`open_scene`.
 
-    Small and picklable: it holds no pixels and no open file, only the store where they are kept.
+    Small and picklable: it holds no pixels and no open file, only the cache where they are kept.
     """
 
     name: str
@@ -68,24 +68,24 @@ class FileScene:
     """Squares of the grid, cut to the extent, that hold a label."""
     dtype: np.dtype[Any]
     """Type of the pixels."""
-    store: TileStore
+    cache: SceneCache
     """Where tiles are kept."""
     limit: Window | None = None
     """Nothing outside this window of the scene's own pixels is read."""
     stretch: tuple[float, float] | None = None
     """Stored values that become 0 and 255."""
     weight: float = 1.0
-    """See :class:`~geoseg.train.data.scenes.LabeledScene`."""
+    """See :class:`~geoseg.train.data.scenes.ArrayScene`."""
     place: str = ""
-    """See :class:`~geoseg.train.data.scenes.LabeledScene`."""
+    """See :class:`~geoseg.train.data.scenes.ArrayScene`."""
     split: Split = field(default_factory=Split)
     """Which blocks validate."""
     chooses: bool = True
-    """See :class:`~geoseg.train.data.scenes.LabeledScene`."""
+    """See :class:`~geoseg.train.data.scenes.ArrayScene`."""
     repaired: int = 0
     """Polygons that were invalid and had to be repaired."""
     key: str = ""
-    """Names scene, labels and grid in the store."""
+    """Names scene, labels and grid in the cache."""
 
     @property
     def identity(self) -> str:
@@ -124,7 +124,7 @@ class FileScene:
 
     @property
     def reading_bytes(self) -> int:
-        """What cutting a chip takes beside the store and the chip itself, in bytes.
+        """What cutting a chip takes beside the cache and the chip itself, in bytes.
 
         It is a tile that is being read, the pixels it is made of, and a copy in which the center is sought.
         """
@@ -151,7 +151,7 @@ class FileScene:
         for square, part in squares(wanted):
             cut = square.intersect(self.extent)
             assert cut is not None
-            tile = self.store.tile((self.key, cut.row, cut.col), partial(self._read, cut))
+            tile = self.cache.tile((self.key, cut.row, cut.col), partial(self._read, cut))
             source, target = part.relative_to(cut).slices, part.relative_to(wanted).slices
             pixels[:, *target] = tile.pixels[:, *source]
             valid[target] = tile.valid[source]
@@ -168,7 +168,7 @@ class FileScene:
         return self if grid == self.grid else _on(self, grid)
 
     def _read(self, window: Window) -> Patch:
-        readers = self.store.scene(self.key, self._opened)
+        readers = self.cache.scene(self.key, self._opened)
         raster, labels = readers.pixels.read(window), label_window(self.name, readers.labels, window)
         pixels: NDArray[Any] = stretched(raster.pixels, self.stretch)
         if self.dtype.kind in "ui":
@@ -187,7 +187,7 @@ def open_scene(
     label: LabelRef,
     *,
     resolution: float,
-    store: TileStore,
+    cache: SceneCache,
     bands: Sequence[str | int] | None = None,
     limit: Window | None = None,
     stretch: tuple[float, float] | None = None,
@@ -203,14 +203,14 @@ def open_scene(
         label: Its labels, in any CRS.
         resolution: Finest ground resolution that chips are drawn at, in meters; a scene that is coarser keeps
             its own pixels, but for one whose pixels are not square on the ground.
-        store: Where tiles are kept; shared by the scenes of a training.
+        cache: Where tiles are kept; shared by the scenes of a training.
         bands: As in :func:`geoseg.io.raster.scene.describe`.
         limit: Nothing outside this window of the scene's own pixels is read.
         stretch: Stored values that become 0 and 255; pixels are then 8 bits.
-        weight: See :class:`~geoseg.train.data.scenes.LabeledScene`.
-        place: See :class:`~geoseg.train.data.scenes.LabeledScene`.
+        weight: See :class:`~geoseg.train.data.scenes.ArrayScene`.
+        place: See :class:`~geoseg.train.data.scenes.ArrayScene`.
         split: Which blocks validate.
-        chooses: See :class:`~geoseg.train.data.scenes.LabeledScene`.
+        chooses: See :class:`~geoseg.train.data.scenes.ArrayScene`.
 
     Raises:
         SceneError: the scene cannot be read.
@@ -230,7 +230,7 @@ def open_scene(
         extent=scene.geobox.window,
         parts=(),
         dtype=dtype,
-        store=store,
+        cache=cache,
         limit=limit,
         stretch=stretch,
         weight=weight,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geoseg.config.model.contract import Scaling
 from geoseg.errors import LabelError
 from geoseg.grid.encoding import IGNORE
 from geoseg.train.data.scenes import training_labels
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geoseg.grid.window import Window
-    from geoseg.train.data.scenes import Scene
+    from geoseg.train.data.scenes import LabeledScene
 
-__all__ = ["SceneIndex", "index_scene", "scaling"]
+__all__ = ["SceneIndex", "fit_scaling", "index_scene"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +64,7 @@ class SceneIndex:
         return self.tiles[tile], number - int(ends[tile] - per_tile[tile])
 
 
-def index_scene(scene: Scene, classes: Sequence[str] | None = None) -> SceneIndex:
+def index_scene(scene: LabeledScene, classes: Sequence[str] | None = None) -> SceneIndex:
     """Read a scene's tiles once.
 
     Args:
@@ -108,9 +109,7 @@ def index_scene(scene: Scene, classes: Sequence[str] | None = None) -> SceneInde
     return SceneIndex(tuple(tiles), table[:, :last], total, squared, top, labeled - int(table.sum()))
 
 
-def scaling(
-    scenes: Sequence[Scene], indexes: Sequence[SceneIndex]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def fit_scaling(scenes: Sequence[LabeledScene], indexes: Sequence[SceneIndex]) -> Scaling:
     """Mean and standard deviation per band over the training pixels, each scene counting by its weight.
 
     In stored units, what a bundle's scaling holds; a scene with twice the weight counts twice.
@@ -121,4 +120,6 @@ def scaling(
     deviation = np.sqrt(np.maximum(second - mean**2, 0.0))
     # A constant band says nothing; 1 keeps it finite.
     deviation = np.where(deviation < 1e-3 * np.maximum(np.abs(mean), 1e-3), 1.0, deviation)
-    return tuple(float(f"{v:.6g}") for v in mean), tuple(float(f"{v:.6g}") for v in deviation)
+    return Scaling(
+        mean=tuple(float(f"{v:.6g}") for v in mean), std=tuple(float(f"{v:.6g}") for v in deviation)
+    )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from geoseg.train.data.chips import ChipSampler
 
-__all__ = ["Feed", "chip_workers"]
+__all__ = ["ChipLoader", "chip_workers"]
 
 _AHEAD = 3
 """Batches that wait for the training, per process or thread."""
@@ -62,12 +62,12 @@ class _Batches(Dataset[Any]):
             return error
 
 
-class Feed:
+class ChipLoader:
     """Batches ``first`` to ``stop - 1`` in order; a context manager.
 
     Batches are functions of seed and number, so neither the number of workers nor when one of them is slow
-    changes a bit. One worker is a thread of this process and shares its store of tiles; more are processes,
-    each with a store of its own.
+    changes a bit. One worker is a thread of this process and shares its cache of tiles; more are processes,
+    each with a cache of its own.
 
     Args:
         sampler: Cuts the chips.

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TILE",
+    "ArrayScene",
     "LabeledScene",
     "Patch",
-    "Scene",
     "squares",
     "training_labels",
     "validation_labels",
@@ -45,10 +45,10 @@ class Patch(NamedTuple):
     """(H, W): class ids; 255 where nothing is labeled, and where the pixels are no data."""
 
 
-class Scene(Protocol):
+class LabeledScene(Protocol):
     """A scene with labels, on a grid of square pixels, that chips and validation windows are cut from.
 
-    Two kinds: :class:`LabeledScene` holds arrays,
+    Two kinds: :class:`ArrayScene` holds arrays,
     :class:`~geoseg.train.data.file_scene.FileScene` reads windows.
     """
 
@@ -102,22 +102,22 @@ class Scene(Protocol):
     def tiles(self) -> Sequence[Window]:
         """Windows that together hold every labeled pixel once, for passes over the whole scene."""
 
-    def at(self, resolution: float) -> Scene:
+    def at(self, resolution: float) -> LabeledScene:
         """The same ground and labels on the grid that a network of this resolution sees."""
 
 
-def training_labels(scene: Scene, window: Window, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def training_labels(scene: LabeledScene, window: Window, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Labels of a window with held-out blocks and their margins at 255."""
     return _masked(scene, window, labels, scene.split.margin, held=False)
 
 
-def validation_labels(scene: Scene, window: Window, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def validation_labels(scene: LabeledScene, window: Window, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Labels of a window with all but the held-out blocks at 255."""
     return _masked(scene, window, labels, 0.0, held=True)
 
 
 def _masked(
-    scene: Scene, window: Window, labels: NDArray[np.uint8], grow: float, *, held: bool
+    scene: LabeledScene, window: Window, labels: NDArray[np.uint8], grow: float, *, held: bool
 ) -> NDArray[np.uint8]:
     origin = (scene.origin[0] + window.row, scene.origin[1] + window.col)
     mask = scene.split.held_out(window.shape, scene.resolution, grow=grow, origin=origin)
@@ -125,7 +125,7 @@ def _masked(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LabeledScene:
+class ArrayScene:
     """A scene with labels, in memory, on a grid of square pixels.
 
     Raises:
@@ -204,7 +204,7 @@ class LabeledScene:
         """The whole scene in squares."""
         return [part for _, part in squares(Window(0, 0, *self.shape))]
 
-    def at(self, resolution: float) -> LabeledScene:
+    def at(self, resolution: float) -> ArrayScene:
         """Resampled: pixels averaged or bilinear, validity and labels nearest.
 
         The footprint becomes the nearest whole number of pixels; the scene itself where nothing changes.
