@@ -182,7 +182,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bits(
     assert not (output / "curves.png").exists()
     code, said = run_cli("train", folder / "train.yaml", "--set", f"output={output}")
     assert code == 0, said
-    assert "going on from step " in said
+    assert "resumed from step " in said
     ours, theirs = (
         hashlib.sha256((bundle / "weights.safetensors").read_bytes()).hexdigest()
         for bundle in (output / "tiny-roofs", trained.bundle.folder)
