@@ -20,7 +20,7 @@ from synthetic.rooftops import RESOLUTION, make_rooftops
 
 from geoseg.arrays import Bool, Float32, Objects, UInt8
 from geoseg.grid.encoding import SCALE
-from geoseg.io.labels.touching import near_another
+from geoseg.io.labels.layers import near_another
 from geoseg.score.objects.shapes import right_angles
 
 __all__ = [

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from geoseg.cli.tables import print_table
 from geoseg.config.model.contract import BundleSpec, Metric
-from geoseg.io.weights.weights import read_item
+from geoseg.io.weights import read_item
 from geoseg.models.bundle import ITEM_NAME, Bundle, load_bundle, shipped_bundles
 from geoseg.models.papers import Figure, paper_figures
 from geoseg.models.zoo import Member, model_zoo

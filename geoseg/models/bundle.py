@@ -22,7 +22,7 @@ from geoseg.config.model.contract import BundleSpec, WeightsFile
 from geoseg.config.model.mlm import WEIGHTS_NAME, from_item, to_item
 from geoseg.errors import BundleError
 from geoseg.io.files import write_json
-from geoseg.io.weights.weights import copy_weights, read_item, read_weights, write_weights
+from geoseg.io.weights import copy_weights, read_item, read_weights, write_weights
 from geoseg.words import did_you_mean, listed
 
 if TYPE_CHECKING:

@@ -42,8 +42,8 @@ from geoseg.flow.vectorize import vectorize
 from geoseg.grid.encoding import NODATA, SCALE, ProbabilityEncoding
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
+from geoseg.io.labels.layers import near_another
 from geoseg.io.labels.reader import BORDER, LabelReader
-from geoseg.io.labels.touching import near_another
 from geoseg.io.yaml.strict_yaml import dump_yaml
 from geoseg.models.bundle import load_bundle, save_bundle
 from geoseg.models.exchange.export import export_onnx, export_torch

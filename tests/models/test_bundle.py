@@ -33,7 +33,7 @@ from geoseg.config.model.contract import (
 )
 from geoseg.config.model.mlm import from_item, to_item
 from geoseg.errors import BundleError, OutputError
-from geoseg.io.weights.weights import read_item, read_weights, write_weights
+from geoseg.io.weights import read_item, read_weights, write_weights
 from geoseg.models.bundle import Bundle, load_bundle, save_bundle, shipped_bundles
 from geoseg.models.networks.registry import build
 

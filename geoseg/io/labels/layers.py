@@ -19,20 +19,17 @@ from rasterio.features import rasterize
 
 from geoseg.errors import LabelError
 from geoseg.grid.geobox import GeoBox
+from geoseg.grid.pixel_map import applied, rounded
 from geoseg.grid.window import Window
-from geoseg.io.labels.touching import near_another
 
-__all__ = ["AREA_LAYER", "PixelPolygons", "rectangle", "vector_layers", "vector_polygons"]
+__all__ = ["AREA_LAYER", "PixelPolygons", "near_another", "rectangle", "vector_layers", "vector_polygons"]
 
 AREA_LAYER = "labelled_area"
 """Layer that says, in the file of the labels, where they are complete."""
 
-_LATTICE = 2.0**16
-"""Vertices are kept to 1/65536 px: a pixel center on an edge then falls on the same side whatever window
-is burned, since moving such a number by whole pixels loses nothing."""
-
 Number = TypeVar("Number", np.uint8, np.int32)
 
+_POLYGONAL = {shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON}
 _READ_ERRORS = (DataSourceError, DataLayerError, FieldError, CRSError)
 
 
@@ -54,12 +51,12 @@ class PixelPolygons:
         """
         return self._burn(window, self.values)
 
-    def burn_borders(self, window: Window, reach: float) -> NDArray[np.bool_]:
+    def burn_borders(self, window: Window, distance: float) -> NDArray[np.bool_]:
         """Where polygons of value 1 have another one within so many pixels; bool (height, width)."""
-        margin = math.ceil(reach)
+        margin = math.ceil(distance)
         numbers = np.where(self.values == 1, np.arange(1, len(self.values) + 1), 0).astype(np.int32)
         around = window.pad(margin)
-        near = near_another(self._burn(around, numbers), reach)
+        near = near_another(self._burn(around, numbers), distance)
         return near[window.relative_to(around).slices]
 
     def _burn(self, window: Window, values: NDArray[Number]) -> NDArray[Number]:
@@ -81,6 +78,33 @@ class PixelPolygons:
                 transform=Affine(1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
             )
         return image
+
+
+def near_another(numbers: NDArray[np.integer], distance: float) -> NDArray[np.bool_]:
+    """Which pixels of numbered objects have a pixel of another one within a distance.
+
+    Args:
+        numbers: object of each pixel, 0 where there is none, shape (rows, columns).
+        distance: between the centers of two pixels, in pixels.
+
+    Returns:
+        Shape (rows, columns). Beyond the edges there is no object: give ``ceil(distance)`` more pixels on
+        each side than are wanted.
+    """
+    found = np.zeros(numbers.shape, np.bool_)
+    rows, columns = numbers.shape
+    whole = math.floor(distance)
+    for down in range(min(whole, rows - 1) + 1):
+        for right in range(-min(whole, columns - 1), min(whole, columns - 1) + 1):
+            if (down, right) <= (0, 0) or math.hypot(down, right) > distance:
+                continue  # each pair of pixels is looked at once
+            first = slice(0, rows - down), slice(max(0, -right), columns - max(0, right))
+            second = slice(down, rows), slice(max(0, right), columns + min(0, right))
+            one, other = numbers[first], numbers[second]
+            apart = (one != other) & (one > 0) & (other > 0)
+            found[first] |= apart
+            found[second] |= apart
+    return found
 
 
 def rectangle(corners: tuple[tuple[float, float], ...], grid: GeoBox) -> PixelPolygons:
@@ -121,39 +145,15 @@ def vector_polygons(
         LabelError: unreadable file, no such layer or attribute, no CRS, no polygons, values that are no ids.
     """
     where = f"labels {path}, layer {layer}"
-    columns = [] if attribute is None else [attribute]
-    try:
-        info = pyogrio.read_info(path, layer=layer)
-        if not info["crs"]:
-            raise LabelError(f"{where}: has no CRS; assign the one its coordinates are in")
-        if attribute is not None and attribute not in set(info["fields"]):
-            raise LabelError(
-                f"{where}: has no attribute {attribute!r}; it has {', '.join(info['fields']) or 'none'}"
-            )
-        to_grid = Transformer.from_crs(
-            CRS.from_user_input(info["crs"]), CRS.from_user_input(grid.crs), always_xy=True
-        )
-        _, fids, wkb, fields = pyogrio.raw.read(
-            path, layer=layer, columns=columns, force_2d=True, return_fids=True, bbox=_reach(grid, to_grid)
-        )
-        shapes = shapely.from_wkb(wkb)
-    except (*_READ_ERRORS, ProjError, shapely.errors.GEOSException) as error:
-        raise LabelError(f"{where}: cannot be read ({error})") from error
+    shapes, given, to_grid = _read_layer(path, layer, grid, attribute)
     if len(shapes) == 0:
         return PixelPolygons(np.array([], object), np.array([], np.uint8))
-    order = np.argsort(fids, kind="stable")  # a spatial index answers in any order
-    shapes = np.asarray(shapes, object)[order]
     values = (
-        np.ones(len(shapes), np.uint8)
-        if attribute is None
-        else _ids(fields[0][order], f"{where}, {attribute}", dict(names))
+        np.ones(len(shapes), np.uint8) if given is None else _ids(given, f"{where}, {attribute}", dict(names))
     )
     present = ~shapely.is_missing(shapes) & ~shapely.is_empty(shapes)
     shapes, values = shapes[present], values[present]
-    kinds = set(shapely.get_type_id(shapes).tolist()) - {
-        shapely.GeometryType.POLYGON,
-        shapely.GeometryType.MULTIPOLYGON,
-    }
+    kinds = set(shapely.get_type_id(shapes).tolist()) - _POLYGONAL
     if kinds:
         found = ", ".join(sorted(shapely.GeometryType(kind).name.lower() for kind in kinds))
         raise LabelError(f"{where}: holds {found}, needed polygons")
@@ -176,7 +176,39 @@ def vector_polygons(
     return PixelPolygons(shapes[inside], values[inside], repaired=int((~valid & seen).sum()))
 
 
-def _reach(grid: GeoBox, to_grid: Transformer) -> tuple[float, float, float, float] | None:
+def _read_layer(
+    path: Path, layer: str, grid: GeoBox, attribute: str | None
+) -> tuple[NDArray[np.object_], NDArray[Any] | None, Transformer]:
+    """Shapes that may touch the grid, in the file's order, the attribute of each, and what projects them."""
+    where = f"labels {path}, layer {layer}"
+    columns = [] if attribute is None else [attribute]
+    try:
+        info = pyogrio.read_info(path, layer=layer)
+        if not info["crs"]:
+            raise LabelError(f"{where}: has no CRS; assign the one its coordinates are in")
+        if attribute is not None and attribute not in set(info["fields"]):
+            raise LabelError(
+                f"{where}: has no attribute {attribute!r}; it has {', '.join(info['fields']) or 'none'}"
+            )
+        to_grid = Transformer.from_crs(
+            CRS.from_user_input(info["crs"]), CRS.from_user_input(grid.crs), always_xy=True
+        )
+        _, fids, wkb, fields = pyogrio.raw.read(
+            path,
+            layer=layer,
+            columns=columns,
+            force_2d=True,
+            return_fids=True,
+            bbox=_search_bounds(grid, to_grid),
+        )
+        shapes = np.asarray(shapely.from_wkb(wkb), object)
+    except (*_READ_ERRORS, ProjError, shapely.errors.GEOSException) as error:
+        raise LabelError(f"{where}: cannot be read ({error})") from error
+    order = np.argsort(fids, kind="stable")  # a spatial index answers in any order
+    return shapes[order], fields[0][order] if fields else None, to_grid
+
+
+def _search_bounds(grid: GeoBox, to_grid: Transformer) -> tuple[float, float, float, float] | None:
     """Bounds, in the layer's CRS, of all that may touch the grid; None where a box cannot tell."""
     bounds = to_grid.transform_bounds(*grid.bounds, direction="INVERSE")
     min_x, min_y, max_x, max_y = (float(value) for value in bounds)
@@ -191,13 +223,10 @@ def _to_lattice(
     shapes: NDArray[np.object_], grid: GeoBox, to_grid: Transformer | None
 ) -> NDArray[np.object_]:
     """Shapes in (column, row) of the grid, vertices on the lattice; ``to_grid`` None: already in its CRS."""
-    pixels = ~grid.transform
 
     def place(xy: NDArray[np.float64]) -> NDArray[np.float64]:
         x, y = xy.T if to_grid is None else to_grid.transform(xy[:, 0], xy[:, 1], errcheck=True)
-        col = pixels.a * x + pixels.b * y + pixels.c
-        row = pixels.d * x + pixels.e * y + pixels.f
-        return np.rint(np.column_stack((col, row)) * _LATTICE) / _LATTICE
+        return rounded(np.column_stack(applied(~grid.transform, x, y)))
 
     return np.asarray(shapely.transform(shapes, place), object)
 

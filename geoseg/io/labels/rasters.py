@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoseg.errors import GeosegError, LabelError
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
+from geoseg.grid.pixel_map import PixelMap
 from geoseg.grid.window import Window
 from geoseg.io.raster.gdal import environment, gdal_errors, reason
 
@@ -26,9 +26,6 @@ __all__ = ["LabelRaster", "lies_on_scene"]
 
 _BLOCK_PIXELS = 1 << 22
 """Source pixels of one block of the gather (about 4 million): what bounds its memory."""
-_LATTICE = 2.0**16
-"""Source positions are kept to 1/65536 px, so that a center on a source pixel's edge falls on the same side
-whatever window asks."""
 
 
 @contextmanager
@@ -118,10 +115,10 @@ class LabelRaster:
             LabelError: unreadable pixels, or values that are no class ids and not in ``classes``.
         """
         out = np.full(window.shape, IGNORE, np.uint8)
-        locate = _Locator.between(grid, self.grid)
+        pixels = PixelMap.between(grid, self.grid)
         with _open(self.path) as source:
-            for block in _blocks(window, locate.magnification):
-                rows, cols, inside = locate.source_pixels(block, self.grid)
+            for block in _blocks(window, pixels.magnification):
+                rows, cols, inside = pixels.source_pixels(block)
                 if not inside.any():
                     continue
                 r0, c0 = int(rows[inside].min()), int(cols[inside].min())
@@ -131,19 +128,6 @@ class LabelRaster:
                 ids = self._to_ids(values, valid)
                 out[block.relative_to(window).slices][inside] = ids[rows[inside] - r0, cols[inside] - c0]
         return out
-
-    def overlaps(self, scene: GeoBox) -> bool:
-        """Whether the raster's footprint, as a box in the scene's pixels, meets the scene."""
-        ours, theirs = CRS.from_user_input(self.grid.crs), CRS.from_user_input(scene.crs)
-        bounds = self.grid.bounds
-        if not ours.equals(theirs, ignore_axis_order=True):
-            bounds = Transformer.from_crs(ours, theirs, always_xy=True).transform_bounds(*bounds)
-        if not np.isfinite(bounds).all():
-            return True  # the projection cannot tell; reading pixel by pixel does
-        min_x, min_y, max_x, max_y = bounds
-        corners = [~scene.transform @ (x, y) for x in (min_x, max_x) for y in (min_y, max_y)]
-        cols, rows = zip(*corners, strict=True)
-        return bool(min(cols) < scene.width and max(cols) > 0 and min(rows) < scene.height and max(rows) > 0)
 
     def _to_ids(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
         ids = np.full(values.shape, IGNORE, np.uint8)
@@ -166,55 +150,6 @@ class LabelRaster:
                 f"labels {self.path}: hold the values {strange}, which are no class ids; {advice}"
             )
         return ids
-
-
-@dataclass(frozen=True, slots=True)
-class _Locator:
-    """Takes pixel centers of one grid to pixels of another."""
-
-    grid: GeoBox
-    target: GeoBox
-    project: Transformer | None
-    """Between the two CRS; None: they are the same."""
-    magnification: float
-    """Target pixels per pixel, in area."""
-
-    @classmethod
-    def between(cls, grid: GeoBox, target: GeoBox) -> _Locator:
-        ours, theirs = CRS.from_user_input(grid.crs), CRS.from_user_input(target.crs)
-        if ours.equals(theirs, ignore_axis_order=True):
-            return cls(grid, target, None, abs(grid.transform.determinant / target.transform.determinant))
-        project = Transformer.from_crs(ours, theirs, always_xy=True)
-        center = Window(grid.height // 2, grid.width // 2, 1, 1)
-        corners = np.array([~target.transform @ project.transform(x, y) for x, y in grid[center].corners])
-        first, second = corners[1] - corners[0], corners[3] - corners[0]
-        area = abs(float(first[0] * second[1] - first[1] * second[0]))
-        return cls(grid, target, project, area if np.isfinite(area) and area > 0 else 1.0)
-
-    def source_pixels(
-        self, block: Window, target: GeoBox
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """Row and column of the target pixel under each center, int64 (H, W); whether there is one, bool."""
-        row, col = np.mgrid[block.row : block.row_stop, block.col : block.col_stop] + 0.5
-        pixels = ~target.transform
-        if self.project is None:
-            step = pixels @ self.grid.transform
-        else:
-            x, y = _apply(self.grid.transform, col, row)
-            col, row = self.project.transform(x, y)
-            step = pixels
-        col, row = _apply(step, col, row)
-        with np.errstate(invalid="ignore"):  # infinity, where the projection has no place, is outside
-            row, col = (np.floor(np.rint(value * _LATTICE) / _LATTICE) for value in (row, col))
-            inside = (row >= 0) & (row < target.height) & (col >= 0) & (col < target.width)
-        row, col = (np.where(inside, value, -1).astype(np.int64) for value in (row, col))
-        return row, col, inside
-
-
-def _apply(
-    affine: Any, x: NDArray[np.float64], y: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
 
 
 def _blocks(window: Window, magnification: float) -> Iterator[Window]:

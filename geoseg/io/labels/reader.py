@@ -27,6 +27,7 @@ from geoseg.errors import LabelError
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
+from geoseg.grid.pixel_map import may_overlap
 from geoseg.grid.window import Window
 from geoseg.io.labels.layers import AREA_LAYER, PixelPolygons, rectangle, vector_layers, vector_polygons
 from geoseg.io.labels.rasters import LabelRaster, lies_on_scene
@@ -138,8 +139,8 @@ class LabelReader:
         self._areas = _areas(label, grid, scene_grid)
         self._path = path
         pixel = ground_resolution(grid).mean if label.border else math.inf
-        self._reach = _SLACK * label.border / pixel
-        if 0 < self._reach < 1:
+        self._border_px = _SLACK * label.border / pixel
+        if 0 < self._border_px < 1:
             raise LabelError(
                 f"labels {path}: a border of {label.border:g} m is narrower than the pixels of {pixel:.3g} m "
                 "that they are burned into; give a wider one, or leave out scenes as coarse as this"
@@ -148,7 +149,7 @@ class LabelReader:
         if label_kind(path) == "raster":
             self._labels = LabelRaster.open(path, label.classes, scene_grid or grid)
             self.features = 0
-            overlap = self._labels.overlaps(scene_grid or grid)
+            overlap = may_overlap(self._labels.grid, scene_grid or grid)
         else:
             layer = _layer(path, label.layer, skip_area=True)
             self._labels = vector_polygons(path, layer, grid, label.attribute, label.names)
@@ -176,13 +177,13 @@ class LabelReader:
             return labels
         if isinstance(self._labels, PixelPolygons):
             classes = self._labels.burn(inside)
-            if self._reach:
+            if self._border_px:
                 if (classes == BORDER).any():
                     raise LabelError(
                         f"labels {self._path}: hold the class {BORDER} beside 1, and a border parts objects "
                         "of one class alone; map it by data.classes, or leave the border out"
                     )
-                classes[self._labels.burn_borders(inside, self._reach)] = BORDER
+                classes[self._labels.burn_borders(inside, self._border_px)] = BORDER
         else:
             classes = self._labels.read(self.grid, inside)
         for area in self._areas:

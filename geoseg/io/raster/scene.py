@@ -15,6 +15,7 @@ from geoseg.config.stac.refs import SHA256_MULTIHASH, BandRef, SceneRef
 from geoseg.errors import GridError, SceneError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import GroundResolution, ground_resolution
+from geoseg.grid.pixel_map import equal_crs
 from geoseg.grid.resample import Resampler
 from geoseg.io.files import sha256_of
 from geoseg.io.raster.gdal import refusal
@@ -210,7 +211,7 @@ def _check_band(scene: str, band: BandRef, header: Header) -> None:
 
 
 def _check_fit(scene: str, header: Header, finest: GeoBox) -> None:
-    if not _same_crs(header.geobox.crs, finest.crs):
+    if not equal_crs(header.geobox.crs, finest.crs):
         raise refusal(
             scene,
             header.href,
@@ -222,12 +223,6 @@ def _check_fit(scene: str, header: Header, finest: GeoBox) -> None:
         raise refusal(
             scene, header.href, f"does not fit the scene's other files ({error}): warp them to one footprint"
         ) from error
-
-
-def _same_crs(one: str, other: str) -> bool:
-    return one == other or bool(
-        CRS.from_user_input(one).equals(CRS.from_user_input(other), ignore_axis_order=True)
-    )
 
 
 def _short(crs: str) -> str:

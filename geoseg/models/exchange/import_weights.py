@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from geoseg.config.model_card import Card
 from geoseg.errors import BundleError
-from geoseg.io.weights.state_dict import State, read_state
+from geoseg.io.weights import State, read_state
 from geoseg.models.bundle import Bundle, save_bundle
 from geoseg.models.networks.network import Network
 from geoseg.models.networks.registry import ARCHITECTURES, build

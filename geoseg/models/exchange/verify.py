@@ -13,7 +13,7 @@ from torch import Tensor
 
 from geoseg.config.model.mlm import WEIGHTS_NAME
 from geoseg.errors import BundleError, GeosegError
-from geoseg.io.weights.weights import read_weights
+from geoseg.io.weights import read_weights
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.networks.network import Network
 from geoseg.models.networks.registry import traits

@@ -1,0 +1,99 @@
+"""Pixels of one grid among the pixels of another, in any CRS.
+
+Positions are rounded to 1/65536 px: a pixel's center on an edge then falls on the same side whatever window
+is asked for, since moving such a number by whole pixels loses nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from affine import Affine
+from pyproj import CRS, Transformer
+
+from geoseg.arrays import Bool, Float64, Int64
+from geoseg.grid.geobox import GeoBox
+from geoseg.grid.window import Window
+
+__all__ = ["PixelMap", "applied", "equal_crs", "may_overlap", "rounded"]
+
+_LATTICE = 2.0**16
+
+
+@lru_cache(maxsize=64)
+def equal_crs(one: str, other: str) -> bool:
+    """Whether two CRS are the same but for the order of their axes, which raster grids do not have."""
+    return one == other or bool(
+        CRS.from_user_input(one).equals(CRS.from_user_input(other), ignore_axis_order=True)
+    )
+
+
+def applied(affine: Affine, x: Float64, y: Float64) -> tuple[Float64, Float64]:
+    """An affine transform of arrays of coordinates."""
+    return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
+
+
+def rounded(position: Float64) -> Float64:
+    """Positions in pixels, to 1/65536 px."""
+    return np.rint(position * _LATTICE) / _LATTICE
+
+
+@dataclass(frozen=True, slots=True)
+class PixelMap:
+    """From pixel centers of one grid to the pixels of another that hold them."""
+
+    grid: GeoBox
+    """The grid whose centers are looked up."""
+    source: GeoBox
+    """The grid that they are looked up in."""
+    project: Transformer | None
+    """From the grid's CRS to the source's; None: they are the same."""
+    magnification: float
+    """Source pixels per pixel, in area, at the grid's center."""
+
+    @classmethod
+    def between(cls, grid: GeoBox, source: GeoBox) -> PixelMap:
+        """The map between two grids."""
+        if equal_crs(grid.crs, source.crs):
+            return cls(grid, source, None, abs(grid.transform.determinant / source.transform.determinant))
+        project = Transformer.from_crs(grid.crs, source.crs, always_xy=True)
+        center = Window(grid.height // 2, grid.width // 2, 1, 1)
+        corners = np.array([~source.transform @ project.transform(x, y) for x, y in grid[center].corners])
+        first, second = corners[1] - corners[0], corners[3] - corners[0]
+        area = abs(float(first[0] * second[1] - first[1] * second[0]))
+        return cls(grid, source, project, area if np.isfinite(area) and area > 0 else 1.0)
+
+    def source_pixels(self, window: Window) -> tuple[Int64, Int64, Bool]:
+        """Row and column of the source pixel under each center of a window of the grid.
+
+        Returns:
+            Rows, columns, and whether there is such a pixel (elsewhere row or column may be -1); each has
+            the window's shape.
+        """
+        row, col = np.mgrid[window.row : window.row_stop, window.col : window.col_stop] + 0.5
+        step = ~self.source.transform
+        if self.project is None:
+            step = step @ self.grid.transform
+        else:
+            col, row = self.project.transform(*applied(self.grid.transform, col, row))
+        col, row = applied(step, col, row)
+        with np.errstate(invalid="ignore"):  # infinity, where the projection has no place, is outside
+            row, col = np.floor(rounded(row)), np.floor(rounded(col))
+            inside = (row >= 0) & (row < self.source.height) & (col >= 0) & (col < self.source.width)
+        row, col = (np.where(inside, value, -1).astype(np.int64) for value in (row, col))
+        return row, col, inside
+
+
+def may_overlap(grid: GeoBox, other: GeoBox) -> bool:
+    """Whether a grid's bounds meet another grid; True also where the projection has no bounds to compare."""
+    bounds = grid.bounds
+    if not equal_crs(grid.crs, other.crs):
+        bounds = Transformer.from_crs(grid.crs, other.crs, always_xy=True).transform_bounds(*bounds)
+    if not np.isfinite(bounds).all():
+        return True
+    min_x, min_y, max_x, max_y = bounds
+    corners = [~other.transform @ (x, y) for x in (min_x, max_x) for y in (min_y, max_y)]
+    cols, rows = zip(*corners, strict=True)
+    return bool(min(cols) < other.width and max(cols) > 0 and min(rows) < other.height and max(rows) > 0)

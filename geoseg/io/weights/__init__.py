@@ -1,1 +1,0 @@
-"""Weights in safetensors and in foreign files."""
