@@ -175,7 +175,7 @@ def import_model(
     STATE_DICT is a safetensors file, or a state dict that torch.save wrote.
     """
     from geoseg.errors import OutputError
-    from geoseg.io.yaml.card_file import load_card
+    from geoseg.io.yaml.files import load_card
     from geoseg.models.bundle import ITEM_NAME
 
     if (output / ITEM_NAME).exists() and not overwrite:

@@ -14,7 +14,7 @@ _EXISTING_FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 
 
 def _overrides(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    from geoseg.io.yaml.workflow_file import parse_overrides
+    from geoseg.io.yaml.config_file import parse_overrides
 
     return dict(parse_overrides(values))
 

@@ -17,7 +17,7 @@ from synthetic.bundles import random_bundle
 from geoseg.config.model_card import CARD_TEMPLATE
 from geoseg.io.files import sha256_of
 from geoseg.io.weights import read_state
-from geoseg.io.yaml.card_file import load_card
+from geoseg.io.yaml.files import load_card
 from geoseg.models.bundle import load_bundle, shipped_bundles
 from geoseg.models.cost.operations import count
 from geoseg.models.networks.registry import ARCHITECTURES, build

@@ -29,8 +29,8 @@ from geoseg.config.training.train_config import (
 )
 from geoseg.config.training.training_file import Training, training_schema
 from geoseg.errors import ConfigError
+from geoseg.io.yaml.files import LoadedTraining, dump_training, load_training
 from geoseg.io.yaml.strict_yaml import dump_yaml
-from geoseg.io.yaml.training_file import LoadedTraining, dump_training, load_training
 
 SCHEMA = Draft202012Validator(training_schema())
 SOURCE = {"name": "a", "attribution": "b", "license": "MIT"}

@@ -21,8 +21,9 @@ from geoseg.config.slug import SLUG_LENGTH, scene_slug
 from geoseg.config.units import Area, Length, Pixels, Quantity, Size
 from geoseg.config.workflow import Workflow, workflow_schema
 from geoseg.errors import ConfigError
+from geoseg.io.yaml.config_file import parse_overrides
+from geoseg.io.yaml.files import LoadedWorkflow, dump_workflow, load_workflow
 from geoseg.io.yaml.strict_yaml import YamlError, dump_yaml, parse_yaml, plain_scalar
-from geoseg.io.yaml.workflow_file import LoadedWorkflow, dump_workflow, load_workflow, parse_overrides
 
 # -- values with units
 

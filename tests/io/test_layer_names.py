@@ -12,7 +12,6 @@ import pyogrio
 import pytest
 import shapely
 from affine import Affine
-from geoseg.flow.vectorize.vectorize import vectorize
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 
 from geoseg.config.workflow import Workflow, workflow_schema
 from geoseg.errors import ConfigError, OutputError
+from geoseg.flow.vectorize import vectorize
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.vector.reader import layer_info, read_pieces
 from geoseg.io.vector.writer import FORMATS, Features, Overview, overview_layer, write_features

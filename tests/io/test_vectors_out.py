@@ -35,7 +35,7 @@ from geoseg.io.qgis.style import ClassStyle, classes_qml, palette, polygons_qml,
 from geoseg.io.raster.cog import write_cog
 from geoseg.io.raster.maps import read_strips
 from geoseg.io.stac.write import scene_item
-from geoseg.io.vector.from_shapes import features_of
+from geoseg.io.vector.features import features_of
 from geoseg.io.vector.writer import Features, LayerStyle, write_features
 from geoseg.polygons.attributes import FIELDS, Provenance
 from geoseg.polygons.shapes import Shapes

@@ -344,7 +344,7 @@ def _at(item: Any, path: str, value: object) -> None:
         ("properties/geoseg:value_dtype", "complex64", "geoseg:value_dtype: should be 'uint8'"),
         ("properties/geoseg:arguments", {"bands": 4, "classes": 2}, "arguments.bands is 4 but there are 3"),
         ("properties/geoseg:fill", 1, "geoseg:fill"),
-        ("properties/mlm:input", [], "save the bundle anew"),
+        ("properties/mlm:input", [], "save the bundle again"),
         ("properties/mlm:name", "../../etc", "mlm:name: string should match"),
         ("properties/mlm:input/0/value_scaling/0/type", "min-max", "'min-max' is unknown"),
         ("properties/mlm:output/0/classification:classes/1/value", 7, "ids must be 0, 1, 2"),

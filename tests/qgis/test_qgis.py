@@ -21,7 +21,7 @@ from geoseg.grid.window import Window
 from geoseg.io.files import write_text
 from geoseg.io.qgis.style import ClassStyle, classes_qml, palette, polygons_qml, probability_qml
 from geoseg.io.raster.cog import write_cog
-from geoseg.io.vector.from_shapes import features_of
+from geoseg.io.vector.features import features_of
 from geoseg.io.vector.writer import LayerStyle, write_features
 from geoseg.polygons.attributes import FIELDS, Provenance
 from geoseg.polygons.shapes import Shapes

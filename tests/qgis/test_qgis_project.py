@@ -315,8 +315,8 @@ def write_projects(folder: Path, crs: str, transform: Affine) -> Iterator[tuple[
     write_features(things, "x", [batch], geobox=geobox, schema={"class_id": "integer"}, style=LayerStyle(qml))
     for title, file, style in (
         ("told", "deep.tif", ImageStyle((3, 2, 1), (300, 4000))),
-        ("seen", "deep.tif", ImageStyle((3, 2, 1), "seen")),
-        ("gray", "real.tif", ImageStyle((4,), "seen")),
+        ("canvas", "deep.tif", ImageStyle((3, 2, 1), "canvas")),
+        ("gray", "real.tif", ImageStyle((4,), "canvas")),
     ):
         layers = [
             ProjectLayer("things", things, crs, thinning_qml(qml, 0.3), table="x"),

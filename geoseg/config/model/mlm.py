@@ -73,43 +73,8 @@ def to_item(spec: BundleSpec) -> dict[str, Any]:
         "mlm:pretrained_source": "; ".join(source.name for source in spec.training.data),
         "mlm:accelerator": None,
         "mlm:hyperparameters": spec.arguments | {"seed": spec.training.seed},
-        "mlm:input": [
-            {
-                "name": "pixels",
-                "bands": list(spec.bands),
-                "input": {
-                    "shape": [-1, len(spec.bands), -1, -1],
-                    "dim_order": ["batch", "bands", "height", "width"],
-                    "data_type": "float32",
-                },
-                "value_scaling": [
-                    {"type": "z-score", "mean": mean, "stddev": std}
-                    for mean, std in zip(spec.scaling.mean, spec.scaling.std, strict=True)
-                ],
-                "resize_type": None,
-            }
-        ],
-        "mlm:output": [
-            {
-                "name": "logits",
-                "tasks": ["semantic-segmentation"],
-                "result": {
-                    "shape": [-1, spec.channels, -1, -1],
-                    "dim_order": ["batch", "class", "height", "width"],
-                    "data_type": "float32",
-                },
-                "classification:classes": [
-                    {
-                        "value": c.id,
-                        "name": c.name,
-                        "description": c.title,
-                        "color_hint": c.color.removeprefix("#"),
-                        _BACKGROUND: c.background,
-                    }
-                    for c in spec.classes
-                ],
-            }
-        ],
+        "mlm:input": [_input(spec)],
+        "mlm:output": [_output(spec)],
     }
     asset = {
         "href": f"./{WEIGHTS_NAME}",
@@ -130,6 +95,45 @@ def to_item(spec: BundleSpec) -> dict[str, Any]:
         "properties": properties,
         "links": [],
         "assets": {"weights": asset},
+    }
+
+
+def _input(spec: BundleSpec) -> dict[str, Any]:
+    return {
+        "name": "pixels",
+        "bands": list(spec.bands),
+        "input": {
+            "shape": [-1, len(spec.bands), -1, -1],
+            "dim_order": ["batch", "bands", "height", "width"],
+            "data_type": "float32",
+        },
+        "value_scaling": [
+            {"type": "z-score", "mean": mean, "stddev": std}
+            for mean, std in zip(spec.scaling.mean, spec.scaling.std, strict=True)
+        ],
+        "resize_type": None,
+    }
+
+
+def _output(spec: BundleSpec) -> dict[str, Any]:
+    return {
+        "name": "logits",
+        "tasks": ["semantic-segmentation"],
+        "result": {
+            "shape": [-1, spec.channels, -1, -1],
+            "dim_order": ["batch", "class", "height", "width"],
+            "data_type": "float32",
+        },
+        "classification:classes": [
+            {
+                "value": c.id,
+                "name": c.name,
+                "description": c.title,
+                "color_hint": c.color.removeprefix("#"),
+                _BACKGROUND: c.background,
+            }
+            for c in spec.classes
+        ],
     }
 
 
@@ -167,7 +171,7 @@ def from_item(item: Mapping[str, Any], source: str = "item.json") -> BundleSpec:
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         missing = error.args[0] if isinstance(error, KeyError) else "mlm:input, mlm:output or assets"
         raise BundleError(
-            f"{source}: {missing!r} is missing or of another form than geoseg writes; save the bundle anew"
+            f"{source}: {missing!r} is missing or of another form than geoseg writes; save the bundle again"
         ) from error
     try:
         return BundleSpec.model_validate(fields)

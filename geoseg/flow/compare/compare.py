@@ -31,7 +31,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 from geoseg.io.files import write_json, write_text
 from geoseg.io.raster.cog import strip_rows
-from geoseg.io.yaml.workflow_file import load_workflow
+from geoseg.io.yaml.files import load_workflow
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.cost.operations import count
 from geoseg.score.bootstrap import Bootstrap

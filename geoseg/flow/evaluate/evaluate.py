@@ -26,7 +26,7 @@ from geoseg.io.files import write_json
 from geoseg.io.labels.reader import label_kind
 from geoseg.io.raster.scene import describe
 from geoseg.io.stac.read import load_catalog
-from geoseg.io.yaml.workflow_file import load_workflow
+from geoseg.io.yaml.files import load_workflow
 from geoseg.models.bundle import load_bundle
 from geoseg.score.bootstrap import Bootstrap
 from geoseg.score.pixels.boundary import DEFAULT_WIDTH, BoundaryWidth

@@ -300,7 +300,7 @@ def _image_layer(plan: Plan) -> Iterator[ProjectLayer]:
     if not path.is_file():
         return
     as_stored = all((band.scale, band.offset) == (1, 0) for band in chosen)
-    stretch: tuple[float, float] | Literal["seen"] | None = "seen"
+    stretch: tuple[float, float] | Literal["canvas"] | None = "canvas"
     if as_stored and plan.stretch is not None:
         stretch = plan.stretch
     elif plan.scene.dtype == "uint8":

@@ -13,7 +13,7 @@ from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import CatalogError, GeosegError, SceneError, of_scene
 from geoseg.io.raster.scene import describe
 from geoseg.io.stac.read import load_catalog
-from geoseg.io.yaml.workflow_file import LoadedWorkflow, load_workflow
+from geoseg.io.yaml.files import LoadedWorkflow, load_workflow
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.runtime import Runtime
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from geoseg.config.stac.refs import LabelRef, SceneRef
     from geoseg.config.training.data import DataEntry
     from geoseg.config.training.training_file import Training
-    from geoseg.io.yaml.training_file import LoadedTraining
+    from geoseg.io.yaml.files import LoadedTraining
 
 __all__ = ["SceneRead", "chip_settings", "index_data", "open_data"]
 

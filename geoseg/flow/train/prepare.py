@@ -12,7 +12,7 @@ from geoseg.errors import OutputError, RunError, SceneError
 from geoseg.flow.train.contract import Views, views_of
 from geoseg.flow.train.data import open_data
 from geoseg.flow.train.initial_weights import first_network, origin_of, start_bundle
-from geoseg.io.yaml.training_file import LoadedTraining, load_training
+from geoseg.io.yaml.files import LoadedTraining, load_training
 from geoseg.models.bundle import Bundle
 from geoseg.train.checkpoint import config_identity, read_checkpoint
 from geoseg.train.data.cache import SceneCache

@@ -27,19 +27,16 @@ from pyproj import CRS
 from geoseg.errors import OutputError
 from geoseg.io.crs import is_code, written_crs
 from geoseg.io.files import staged
-from geoseg.io.qgis.style import scale_range
+from geoseg.io.qgis.style import DOCTYPE, NOT_XML, scale_range
 
 __all__ = ["ImageStyle", "ProjectLayer", "project_text", "write_project"]
 
 _VERSION: Final = "3.22.0"
-_DOCTYPE: Final = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 _MARGIN: Final = 0.03
 """Part of the extent that is left free around it."""
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 """A zip's earliest time: no clock enters the file."""
 _ID_LETTERS: Final = re.compile(r"[^A-Za-z0-9]+")
-_NOT_XML: Final = re.compile("[^\\t\\n\\r -\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
-"""What a scene's id may hold and XML may not."""
 _RGB: Final = 3
 
 Bounds = tuple[float, float, float, float]
@@ -51,9 +48,9 @@ class ImageStyle:
 
     bands: tuple[int, ...]
     """Band numbers in the file, from 1: three, or one."""
-    stretch: tuple[float, float] | Literal["seen"] | None = None
-    """Stored values that mean black and white; seen: QGIS finds them in what is on the screen, ever anew;
-    None: bytes, which are shown as they are."""
+    stretch: tuple[float, float] | Literal["canvas"] | None = None
+    """Stored values that mean black and white; canvas: QGIS finds them in what is on the screen, and
+    again after each move; None: bytes, which are shown as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +137,7 @@ def project_text(
     settings = ET.SubElement(root, "ProjectViewSettings", UseProjectScales="0")
     _crs(ET.SubElement(settings, "DefaultViewExtent", view), crs)
     ET.indent(root, " ")
-    return _DOCTYPE + _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", ET.tostring(root, encoding="unicode")) + "\n"
+    return DOCTYPE + NOT_XML.sub("\N{REPLACEMENT CHARACTER}", ET.tostring(root, encoding="unicode")) + "\n"
 
 
 def _padded(extent: Bounds) -> Bounds:
@@ -244,13 +241,13 @@ def _image(style: ImageStyle) -> ET.Element:
 
 
 def _limits(
-    renderer: ET.Element, places: Sequence[str], stretch: tuple[float, float] | Literal["seen"]
+    renderer: ET.Element, places: Sequence[str], stretch: tuple[float, float] | Literal["canvas"]
 ) -> None:
     """Black and white: as given, or around the middle 96 % of what is on the screen."""
     origin = ET.SubElement(renderer, "minMaxOrigin")
     for name, value in (
-        ("limits", "CumulativeCut" if stretch == "seen" else "None"),
-        ("extent", "UpdatedCanvas" if stretch == "seen" else "WholeRaster"),
+        ("limits", "CumulativeCut" if stretch == "canvas" else "None"),
+        ("extent", "UpdatedCanvas" if stretch == "canvas" else "WholeRaster"),
         ("statAccuracy", "Estimated"),
         ("cumulativeCutLower", "0.02"),
         ("cumulativeCutUpper", "0.98"),
@@ -258,7 +255,7 @@ def _limits(
         ET.SubElement(origin, name).text = value
     for place in places:
         made = ET.SubElement(renderer, place)
-        low, high = (0.0, 65_535.0) if stretch == "seen" else stretch
+        low, high = (0.0, 65_535.0) if stretch == "canvas" else stretch
         ET.SubElement(made, "minValue").text = f"{low:.15g}"
         ET.SubElement(made, "maxValue").text = f"{high:.15g}"
         ET.SubElement(made, "algorithm").text = "StretchToMinimumMaximum"

@@ -1,6 +1,7 @@
 """What is shown at which scale: outlines thin out with distance, and a generalized layer takes over.
 
-A width in millimeters that is right at 1:1000 hides small objects at 1:5000.
+A width in millimeters that is right at 1:1000 hides small objects at 1:5000. Styles are changed as XML, since
+a layer may hold one that somebody saved over ours from QGIS.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from xml.etree import ElementTree as ET
 from geoseg.errors import OutputError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
-from geoseg.io.qgis.style import at_scales
+from geoseg.io.qgis.style import DOCTYPE, at_scales
 from geoseg.io.vector.features import LayerStyle
 from geoseg.io.vector.writer import Overview
 
@@ -32,7 +33,6 @@ _OPACITY: Final = 150
 """Least opacity of fills far away, of 255."""
 _NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 _RGBA: Final = "rgba"
-_DOCTYPE: Final = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 _ROUND: Final = (1.0, 2.0, 5.0, 10.0)
 
 
@@ -126,7 +126,7 @@ def _parsed(qml: str) -> ET.Element:
 
 
 def _text(root: ET.Element) -> str:
-    return _DOCTYPE + ET.tostring(root, encoding="unicode") + "\n"
+    return DOCTYPE + ET.tostring(root, encoding="unicode") + "\n"
 
 
 def _get(layer: ET.Element, key: str) -> str:

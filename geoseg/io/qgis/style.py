@@ -15,6 +15,8 @@ from xml.sax.saxutils import quoteattr
 from geoseg.errors import OutputError
 
 __all__ = [
+    "DOCTYPE",
+    "NOT_XML",
     "ClassStyle",
     "at_scales",
     "classes_qml",
@@ -25,8 +27,11 @@ __all__ = [
     "scale_range",
 ]
 
+DOCTYPE: Final = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+"""First line of every document."""
+NOT_XML: Final = re.compile("[^\\t\\n\\r -\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
+"""What a title or a scene's id may hold and XML may not."""
 _HEX: Final = re.compile(r"#[0-9a-fA-F]{6}")
-_NOT_XML: Final = re.compile("[^\\t\\n\\r -\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 _CASING: Final = "255,255,255,200"
 _RAMP: Final = (
     (0.0, "#ffffcc", 0),
@@ -59,7 +64,7 @@ class ClassStyle:
     def __post_init__(self) -> None:
         if not _HEX.fullmatch(self.color):
             raise OutputError(f"class {self.title!r} has the color {self.color!r}, needed one like #d62728")
-        if _NOT_XML.search(self.title):
+        if NOT_XML.search(self.title):
             raise OutputError(
                 f"class {self.id} has control characters in its title {self.title!r}; remove them"
             )
@@ -188,10 +193,7 @@ _OPAQUE: Final = 'opacity="1" alphaBand="-1" nodataColor=""'
 
 
 def _document(body: str) -> str:
-    return (
-        "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
-        f'<qgis version="3.22.0" {_CATEGORIES}>\n{body}</qgis>\n'
-    )
+    return f'{DOCTYPE}<qgis version="3.22.0" {_CATEGORIES}>\n{body}</qgis>\n'
 
 
 def _raster(renderer: str, body: str) -> str:

@@ -1,4 +1,4 @@
-"""What a layer of polygons is made of, whatever file it goes into."""
+"""What a layer of polygons is made of, whatever file it goes into: batches of features, table and style."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from numpy.typing import NDArray
 
 from geoseg.errors import OutputError
 from geoseg.grid.geobox import GeoBox
+from geoseg.polygons.attributes import Calibrated, Provenance, object_attributes
+from geoseg.polygons.geodesic import AreaMeter
+from geoseg.polygons.shapes import Shapes
+from geoseg.polygons.trace.regions import to_ground
 
-__all__ = ["DTYPES", "Features", "LayerStyle", "Table", "grouped"]
+__all__ = ["DTYPES", "Features", "LayerStyle", "Table", "features_of", "grouped"]
 
 DTYPES: Final[Mapping[str, Any]] = MappingProxyType(
     {"text": np.object_, "integer": np.int64, "real": np.float64, "boolean": np.bool_}
@@ -23,7 +27,7 @@ DTYPES: Final[Mapping[str, Any]] = MappingProxyType(
 """Kind of a field → numpy type of its values."""
 
 _GROUP = 1 << 14
-"""Features of one write, at least: each opens the file anew."""
+"""Features of one write, at least: each opens the file again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,3 +120,41 @@ def _joined(batches: list[Features]) -> Features:
             for name in batches[0].attributes
         },
     )
+
+
+def features_of(
+    batches: Iterable[Shapes],
+    geobox: GeoBox,
+    names: Mapping[int, str],
+    provenance: Provenance,
+    calibrated: Mapping[int, Calibrated] | None = None,
+) -> Iterator[Features]:
+    """Shapes on the ground, with attributes.
+
+    Args:
+        batches: polygons in pixels.
+        geobox: the grid of these pixels.
+        names: class id → class name.
+        provenance: scene, model and run.
+        calibrated: class id → its calibration; None: there is none.
+
+    Yields:
+        As many features as shapes came, in the same order; their fields are
+        :data:`geoseg.polygons.attributes.FIELDS`.
+
+    Raises:
+        GridError: parts of the grid have no longitude and latitude, so areas cannot be measured.
+    """
+    meter = AreaMeter.of(geobox)
+    for shapes in batches:
+        polygons = to_ground(shapes.polygons, geobox.transform)
+        attributes = object_attributes(
+            shapes,
+            polygons,
+            width=geobox.width,
+            meter=meter,
+            names=names,
+            provenance=provenance,
+            calibrated=calibrated,
+        )
+        yield Features(polygons, attributes)

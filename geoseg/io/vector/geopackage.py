@@ -1,4 +1,4 @@
-"""GeoPackage 1.2, which QGIS and GDAL of many years read without a word."""
+"""GeoPackage 1.2, which QGIS and GDAL of many years read without a warning; and FlatGeobuf made of one."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from geoseg.io.crs import written_crs
 from geoseg.io.files import output_error
 from geoseg.io.vector.features import Features, LayerStyle, Table
 
-__all__ = ["OVERHEAD", "append", "check_database", "create", "style"]
+__all__ = ["append", "check_database", "create", "style", "to_flatgeobuf"]
 
-OVERHEAD: Final = 1 << 20
+_OVERHEAD: Final = 1 << 20
 """Bytes of a database without features, and what SQLite holds back, generously."""
+_STREAMED: Final = 1 << 14
+"""Features that are held in memory at once on the way to a FlatGeobuf."""
 _GEOMETRY: Final = "geom"
 _SQLITE: Final = b"SQLite format 3\0"
 """How every database begins."""
@@ -73,7 +75,7 @@ def create(temporary: Path, path: Path, table: Table, description: str) -> None:
     with temporary.open("rb") as file:
         header = file.read(100)
     if not header.startswith(_SQLITE) or int.from_bytes(header[60:64], "big") != _USER_VERSION:
-        raise output_error(path, OSError("GDAL left half a database"), OVERHEAD)
+        raise output_error(path, OSError("GDAL left half a database"), _OVERHEAD)
 
 
 def append(temporary: Path, path: Path, table: Table, groups: Iterable[Features]) -> int:
@@ -107,7 +109,7 @@ def _write(temporary: Path, path: Path, table: Table, batch: Features, **options
         )
     except (DataSourceError, DataLayerError) as error:
         # The pages, the journal that undoes them, the index: SQLite has given them back by now.
-        needed = OVERHEAD + 3 * sum(map(len, geometry)) + 1000 * len(geometry)
+        needed = _OVERHEAD + 3 * sum(map(len, geometry)) + 1000 * len(geometry)
         raise output_error(path, error, needed) from error
 
 
@@ -124,7 +126,7 @@ def style(temporary: Path, path: Path, styles: Sequence[tuple[str, LayerStyle]])
             database.execute(_REGISTER_STYLES)
             database.executemany(_ADD_STYLE, rows)
     except sqlite3.Error as error:
-        raise output_error(path, error, OVERHEAD) from error
+        raise output_error(path, error, _OVERHEAD) from error
 
 
 def check_database(temporary: Path, path: Path, counts: dict[str, int], styles: int) -> None:
@@ -150,8 +152,44 @@ def check_database(temporary: Path, path: Path, counts: dict[str, int], styles: 
                 for table in tables
             ]
     except sqlite3.Error as error:
-        raise output_error(path, error, OVERHEAD) from error
+        raise output_error(path, error, _OVERHEAD) from error
     if healthy != "ok":
         raise OutputError(f"{path} reads back damaged ({healthy}); check the disk and run again")
     if found != expected:
         raise OutputError(f"{path} reads back with {found} rows, needed {expected}; run again")
+
+
+def to_flatgeobuf(source: Path, temporary: Path, path: Path, table: Table, description: str) -> None:
+    """Stream a GeoPackage's layer into a FlatGeobuf with its spatial index.
+
+    That format cannot be appended to: its index stands before the features. GDAL sorts a stream of features
+    by their boxes on disk, so no copy of the layer is in memory.
+
+    Args:
+        source: the GeoPackage.
+        temporary: where to write.
+        path: the final name, which errors speak of.
+        table: the layer.
+        description: what the layer is, for people.
+
+    Raises:
+        OutputError: the disk is full or read-only.
+    """
+    try:
+        with pyogrio.raw.open_arrow(source, layer=table.layer, use_pyarrow=False, batch_size=_STREAMED) as (
+            about,
+            stream,
+        ):
+            pyogrio.raw.write_arrow(
+                stream,
+                temporary,
+                driver="FlatGeobuf",
+                layer=table.layer,
+                geometry_type="Polygon",
+                geometry_name=about["geometry_name"],
+                crs=written_crs(table.geobox.crs),
+                layer_options={"SPATIAL_INDEX": "YES", "DESCRIPTION": description},
+            )
+    except (DataSourceError, DataLayerError) as error:
+        # The features, and once more while they are sorted.
+        raise output_error(path, error, 2 * source.stat().st_size) from error

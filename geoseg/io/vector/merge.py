@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.vector.features import Features, LayerStyle
 from geoseg.io.vector.placement import PlacedLayer, SceneLayer, grid_over, overlapping, placed
-from geoseg.io.vector.reader import Piece
+from geoseg.io.vector.reader import Piece, layer_info
 from geoseg.io.vector.writer import Overview, write_features
 from geoseg.polygons.attributes import CONFIDENCE
 from geoseg.polygons.geodesic import AreaMeter
@@ -99,33 +99,35 @@ def merge_layers(
         OutputError: a scene's file cannot be read or lies nowhere in the CRS, or the layer cannot be written.
         GridError: parts of a coverage have no longitude and latitude, so areas cannot be measured.
     """
-    layers = placed(scenes, layer, crs)
+    layers, fields = placed(scenes, layer, crs), list(schema)
     geobox = grid_over(layers)
-    read = 0
-
-    def batches() -> Iterator[Features]:
-        nonlocal read
-        gone = [] if coverage else _duplicates(layers)
-        for number, one in enumerate(layers):
-            rest = _Rest.beside(layers, number) if coverage else None
-            for piece in one.pieces(list(schema)):
-                read += piece.numbers.size
-                if rest is None:
-                    yield piece.features[~np.isin(piece.numbers, sorted(gone[number]))]
-                else:
-                    yield rest.of(piece.features)
-
     features = write_features(
         path,
         layer,
-        batches(),
+        _covering(layers, fields) if coverage else _distinct(layers, fields),
         geobox=geobox,
         schema=schema,
         style=style,
         description=description,
         overview=overview,
     )
+    read = sum(layer_info(one.path, layer).count for one in scenes)
     return Merged(features, read - features, geobox)
+
+
+def _distinct(layers: Sequence[PlacedLayer], fields: list[str]) -> Iterator[Features]:
+    """The objects of all scenes but those that another scene shows better."""
+    for layer, gone in zip(layers, _duplicates(layers), strict=True):
+        for piece in layer.pieces(fields):
+            yield piece.features[~np.isin(piece.numbers, sorted(gone))]
+
+
+def _covering(layers: Sequence[PlacedLayer], fields: list[str]) -> Iterator[Features]:
+    """The polygons of all scenes of a coverage, each on the ground that the scenes before it leave."""
+    for number, layer in enumerate(layers):
+        rest = _Rest.beside(layers, number)
+        for piece in layer.pieces(fields):
+            yield rest.of(piece.features)
 
 
 @dataclass(frozen=True, slots=True)

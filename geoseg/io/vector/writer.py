@@ -19,14 +19,14 @@ from geoseg.errors import OutputError
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import same_crs
 from geoseg.io.files import staged, write_text
-from geoseg.io.vector import flatgeobuf, geopackage, geoparquet
+from geoseg.io.vector import geopackage, geoparquet
 from geoseg.io.vector.features import DTYPES, Features, LayerStyle, Table, grouped
 from geoseg.io.vector.reader import layer_info, read_pieces
 from geoseg.polygons.simplify import simplified_coverage, simplified_objects
 
 __all__ = ["FORMATS", "Features", "LayerStyle", "Overview", "layer_files", "overview_layer", "write_features"]
 
-FORMATS: Final = {"gpkg": ".gpkg", "parquet": geoparquet.SUFFIX, "fgb": flatgeobuf.SUFFIX}
+FORMATS: Final = {"gpkg": ".gpkg", "parquet": geoparquet.SUFFIX, "fgb": ".fgb"}
 """Format, as a workflow names it → ending of its files."""
 _OVERVIEW = "_overview"
 
@@ -84,18 +84,17 @@ def write_features(
         layer: its name, by the rule of :mod:`geoseg.config.layer_name`.
         batches: features in the order of the layer (FlatGeobuf sorts them by place).
         geobox: the grid whose CRS the coordinates are in.
-        schema: field → ``text``, ``integer``, ``real`` or ``boolean``, in the order of the table; fields are
-            named like layers.
+        schema: field → kind (a key of :data:`geoseg.io.vector.features.DTYPES`), in the order of the table.
         style: default style.
-        description: what the layer is, for people.
+        description: for people.
         overview: a generalized second layer; a GeoPackage only.
 
     Returns:
         The number of features.
 
     Raises:
-        OutputError: a bad name or ending, a full or read-only disk, features that do not fit the schema, a
-            library that is absent, or a file that does not read back as it was written.
+        OutputError: a bad name or ending, a full disk, features that do not fit the schema, no pyarrow,
+            or a file that does not read back as it was written.
     """
     _check_names(path, layer, schema)
     if overview is not None and path.suffix != FORMATS["gpkg"]:
@@ -170,7 +169,7 @@ def _flatgeobuf(
     gathered = temporary.with_name(f"{temporary.stem}.gathered.gpkg")
     geopackage.create(gathered, path, table, description)
     count = geopackage.append(gathered, path, table, groups)
-    flatgeobuf.convert(gathered, temporary, path, table, description)
+    geopackage.to_flatgeobuf(gathered, temporary, path, table, description)
     gathered.unlink()
     return count
 

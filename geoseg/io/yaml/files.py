@@ -1,0 +1,188 @@
+"""The files that a person writes, read and written: workflows, training files and model cards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geoseg.config.model_card import Card
+from geoseg.config.slug import scene_slug
+from geoseg.config.training.training_file import Training
+from geoseg.config.workflow import Workflow
+from geoseg.io.yaml.config_file import FileKind, absolute, is_path, merge_overrides, read_file, where
+from geoseg.io.yaml.strict_yaml import dump_yaml
+
+__all__ = [
+    "LoadedTraining",
+    "LoadedWorkflow",
+    "dump_training",
+    "dump_workflow",
+    "load_card",
+    "load_training",
+    "load_workflow",
+]
+
+_WORKFLOW = FileKind(
+    Workflow,
+    word="workflow",
+    needs="catalog and model",
+    example="model: buildings-mininet2",
+    paths=frozenset({"catalog", "model", "output"}),
+    names=frozenset({"model"}),
+)
+_TRAINING = FileKind(
+    Training,
+    word="training",
+    needs="model, classes and data",
+    example="preset: mininet",
+    paths=frozenset({"output", "model.start", "distill.teacher"}),
+    names=frozenset({"model.start", "distill.teacher"}),
+)
+_CARD = FileKind(
+    Card,
+    word="model card",
+    needs="title, architecture, bands, scaling, classes, resolution and data",
+    example="architecture: micronet",
+    paths=frozenset(),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _LoadedFile:
+    source: Path
+    """Absolute path of the file."""
+    output: Path
+    """Absolute path of the output folder."""
+    origins: Mapping[str, str]
+    """Key → where it was given: ``austin.yaml:12`` or ``--set``."""
+
+    def where(self, key: str) -> str:
+        """Where a key, or else the section around it, was given; else the file."""
+        return where(self.origins, key)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedWorkflow(_LoadedFile):
+    """A workflow, its paths made absolute, and where each key was written."""
+
+    workflow: Workflow
+    """The workflow: paths as written, those of ``--set`` absolute; ``name`` is the file's unless given."""
+    catalog: Path
+    """Absolute path of the STAC catalog."""
+    model: str
+    """A shipped model's name, or the absolute path of a bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTraining(_LoadedFile):
+    """A training, its paths made absolute, and where each key was written."""
+
+    training: Training
+    """The training: paths as written, those of ``--set`` absolute; ``name`` is the file's unless given."""
+    catalogs: tuple[Path, ...]
+    """Absolute path of the catalog of each entry of ``data``."""
+    start: str | None
+    """``model.start``: a shipped model's name, or the absolute path of a bundle."""
+    teacher: str | None
+    """``distill.teacher``: likewise."""
+
+
+def load_workflow(
+    source: str | Path | Workflow, overrides: Mapping[str, Any] | None = None
+) -> LoadedWorkflow:
+    """Read a workflow file, or take a workflow that was made in Python.
+
+    Relative paths in the file are relative to the file, those of a workflow from Python and of ``overrides``
+    to the working directory. ``output`` is ``runs/<name>`` in the working directory unless given.
+
+    Args:
+        source: YAML file, UTF-8, or a workflow.
+        overrides: key (``tiling.halo``) → YAML text, as ``--set`` gives it, or a value that is no text.
+
+    Raises:
+        ConfigError: every mistake of file and overrides, one line each:
+            ``austin.yaml:12: tiling.halo: 'exakt' is neither auto nor exact …; did you mean 'exact'?``
+    """
+    read = (
+        merge_overrides(source, overrides, _WORKFLOW)
+        if isinstance(source, Workflow)
+        else read_file(source, _WORKFLOW, overrides)
+    )
+    workflow, folder = read.content, read.source.parent
+    return LoadedWorkflow(
+        workflow=workflow,
+        source=read.source,
+        catalog=absolute(workflow.catalog, folder),
+        model=_bundle(workflow.model, folder),
+        output=_output(workflow, folder),
+        origins=read.origins,
+    )
+
+
+def dump_workflow(workflow: Workflow) -> str:
+    """The workflow as YAML: what it says beyond the defaults; loading it gives the same workflow."""
+    said = workflow.model_dump(mode="json", exclude_defaults=True)
+    # Always with its name, which a file's name would replace.
+    return dump_yaml({"name": workflow.name, **said})
+
+
+def load_training(path: str | Path, overrides: Mapping[str, Any] | None = None) -> LoadedTraining:
+    """Read a training file.
+
+    Relative paths in the file are relative to the file, those of ``overrides`` (``output``, ``model.start``,
+    ``distill.teacher``) to the working directory. ``output`` is ``runs/<name>`` in the working directory
+    unless given.
+
+    Args:
+        path: YAML file, UTF-8.
+        overrides: key (``train.optimizer.rate``) → YAML text, as ``--set`` gives it, or a value that is no
+            text.
+
+    Raises:
+        ConfigError: every mistake of file and overrides, one line each:
+            ``train_roofs.yaml:12: train.schedule: there is no kind 'polly'; …; did you mean 'poly'?``
+    """
+    read = read_file(path, _TRAINING, overrides)
+    training, folder = read.content, read.source.parent
+    return LoadedTraining(
+        training=training,
+        source=read.source,
+        catalogs=tuple(absolute(entry.catalog, folder) for entry in training.data),
+        start=None if training.model.start is None else _bundle(training.model.start, folder),
+        teacher=None if training.distill is None else _bundle(training.distill.teacher, folder),
+        output=_output(training, folder),
+        origins=read.origins,
+    )
+
+
+def dump_training(training: Training) -> str:
+    """The training as YAML, ``train`` and ``chips`` in full; loading it gives the same training."""
+    said = training.model_dump(mode="json", exclude_defaults=True)
+    # In full: what equals a default may still differ from the preset that it is laid over.
+    whole = training.model_dump(mode="json", include={"train", "chips"})
+    return dump_yaml({"name": training.name, **said, **whole})
+
+
+def load_card(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Card:
+    """Read a model card.
+
+    Args:
+        path: YAML file, UTF-8.
+        overrides: key → YAML text, as ``--set`` gives it, or a value that is no text.
+
+    Raises:
+        ConfigError: every mistake of file and overrides, one line each.
+    """
+    return read_file(path, _CARD, overrides).content
+
+
+def _bundle(name_or_path: str, folder: Path) -> str:
+    return str(absolute(name_or_path, folder)) if is_path(name_or_path) else name_or_path
+
+
+def _output(content: Workflow | Training, folder: Path) -> Path:
+    if content.output is None:
+        return absolute(Path("runs", scene_slug(content.name)), Path.cwd())
+    return absolute(content.output, folder)
