@@ -323,7 +323,7 @@ def test_bands_are_chosen_by_name_or_number(folder: Path) -> None:
         with SceneReader(describe(scene(href), bands)) as reader:
             assert reader.read(Window(0, 0, 3, 3)).pixels[:, 0, 0].tolist() == values
     with pytest.raises(
-        SceneError, match=r"scene s1 has no band 'swir'; it has 4 bands \(1 blue, 2 green, 3 red"
+        SceneError, match=r"scene s1: has no band 'swir'; it has 4 bands \(1 blue, 2 green, 3 red"
     ):
         describe(scene(href), ["red", "swir"])
     with pytest.raises(SceneError, match="no band 5; it has 4 bands"):

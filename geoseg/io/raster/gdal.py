@@ -93,11 +93,14 @@ _LONGEST = 240
 """Characters of a path in a message."""
 
 
-def refusal(scene: str, file: str, text: str) -> SceneError:
-    """The one line that refuses a file: ``scene ID: FILE text``; an endless path is cut in its middle."""
+def refusal(file: str, text: str) -> SceneError:
+    """The one line that refuses a file: ``FILE text``; an endless path is cut in its middle.
+
+    What describes or reads a scene is a boundary of :func:`geoseg.errors.of_scene`, which names the scene.
+    """
     if len(file) > _LONGEST:
         file = f"{file[: _LONGEST // 2]}…{file[-_LONGEST // 2 :]}"
-    return SceneError(" ".join(f"scene {scene}: {file} {text}".split()))
+    return SceneError(" ".join(f"{file} {text}".split()))
 
 
 def reason(error: BaseException) -> str:
@@ -185,11 +188,10 @@ _FILTERS = threading.Lock()
 """Warning filters belong to the process; two threads must not swap them at once."""
 
 
-def open_raster(scene: str, href: str, trust: Trust, *, pixels: bool) -> DatasetReader:
+def open_raster(href: str, trust: Trust, *, pixels: bool) -> DatasetReader:
     """Open a file, inside :func:`environment`.
 
     Args:
-        scene: id for the refusal.
         href: absolute path.
         trust: ``catalog`` or ``local``.
         pixels: whether pixels will be read: overviews are then out of reach for files of a catalog. (GDAL
@@ -199,16 +201,14 @@ def open_raster(scene: str, href: str, trust: Trust, *, pixels: bool) -> Dataset
     Raises:
         SceneError: not a plain local file, not a raster that the trust allows, a header that cannot be read.
     """
-    path = _plain_file(scene, href)
-    start = _start(scene, href, path)
+    path = _plain_file(href)
+    start = _start(href, path)
     tiff = start.startswith(_TIFF)
     if trust == "catalog" and not tiff:
         what = next(
             (name for signature, name in _SIGNATURES if start.startswith(signature)), "something else"
         )
-        raise refusal(
-            scene, href, f"is no GeoTIFF but {what}: convert it with gdal_translate, or set trust: local"
-        )
+        raise refusal(href, f"is no GeoTIFF but {what}: convert it with gdal_translate, or set trust: local")
     options: dict[str, str] = {}
     if trust == "catalog":
         options["GEOREF_SOURCES"] = "INTERNAL"
@@ -216,7 +216,7 @@ def open_raster(scene: str, href: str, trust: Trust, *, pixels: bool) -> Dataset
             options["OVERVIEW_LEVEL"] = "NONE"
     text = "has a header that is truncated or corrupt" if tiff else "is no raster that GDAL reads"
     with (
-        gdal_errors(lambda error: refusal(scene, href, f"{text} ({reason(error)}): fetch the file again")),
+        gdal_errors(lambda error: refusal(href, f"{text} ({reason(error)}): fetch the file again")),
         _FILTERS,
         warnings.catch_warnings(),
     ):
@@ -226,7 +226,7 @@ def open_raster(scene: str, href: str, trust: Trust, *, pixels: bool) -> Dataset
 
 
 @contextmanager
-def open_header(scene: str, href: str, trust: Trust) -> Iterator[DatasetReader]:
+def open_header(href: str, trust: Trust) -> Iterator[DatasetReader]:
     """A file open for its header alone, with the settings of its trust; closed with the block.
 
     Raises:
@@ -235,12 +235,12 @@ def open_header(scene: str, href: str, trust: Trust) -> Iterator[DatasetReader]:
 
     def failure(error: BaseException) -> GeosegError:
         text = f"has a header that cannot be read ({reason(error)}): fetch the file again"
-        return refusal(scene, href, text)
+        return refusal(href, text)
 
     with (
         environment(trust),
         gdal_errors(failure),
-        open_raster(scene, href, trust, pixels=False) as dataset,
+        open_raster(href, trust, pixels=False) as dataset,
     ):
         yield dataset
 
@@ -250,33 +250,33 @@ def _drivers() -> list[str]:
         return sorted(set(env.drivers()) - _SERVICES)
 
 
-def _plain_file(scene: str, href: str) -> Path:
+def _plain_file(href: str) -> Path:
     if not href or _ADDRESS.match(href):
         raise refusal(
-            scene, href or "''", "is an address, not a file: download it and give the path of the local file"
+            href or "''", "is an address, not a file: download it and give the path of the local file"
         )
     try:
         path = Path(href).absolute()
         if _ADDRESS.match(str(path)):
-            raise refusal(scene, href, "is an address of GDAL, not a file: give the path of a local file")
+            raise refusal(href, "is an address of GDAL, not a file: give the path of a local file")
         if path.is_file():
             return path
         exists = path.exists()
     except (OSError, ValueError) as error:
-        raise refusal(scene, repr(href), f"is no path of a file ({reason(error)})") from error
+        raise refusal(repr(href), f"is no path of a file ({reason(error)})") from error
     if exists:
-        raise refusal(scene, href, "is no file: give the path of a raster file")
-    raise refusal(scene, href, "does not exist: check the href in the catalog, or put the file there")
+        raise refusal(href, "is no file: give the path of a raster file")
+    raise refusal(href, "does not exist: check the href in the catalog, or put the file there")
 
 
-def _start(scene: str, href: str, path: Path) -> bytes:
+def _start(href: str, path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             start = file.read(64)
     except OSError as error:
-        raise refusal(scene, href, f"cannot be read ({reason(error)})") from error
+        raise refusal(href, f"cannot be read ({reason(error)})") from error
     if not start:
-        raise refusal(scene, href, "is empty (0 bytes): fetch the file again")
+        raise refusal(href, "is empty (0 bytes): fetch the file again")
     return start
 
 

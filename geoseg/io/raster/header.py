@@ -70,20 +70,20 @@ def alpha_bands(dataset: DatasetReader) -> frozenset[int]:
     return frozenset(i for i, kind in enumerate(dataset.colorinterp, 1) if kind == ColorInterp.alpha)
 
 
-def read_header(scene: str, href: str, trust: Trust) -> Header:
+def read_header(href: str, trust: Trust) -> Header:
     """Open a file, look at its header, close it.
 
     Raises:
         SceneError: the file cannot be opened (see :func:`geoseg.io.raster.gdal.open_raster`), has no usable
             georeference, is truncated, or declares a size or a block that would exhaust memory.
     """
-    with open_header(scene, href, trust) as dataset:
-        _check_size(scene, href, dataset)
-        _check_blocks(scene, href, dataset)
-        _check_end(scene, href, dataset)
+    with open_header(href, trust) as dataset:
+        _check_size(href, dataset)
+        _check_blocks(href, dataset)
+        _check_end(href, dataset)
         return Header(
             href=href,
-            geobox=_geobox(scene, href, dataset, trust),
+            geobox=_geobox(href, dataset, trust),
             dtypes=tuple(dataset.dtypes),
             names=_names(dataset),
             nodata=tuple(dataset.nodatavals),
@@ -98,24 +98,19 @@ def read_header(scene: str, href: str, trust: Trust) -> Header:
         )
 
 
-def _check_size(scene: str, href: str, dataset: DatasetReader) -> None:
+def _check_size(href: str, dataset: DatasetReader) -> None:
     if dataset.count < 1:
-        raise refusal(
-            scene, href, "holds no bands but sub-datasets or nothing: extract one with gdal_translate"
-        )
+        raise refusal(href, "holds no bands but sub-datasets or nothing: extract one with gdal_translate")
     if dataset.count > _MAX_BANDS:
-        raise refusal(
-            scene, href, f"declares {dataset.count} bands, more than {_MAX_BANDS}: extract those needed"
-        )
+        raise refusal(href, f"declares {dataset.count} bands, more than {_MAX_BANDS}: extract those needed")
     if dataset.width * dataset.height > _MAX_PIXELS:
         raise refusal(
-            scene,
             href,
             f"declares {dataset.height}×{dataset.width} pixels, more than {_MAX_PIXELS:.0e}: cut it",
         )
 
 
-def _check_blocks(scene: str, href: str, dataset: DatasetReader) -> None:
+def _check_blocks(href: str, dataset: DatasetReader) -> None:
     together = dataset.count if dataset.interleaving == Interleaving.pixel else 1
     for (height, width), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True):
         # GDAL's name for complex integers is none that numpy knows; such bands are refused by name.
@@ -123,14 +118,13 @@ def _check_blocks(scene: str, href: str, dataset: DatasetReader) -> None:
         size = height * width * itemsize * together
         if size > _MAX_BLOCK_BYTES:
             raise refusal(
-                scene,
                 href,
                 f"is stored in blocks of {height}×{width} pixels, {size / 1e6:.0f} MB each, more than"
                 f" {_MAX_BLOCK_BYTES / 1e6:.0f} MB: tile it with gdal_translate -co TILED=YES",
             )
 
 
-def _check_end(scene: str, href: str, dataset: DatasetReader) -> None:
+def _check_end(href: str, dataset: DatasetReader) -> None:
     """A GeoTIFF's block index shows whether the file was cut off, without reading a block."""
     if dataset.driver != "GTiff":
         return
@@ -149,14 +143,13 @@ def _check_end(scene: str, href: str, dataset: DatasetReader) -> None:
         )
         if offset + length > size:
             raise refusal(
-                scene,
                 href,
                 f"is truncated: its pixels reach to byte {offset + length} but the file ends at {size}:"
                 " fetch the file again",
             )
 
 
-def _geobox(scene: str, href: str, dataset: DatasetReader, trust: Trust) -> GeoBox:
+def _geobox(href: str, dataset: DatasetReader, trust: Trust) -> GeoBox:
     if dataset.transform.is_identity:
         if dataset.rpcs is not None:
             how = "is placed by RPC only (a camera model): orthorectify it with gdalwarp -rpc -t_srs EPSG:n"
@@ -169,20 +162,19 @@ def _geobox(scene: str, href: str, dataset: DatasetReader, trust: Trust) -> GeoB
             how = (
                 "has no georeference, neither CRS nor transform: place it with gdal_translate -a_srs -a_ullr"
             )
-        raise refusal(scene, href, how + _side_file_hint(href, trust))
+        raise refusal(href, how + _side_file_hint(href, trust))
     if not dataset.crs:
         if has_geokeys(Path(href)):
             how = "has a CRS that PROJ cannot express: assign another with gdal_translate -a_srs EPSG:n"
         else:
             how = "has no CRS: assign it with gdal_translate -a_srs EPSG:n"
-        raise refusal(scene, href, how + _side_file_hint(href, trust))
+        raise refusal(href, how + _side_file_hint(href, trust))
     try:
         return GeoBox(dataset.height, dataset.width, dataset.transform, _crs_text(dataset.crs))
     except GridError as error:
-        raise refusal(scene, href, f"has no usable grid: {error}") from error
+        raise refusal(href, f"has no usable grid: {error}") from error
     except (CRSError, *GDAL_ERRORS) as error:
         raise refusal(
-            scene,
             href,
             f"has a CRS that PROJ cannot read ({reason(error)}): assign another with -a_srs EPSG:n",
         ) from error

@@ -16,7 +16,7 @@ from rasterio.io import DatasetReader
 
 from geoseg.arrays import Bool, Float32, UInt8
 from geoseg.config.stac.refs import BandRef, MaskRef, SceneRef, Trust
-from geoseg.errors import SceneError
+from geoseg.errors import SceneError, of_scene
 from geoseg.grid.encoding import NODATA, SCALE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
@@ -91,40 +91,43 @@ def describe_scores(
         SceneError: a file cannot be opened or has no place on the ground, the mask has another grid, or the
             file holds neither.
     """
-    stem, href = path.stem, str(path.absolute())
-    header = read_header(stem, href, trust)
+    with of_scene(path.stem):
+        return _described(path, kind, trust, mask)
+
+
+def _described(path: Path, kind: str, trust: Trust, mask: Path | None) -> ScoreRaster:
+    href = str(path.absolute())
+    header = read_header(href, trust)
     chosen = [index for index in range(1, header.count + 1) if index not in header.alpha]
-    found = _kind(stem, header, chosen, kind)
-    names, colors, block, acquired, border = _details(stem, href, trust, chosen)
+    found = _kind(header, chosen, kind)
+    names, colors, block, acquired, border = _details(href, trust, chosen)
     if found == "probability" and names == (TOP_BAND,):
         raise refusal(
-            stem,
             href,
             "holds the probability of the mapped class, not of one class: give classes.tif, or run with "
             "write.probability: classes",
         )
-    masked = None if mask is None else _mask(stem, mask, header, trust)
+    masked = None if mask is None else _mask(mask, header, trust)
     mask_ref = None if masked is None else MaskRef(masked.href, 1, (0,))
     scene = Scene(
-        ref=SceneRef(stem, (), href=href, acquired=acquired, trust=trust, mask=mask_ref),
+        ref=SceneRef(path.stem, (), href=href, acquired=acquired, trust=trust, mask=mask_ref),
         geobox=header.geobox,
         bands=tuple(BandRef(href, i, header.names[i - 1], *_scale(header, i, found)) for i in chosen),
         dtype=np.result_type(*(header.dtypes[i - 1] for i in chosen)).name,
         nodata=None,
-        resolution=pixel_size(stem, href, header.geobox),
+        resolution=pixel_size(href, header.geobox),
         identity=f"0={header.stamp}" + (f";1={masked.stamp};mask=1:1" if masked else ""),
         files=(*header.files, *(masked.files if masked else ())),
     )
     return ScoreRaster(scene, found, names, block, border and found == "probability", colors)
 
 
-def _mask(stem: str, path: Path, raster: Header, trust: Trust) -> Header:
+def _mask(path: Path, raster: Header, trust: Trust) -> Header:
     """The header of a mask, which has the raster's own grid."""
-    header = read_header(stem, str(path.absolute()), trust)
+    header = read_header(str(path.absolute()), trust)
     one, other = header.geobox, raster.geobox
     if one.shape != other.shape or not one.transform.almost_equals(other.transform) or one.crs != other.crs:
         raise refusal(
-            stem,
             header.href,
             f"is the mask, on another grid than {raster.href}: {_as_text(one)}, needed {_as_text(other)}; "
             "warp it with gdalwarp",
@@ -156,10 +159,10 @@ def _scale(header: Header, index: int, kind: Kind) -> tuple[float, float]:
     return header.scales[index - 1], header.offsets[index - 1]
 
 
-def _kind(stem: str, header: Header, chosen: list[int], wanted: str) -> Kind:
+def _kind(header: Header, chosen: list[int], wanted: str) -> Kind:
     """What the values are, as far as a header tells."""
     if not chosen:
-        raise refusal(stem, header.href, "has an alpha band only: give one with probabilities or class ids")
+        raise refusal(header.href, "has an alpha band only: give one with probabilities or class ids")
     dtypes = ", ".join(sorted({header.dtypes[i - 1] for i in chosen}))
     bands = f"{len(chosen)} band{'s' * (len(chosen) != 1)} of {dtypes}"
     unscaled = _is_unscaled(header, chosen) if "complex" not in dtypes else False
@@ -178,15 +181,15 @@ def _kind(stem: str, header: Header, chosen: list[int], wanted: str) -> Kind:
             "value/255 with --as probability, or set what one step is worth with gdal_edit.py -scale"
         )
     if why is not None:
-        raise refusal(stem, header.href, why)
+        raise refusal(header.href, why)
     return "classes" if wanted == "classes" or (wanted == "auto" and unscaled) else "probability"
 
 
 def _details(
-    stem: str, href: str, trust: Trust, chosen: list[int]
+    href: str, trust: Trust, chosen: list[int]
 ) -> tuple[tuple[str, ...], dict[int, str], tuple[int, int], str | None, bool]:
     """Band descriptions, color table, block, date, and whether the second of two bands is a border."""
-    with open_header(stem, href, trust) as dataset:
+    with open_header(href, trust) as dataset:
         names = tuple(" ".join((dataset.descriptions[i - 1] or "").split()) for i in chosen)
         block = dataset.block_shapes[chosen[0] - 1]
         moment = parse_moment(str(dataset.tags().get("TIFFTAG_DATETIME", "")))
@@ -348,4 +351,6 @@ class ScoreReader:
         return self._refusal("has no pixel with data: give another file, or correct its nodata value or mask")
 
     def _refusal(self, text: str) -> SceneError:
-        return refusal(self.raster.scene.ref.id, self.raster.href, text)
+        error = refusal(self.raster.href, text)
+        error.scene = self.raster.scene.ref.id
+        return error

@@ -12,7 +12,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError, ProjError
 
 from geoseg.config.stac.refs import SHA256_MULTIHASH, BandRef, SceneRef
-from geoseg.errors import GridError, SceneError
+from geoseg.errors import GridError, SceneError, of_scene
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import GroundResolution, ground_resolution
 from geoseg.grid.pixel_map import equal_crs
@@ -63,7 +63,7 @@ class _Headers:
 
     def __getitem__(self, href: str) -> Header:
         if href not in self.seen:
-            self.seen[href] = read_header(self.ref.id, href, self.ref.trust)
+            self.seen[href] = read_header(href, self.ref.trust)
         return self.seen[href]
 
 
@@ -84,22 +84,25 @@ def describe(ref: SceneRef, bands: Sequence[str | int] | None = None) -> Scene:
         SceneError: a file is missing, no raster, not allowed by the scene's trust, without georeference, cut
             off or absurd in size; a band is not there, complex or an index into a palette; files do not fit.
     """
+    with of_scene(ref.id):
+        return _described(ref, bands)
+
+
+def _described(ref: SceneRef, bands: Sequence[str | int] | None) -> Scene:
     headers = _Headers(ref)
     selected = _select(ref, bands, headers)
     by_file = {band.href: headers[band.href] for band in selected}
     for band in selected:
-        _check_band(ref.id, band, headers[band.href])
+        _check_band(band, headers[band.href])
     finest = min((h.geobox for h in by_file.values()), key=lambda box: abs(box.transform.determinant))
     for header in by_file.values():
-        _check_fit(ref.id, header, finest)
+        _check_fit(header, finest)
     mask = None
     if ref.mask is not None:
         mask = headers[ref.mask.href]
         if not 1 <= ref.mask.index <= mask.count:
-            raise refusal(
-                ref.id, mask.href, f"has no band {ref.mask.index} for the mask; it has {mask.count}"
-            )
-        _check_fit(ref.id, mask, finest)
+            raise refusal(mask.href, f"has no band {ref.mask.index} for the mask; it has {mask.count}")
+        _check_fit(mask, finest)
     tags = [headers[band.href].nodata[band.index - 1] for band in selected]
     # As text, since NaN is not equal to itself.
     nodata = tags[0] if len(set(map(str, tags))) == 1 else None
@@ -109,7 +112,7 @@ def describe(ref: SceneRef, bands: Sequence[str | int] | None = None) -> Scene:
         bands=selected,
         dtype=np.result_type(*(headers[band.href].dtypes[band.index - 1] for band in selected)).name,
         nodata=nodata if ref.nodata is None else ref.nodata,
-        resolution=pixel_size(ref.id, selected[0].href, finest),
+        resolution=pixel_size(selected[0].href, finest),
         identity=_identity(ref, selected, headers),
         files=tuple(dict.fromkeys(file for header in headers.seen.values() for file in header.files)),
     )
@@ -121,7 +124,8 @@ def grid_of(path: Path) -> GeoBox:
     Raises:
         SceneError: the file cannot be opened or has no georeference.
     """
-    return read_header(path.stem, str(path), "catalog").geobox
+    with of_scene(path.stem):
+        return read_header(str(path), "catalog").geobox
 
 
 def mask_alpha(scene: Scene, href: str, alpha: Iterable[int]) -> int | None:
@@ -149,7 +153,7 @@ def _select(ref: SceneRef, bands: Sequence[str | int] | None, headers: _Headers)
     available = ref.bands
     if not available:
         if ref.href is None:
-            raise SceneError(f"scene {ref.id} names neither bands nor a file: give its item an asset")
+            raise SceneError("names neither bands nor a file: give its item an asset")
         header = headers[ref.href]
         available = tuple(
             BandRef(ref.href, i + 1, header.names[i], header.scales[i], header.offsets[i])
@@ -160,13 +164,13 @@ def _select(ref: SceneRef, bands: Sequence[str | int] | None, headers: _Headers)
             band for band in available if not (_unnamed(band) and band.index in headers[band.href].alpha)
         ]
     else:
-        chosen = [_find(ref, band, available) for band in bands]
+        chosen = [_find(band, available) for band in bands]
     if not chosen:
-        raise SceneError(f"scene {ref.id}: no band to read among {_listing(available)}: name at least one")
+        raise SceneError(f"no band to read among {_listing(available)}: name at least one")
     return tuple(chosen)
 
 
-def _find(ref: SceneRef, wanted: str | int, available: tuple[BandRef, ...]) -> BandRef:
+def _find(wanted: str | int, available: tuple[BandRef, ...]) -> BandRef:
     found = [band for band in available if band.name == str(wanted).lower()]
     number = int(wanted) if isinstance(wanted, int) or wanted.isdecimal() else 0
     if not found and 1 <= number <= len(available):
@@ -175,8 +179,7 @@ def _find(ref: SceneRef, wanted: str | int, available: tuple[BandRef, ...]) -> B
         return found[0]
     how = f"has band {wanted!r} {len(found)} times" if found else f"has no band {wanted!r}"
     raise SceneError(
-        f"scene {ref.id} {how}; it has {_listing(available)}: give names or numbers of "
-        "bands that are there by `bands`"
+        f"{how}; it has {_listing(available)}: give names or numbers of bands that are there by `bands`"
     )
 
 
@@ -188,32 +191,28 @@ def _listing(bands: tuple[BandRef, ...]) -> str:
     return f"{len(bands)} band{'s' * (len(bands) != 1)} ({', '.join(names)})"
 
 
-def _check_band(scene: str, band: BandRef, header: Header) -> None:
+def _check_band(band: BandRef, header: Header) -> None:
     if not 1 <= band.index <= header.count:
         raise refusal(
-            scene,
             band.href,
             f"has {header.count} bands but the catalog puts {band.name} in {band.index}: correct the catalog",
         )
     dtype = header.dtypes[band.index - 1]
     if dtype.startswith("complex"):
         raise refusal(
-            scene,
             band.href,
             f"holds complex numbers ({dtype}) in band {band.index}: convert them, for example to amplitude",
         )
     if band.index in header.palette:
         raise refusal(
-            scene,
             band.href,
             f"holds palette indices in band {band.index}: expand them with gdal_translate -expand rgb",
         )
 
 
-def _check_fit(scene: str, header: Header, finest: GeoBox) -> None:
+def _check_fit(header: Header, finest: GeoBox) -> None:
     if not equal_crs(header.geobox.crs, finest.crs):
         raise refusal(
-            scene,
             header.href,
             f"is in {_short(header.geobox.crs)} but the scene in {_short(finest.crs)}: warp them to one CRS",
         )
@@ -221,7 +220,7 @@ def _check_fit(scene: str, header: Header, finest: GeoBox) -> None:
         Resampler.between(header.geobox, finest)
     except GridError as error:
         raise refusal(
-            scene, header.href, f"does not fit the scene's other files ({error}): warp them to one footprint"
+            header.href, f"does not fit the scene's other files ({error}): warp them to one footprint"
         ) from error
 
 
@@ -229,7 +228,7 @@ def _short(crs: str) -> str:
     return crs if len(crs) <= 20 else CRS.from_user_input(crs).name  # noqa: PLR2004 - a code is short, WKT is not
 
 
-def pixel_size(scene: str, href: str, box: GeoBox) -> GroundResolution:
+def pixel_size(href: str, box: GeoBox) -> GroundResolution:
     """Size of a file's pixels on the ground.
 
     Raises:
@@ -239,7 +238,7 @@ def pixel_size(scene: str, href: str, box: GeoBox) -> GroundResolution:
         return ground_resolution(box)
     except (GridError, CRSError, ProjError) as error:
         raise refusal(
-            scene, href, f"has pixels without a size on the ground ({error}): assign the right CRS"
+            href, f"has pixels without a size on the ground ({error}): assign the right CRS"
         ) from error
 
 
@@ -267,23 +266,26 @@ def verify_checksums(scene: Scene) -> None:
         SceneError: a file is not the one that the catalog describes, or its checksum is of an unknown kind.
     """
     expected = {band.href: band.checksum for band in (*scene.bands, *scene.ref.bands) if band.checksum}
-    for href, checksum in expected.items():
-        digest = checksum.lower().removeprefix(SHA256_MULTIHASH)
-        if len(digest) != 64 or digest == checksum.lower():  # noqa: PLR2004 - hexadecimal digits of a SHA-256
-            raise refusal(
-                scene.ref.id,
-                href,
-                f"has the file:checksum {checksum[:20]} in the catalog: only SHA-256 multihashes (1220…) are "
-                "checked; make the catalog again with `geoseg catalog`",
-            )
-        try:
-            found = sha256_of(Path(href))
-        except OSError as error:
-            raise refusal(scene.ref.id, href, f"cannot be read ({error.strerror})") from error
-        if found != digest:
-            raise refusal(
-                scene.ref.id,
-                href,
-                f"has sha256 {found[:12]}… but the catalog says {digest[:12]}…: fetch the file again, or "
-                "make the catalog again",
-            )
+    with of_scene(scene.ref.id):
+        for href, checksum in expected.items():
+            _verify_checksum(href, checksum)
+
+
+def _verify_checksum(href: str, checksum: str) -> None:
+    digest = checksum.lower().removeprefix(SHA256_MULTIHASH)
+    if len(digest) != 64 or digest == checksum.lower():  # noqa: PLR2004 - hexadecimal digits of a SHA-256
+        raise refusal(
+            href,
+            f"has the file:checksum {checksum[:20]} in the catalog: only SHA-256 multihashes (1220…) are "
+            "checked; make the catalog again with `geoseg catalog`",
+        )
+    try:
+        found = sha256_of(Path(href))
+    except OSError as error:
+        raise refusal(href, f"cannot be read ({error.strerror})") from error
+    if found != digest:
+        raise refusal(
+            href,
+            f"has sha256 {found[:12]}… but the catalog says {digest[:12]}…: fetch the file again, or "
+            "make the catalog again",
+        )

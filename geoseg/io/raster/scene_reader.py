@@ -19,7 +19,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.config.stac.refs import MaskRef
-from geoseg.errors import GridError, SceneError
+from geoseg.errors import GridError, SceneError, of_scene
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
@@ -98,7 +98,7 @@ class SceneReader:
         Raises:
             SceneError: a file went away, changed since it was described, or cannot be decoded here.
         """
-        with self._lock, environment(self.scene.ref.trust):
+        with of_scene(self.scene.ref.id), self._lock, environment(self.scene.ref.trust):
             try:
                 return show(window, self.grid, self._inside)
             except BaseException:
@@ -131,7 +131,7 @@ class _File:
     def __init__(self, scene: Scene, href: str) -> None:
         self.scene = scene
         self.href = href
-        self.dataset = open_raster(scene.ref.id, href, scene.ref.trust, pixels=True)
+        self.dataset = open_raster(href, scene.ref.trust, pixels=True)
         try:
             self._check_unchanged()
         except BaseException:
@@ -156,9 +156,7 @@ class _File:
             return
         stamps = {part.partition("=")[2] for part in self.scene.identity.split(";")}
         if file_stamp(self.dataset.files) not in stamps:
-            raise refusal(
-                self.scene.ref.id, self.href, "has changed since it was described: start the run again"
-            )
+            raise refusal(self.href, "has changed since it was described: start the run again")
 
     def decode(self, window: Window, indexes: list[int], *, mask: bool = False) -> NDArray[Any]:
         """Bands, or their masks, of a window inside the file: (bands, height, width).
@@ -181,7 +179,6 @@ class _File:
     def _damaged(self, window: Window, why: str) -> SceneError:
         place = f"rows {window.row}..{window.row_stop - 1}, columns {window.col}..{window.col_stop - 1}"
         return refusal(
-            self.scene.ref.id,
             self.href,
             f"is truncated or corrupt somewhere in {place} ({why}): fetch the file again",
         )

@@ -21,7 +21,7 @@ from pystac.utils import datetime_to_str
 from geoseg.config.model.contract import BundleSpec
 from geoseg.config.stac.item import UNKNOWN_DATE
 from geoseg.config.stac.refs import SHA256_MULTIHASH, Trust
-from geoseg.errors import CatalogError, GridError, OutputError, SceneError
+from geoseg.errors import CatalogError, GridError, OutputError, SceneError, of_scene
 from geoseg.grid.footprint import footprint
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
@@ -140,13 +140,14 @@ def describe_file(file: Path, item_id: str, relative_to: Path, trust: Trust = "c
         str(path).encode()
     except UnicodeEncodeError as error:
         raise SceneError(f"scene {item_id!a}: {str(path)!a} is no UTF-8; rename the file") from error
-    header = read_header(item_id, str(path), trust)
-    try:
-        geometry, bbox = footprint(header.geobox)
-        resolution = ground_resolution(header.geobox).mean
-    except GridError as error:
-        raise SceneError(f"scene {item_id}: {path} has no place on the globe: {error}") from error
-    tags = _tags(item_id, path, trust)
+    with of_scene(item_id):
+        header = read_header(str(path), trust)
+        try:
+            geometry, bbox = footprint(header.geobox)
+            resolution = ground_resolution(header.geobox).mean
+        except GridError as error:
+            raise SceneError(f"{path} has no place on the globe: {error}") from error
+        tags = _tags(path, trust)
     properties = date_properties(tags, path.name, path.stat().st_mtime)
     moment = properties.pop("datetime")
     item = pystac.Item(
@@ -182,8 +183,8 @@ def _ids(files: list[Path], folder: Path) -> list[str]:
     ]
 
 
-def _tags(item_id: str, path: Path, trust: Trust) -> dict[str, str]:
-    with open_header(item_id, str(path), trust) as dataset:
+def _tags(path: Path, trust: Trust) -> dict[str, str]:
+    with open_header(str(path), trust) as dataset:
         return {
             **dataset.tags(),
             **dataset.tags(ns="IMAGERY"),
