@@ -18,6 +18,7 @@ from synthetic.neighborhood import generate
 from synthetic.writing import write_scene
 
 import geoseg
+from geoseg.polygons.attributes import FIELDS
 
 MODEL = "buildings-liteunet"
 
@@ -105,6 +106,18 @@ def test_a_scene_without_a_map_says_why(place: Path, workflow: geoseg.Workflow) 
 @pytest.fixture(scope="module")
 def predicted(place: Path) -> xr.Dataset:
     return geoseg.predict(rioxarray.open_rasterio(place / "scenes/town.tif"), MODEL)
+
+
+_NOT_OF_AN_ARRAY = ["id", "scene", "acquired", "model", "model_sha256", "run_id"]
+
+
+def test_predict_and_vectorize_give_the_polygons_of_a_run(run: geoseg.Run, predicted: xr.Dataset) -> None:
+    polygons = geoseg.vectorize(predicted)
+    assert list(polygons.columns) == [*FIELDS, "geometry"]
+    expected = run.scenes[0].polygons
+    assert_geodataframe_equal(
+        polygons.drop(columns=_NOT_OF_AN_ARRAY), expected.drop(columns=_NOT_OF_AN_ARRAY), check_like=True
+    )
 
 
 @pytest.mark.parametrize("mode", ["exact", "objects"])
