@@ -22,6 +22,7 @@ from geoseg.flow.evaluate.scene import Pair, label_reader
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
+from geoseg.grid.polygons import repaired
 from geoseg.grid.window import Window
 from geoseg.io.crs import same_crs
 from geoseg.io.files import output_error
@@ -396,9 +397,6 @@ def _to_pixels(polygons: Objects, grid: GeoBox) -> Objects:
 
 def _single(shapes: Objects) -> tuple[Objects, Int64]:
     """Valid single polygons with an area, and which shape each comes from."""
-    valid = shapely.is_valid(shapes)
-    shapes = shapes.copy()
-    shapes[~valid] = shapely.make_valid(shapes[~valid], method="structure", keep_collapsed=False)
-    parts, owner = shapely.get_parts(shapes, return_index=True)
+    parts, owner = shapely.get_parts(repaired(shapes), return_index=True)
     some = shapely.area(parts) > 0
     return parts[some], owner[some].astype(np.int64)

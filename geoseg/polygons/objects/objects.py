@@ -19,7 +19,7 @@ import shapely
 
 from geoseg.arrays import Float64, Int64, Objects
 from geoseg.grid.geobox import GeoBox
-from geoseg.grid.polygon_iou import polygon_iou
+from geoseg.grid.polygons import polygon_iou
 from geoseg.polygons.geodesic import Frames, ground_frames
 from geoseg.polygons.objects.overlaps import cut_overlaps, within_scene, without_others
 from geoseg.polygons.objects.watershed import RowBuffer, Seeds, Segments, find_segments

@@ -25,7 +25,7 @@ import shapely
 from geoseg.arrays import Float64, Int64, Objects
 from geoseg.compiled import compiled
 from geoseg.errors import GridError
-from geoseg.grid.polygon_iou import polygon_iou
+from geoseg.grid.polygons import polygon_iou
 from geoseg.polygons.simplify import collapse_rings
 from geoseg.polygons.walls.lines import draw, given_classes, given_walls, refine_direction
 from geoseg.polygons.walls.rings import (

@@ -14,6 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.arrays import Bool, Float64, Int64, Objects
+from geoseg.grid.polygons import repaired
 
 __all__ = ["LEAST_IOU", "MOSTLY", "Matching", "Outcome", "Overlaps", "match_objects", "overlaps"]
 
@@ -91,7 +92,7 @@ def overlaps(mapped: Objects, reference: Objects) -> Overlaps:
         mapped: Polygons or MultiPolygons, shape (P,); invalid ones are repaired.
         reference: likewise, shape (R,).
     """
-    one, other = _valid(mapped), _valid(reference)
+    one, other = repaired(mapped), repaired(reference)
     (pieces, owner), (others, other_owner) = _pieces(one), _pieces(other)
     here, there = shapely.STRtree(others).query(pieces, predicate="intersects")
     both = shapely.area(shapely.intersection(pieces[here], others[there]))
@@ -244,12 +245,3 @@ def _outcomes(
     ):
         found[which] = kind
     return found
-
-
-def _valid(polygons: Objects) -> Objects:
-    valid = shapely.is_valid(polygons)
-    if valid.all():
-        return polygons
-    out = polygons.copy()
-    out[~valid] = shapely.make_valid(polygons[~valid], method="structure", keep_collapsed=False)
-    return out

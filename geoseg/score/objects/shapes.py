@@ -17,7 +17,7 @@ import shapely
 from geoseg.arrays import Array, Bool, Float64, Int64, Objects
 from geoseg.compiled import compiled
 from geoseg.errors import GridError
-from geoseg.grid.polygon_iou import polygon_iou
+from geoseg.grid.polygons import polygon_iou, repaired
 
 __all__ = [
     "RIGHT_ANGLE_TOLERANCE",
@@ -187,7 +187,7 @@ def iou(predicted: Objects, true: Objects) -> Float64:
         GridError: arrays of different length, or geometries without an area.
     """
     _check(predicted, true)
-    return polygon_iou(_repaired(predicted), _repaired(true))
+    return polygon_iou(repaired(predicted), repaired(true))
 
 
 def polis(predicted: Objects, true: Objects) -> Float64:
@@ -265,15 +265,6 @@ def _check(predicted: Objects, true: Objects, step: float = 1.0) -> None:
         if strange:
             names = ", ".join(sorted(shapely.GeometryType(kind).name.lower() for kind in strange))
             raise GridError(f"only polygons have a shape to compare, got {names}")
-
-
-def _repaired(polygons: Objects) -> Objects:
-    valid = shapely.is_valid(polygons) | shapely.is_missing(polygons)
-    if valid.all():
-        return polygons
-    out = polygons.copy()
-    out[~valid] = shapely.make_valid(polygons[~valid], method="structure", keep_collapsed=False)
-    return out
 
 
 def _polis(found: Outlines, truth: Outlines) -> Float64:

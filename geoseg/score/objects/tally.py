@@ -19,7 +19,7 @@ from geoseg.score.pixels.calibration import BINS
 __all__ = [
     "COCO_IOUS",
     "SIZES",
-    "Counts",
+    "ObjectCounts",
     "ObjectTally",
     "average_precision",
     "binned_confidence",
@@ -35,7 +35,7 @@ _PER_CENT: Final = np.arange(101)
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class ObjectCounts:
     """Objects counted."""
 
     matched: int
@@ -90,11 +90,11 @@ class ObjectTally:
         return cls(**arrays, shapes=ShapeMeasures.joined(shapes) if shapes else None)
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> ObjectCounts:
         """All objects that are scored."""
         return self.of_size(0, float("inf"))
 
-    def of_size(self, low: float, high: float) -> Counts:
+    def of_size(self, low: float, high: float) -> ObjectCounts:
         """The objects of a size class; a pair is of the size that its object of the reference has.
 
         Args:
@@ -108,7 +108,7 @@ class ObjectTally:
             & (self.reference_area < high)
         )
         matched = int((here & (self.outcome == Outcome.MATCHED)).sum())
-        return Counts(matched, int(here.sum()), int(there.sum()))
+        return ObjectCounts(matched, int(here.sum()), int(there.sum()))
 
     def number(self, outcome: Outcome, *, reference: bool = False) -> int:
         """How many mapped objects, or objects of the reference, have an outcome."""

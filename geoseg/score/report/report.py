@@ -12,7 +12,7 @@ from geoseg.errors import LabelError
 from geoseg.grid.encoding import SCALE
 from geoseg.score.bootstrap import Bootstrap, Interval, Intervals, differences, intervals_of
 from geoseg.score.objects.matching import Outcome
-from geoseg.score.objects.tally import COCO_IOUS, SIZES, Counts, ObjectTally
+from geoseg.score.objects.tally import COCO_IOUS, SIZES, ObjectCounts, ObjectTally
 from geoseg.score.pixels.calibration import BINS, Reliability, binned, calibration_errors
 from geoseg.score.pixels.confusion import DEFINITIONS, Confusion, defined, mean_iou
 from geoseg.score.pixels.sums import Sums
@@ -288,7 +288,7 @@ def _errors(tally: ObjectTally, wrong: Outcome, *, reference: bool) -> ErrorCoun
     )
 
 
-def _size(low: float, high: float, counts: Counts) -> SizeScore:
+def _size(low: float, high: float, counts: ObjectCounts) -> SizeScore:
     return SizeScore(
         from_m2=low,
         to_m2=None if high == float("inf") else high,

@@ -1,4 +1,4 @@
-"""Intersection over union of polygons, pair by pair."""
+"""Arrays of polygons: repair, and intersection over union pair by pair."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shapely
 
 from geoseg.arrays import Float64, Objects
 
-__all__ = ["polygon_iou"]
+__all__ = ["polygon_iou", "repaired"]
 
 
 def polygon_iou(one: Objects, other: Objects) -> Float64:
@@ -23,4 +23,21 @@ def polygon_iou(one: Objects, other: Objects) -> Float64:
     shared = np.nan_to_num(shapely.area(shapely.intersection(one, other)))
     union = np.nan_to_num(shapely.area(one)) + np.nan_to_num(shapely.area(other)) - shared
     out: Float64 = np.divide(shared, union, out=np.full(len(shared), np.nan), where=union > 0)
+    return out
+
+
+def repaired(polygons: Objects) -> Objects:
+    """Polygons with the invalid ones made valid; valid and missing ones as they came.
+
+    By GEOS's method ``structure``; what has no area is dropped. An invalid polygon may become a MultiPolygon or
+    empty.
+
+    Args:
+        polygons: Polygons, MultiPolygons or None, shape (n,).
+    """
+    valid = shapely.is_valid(polygons) | shapely.is_missing(polygons)
+    if valid.all():
+        return polygons
+    out = polygons.copy()
+    out[~valid] = shapely.make_valid(polygons[~valid], method="structure", keep_collapsed=False)
     return out
