@@ -8,6 +8,7 @@ from io import StringIO
 
 import click
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table as RichTable
@@ -61,8 +62,11 @@ def table_text(table: Table, width: int | None = None) -> str:
         header_style="" if width is None else "bold",
     )
     for column, name in enumerate(table.head):
-        words = column in table.left
-        drawn.add_column(Text(name), justify="left" if words else "right", overflow="fold", no_wrap=not words)
+        if column in table.left:
+            drawn.add_column(Text(name), overflow="fold")
+        else:
+            width_of_numbers = max(cell_len(row[column]) for row in (table.head, *table.rows))
+            drawn.add_column(Text(name), justify="right", no_wrap=True, min_width=width_of_numbers)
     for row in table.rows:
         drawn.add_row(*map(Text, row))
     wide = Console(file=StringIO(), width=_WIDE)

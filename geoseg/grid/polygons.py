@@ -29,7 +29,7 @@ def polygon_iou(one: Objects, other: Objects) -> Float64:
 def repaired(polygons: Objects) -> Objects:
     """Polygons with the invalid ones made valid; valid and missing ones as they came.
 
-    By GEOS's method ``structure``; what has no area is dropped. An invalid polygon may become a MultiPolygon or
+    By the method ``structure``; what has no area is dropped. An invalid polygon may become a MultiPolygon or
     empty.
 
     Args:

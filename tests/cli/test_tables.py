@@ -13,15 +13,16 @@ from geoseg.score.report.tables import Table
 
 TABLE = Table(
     "Scores",
-    ("scene", "px scored", "mIoU", "remark"),
+    ("scene", "px scored", "mIoU", "remark", "IoU of a class"),
     (
         (
             "a-scene-with-a-name-as-long-as-archives-like",
             "1,234,567",
             "0.123 [0.100, 0.200]",
             "no label at all",
+            "0.5 [0.4, 0.6]",
         ),
-        ("über [bold]", "12", "–", ":smile:"),
+        ("über [bold]", "12", "–", ":smile:", "–"),
     ),
     left=(0, 3),
 )

@@ -43,7 +43,7 @@ class Table:
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     left: tuple[int, ...] = (0,)
-    """Columns of words, aligned to the left; the others hold numbers."""
+    """Columns of words, aligned to the left, which may be folded; the others hold numbers, which may not."""
 
 
 def report_tables(report: ScoreReport) -> Iterator[Table]:
@@ -63,7 +63,6 @@ def report_tables(report: ScoreReport) -> Iterator[Table]:
             )
             for row in report.classes
         ),
-        left=(0, 1, 2),
     )
     yield _means(report)
     if report.boundary_width is not None or report.reliability:
@@ -80,7 +79,6 @@ def report_tables(report: ScoreReport) -> Iterator[Table]:
                 )
                 for row in report.classes
             ),
-            left=(0, 1, 2),
         )
     yield from (_confidence(curve) for curve in report.reliability if curve.name == "confidence")
     if report.objects:
@@ -119,7 +117,7 @@ def _means(report: ScoreReport) -> Table:
         "",
         ("mean", "value", "definition"),
         tuple((name, _measure(measure), meaning) for name, measure, meaning in rows),
-        left=(0, 1, 2),
+        left=(0, 2),
     )
 
 
@@ -155,7 +153,6 @@ def _objects(objects: Sequence[ObjectScore]) -> Iterator[Table]:
             )
             for row in objects
         ),
-        left=(0, 1),
     )
     yield Table(
         "",
