@@ -56,7 +56,8 @@ def test_the_top_level_is_what_it_should_be(root: Path) -> None:
         pytest.skip("not a git checkout")
     allowed = {
         *["pyproject.toml", "geoseg", "workflows", "catalogs", "tests", "examples", "README.md"],
-        *[".ci", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "benchmarks", ".gitignore"],
+        *[".ci", ".github", ".gitignore", ".pre-commit-config.yaml", "benchmarks", "docs", "Makefile"],
+        *["CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "SECURITY.md"],
     }
     assert {name.split("/")[0] for name in tracked} <= allowed
 
