@@ -92,7 +92,9 @@ def of_scene(scene: str) -> Iterator[None]:
     """
     try:
         yield
-    except (CatalogError, SceneError, GridError, LabelError, OutputError) as error:
+    except RunError:
+        raise  # of no scene
+    except GeosegError as error:
         if error.scene is None and not str(error).startswith(f"scene {scene}"):
             error.scene = scene
         raise

@@ -18,7 +18,7 @@ from geoseg.config.slug import scene_slug
 from geoseg.config.stac.refs import LabelRef, SceneRef
 from geoseg.config.workflow import Scenes, Workflow
 from geoseg.engine.plan import Plan
-from geoseg.errors import ConfigError, GeosegError, LabelError
+from geoseg.errors import ConfigError, GeosegError, LabelError, of_scene
 from geoseg.flow.compare.throughput import Speed, Stopwatch, speed_of
 from geoseg.flow.evaluate.evaluate import Evaluated, check_reference, evaluate_run, pairs_of
 from geoseg.flow.evaluate.scene import Pair, label_reader
@@ -236,10 +236,10 @@ def _labeled_scenes(
     labeled = set()
     for pair in pairs:
         try:
-            beyond = _beyond(pair, plans[pair.scene].grid, spec.classes)
+            with of_scene(pair.scene):
+                beyond = _beyond(pair, plans[pair.scene].grid, spec.classes)
         except GeosegError as error:
-            reason = str(error)
-            unscored[pair.scene] = reason if pair.scene in reason else f"scene {pair.scene}: {reason}"
+            unscored[pair.scene] = str(error)
             continue
         if beyond is not None:
             raise LabelError(

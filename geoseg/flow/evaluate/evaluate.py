@@ -17,7 +17,7 @@ from geoseg.config.slug import scene_slug
 from geoseg.config.stac.refs import LabelRef, SceneRef
 from geoseg.config.workflow import Workflow
 from geoseg.engine.finished import CLASSES_NAME
-from geoseg.errors import GeosegError, LabelError
+from geoseg.errors import GeosegError, LabelError, of_scene
 from geoseg.flow.evaluate.objects import Outlined, score_objects, write_errors
 from geoseg.flow.evaluate.scene import Pair, evaluate_scene
 from geoseg.flow.evaluate.worst import WORST_NAME, check_drawable, draw_worst
@@ -191,9 +191,10 @@ def evaluate_pairs(
     for pair in pairs:
         errors = None
         try:
-            tally = evaluate_scene(pair, classes, width)
-            if outlined is not None:
-                tally, errors = score_objects(pair, tally, classes, outlined)
+            with of_scene(pair.scene):
+                tally = evaluate_scene(pair, classes, width)
+                if outlined is not None:
+                    tally, errors = score_objects(pair, tally, classes, outlined)
         except GeosegError as error:
             unscored.append(Unscored(scene=pair.scene, reason=str(error)))
             continue
@@ -233,9 +234,10 @@ def pairs_of(
     without: list[Unscored] = []
     for ref in scenes:
         path = run / scene_slug(ref.id) / CLASSES_NAME
-        label = reference or _label_of(ref, asset)
+        with of_scene(ref.id):
+            label = reference or _label_of(ref, asset)
         if label is None:
-            without.append(Unscored(scene=ref.id, reason=_no_label(scenes, ref, asset)))
+            without.append(Unscored(scene=ref.id, reason=f"scene {ref.id}: {_no_label(scenes, asset)}"))
         else:
             pairs.append(Pair(ref.id, path, label, partial(_own_pixels, ref, bands)))
     return pairs, without
@@ -251,16 +253,16 @@ def _label_of(ref: SceneRef, asset: str | None) -> LabelRef | None:
         return dict(ref.labels).get(asset)
     if len(ref.labels) > 1:
         keys = ", ".join(key for key, _ in ref.labels)
-        raise LabelError(f"scene {ref.id}: has the label assets {keys}; name the one to score against")
+        raise LabelError(f"has the label assets {keys}; name the one to score against")
     return ref.labels[0][1] if ref.labels else None
 
 
-def _no_label(scenes: Iterable[SceneRef], ref: SceneRef, asset: str | None) -> str:
+def _no_label(scenes: Iterable[SceneRef], asset: str | None) -> str:
     if asset is None:
-        return f"scene {ref.id}: the catalog has no labels of it; give a reference file"
+        return "the catalog has no labels of it; give a reference file"
     known = sorted({key for scene in scenes for key, _ in scene.labels})
     hint = did_you_mean(asset, known) or f"; it has {listed(known) or 'none'}"
-    return f"scene {ref.id}: has no label asset {asset!r} in the catalog{hint}"
+    return f"has no label asset {asset!r} in the catalog{hint}"
 
 
 def check_reference(label: LabelRef | None) -> None:

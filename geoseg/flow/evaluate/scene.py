@@ -13,7 +13,7 @@ import numpy as np
 from geoseg.arrays import UInt8
 from geoseg.config.stac.refs import LabelRef
 from geoseg.engine.finished import PROBABILITY_NAME
-from geoseg.errors import LabelError, OutputError
+from geoseg.errors import OutputError
 from geoseg.grid.encoding import IGNORE, SCALE, ProbabilityEncoding
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
@@ -65,33 +65,30 @@ def evaluate_scene(
         SceneError: the scene, which the reference counts in, cannot be opened.
     """
     if not pair.classes_tif.is_file():
-        raise OutputError(f"scene {pair.scene}: there is no map {pair.classes_tif}; run the workflow first")
+        raise OutputError(f"there is no map {pair.classes_tif}; run the workflow first")
     counter = CellCounter(len(classes))
     with ExitStack() as files:
         chosen = files.enter_context(MapReader(pair.classes_tif))
         probabilities = _probabilities(pair, chosen.grid, classes, files)
         grid, reach = chosen.grid, width.reach(chosen.grid)
-        try:
-            labels = label_reader(pair, grid)
-            bands = 1 if probabilities is None else len(probabilities.reader.bands)
-            rows = max(1, strip_rows(grid.width) // bands, 2 * reach.rows)
-            for row in range(0, grid.height, rows):
-                core = Window(row, 0, min(rows, grid.height - row), grid.width)
-                first, stop = max(0, row - reach.rows), min(grid.height, core.row_stop + reach.rows)
-                wide = Window(first, 0, stop - first, grid.width)
-                inner = slice(row - first, core.row_stop - first)
-                truth = labels.read(wide)
-                if (truth[inner] == IGNORE).all():
-                    continue
-                (mapped,) = chosen.read(wide)
-                counted = (truth != IGNORE) & (mapped != IGNORE)
-                near = [near_contour(ids, counted, reach)[inner] for ids in (truth, mapped)]
-                extra = Extra((near[0], near[1]))
-                if probabilities is not None:
-                    extra = probabilities.beside(core, mapped[inner], extra)
-                counter.add(row, 0, truth[inner], mapped[inner], extra)
-        except LabelError as error:
-            raise LabelError(f"scene {pair.scene}: {error}") from error
+        labels = label_reader(pair, grid)
+        bands = 1 if probabilities is None else len(probabilities.reader.bands)
+        rows = max(1, strip_rows(grid.width) // bands, 2 * reach.rows)
+        for row in range(0, grid.height, rows):
+            core = Window(row, 0, min(rows, grid.height - row), grid.width)
+            first, stop = max(0, row - reach.rows), min(grid.height, core.row_stop + reach.rows)
+            wide = Window(first, 0, stop - first, grid.width)
+            inner = slice(row - first, core.row_stop - first)
+            truth = labels.read(wide)
+            if (truth[inner] == IGNORE).all():
+                continue
+            (mapped,) = chosen.read(wide)
+            counted = (truth != IGNORE) & (mapped != IGNORE)
+            near = [near_contour(ids, counted, reach)[inner] for ids in (truth, mapped)]
+            extra = Extra((near[0], near[1]))
+            if probabilities is not None:
+                extra = probabilities.beside(core, mapped[inner], extra)
+            counter.add(row, 0, truth[inner], mapped[inner], extra)
     return counter.tally(pair.scene, repaired=labels.repaired, features=labels.features, reach=reach)
 
 
@@ -139,7 +136,7 @@ def _probabilities(
     top = reader.bands == (TOP_BAND,)
     if reader.grid != grid or len(reader.bands) != (1 if top else encoding.count):
         raise OutputError(
-            f"scene {pair.scene}: {path} has {len(reader.bands)} bands of {reader.grid.height}×"
+            f"{path} has {len(reader.bands)} bands of {reader.grid.height}×"
             f"{reader.grid.width} px, needed {encoding.count} (or the top one) on the grid of "
             f"{pair.classes_tif.name}, {grid.height}×{grid.width} px; map the scene again"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from geoseg.config.model.contract import ValueType
-from geoseg.errors import CatalogError, ConfigError, GeosegError, LabelError, SceneError
+from geoseg.errors import CatalogError, ConfigError, GeosegError, LabelError, SceneError, of_scene
 from geoseg.grid.encoding import BORDER_NAME, IGNORE
 from geoseg.grid.window import Window
 from geoseg.io.labels.reader import BORDER, label_kind
@@ -155,22 +155,24 @@ def _entry_scenes(
     settings = chip_settings(training)
     for number, ref in enumerate(catalog.scenes):
         try:
-            yield open_scene(
-                ref if entry.nodata is None else replace(ref, nodata=entry.nodata),
-                _label(training, entry, ref),
-                resolution=settings.finest,
-                cache=cache,
-                bands=entry.bands or training.bands,
-                limit=None if entry.window is None else Window(*entry.window),
-                stretch=entry.stretch,
-                weight=entry.weight / len(catalog.scenes),
-                place=entry.place or ref.id,
-                split=_split(training, entry, number),
-                chooses=entry.choose,
-            )
+            with of_scene(ref.id):
+                scene = open_scene(
+                    ref if entry.nodata is None else replace(ref, nodata=entry.nodata),
+                    _label(training, entry, ref),
+                    resolution=settings.finest,
+                    cache=cache,
+                    bands=entry.bands or training.bands,
+                    limit=None if entry.window is None else Window(*entry.window),
+                    stretch=entry.stretch,
+                    weight=entry.weight / len(catalog.scenes),
+                    place=entry.place or ref.id,
+                    split=_split(training, entry, number),
+                    chooses=entry.choose,
+                )
         except GeosegError as error:
-            named = str(error).startswith(f"scene {ref.id}")
-            yield error if named else type(error)(f"scene {ref.id}: {error}")
+            yield error
+        else:
+            yield scene
 
 
 def _split(training: Training, entry: DataEntry, number: int) -> Split:
@@ -191,7 +193,7 @@ def _label(training: Training, entry: DataEntry, ref: SceneRef) -> LabelRef:
     if label is None:
         hint = did_you_mean(entry.asset, assets)
         known = hint or f"; it has {listed(assets) or 'none'}"
-        raise LabelError(f"scene {ref.id}: has no label asset {entry.asset!r} in the catalog{known}")
+        raise LabelError(f"has no label asset {entry.asset!r} in the catalog{known}")
     if training.border and label_kind(Path(label.href)) == "vector":
         label = replace(label, border=training.border)
     if entry.classes is None:
@@ -201,7 +203,7 @@ def _label(training: Training, entry: DataEntry, ref: SceneRef) -> LabelRef:
     if label_kind(Path(label.href)) == "vector":
         if label.attribute is None:
             raise LabelError(
-                f"scene {ref.id}: data.classes maps values, but the catalog names no attribute of "
+                f"data.classes maps values, but the catalog names no attribute of "
                 f"{label.href} that holds them; add geoseg:attribute to the asset"
             )
         return replace(label, names=tuple(named.items()))
@@ -209,8 +211,7 @@ def _label(training: Training, entry: DataEntry, ref: SceneRef) -> LabelRef:
         return replace(label, classes=tuple((float(value), number) for value, number in named.items()))
     except ValueError as error:
         raise ConfigError(
-            f"scene {ref.id}: data.classes has a value that is no number ({error}), "
-            f"but {label.href} is a raster"
+            f"data.classes has a value that is no number ({error}), but {label.href} is a raster"
         ) from error
 
 

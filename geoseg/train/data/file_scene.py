@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from geoseg.errors import LabelError
+from geoseg.errors import LabelError, of_scene
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.ground import ground_resolution, model_grid
 from geoseg.grid.resample import Resampler
@@ -243,7 +243,8 @@ def open_scene(
 
 def _on(scene: FileScene, grid: GeoBox) -> FileScene:
     """A scene on another grid, with the extent of its labels there."""
-    found = find_extent(scene.scene, scene.label, grid, scene.limit)
+    with of_scene(scene.name):
+        found = find_extent(scene.scene, scene.label, grid, scene.limit)
     content = (scene.scene, scene.label, scene.stretch, grid, found.window)
     key = hashlib.sha256(repr(content).encode()).hexdigest()
     return replace(scene, grid=grid, extent=found.window, parts=found.parts, repaired=found.repaired, key=key)
@@ -286,9 +287,7 @@ def find_extent(scene: Pixels, label: LabelRef, grid: GeoBox, limit: Window | No
             boxes.append(box.shift(part.row, part.col))
             parts.append(part)
     if not boxes:
-        raise LabelError(
-            f"scene {scene.ref.id}: nothing of it is labeled by {label.href}; check the labeled area"
-        )
+        raise LabelError(f"nothing of it is labeled by {label.href}; check the labeled area")
     row, col = min(b.row for b in boxes), min(b.col for b in boxes)
     area = Window(row, col, max(b.row_stop for b in boxes) - row, max(b.col_stop for b in boxes) - col)
     window = area.pad(_SURROUNDINGS).intersect(allowed)
@@ -303,10 +302,8 @@ def label_reader(scene: Pixels, label: LabelRef, grid: GeoBox) -> LabelReader:
     Raises:
         LabelError: names the scene and the file.
     """
-    try:
+    with of_scene(scene.ref.id):
         return LabelReader(label, grid, scene.geobox)
-    except LabelError as error:
-        raise LabelError(f"scene {scene.ref.id}: {error}") from error
 
 
 def label_window(name: str, reader: LabelReader, window: Window) -> NDArray[np.uint8]:
@@ -315,10 +312,8 @@ def label_window(name: str, reader: LabelReader, window: Window) -> NDArray[np.u
     Raises:
         LabelError: names the scene and the file.
     """
-    try:
+    with of_scene(name):
         return reader.read(window)
-    except LabelError as error:
-        raise LabelError(f"scene {name}: {error}") from error
 
 
 def _within(scene: Pixels, grid: GeoBox, given: Window) -> Window:
@@ -326,7 +321,7 @@ def _within(scene: Pixels, grid: GeoBox, given: Window) -> Window:
     limit = given.intersect(scene.geobox.window)
     if limit is None:
         height, width = scene.geobox.shape
-        raise LabelError(f"scene {scene.ref.id}: the window {given} lies outside its {height}×{width} pixels")
+        raise LabelError(f"the window {given} lies outside its {height}×{width} pixels")
     between = Resampler.between(scene.geobox, grid)
     spans = []
     for axis, first, stop in (
@@ -336,9 +331,7 @@ def _within(scene: Pixels, grid: GeoBox, given: Window) -> Window:
         index = axis.taps(0, axis.target).index
         inside = np.flatnonzero((index >= first).all(1) & (index < stop).all(1))
         if not inside.size:
-            raise LabelError(
-                f"scene {scene.ref.id}: the window {given} is smaller than a pixel of the training"
-            )
+            raise LabelError(f"the window {given} is smaller than a pixel of the training")
         spans.append((int(inside[0]), int(inside[-1]) + 1))
     (top, bottom), (left, right) = spans
     return Window(top, left, bottom - top, right - left)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geoseg.config.model.contract import Scaling
-from geoseg.errors import LabelError
+from geoseg.errors import LabelError, of_scene
 from geoseg.grid.encoding import IGNORE
 from geoseg.train.data.scenes import training_labels
 
@@ -75,6 +75,11 @@ def index_scene(scene: LabeledScene, classes: Sequence[str] | None = None) -> Sc
         LabelError: a label that is no class, or no pixel that is labeled and left to train on.
         SceneError: the scene cannot be read.
     """
+    with of_scene(scene.name):
+        return _index(scene, classes)
+
+
+def _index(scene: Scene, classes: Sequence[str] | None) -> SceneIndex:
     tiles: list[Window] = []
     counts: list[NDArray[np.int64]] = []
     sums: list[NDArray[np.float64]] = []
@@ -85,7 +90,7 @@ def index_scene(scene: LabeledScene, classes: Sequence[str] | None = None) -> Sc
         if classes is not None and found[len(classes) :].any():
             strange = np.flatnonzero(found[len(classes) :])[:5] + len(classes)
             raise LabelError(
-                f"scene {scene.name}: labels hold the class ids {', '.join(map(str, strange))}, the training "
+                f"labels hold the class ids {', '.join(map(str, strange))}, the training "
                 f"has {', '.join(f'{i} {name}' for i, name in enumerate(classes))}: map values by `classes`"
             )
         labeled += int(found.sum())
@@ -100,7 +105,7 @@ def index_scene(scene: LabeledScene, classes: Sequence[str] | None = None) -> Sc
         top = max(top, float(values.max()))
     if not tiles:
         raise LabelError(
-            f"scene {scene.name}: no pixel is labeled and left to train on; "
+            "no pixel is labeled and left to train on; "
             + ("its pixels there are no data" if not labeled else "the held-out blocks take all of it")
         )
     *_, (total, squared) = accumulate(sums)
