@@ -23,7 +23,7 @@ __all__ = ["Emit", "Prediction", "Stitcher", "WindowOverlaps"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What a network says of one window."""
+    """A network's logits for one window."""
 
     logits: Float32 | None
     """Shape (classes, height, width) of the window; None where no pixel of the window is valid."""

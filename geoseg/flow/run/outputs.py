@@ -1,6 +1,6 @@
-"""What a run leaves beside its scenes: the merged layer and a QGIS project, functions of the finished scenes.
+"""The merged layer and the QGIS project of a run, functions of the finished scenes.
 
-``run.json`` says what both were made from. What is up to date is left as it is, so that a project that
+``run.json`` records what both were made from. What is up to date is left as it is, so that a project that
 somebody has arranged in QGIS stays until the run has changed; then it is kept under another name.
 """
 
@@ -74,7 +74,7 @@ def write_outputs(
 
 
 def _read_manifest(output: Path) -> Mapping[str, Any]:
-    """What an earlier run says that it wrote; nothing where it does not say it."""
+    """What an earlier run wrote; empty where that is unknown."""
     try:
         found = json.loads((output / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
