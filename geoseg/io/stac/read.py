@@ -102,14 +102,14 @@ def load_catalog(path: str | Path, trust: Trust = "catalog", ids: Collection[str
     scenes: list[SceneRef] = []
     for found in items:
         if found.id in ambiguous:
-            refused.append(Refusal(found.id, f"scene {found.id}: {ambiguous[found.id]}"))
+            refused.append(_refused(found.id, ambiguous[found.id]))
             continue
         try:
             scenes.append(_scene(found, trust))
         except UnsetVariableError as error:
             raise CatalogError(f"{path}: item {found.id!r}, {error}") from error
         except CatalogError as error:
-            refused.append(Refusal(found.id, f"scene {found.id}: {error}"))
+            refused.append(_refused(found.id, error))
     return Catalog(path, tuple(scenes), tuple(refused))
 
 
@@ -230,16 +230,20 @@ def _item(value: object, file: Path, position: int | None = None) -> _Found | Re
     if not isinstance(value, dict) or not isinstance(item_id, str) or not item_id:
         return Refusal(place, f"{place}: is no STAC item: its id must be text")
     if "\0" in item_id or not _encodable(item_id):
-        return Refusal(ascii(item_id), f"scene {item_id!a}: no file can hold this id; give it another")
+        return _refused(ascii(item_id), "no file can hold this id; give it another")
     try:
         for asset in assets_of(value.get("assets") or {}):
             _ = asset.href  # pystac would say 'href', but not of which asset
         item = pystac.Item.from_dict(value, href=str(file), migrate=False, preserve_dict=False)
     except CatalogError as error:
-        return Refusal(item_id, f"scene {item_id}: {error}")
+        return _refused(item_id, error)
     except _STAC_MISTAKES as error:
-        return Refusal(item_id, f"scene {item_id}: {place} is no valid STAC item: {_why(error)}")
+        return _refused(item_id, f"{place} is no valid STAC item: {_why(error)}")
     return _Found(item_id, file, item)
+
+
+def _refused(scene: str, reason: object) -> Refusal:
+    return Refusal(scene, f"scene {scene}: {reason}")
 
 
 def _encodable(text: str) -> bool:
