@@ -79,7 +79,7 @@ def index_scene(scene: LabeledScene, classes: Sequence[str] | None = None) -> Sc
         return _index(scene, classes)
 
 
-def _index(scene: Scene, classes: Sequence[str] | None) -> SceneIndex:
+def _index(scene: LabeledScene, classes: Sequence[str] | None) -> SceneIndex:
     tiles: list[Window] = []
     counts: list[NDArray[np.int64]] = []
     sums: list[NDArray[np.float64]] = []
