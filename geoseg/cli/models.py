@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from geoseg.cli.options import set_option
+
 __all__ = ["models"]
 
 _NAME_OR_PATH = click.argument("model", metavar="NAME|PATH")
@@ -125,12 +127,6 @@ def export(model: str, *, output: Path, kind: str | None, tile: int | None) -> N
     )
 
 
-def _overrides(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    from geoseg.io.yaml.config_file import parse_overrides
-
-    return dict(parse_overrides(values))
-
-
 def _template(context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
     if value:
         from geoseg.config.model_card import CARD_TEMPLATE
@@ -150,14 +146,7 @@ def _template(context: click.Context, _option: click.Parameter, value: bool) -> 
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Bundle to make."
 )
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=_overrides,
-    help="Override a key of the card, such as architecture=unet-skinny; may be repeated.",
-)
+@set_option("Override a key of the card, such as architecture=unet-skinny; may be repeated.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 @click.option(
     "--template",

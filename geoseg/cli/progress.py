@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # a run needs no training
     from geoseg.flow.train.train import TrainSummary
     from geoseg.train.validate import Score
 
-__all__ = ["RunWatcher", "TrainWatcher", "View", "open_view"]
+__all__ = ["RunWatcher", "TrainWatcher", "open_view"]
 
 _PLAIN_SECONDS = 10.0
 """Seconds between plain progress lines: a log stays readable overnight."""

@@ -42,7 +42,7 @@ from geoseg.score.report.tables import comparison_markdown
 from geoseg.score.report.values import Comparison, Cost, ModelScore, ScoredScene, Unscored
 from geoseg.words import counted
 
-__all__ = ["FOLDER_NAME", "Compared", "evaluate_models"]
+__all__ = ["evaluate_models"]
 
 FOLDER_NAME = "evaluate"
 """Folder of the models' maps in the workflow's output."""

@@ -27,10 +27,10 @@ class _Scene(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     pixels: str
-    """Fingerprint of the store."""
+    """Fingerprint of the prediction."""
     machine: str
     seconds: Annotated[float, Field(gt=0)]
-    """Of all its bands, each in one worker."""
+    """Of all its window rows, each in one worker."""
     windows: int
     """Predicted: those without data are not."""
 
@@ -42,7 +42,7 @@ class _Timing(BaseModel):
 
 
 class Stopwatch:
-    """Adds up the bands of each scene of a run; watches its events."""
+    """Adds up the time of each scene's window rows; watches a run's events."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -76,16 +76,16 @@ def speed_of(folder: Path, plans: Sequence[Plan], watch: Stopwatch, machine: str
         machine: where it ran.
 
     Returns:
-        None where a scene was mapped elsewhere, or nobody measured.
+        None where a scene was mapped elsewhere, or no time is known.
 
     Raises:
-        OutputError: the measurements cannot be written, or a scene's receipt cannot be read.
+        OutputError: the measurements cannot be written, or a scene's manifest cannot be read.
     """
     path = folder / TIMING_NAME
     known = dict(_read(path))
     for plan in plans:
         scene = plan.scene.ref.id
-        if scene in watch.done and watch.seconds[scene]:  # else it was made anew from its probabilities
+        if scene in watch.done and watch.seconds[scene]:  # else its probabilities were reused
             known[scene] = _Scene(
                 pixels=plan.prediction_fingerprint,
                 machine=machine,

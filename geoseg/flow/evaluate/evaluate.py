@@ -38,15 +38,7 @@ from geoseg.words import did_you_mean, listed
 if TYPE_CHECKING:
     from geoseg.config.model.contract import ClassSpec
 
-__all__ = [
-    "SCORE_NAME",
-    "Evaluated",
-    "check_reference",
-    "evaluate_pairs",
-    "evaluate_run",
-    "evaluate_workflow",
-    "pairs_of",
-]
+__all__ = ["Evaluated", "check_reference", "evaluate_pairs", "evaluate_run", "evaluate_workflow", "pairs_of"]
 
 SCORE_NAME = "score.json"
 """The report in a run's folder."""

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from geoseg.config.model.contract import ClassSpec
     from geoseg.config.workflow import Vectorize
 
-__all__ = ["ERRORS_LAYER", "ERRORS_NAME", "Errors", "Outlined", "score_objects", "write_errors"]
+__all__ = ["ERRORS_LAYER", "ERRORS_NAME", "Outlined", "score_objects", "write_errors"]
 
 ERRORS_NAME = "errors.gpkg"
 """The layer of errors in a scene's folder."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from geoseg.arrays import Bool, Float64, Int64, Objects
 from geoseg.grid.polygons import repaired
 
-__all__ = ["LEAST_IOU", "MOSTLY", "Matching", "Outcome", "Overlaps", "match_objects", "overlaps"]
+__all__ = ["LEAST_IOU", "Matching", "Outcome", "match_objects", "overlaps"]
 
 
 LEAST_IOU = 0.5

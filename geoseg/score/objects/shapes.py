@@ -19,18 +19,7 @@ from geoseg.compiled import compiled
 from geoseg.errors import GridError
 from geoseg.grid.polygons import polygon_iou, repaired
 
-__all__ = [
-    "RIGHT_ANGLE_TOLERANCE",
-    "Outlines",
-    "ShapeMeasures",
-    "ShapeSummary",
-    "hausdorff",
-    "iou",
-    "polis",
-    "right_angles",
-    "shape_measures",
-    "tangent_error",
-]
+__all__ = ["ShapeMeasures", "hausdorff", "iou", "polis", "right_angles", "shape_measures", "tangent_error"]
 
 RIGHT_ANGLE_TOLERANCE = 1.0
 """Degrees that a right angle may be off."""

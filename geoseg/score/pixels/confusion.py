@@ -18,16 +18,7 @@ from geoseg.arrays import Array, Bool, Float64, Int64
 from geoseg.errors import LabelError
 from geoseg.grid.encoding import IGNORE
 
-__all__ = [
-    "DEFINITIONS",
-    "Confusion",
-    "MeanIou",
-    "defined",
-    "margins",
-    "mean_iou",
-    "measures",
-    "pair_index",
-]
+__all__ = ["DEFINITIONS", "Confusion", "defined", "margins", "mean_iou", "measures", "pair_index"]
 
 
 MeanIou = Literal["dataset", "cityscapes", "per-image", "faster-unet", "faster-unet-present"]
