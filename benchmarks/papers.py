@@ -22,7 +22,7 @@ from geoseg.flow.compare.compare import evaluate_models
 from geoseg.flow.train.train import Event, train
 from geoseg.io.stac.write import make_catalog
 from geoseg.models.networks.registry import build
-from geoseg.train.events import Stepped, TrainingStarted, Validated
+from geoseg.training.events import Stepped, TrainingStarted, Validated
 
 ROOT = Path(__file__).parents[1]
 TRAINING = ROOT / "workflows" / "train_buildings.yaml"

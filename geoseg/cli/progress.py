@@ -25,13 +25,13 @@ from geoseg.config.model.contract import BundleSpec
 from geoseg.flow.run.events import Event as RunEvent
 from geoseg.flow.run.events import RunStarted, RunSummary, SceneOutcome, Status, WindowRowsFinished
 from geoseg.score.report.tables import Table
-from geoseg.train.events import Notice, Saved, Stepped, TrainingEnded, TrainingStarted, Validated
+from geoseg.training.events import Notice, Saved, Stepped, TrainingEnded, TrainingStarted, Validated
 from geoseg.words import counted
 
 if TYPE_CHECKING:  # a run needs no training
     from geoseg.flow.train.train import Event as TrainEvent
     from geoseg.flow.train.train import TrainSummary
-    from geoseg.train.validate import Score
+    from geoseg.training.validate import Score
 
 __all__ = ["RunWatcher", "TrainWatcher", "open_view"]
 

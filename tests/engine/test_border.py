@@ -49,7 +49,7 @@ from geoseg.models.bundle import load_bundle, save_bundle
 from geoseg.models.exchange.export import export_onnx, export_torch
 from geoseg.models.networks.network import without_border
 from geoseg.polygons.shapes import Shapes
-from geoseg.train.losses import Objective
+from geoseg.training.losses import Objective
 
 Command = Callable[..., tuple[int, str, str]]
 PLACE = Affine(0.3, 0, 620_000, 0, -0.3, 3_340_000)

@@ -32,8 +32,8 @@ from geoseg.io.raster.scene import describe
 from geoseg.io.stac.read import load_catalog
 from geoseg.io.yaml.strict_yaml import dump_yaml
 from geoseg.models.bundle import load_bundle
-from geoseg.train.checkpoint import CHECKPOINT_NAME
-from geoseg.train.loop import Trainer
+from geoseg.training.checkpoint import CHECKPOINT_NAME
+from geoseg.training.loop import Trainer
 
 SIDE = 200
 """Pixels of a scene of 0.3 m."""

@@ -15,17 +15,17 @@ from geoseg.config.training.presets import PRESETS, laid_over
 from geoseg.config.training.train_config import TrainConfig
 from geoseg.config.training.training_file import Hardware
 from geoseg.models.networks.network import Network, Span
-from geoseg.train.data.augment import ColorSettings
-from geoseg.train.data.chips import ChipSampler, ChipSettings
-from geoseg.train.data.scenes import ArrayScene, Split
-from geoseg.train.distributed import SINGLE_PROCESS, ProcessGroup
-from geoseg.train.loop import Trainer
-from geoseg.train.validate import Validation
+from geoseg.training.data.augment import ColorSettings
+from geoseg.training.data.chips import ChipSampler, ChipSettings
+from geoseg.training.data.scenes import ArrayScene, Split
+from geoseg.training.distributed import SINGLE_PROCESS, ProcessGroup
+from geoseg.training.loop import Trainer
+from geoseg.training.validate import Validation
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from geoseg.train.events import Watch
+    from geoseg.training.events import Watch
 
 PLAIN = ColorSettings(
     brightness=0, contrast=0, gamma=0, gain=0, saturation=0, hue=0, blur=0, noise=0, holes=0

@@ -1,6 +1,6 @@
 """How a network learns: loss, optimizer, schedule, precision, when to stop. Values only.
 
-Formulas and sources of the losses: :mod:`geoseg.train.losses`.
+Formulas and sources of the losses: :mod:`geoseg.training.losses`.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from geoseg.config.model.contract import Scaling
     from geoseg.config.training.training_file import Training
     from geoseg.models.predictor import Predictor
-    from geoseg.train.data.scenes import LabeledScene
-    from geoseg.train.validate import Score, Validation
+    from geoseg.training.data.scenes import LabeledScene
+    from geoseg.training.validate import Score, Validation
 
 __all__ = ["Views", "arguments_of", "draft_spec", "measured_spec", "procedure_of", "views_of"]
 

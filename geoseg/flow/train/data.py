@@ -13,12 +13,12 @@ from geoseg.grid.encoding import BORDER_NAME, IGNORE
 from geoseg.grid.window import Window
 from geoseg.io.labels.reader import BORDER, label_kind
 from geoseg.io.stac.read import load_catalog
-from geoseg.train.data.augment import ColorSettings
-from geoseg.train.data.cache import SceneCache
-from geoseg.train.data.chips import ChipSettings
-from geoseg.train.data.file_scene import FileScene, open_scene
-from geoseg.train.data.holdout import Split
-from geoseg.train.data.index import SceneIndex, index_scene
+from geoseg.training.data.augment import ColorSettings
+from geoseg.training.data.cache import SceneCache
+from geoseg.training.data.chips import ChipSettings
+from geoseg.training.data.file_scene import FileScene, open_scene
+from geoseg.training.data.holdout import Split
+from geoseg.training.data.index import SceneIndex, index_scene
 from geoseg.words import did_you_mean, listed
 
 if TYPE_CHECKING:

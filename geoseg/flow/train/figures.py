@@ -18,7 +18,7 @@ from geoseg.grid.window import Window
 from geoseg.io.files import staged
 from geoseg.models.networks.network import without_border
 from geoseg.score.pixels.confusion import Confusion
-from geoseg.train.logs import read_log
+from geoseg.training.logs import read_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from geoseg.config.model.contract import BundleSpec, ClassSpec
     from geoseg.models.predictor import Predictor
-    from geoseg.train.data.file_scene import FileScene
-    from geoseg.train.progress import TrainResult
-    from geoseg.train.validate import Score, Validation, ValidationWindow
+    from geoseg.training.data.file_scene import FileScene
+    from geoseg.training.progress import TrainResult
+    from geoseg.training.validate import Score, Validation, ValidationWindow
 
 __all__ = ["draw_figures"]
 

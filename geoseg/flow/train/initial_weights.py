@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from geoseg.config.model.contract import Scaling
     from geoseg.config.training.training_file import Training
     from geoseg.models.networks.network import Network
-    from geoseg.train.precision import TrainingRuntime
-    from geoseg.train.validate import Score, Validation
+    from geoseg.training.precision import TrainingRuntime
+    from geoseg.training.validate import Score, Validation
 
 __all__ = ["first_network", "first_score", "origin_of", "start_bundle"]
 

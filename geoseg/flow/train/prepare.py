@@ -14,17 +14,17 @@ from geoseg.flow.train.data import open_data
 from geoseg.flow.train.initial_weights import first_network, origin_of, start_bundle
 from geoseg.io.yaml.files import LoadedTraining, load_training
 from geoseg.models.bundle import Bundle
-from geoseg.train.checkpoint import config_identity, read_checkpoint
-from geoseg.train.data.cache import SceneCache
-from geoseg.train.data.loader import chip_workers
-from geoseg.train.distributed import check_batch_divides
-from geoseg.train.precision import TrainingRuntime
-from geoseg.train.teacher import Teacher
+from geoseg.training.checkpoint import config_identity, read_checkpoint
+from geoseg.training.data.cache import SceneCache
+from geoseg.training.data.loader import chip_workers
+from geoseg.training.distributed import check_batch_divides
+from geoseg.training.precision import TrainingRuntime
+from geoseg.training.teacher import Teacher
 from geoseg.words import listed
 
 if TYPE_CHECKING:
     from geoseg.config.training.training_file import Training
-    from geoseg.train.data.file_scene import FileScene
+    from geoseg.training.data.file_scene import FileScene
 
 __all__ = ["PreparedTraining", "prepare_training"]
 

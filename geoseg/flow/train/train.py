@@ -18,23 +18,23 @@ from geoseg.models.bundle import Bundle, save_bundle
 from geoseg.models.networks.registry import build
 from geoseg.models.predictor import Predictor
 from geoseg.models.runtime import Runtime
-from geoseg.train.data.chips import ChipSampler
-from geoseg.train.data.index import fit_scaling
-from geoseg.train.distributed import ProcessGroup, launch
-from geoseg.train.events import Event as LoopEvent
-from geoseg.train.events import Notice, fan_out
-from geoseg.train.logs import TrainingLog
-from geoseg.train.loop import Trainer
-from geoseg.train.precision import TrainingRuntime
-from geoseg.train.teacher import Teacher
-from geoseg.train.validate import Validation
+from geoseg.training.data.chips import ChipSampler
+from geoseg.training.data.index import fit_scaling
+from geoseg.training.distributed import ProcessGroup, launch
+from geoseg.training.events import Event as LoopEvent
+from geoseg.training.events import Notice, fan_out
+from geoseg.training.logs import TrainingLog
+from geoseg.training.loop import Trainer
+from geoseg.training.precision import TrainingRuntime
+from geoseg.training.teacher import Teacher
+from geoseg.training.validate import Validation
 
 if TYPE_CHECKING:
     from geoseg.config.model.contract import BundleSpec, Scaling
     from geoseg.config.training.training_file import Training
     from geoseg.models.networks.network import Network
-    from geoseg.train.progress import TrainResult
-    from geoseg.train.validate import Score
+    from geoseg.training.progress import TrainResult
+    from geoseg.training.validate import Score
 
 __all__ = ["Event", "FirstScored", "TrainSummary", "train"]
 

@@ -15,19 +15,19 @@ from geoseg.errors import RunError
 from geoseg.grid.encoding import IGNORE
 from geoseg.models.predictor import scaled
 from geoseg.models.runtime import is_out_of_memory
-from geoseg.train.distributed import ProcessGroup
-from geoseg.train.ema import copy_tensors
-from geoseg.train.losses import BatchCounts, Objective, invalid_labels
-from geoseg.train.optim import make_optimizer, set_rate
-from geoseg.train.precision import TrainingRuntime
+from geoseg.training.distributed import ProcessGroup
+from geoseg.training.ema import copy_tensors
+from geoseg.training.losses import BatchCounts, Objective, invalid_labels
+from geoseg.training.optim import make_optimizer, set_rate
+from geoseg.training.precision import TrainingRuntime
 
 if TYPE_CHECKING:
     from geoseg.config.model.contract import Scaling
     from geoseg.config.training.train_config import TrainConfig
     from geoseg.config.training.training_file import Distill
     from geoseg.models.networks.network import Network
-    from geoseg.train.data.chips import Chip
-    from geoseg.train.teacher import Teacher
+    from geoseg.training.data.chips import Chip
+    from geoseg.training.teacher import Teacher
 
 __all__ = ["Learner", "StepResult"]
 
@@ -52,7 +52,7 @@ class Learner:
     """Changes a network's weights, one step at a time.
 
     Chips of a step are seen in pieces of at most ``batch / parts``; their gradients add up to those of the
-    whole (:mod:`geoseg.train.losses`), batch normalization aside, which sees a piece at a time.
+    whole (:mod:`geoseg.training.losses`), batch normalization aside, which sees a piece at a time.
 
     Args:
         network: On the CPU; it is moved.

@@ -26,15 +26,15 @@ from geoseg.grid.window import Window
 from geoseg.io.raster.scene import describe
 from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.models.predictor import scaled
-from geoseg.train.data.augment import ColorSettings, Geometry, cut_holes, jitter, warp
-from geoseg.train.data.cache import SceneCache
-from geoseg.train.data.chips import ChipSampler, ChipSettings
-from geoseg.train.data.file_scene import FileScene, open_scene
-from geoseg.train.data.holdout import Split
-from geoseg.train.data.index import index_scene, scaling
-from geoseg.train.data.loader import ChipLoader
-from geoseg.train.data.scenes import TILE, ArrayScene, training_labels, validation_labels
-from geoseg.train.validate import Validation
+from geoseg.training.data.augment import ColorSettings, Geometry, cut_holes, jitter, warp
+from geoseg.training.data.cache import SceneCache
+from geoseg.training.data.chips import ChipSampler, ChipSettings
+from geoseg.training.data.file_scene import FileScene, open_scene
+from geoseg.training.data.holdout import Split
+from geoseg.training.data.index import index_scene, scaling
+from geoseg.training.data.loader import ChipLoader
+from geoseg.training.data.scenes import TILE, ArrayScene, training_labels, validation_labels
+from geoseg.training.validate import Validation
 
 PLAIN = ColorSettings(
     brightness=0, contrast=0, gamma=0, gain=0, saturation=0, hue=0, blur=0, noise=0, holes=0

@@ -12,12 +12,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from geoseg.errors import GeosegError, RunError
-from geoseg.train.data.chips import Chip
+from geoseg.training.data.chips import Chip
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from geoseg.train.data.chips import ChipSampler
+    from geoseg.training.data.chips import ChipSampler
 
 __all__ = ["ChipLoader", "chip_workers"]
 
@@ -75,7 +75,7 @@ class ChipLoader:
         first: Number of the first batch.
         stop: Number after that of the last one.
         workers: At least 1.
-        part: As in :meth:`~geoseg.train.data.chips.ChipSampler.batch`.
+        part: As in :meth:`~geoseg.training.data.chips.ChipSampler.batch`.
 
     Raises:
         RunError: a worker process died.

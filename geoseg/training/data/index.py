@@ -11,7 +11,7 @@ import numpy as np
 from geoseg.config.model.contract import Scaling
 from geoseg.errors import LabelError, of_scene
 from geoseg.grid.encoding import IGNORE
-from geoseg.train.data.scenes import training_labels
+from geoseg.training.data.scenes import training_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geoseg.grid.window import Window
-    from geoseg.train.data.scenes import LabeledScene
+    from geoseg.training.data.scenes import LabeledScene
 
 __all__ = ["SceneIndex", "fit_scaling", "index_scene"]
 

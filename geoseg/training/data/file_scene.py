@@ -27,9 +27,9 @@ from geoseg.io.raster.reader import stretched
 from geoseg.io.raster.scene import Scene as Pixels
 from geoseg.io.raster.scene import describe
 from geoseg.io.raster.scene_reader import SceneReader
-from geoseg.train.data.cache import OpenScene, SceneCache
-from geoseg.train.data.holdout import Split
-from geoseg.train.data.scenes import TILE, Patch, squares
+from geoseg.training.data.cache import OpenScene, SceneCache
+from geoseg.training.data.holdout import Split
+from geoseg.training.data.scenes import TILE, Patch, squares
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,13 +75,13 @@ class FileScene:
     stretch: tuple[float, float] | None = None
     """Stored values that become 0 and 255."""
     weight: float = 1.0
-    """See :class:`~geoseg.train.data.scenes.ArrayScene`."""
+    """See :class:`~geoseg.training.data.scenes.ArrayScene`."""
     place: str = ""
-    """See :class:`~geoseg.train.data.scenes.ArrayScene`."""
+    """See :class:`~geoseg.training.data.scenes.ArrayScene`."""
     split: Split = field(default_factory=Split)
     """Which blocks validate."""
     chooses: bool = True
-    """See :class:`~geoseg.train.data.scenes.ArrayScene`."""
+    """See :class:`~geoseg.training.data.scenes.ArrayScene`."""
     repaired: int = 0
     """Polygons that were invalid and had to be repaired."""
     key: str = ""
@@ -207,10 +207,10 @@ def open_scene(
         bands: As in :func:`geoseg.io.raster.scene.describe`.
         limit: Nothing outside this window of the scene's own pixels is read.
         stretch: Stored values that become 0 and 255; pixels are then 8 bits.
-        weight: See :class:`~geoseg.train.data.scenes.ArrayScene`.
-        place: See :class:`~geoseg.train.data.scenes.ArrayScene`.
+        weight: See :class:`~geoseg.training.data.scenes.ArrayScene`.
+        place: See :class:`~geoseg.training.data.scenes.ArrayScene`.
         split: Which blocks validate.
-        chooses: See :class:`~geoseg.train.data.scenes.ArrayScene`.
+        chooses: See :class:`~geoseg.training.data.scenes.ArrayScene`.
 
     Raises:
         SceneError: the scene cannot be read.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from geoseg.errors import LabelError, RunError
-from geoseg.train.losses import invalid_labels
+from geoseg.training.losses import invalid_labels
 from geoseg.words import listed
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from geoseg.config.training.train_config import TrainConfig
-    from geoseg.train.data.chips import ChipSampler
+    from geoseg.training.data.chips import ChipSampler
 
 __all__ = ["diverged", "mislabeled"]
 

@@ -337,7 +337,7 @@ class Objective:
             counts: Of the batch that this is a piece of; None: it is whole.
 
         Returns:
-            A scalar. The pieces of a batch add up to the whole (see :mod:`geoseg.train.losses`).
+            A scalar. The pieces of a batch add up to the whole (see :mod:`geoseg.training.losses`).
 
         Raises:
             RunError: the teacher's logits are missing or of another shape.

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from geoseg.io.files import write_text
-from geoseg.train.events import Event, Notice, Stepped, TrainingEnded, TrainingStarted, Validated
+from geoseg.training.events import Event, Notice, Stepped, TrainingEnded, TrainingStarted, Validated
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,12 +17,12 @@ import torch
 from torch import nn
 
 from geoseg.config.training.training_file import Hardware
-from geoseg.train.checkpoint import CHECKPOINT_NAME, config_identity, read_checkpoint, write_checkpoint
-from geoseg.train.data.loader import ChipLoader, chip_workers
-from geoseg.train.diagnosis import diverged, mislabeled
-from geoseg.train.distributed import SINGLE_PROCESS, ProcessGroup, check_batch_divides
-from geoseg.train.ema import MovingAverage, swapped_state
-from geoseg.train.events import (
+from geoseg.training.checkpoint import CHECKPOINT_NAME, config_identity, read_checkpoint, write_checkpoint
+from geoseg.training.data.loader import ChipLoader, chip_workers
+from geoseg.training.diagnosis import diverged, mislabeled
+from geoseg.training.distributed import SINGLE_PROCESS, ProcessGroup, check_batch_divides
+from geoseg.training.ema import MovingAverage, swapped_state
+from geoseg.training.events import (
     Event,
     Notice,
     Saved,
@@ -32,10 +32,10 @@ from geoseg.train.events import (
     Validated,
     Watch,
 )
-from geoseg.train.learner import Learner, StepResult
-from geoseg.train.optim import TrainingSchedule, has_encoder
-from geoseg.train.precision import TrainingRuntime
-from geoseg.train.progress import Progress, TrainResult
+from geoseg.training.learner import Learner, StepResult
+from geoseg.training.optim import TrainingSchedule, has_encoder
+from geoseg.training.precision import TrainingRuntime
+from geoseg.training.progress import Progress, TrainResult
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from geoseg.config.training.train_config import TrainConfig
     from geoseg.config.training.training_file import Distill
     from geoseg.models.networks.network import Network
-    from geoseg.train.data.chips import ChipSampler
-    from geoseg.train.teacher import Teacher
-    from geoseg.train.validate import Score, Validation
+    from geoseg.training.data.chips import ChipSampler
+    from geoseg.training.teacher import Teacher
+    from geoseg.training.validate import Score, Validation
 
 __all__ = ["Trainer"]
 

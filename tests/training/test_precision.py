@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from geoseg.models.networks.registry import build
-from geoseg.train.precision import TrainingRuntime
+from geoseg.training.precision import TrainingRuntime
 
 
 def weight_gradient(conv: nn.Conv2d, image: torch.Tensor, precision: str) -> torch.Tensor:

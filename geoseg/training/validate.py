@@ -14,7 +14,7 @@ from geoseg.grid.encoding import IGNORE
 from geoseg.grid.window import Window, mirrored
 from geoseg.models.networks.network import without_border
 from geoseg.score.pixels.confusion import Confusion
-from geoseg.train.data.scenes import validation_labels
+from geoseg.training.data.scenes import validation_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from geoseg.train.data.scenes import LabeledScene
+    from geoseg.training.data.scenes import LabeledScene
 
 __all__ = ["Score", "Validation", "ValidationWindow"]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from geoseg.io.labels.reader import LabelReader
     from geoseg.io.raster.scene_reader import SceneReader
-    from geoseg.train.data.scenes import Patch
+    from geoseg.training.data.scenes import Patch
 
 __all__ = ["OPEN_SCENES", "OpenScene", "SceneCache"]
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from geoseg.errors import LabelError
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.window import Window
-from geoseg.train.data.holdout import Split
+from geoseg.training.data.holdout import Split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ class LabeledScene(Protocol):
     """A scene with labels, on a grid of square pixels, that chips and validation windows are cut from.
 
     Two kinds: :class:`ArrayScene` holds arrays,
-    :class:`~geoseg.train.data.file_scene.FileScene` reads windows.
+    :class:`~geoseg.training.data.file_scene.FileScene` reads windows.
     """
 
     @property

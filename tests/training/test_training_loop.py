@@ -48,21 +48,21 @@ from geoseg.config.training.training_file import Distill
 from geoseg.errors import BundleError, LabelError, OutputError, RunError
 from geoseg.grid.encoding import IGNORE
 from geoseg.models.networks.registry import build
-from geoseg.train.checkpoint import CHECKPOINT_NAME
-from geoseg.train.distributed import launch
-from geoseg.train.ema import MovingAverage
-from geoseg.train.events import Event, Notice, Saved, Stepped, Validated
-from geoseg.train.logs import CSV_NAME, TENSORBOARD_NAME, TrainingLog, read_log
-from geoseg.train.losses import imitation_loss
-from geoseg.train.optim import TrainingSchedule, make_optimizer, rate_factor
-from geoseg.train.progress import Patience
-from geoseg.train.teacher import Teacher
+from geoseg.training.checkpoint import CHECKPOINT_NAME
+from geoseg.training.distributed import launch
+from geoseg.training.ema import MovingAverage
+from geoseg.training.events import Event, Notice, Saved, Stepped, Validated
+from geoseg.training.logs import CSV_NAME, TENSORBOARD_NAME, TrainingLog, read_log
+from geoseg.training.losses import imitation_loss
+from geoseg.training.optim import TrainingSchedule, make_optimizer, rate_factor
+from geoseg.training.progress import Patience
+from geoseg.training.teacher import Teacher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from geoseg.train.data.scenes import ArrayScene
-    from geoseg.train.loop import TrainResult
+    from geoseg.training.data.scenes import ArrayScene
+    from geoseg.training.loop import TrainResult
 
 HERE = Path(__file__).parents[1]
 
@@ -145,8 +145,8 @@ KILLED = """
 import signal, sys
 from pathlib import Path
 from support.training_toys import toy, toy_config, toy_trainer
-from geoseg.train.events import Stepped, fan_out
-from geoseg.train.logs import TrainingLog
+from geoseg.training.events import Stepped, fan_out
+from geoseg.training.logs import TrainingLog
 folder, steps = Path(sys.argv[1]), int(sys.argv[2])
 def tell(event):
     if isinstance(event, Stepped):
@@ -263,7 +263,7 @@ SHORT_MEMORY = """
 import resource, sys
 from pathlib import Path
 from support.training_toys import heavy
-from geoseg.train.events import Notice
+from geoseg.training.events import Notice
 def tell(event):
     if isinstance(event, Notice):
         print(event.text, flush=True)

@@ -13,9 +13,9 @@ import torch
 from geoseg.errors import LabelError
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.window import Window, mirrored
-from geoseg.train.data.augment import ColorSettings, Geometry, cut_holes, jitter, warp
-from geoseg.train.data.index import index_scene
-from geoseg.train.data.scenes import training_labels
+from geoseg.training.data.augment import ColorSettings, Geometry, cut_holes, jitter, warp
+from geoseg.training.data.index import index_scene
+from geoseg.training.data.scenes import training_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from geoseg.train.data.index import SceneIndex
-    from geoseg.train.data.scenes import LabeledScene
+    from geoseg.training.data.index import SceneIndex
+    from geoseg.training.data.scenes import LabeledScene
 
 __all__ = ["Chip", "ChipSampler", "ChipSettings"]
 

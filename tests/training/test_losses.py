@@ -16,7 +16,7 @@ from geoseg.config.training.train_config import CrossEntropy, Focal, Loss, Overl
 from geoseg.config.training.training_file import Distill
 from geoseg.errors import RunError
 from geoseg.grid.encoding import IGNORE
-from geoseg.train.losses import (
+from geoseg.training.losses import (
     BatchCounts,
     Objective,
     cross_entropy,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from geoseg.config.training.train_config import Plateau
 from geoseg.errors import RunError
-from geoseg.train.ema import copy_state
-from geoseg.train.validate import Score
+from geoseg.training.ema import copy_state
+from geoseg.training.validate import Score
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ class TrainResult:
     score: Score
     """Their score on the held-out blocks."""
     history: list[dict[str, Any]]
-    """One row per validation: the fields of :class:`~geoseg.train.events.Validated`."""
+    """One row per validation: the fields of :class:`~geoseg.training.events.Validated`."""
     reason: str
     """Why the training ended."""
 
