@@ -62,7 +62,7 @@ def random_bundle(
         ),
         resolution=changes.pop("resolution", 0.3),
         alignment=network.alignment,
-        radius=network.radius,
+        receptive_field_radius=network.receptive_field_radius,
         halo=changes.pop("halo", 2 * network.alignment),
         halo_agreement=0.0,
         training=Training(

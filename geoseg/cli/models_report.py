@@ -190,7 +190,11 @@ def _said(bundle: Bundle) -> Iterator[tuple[str, str, str | None]]:
 
 
 def _windows(spec: BundleSpec) -> str:
-    reach = "sees the whole window" if spec.radius is None else f"sees {spec.radius} px around"
+    reach = (
+        "sees the whole window"
+        if spec.receptive_field_radius is None
+        else f"sees {spec.receptive_field_radius} px around"
+    )
     measured = f"{spec.halo_agreement:.2%} of classes as with more" if spec.halo_agreement else "not measured"
     size = "any size" if spec.window is None else f"{spec.window} px, as trained"
     return f"{size}; halo {spec.halo} px ({measured}); aligned to {spec.alignment} px; {reach}"

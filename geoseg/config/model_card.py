@@ -124,7 +124,7 @@ class Card(Section):
             classes=classes,
             resolution=self.resolution.value,
             alignment=alignment,
-            radius=radius,
+            receptive_field_radius=radius,
             halo=halo,
             # Exact halos change nothing by definition; others were not measured.
             halo_agreement=1.0 if exact is not None and halo >= exact else 0.0,

@@ -52,7 +52,7 @@ class Tiles:
 def _halo(tiling: Tiling, bundle: Bundle) -> tuple[int, bool]:
     """Halo in pixels, and whether it covers the receptive field."""
     spec = bundle.spec
-    radius = spec.radius
+    radius = spec.receptive_field_radius
     if isinstance(tiling.halo, Pixels):
         return tiling.halo.count, radius is not None and tiling.halo.count >= radius
     if tiling.halo == "exact" and radius is None:

@@ -152,7 +152,7 @@ def _scene(path: Path, bundle: Bundle) -> str:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
             f"{beside} does not say which model made the objects of {path.name}, and how; give errors that "
-            "lie in the folder of a scene that geoseg run has mapped, else make the map anew"
+            "lie in the folder of a scene that geoseg run has mapped, else map the scene again"
         ) from error
     if sha256 != bundle.spec.sha256:
         raise OutputError(
@@ -169,7 +169,7 @@ def _scene(path: Path, bundle: Bundle) -> str:
 def _read(path: Path, name: str, odd: int) -> Scored:
     """The mapped objects of a scene; ``odd``: 1 where an odd number came before, its middle in the south."""
     if CONFIDENCE not in layer_info(path, ERRORS_LAYER).kinds:
-        raise OutputError(f"{path} has no field {CONFIDENCE}; score the map anew with geoseg evaluate")
+        raise OutputError(f"{path} has no field {CONFIDENCE}; score the map again with geoseg evaluate")
     fields = ("side", "class_name", "error", CONFIDENCE)
     pieces = [piece.features for piece in read_pieces(path, ERRORS_LAYER, fields)]
     side, class_name, error, sure = (
@@ -180,7 +180,7 @@ def _read(path: Path, name: str, odd: int) -> Scored:
     mapped = (side == "map") & (class_name == name)
     is_share = (sure >= 0) & (sure <= 1)
     if not is_share[mapped].all():
-        raise OutputError(f"{path}: {CONFIDENCE} of a mapped object is not 0 to 1; make the map anew")
+        raise OutputError(f"{path}: {CONFIDENCE} of a mapped object is not 0 to 1; map the scene again")
     top = shapely.bounds(shapes[mapped])[:, 3]
     is_north = np.zeros(top.size, np.bool_)
     is_north[np.argsort(-top, kind="stable")[: (top.size + odd) // 2]] = True

@@ -182,11 +182,14 @@ def _skeleton(spec: BundleSpec) -> Network:
 
     with torch.device("meta"):
         network = build(spec.architecture, **cast("dict[str, Any]", spec.arguments))
-    for key, value in (("alignment", network.alignment), ("radius", network.radius)):
-        if getattr(spec, key) != value:
+    for name, stated, value in (
+        ("alignment", spec.alignment, network.alignment),
+        ("radius", spec.receptive_field_radius, network.receptive_field_radius),
+    ):
+        if stated != value:
             raise BundleError(
-                f"the contract of {spec.name} says {key} {getattr(spec, key)} but {spec.architecture} with "
-                f"{json.dumps(spec.arguments):.200} has {value}; correct it and save the bundle anew"
+                f"the contract of {spec.name} has the {name} {stated} but {spec.architecture} with "
+                f"{json.dumps(spec.arguments):.200} has {value}; correct it and save the bundle again"
             )
     return network
 

@@ -85,5 +85,5 @@ def _figures(name: str, arguments: dict[str, Any]) -> Figures:
         giga_operations=counted.multiply_adds / 1e9 / (_SIDE**2 / 1e6),
         bytes_per_pixel=bytes_per_pixel(name, arguments, "meta"),
         alignment=network.alignment,
-        radius=network.radius,
+        radius=network.receptive_field_radius,
     )

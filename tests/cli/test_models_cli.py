@@ -99,7 +99,7 @@ def test_the_shipped_models_are_what_they_say(geoseg: Command) -> None:
                 "fit",
                 "forward",
                 "odd",
-                "reach",
+                "receptive",
                 "alignment",
             )
         ]
@@ -186,15 +186,15 @@ def test_a_network_that_sees_farther_than_it_says_is_caught(
     geoseg: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = random_bundle(tmp_path, arguments=SLIM)
-    real = bundle.spec.radius
+    real = bundle.spec.receptive_field_radius
     assert real is not None
     from geoseg.models.networks.micronet import MicroNet  # noqa: PLC0415 - used here only
 
-    monkeypatch.setattr(MicroNet, "radius", property(lambda _: real - 2))
+    monkeypatch.setattr(MicroNet, "receptive_field_radius", property(lambda _: real - 2))
     _item(tmp_path, "geoseg:radius", real - 2)
     code, _, err = geoseg("models", "verify", tmp_path)
     assert code == 2
-    assert f"wrong  reach         a pixel is seen {real} px away, the contract says {real - 2} px" in err
+    assert f"wrong  receptive field a pixel is seen {real} px away, the contract says {real - 2} px" in err
 
 
 def test_the_template_is_a_card_and_import_makes_its_bundle(
@@ -218,7 +218,7 @@ def test_the_template_is_a_card_and_import_makes_its_bundle(
     assert f"{tmp_path / 'roofs'}: my-roofs 2, micronet, " in out
     bundle = load_bundle(tmp_path / "roofs")
     spec = bundle.spec
-    assert (spec.alignment, spec.radius, spec.halo, spec.halo_agreement) == (2, 7, 8, 1.0)
+    assert (spec.alignment, spec.receptive_field_radius, spec.halo, spec.halo_agreement) == (2, 7, 8, 1.0)
     assert (spec.scaling.mean, spec.bands) == ((123.675, 116.28, 103.53), ("red", "green", "blue"))
     assert all(torch.equal(bundle.network().state_dict()[key], value) for key, value in state().items())
     assert geoseg("models", "verify", tmp_path / "roofs")[0] == 0

@@ -274,7 +274,7 @@ def test_what_cannot_calibrate_is_refused_in_one_line(
     for paths, said in (
         ([foreign], "its objects were made by random-test of other weights"),
         ([exact], "its polygons are of mode exact"),
-        ([old], "has no field conf_mean; score the map anew"),
+        ([old], "has no field conf_mean; score the map again"),
         ([wild], "conf_mean of a mapped object is not 0 to 1"),
         ([alone], "does not say which model made the objects"),
         ([few, tmp_path / "exact" / ".." / "few" / "errors.gpkg"], "is given twice"),

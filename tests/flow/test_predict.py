@@ -49,7 +49,7 @@ def image(height: int, width: int, resolution: float = 0.3, dtype: str = "uint8"
 
 def test_an_exact_halo_gives_the_whole_scene_inference(micronet: Bundle) -> None:
     array = image(333, 421)
-    radius = micronet.spec.radius
+    radius = micronet.spec.receptive_field_radius
     assert radius == 94
     tiling = Tiling.model_validate({"window": "288 px", "halo": "exact"})
     assert len(resolve_tiles((333, 421), micronet, tiling, 10**10, "cpu").grid) > 4

@@ -89,7 +89,7 @@ def test_halos_follow_the_reach(bundle: Bundle) -> None:
     automatic = resolve_tiles(shape, bundle, Tiling(), SIXTEEN_GIGABYTES, "cpu")
     assert automatic.grid.rows.window % spec.alignment == 0
     exact = Tiling.model_validate({"halo": "exact"})
-    if spec.radius is None:
+    if spec.receptive_field_radius is None:
         assert (automatic.exact, automatic.blend, automatic.grid.rows.halo) == (False, "hann", spec.halo)
         with pytest.raises(GridError, match="every output of which sees the whole window"):
             resolve_tiles(shape, bundle, exact, SIXTEEN_GIGABYTES, "cpu")
@@ -97,7 +97,7 @@ def test_halos_follow_the_reach(bundle: Bundle) -> None:
     tiles = resolve_tiles(shape, bundle, exact, SIXTEEN_GIGABYTES, "cpu")
     assert tiles.exact
     assert tiles.grid.rows.halo == spec.exact_halo
-    assert automatic.exact == (spec.radius <= 100)
+    assert automatic.exact == (spec.receptive_field_radius <= 100)
 
 
 def test_memory_is_counted_the_same_without_computing(bundle: Bundle) -> None:
@@ -112,7 +112,7 @@ def test_large_networks_are_planned_without_their_weights(name: str) -> None:
     arguments = {"bands": 3, "classes": 3, **narrow(name)}
     found = traits(name, **arguments)
     assert found.alignment >= 1
-    assert found.radius is None or found.radius > 0
+    assert found.receptive_field_radius is None or found.receptive_field_radius > 0
     assert bytes_per_pixel(name, arguments, "meta") > 24
 
 

@@ -68,7 +68,7 @@ def specs(draw: st.DrawFn) -> BundleSpec:
         resolution=draw(st.floats(0.01, 100)),
         resolution_tolerance=draw(st.floats(0, 1)),
         alignment=alignment,
-        radius=draw(st.none() | st.integers(0, 2000)),
+        receptive_field_radius=draw(st.none() | st.integers(0, 2000)),
         halo=draw(st.integers(0, 20)) * alignment,
         halo_agreement=draw(st.floats(0, 1)),
         training=Training(
@@ -151,7 +151,7 @@ def test_a_bundle_is_found_by_folder_and_by_item_and_is_small(micronet: Bundle) 
     assert pickle.loads(frozen) == micronet  # noqa: S301 - our own bytes
     assert micronet.spec.weights is not None
     assert micronet.spec.weights.parameters == sum(p.numel() for p in micronet.network().parameters())
-    assert (micronet.spec.radius, micronet.spec.exact_halo) == (7, 8)
+    assert (micronet.spec.receptive_field_radius, micronet.spec.exact_halo) == (7, 8)
 
 
 def test_every_shipped_bundle_loads() -> None:
@@ -218,7 +218,7 @@ def test_auxiliary_heads_are_not_saved(tmp_path: Path, micronet: Bundle) -> None
     with pytest.raises(BundleError, match="the network given for random-test lacks tensor"):
         save_bundle(tmp_path / "c", micronet.spec, network)
     with pytest.raises(BundleError, match="radius 9999 but mininet-1"):
-        save_bundle(tmp_path / "c", plain.spec.model_copy(update={"radius": 9999}), network)
+        save_bundle(tmp_path / "c", plain.spec.model_copy(update={"receptive_field_radius": 9999}), network)
     assert not (tmp_path / "c").exists()
 
 
@@ -426,7 +426,7 @@ def test_a_hostile_contract_allocates_nothing(altered: Path) -> None:
 
 def build_radius(arguments: dict[str, Any]) -> int | None:
     with torch.device("meta"):
-        return build("micronet", **arguments).radius
+        return build("micronet", **arguments).receptive_field_radius
 
 
 def test_an_unknown_name_lists_what_is_shipped() -> None:

@@ -191,11 +191,11 @@ def _local(row: Golden) -> EncoderDecoder:
 @golden
 def test_the_radius_is_stated_and_global_networks_say_so(row: Golden) -> None:
     network = _meta(row)
-    spans = [(phase, network.local_reach(Span(phase, phase))) for phase in range(network.alignment)]
+    spans = [(phase, network.local_receptive_field(Span(phase, phase))) for phase in range(network.alignment)]
     assert max(phase - span.lo for phase, span in spans) == row.radius[0]
     assert max(span.hi - phase for phase, span in spans) == row.radius[1]
     whole = not (row.architecture == V2 and row.arguments["head"] == "none")
-    assert network.radius == (None if whole else max(row.radius))
+    assert network.receptive_field_radius == (None if whole else max(row.radius))
     assert traits(row.architecture, bands=3, classes=19, **row.arguments).alignment == row.alignment
 
 
@@ -211,7 +211,7 @@ def test_a_broken_pixel_reaches_exactly_the_outputs_that_look_at_it(row: Golden)
         looking = [
             column
             for column in range(image.shape[-1])
-            if (span := network.local_reach(Span(column, column))).lo <= at <= span.hi
+            if (span := network.local_receptive_field(Span(column, column))).lo <= at <= span.hi
         ]
         assert (int(hit.min()), int(hit.max())) == (looking[0], looking[-1])
 

@@ -119,15 +119,15 @@ def test_the_stated_radius_is_the_gradients_support(
 ) -> None:
     with torch.device("meta"):
         network = build(architecture, bands=1, classes=2, **arguments)
-    assert network.radius == max(field)
-    assert support(network, network.alignment, cast("int", network.radius)) == field
+    assert network.receptive_field_radius == max(field)
+    assert support(network, network.alignment, cast("int", network.receptive_field_radius)) == field
 
 
 @pytest.mark.parametrize("architecture", GLOBAL)
 def test_global_networks_say_so_and_depend_on_everything(architecture: str) -> None:
     torch.manual_seed(0)
     network = build(architecture, bands=3, classes=2, **slim(architecture)).eval()
-    assert network.radius is None
+    assert network.receptive_field_radius is None
     image = torch.rand(1, 3, 32, 1088)  # wider than any local part of them looks
     image.requires_grad_(requires_grad=True)
     cast("Tensor", network(image))[..., 0, 0].sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -140,7 +140,7 @@ def test_a_window_sees_what_the_whole_image_sees(architecture: str) -> None:
     # Micro-Net has no normalization: with few channels all of its units may be dead.
     arguments = {} if architecture.startswith("micronet") else slim(architecture)
     network = build(architecture, bands=3, classes=2, **arguments).eval()
-    step, radius = network.alignment, cast("int", network.radius)
+    step, radius = network.alignment, cast("int", network.receptive_field_radius)
     halo = -(-radius // step) * step
     image = torch.randn(1, 3, step, 2 * halo + 4 * step)
     whole = logits_of(network, image)[..., step + halo : 2 * step + halo]

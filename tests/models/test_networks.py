@@ -76,7 +76,7 @@ def test_auxiliary_heads_speak_in_training_only_and_leave_the_rest_alone() -> No
     assert isinstance(first, Tensor)
     assert torch.equal(outputs[0], first)
     assert isinstance(helped.eval()(image), Tensor)
-    assert helped.radius == plain.radius
+    assert helped.receptive_field_radius == plain.receptive_field_radius
 
 
 def test_short_residuals_have_no_weights_but_an_effect() -> None:
@@ -149,7 +149,7 @@ def test_any_encoder_is_built_without_memory_and_says_that_it_is_global(
         network = build("smp", bands=4, classes=2, **arguments)
         assert all(value.is_meta for value in network.state_dict().values())
         assert cast("Tensor", network.eval()(torch.empty(1, 4, 45, 61))).shape == (1, 2, 45, 61)
-    assert (network.alignment, network.radius) == (alignment, None)
+    assert (network.alignment, network.receptive_field_radius) == (alignment, None)
 
 
 def test_smp_aligns_corners_only_where_it_is_asked_to() -> None:

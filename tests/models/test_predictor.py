@@ -290,7 +290,7 @@ def _tiny(folder: Path) -> Bundle:
 
 def test_measured_halo_is_the_smallest_that_agrees(tmp_path: Path) -> None:
     bundle = _tiny(tmp_path)
-    radius, exact = bundle.spec.radius, bundle.spec.exact_halo
+    radius, exact = bundle.spec.receptive_field_radius, bundle.spec.exact_halo
     assert radius is not None
     windows = [(p, v) for p, v in zip(*_images(2, 64, 70), strict=True)]
     halo, share = measure_halo(bundle, windows, core=32)

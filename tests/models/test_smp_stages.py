@@ -51,4 +51,8 @@ def test_lite_unet_is_smps_without_the_library() -> None:
     image = torch.randn(2, 4, 64, 96)
     with torch.inference_mode():
         assert torch.equal(ours.eval()(image), theirs.eval()(image))
-    assert (ours.radius, ours.alignment) == (theirs.radius, theirs.alignment) == (215, 16)
+    assert (
+        (ours.receptive_field_radius, ours.alignment)
+        == (theirs.receptive_field_radius, theirs.alignment)
+        == (215, 16)
+    )

@@ -51,7 +51,7 @@ class Toy(Network):
         logits: Tensor = self.head(self.drop(self.norm(self.encoder(pixels)).relu()))
         return logits
 
-    def reach(self, span: Span) -> Span:
+    def receptive_field(self, span: Span) -> Span:
         return span.widen(1)
 
 

@@ -31,7 +31,7 @@ from geoseg.training.data.cache import SceneCache
 from geoseg.training.data.chips import ChipSampler, ChipSettings
 from geoseg.training.data.file_scene import FileScene, open_scene
 from geoseg.training.data.holdout import Split
-from geoseg.training.data.index import index_scene, scaling
+from geoseg.training.data.index import fit_scaling, index_scene
 from geoseg.training.data.loader import ChipLoader
 from geoseg.training.data.scenes import TILE, ArrayScene, training_labels, validation_labels
 from geoseg.training.validate import Validation
@@ -332,7 +332,7 @@ def test_an_archive_is_sampled_within_the_memory_bound() -> None:
     limit = 8 * TILE**2 * 5
     small = replace(scene, cache=SceneCache(limit))
     how = ChipSettings(size=64, resolution=0.15, scales=(1.0, 1.0), rotate=0, color=PLAIN)
-    cut = how.reach(0.15) ** 2 * 5
+    cut = how.source_side(0.15) ** 2 * 5
     sampler = ChipSampler([small], how, seed=3)
     assert small.cache.bytes <= limit
     tracemalloc.start()
@@ -413,10 +413,10 @@ def test_scaling_is_that_of_the_training_pixels(files: tuple[SceneRef, LabelRef]
     scene = opened(files, split=Split(block=9, every=5))
     patch = scene.patch(whole(scene))
     counted = training_labels(scene, whole(scene), patch.labels) != IGNORE
-    mean, std = scaling([scene], [index_scene(scene)])
+    found = fit_scaling([scene], [index_scene(scene)])
     values = patch.pixels[:, counted].astype(float)
-    assert mean == pytest.approx(values.mean(1), rel=1e-5)
-    assert std == pytest.approx(values.std(1), rel=1e-5)
+    assert found.mean == pytest.approx(values.mean(1), rel=1e-5)
+    assert found.std == pytest.approx(values.std(1), rel=1e-5)
 
 
 @pytest.mark.parametrize("resolution", [0.1, 0.37])

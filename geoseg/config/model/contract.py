@@ -170,7 +170,7 @@ class BundleSpec(_Value):
     """Relative difference within which a scene's own pixels are used."""
     alignment: Annotated[int, Field(ge=1, le=1024)]
     """Window offsets and sizes are multiples of this, in pixels."""
-    radius: Annotated[int, Field(ge=0)] | None
+    receptive_field_radius: Annotated[int, Field(ge=0)] | None
     """Receptive field's worst side, in pixels; None: global."""
     halo: Annotated[int, Field(ge=0)]
     """Recommended halo in pixels, measured: the smallest with the agreement below."""
@@ -292,7 +292,11 @@ class BundleSpec(_Value):
     @property
     def exact_halo(self) -> int | None:
         """Smallest multiple of the alignment that covers the radius, in pixels; None: no halo does."""
-        return None if self.radius is None else -(-self.radius // self.alignment) * self.alignment
+        return (
+            None
+            if self.receptive_field_radius is None
+            else -(-self.receptive_field_radius // self.alignment) * self.alignment
+        )
 
     @property
     def attribution(self) -> str:

@@ -27,6 +27,7 @@ _EXTENSIONS = tuple(
     for name in ("mlm/v1.5.2", "raster/v1.1.0", "classification/v1.1.0", "file/v2.1.0")
 )
 
+_STORED_AS = {"receptive_field_radius": "radius"}
 # Fields that are one property of the item: the same table serves both directions.
 _PROPERTIES = {
     "name": "mlm:name",
@@ -35,10 +36,11 @@ _PROPERTIES = {
     "license": "license",
     "architecture": "mlm:architecture",
 } | {
-    field: f"geoseg:{field}"
+    field: f"geoseg:{_STORED_AS.get(field, field)}"
     for field in (
         "version", "arguments", "value_dtype", "fill", "resolution", "resolution_tolerance", "alignment",
-        "radius", "halo", "halo_agreement", "window", "training", "metrics", "calibration", "border",
+        "receptive_field_radius", "halo", "halo_agreement", "window", "training", "metrics", "calibration",
+        "border",
     )
 }  # fmt: skip
 _IF_KNOWN = frozenset({"calibration", "border"})

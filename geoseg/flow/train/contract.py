@@ -67,8 +67,8 @@ def views_of(training: Training) -> Views:
     """
     found = traits(training.model.architecture, **arguments_of(training))
     side, alignment = max(training.chips.sides), found.alignment
-    if found.radius is not None and 2 * found.radius <= side:
-        halo = -(-found.radius // alignment) * alignment
+    if found.receptive_field_radius is not None and 2 * found.receptive_field_radius <= side:
+        halo = -(-found.receptive_field_radius // alignment) * alignment
         return Views(max(side // alignment * alignment, _SCORED + 2 * halo), halo, fixed=False)
     if side < 6 * alignment:
         raise ConfigError(
@@ -123,7 +123,7 @@ def draft_spec(training: Training, scaling: Scaling, dtype: str, views: Views, p
         border=bool(training.border),
         resolution=training.resolution.value,
         alignment=found.alignment,
-        radius=found.radius,
+        receptive_field_radius=found.receptive_field_radius,
         window=views.window if views.fixed else None,
         halo=0,
         halo_agreement=0.0,

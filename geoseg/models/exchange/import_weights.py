@@ -59,7 +59,7 @@ def import_bundle(weights: Path, card: Card, folder: Path) -> tuple[Bundle, list
     _check(weights, card, network, tensors)
     network.load_state_dict(tensors, strict=True, assign=True)
     try:
-        spec = card.spec(network.alignment, network.radius)
+        spec = card.spec(network.alignment, network.receptive_field_radius)
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         raise BundleError(f"the card of {card.name}: {reason}") from error

@@ -51,7 +51,7 @@ def verify(name_or_path: str | Path) -> Iterator[Check]:
         name_or_path: a shipped bundle's name, or the path of a bundle's folder or ``item.json``.
 
     Yields:
-        ``contract``, ``architecture``, ``weights``, ``fit``, ``forward``, ``odd sizes``, ``reach``,
+        ``contract``, ``architecture``, ``weights``, ``fit``, ``forward``, ``odd sizes``, ``receptive field``,
         ``alignment``: each as soon as it is done.
     """
     bundles: list[Bundle] = []
@@ -81,7 +81,7 @@ def verify(name_or_path: str | Path) -> Iterator[Check]:
         yield (forward := _looked("forward", lambda: _forward(bundle)))
         if forward.passed:
             yield _looked("odd sizes", lambda: _odd_sizes(bundle))
-            yield _looked("reach", lambda: _reach(bundle.network()))
+            yield _looked("receptive field", lambda: _receptive_field(bundle.network()))
             yield _looked("alignment", lambda: _alignment(bundle.network()))
 
 
@@ -95,13 +95,15 @@ def _looked(name: str, check: Callable[[], str]) -> Check:
 def _architecture(bundle: Bundle) -> str:
     spec = bundle.spec
     found = traits(spec.architecture, **spec.arguments)
-    if (found.alignment, found.radius) != (spec.alignment, spec.radius):
+    radius = found.receptive_field_radius
+    if (found.alignment, radius) != (spec.alignment, spec.receptive_field_radius):
         raise BundleError(
-            f"the contract says alignment {spec.alignment} and radius {spec.radius}, {spec.architecture} "
-            f"with its arguments has {found.alignment} and {found.radius}; save the bundle anew"
+            f"the contract says alignment {spec.alignment} and radius {spec.receptive_field_radius}, "
+            f"{spec.architecture} with its arguments has {found.alignment} and {radius}; "
+            "save the bundle again"
         )
-    reach = "sees the whole window" if found.radius is None else f"radius {found.radius} px"
-    return f"{spec.architecture}, alignment {found.alignment} px, {reach}"
+    seen = "sees the whole window" if radius is None else f"radius {radius} px"
+    return f"{spec.architecture}, alignment {found.alignment} px, {seen}"
 
 
 def _weights(bundle: Bundle) -> str:
@@ -110,7 +112,7 @@ def _weights(bundle: Bundle) -> str:
     size = path.stat().st_size
     if spec.weights is not None and spec.weights.size != size:
         raise BundleError(
-            f"{path} has {size} bytes, the contract says {spec.weights.size}; save the bundle anew"
+            f"{path} has {size} bytes, the contract says {spec.weights.size}; save the bundle again"
         )
     return f"{len(arrays)} tensors, {size / 1e6:.2f} MB, all finite, sha256 {spec.sha256[:12]}…"
 
@@ -121,7 +123,7 @@ def _fit(bundle: Bundle) -> str:
     if bundle.spec.weights is not None and bundle.spec.weights.parameters != parameters:
         raise BundleError(
             f"the network has {parameters} parameters, the contract says {bundle.spec.weights.parameters}; "
-            "save the bundle anew"
+            "save the bundle again"
         )
     return f"every tensor has its place, {parameters:,} parameters"
 
@@ -142,9 +144,9 @@ def _forward(bundle: Bundle) -> str:
     predictor, valid = Predictor(bundle), np.ones((1, side, side), np.bool_)
     first, other = (predictor.logits(_scene(bundle, side, side, seed), valid) for seed in (0, 1))
     if not (np.isfinite(first).all() and np.isfinite(other).all()):
-        raise BundleError("logits are not finite on an image of usual values; train it anew")
+        raise BundleError("logits are not finite on an image of usual values; train it again")
     if np.array_equal(first, other):
-        raise BundleError("logits are the same for different images: the weights are dead; train it anew")
+        raise BundleError("logits are the same for different images: the weights are dead; train it again")
     low, high = float(min(first.min(), other.min())), float(max(first.max(), other.max()))
     return f"{side}×{side} px, logits {low:.3g} to {high:.3g}, finite, and they follow the image"
 
@@ -161,9 +163,9 @@ def _odd_sizes(bundle: Bundle) -> str:
     return f"{height}×{width} px give what they give when padded without data"
 
 
-def _reach(network: Network) -> str:
+def _receptive_field(network: Network) -> str:
     """A broken pixel (NaN) must not be seen farther away than the radius says."""
-    radius, alignment = network.radius, network.alignment
+    radius, alignment = network.receptive_field_radius, network.alignment
     if radius is None:
         return "every output sees the whole window: nothing to measure"
     if radius > _FARTHEST:
@@ -177,13 +179,13 @@ def _reach(network: Network) -> str:
         if len(hit):
             farthest = max(farthest, *(abs(int(end) - before - phase) for end in (hit.min(), hit.max())))
     if farthest > radius:
-        raise BundleError(f"a pixel is seen {farthest} px away, the contract says {radius} px; save it anew")
+        raise BundleError(f"a pixel is seen {farthest} px away, the contract says {radius} px; save it again")
     return f"a pixel is seen {farthest} px away at most, as far as tried; the contract says {radius} px"
 
 
 def _alignment(network: Network) -> str:
     """Windows that are one alignment apart must agree where neither sees its edge."""
-    radius, step = network.radius, network.alignment
+    radius, step = network.receptive_field_radius, network.alignment
     if radius is None or radius > _FARTHEST:
         return "nothing to measure: no part of a window is without its edge's influence"
     margin = -(-radius // step) * step

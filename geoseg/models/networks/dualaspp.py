@@ -44,7 +44,7 @@ _EIGHTH_RATES = (12, 24, 36)
 _DEEP_WIDTH = 128
 _EIGHTH_WIDTH = 19
 _DEEPLAB_WIDTH = 256
-_FINAL_REACH = 2
+_FINAL_RADIUS = 2
 """Pixels that the final block's two 3×3 convolutions reach to either side."""
 
 
@@ -113,7 +113,7 @@ class Head(nn.Module, abc.ABC):
         """An encoder's features to logits (N, classes, ⌈H/stride⌉, ⌈W/stride⌉)."""
 
     @abc.abstractmethod
-    def reach(self, encoder: Encoder, span: Span) -> Span:
+    def receptive_field(self, encoder: Encoder, span: Span) -> Span:
         """Positions of the image that can influence these positions of the logits, pooling aside."""
 
 
@@ -130,9 +130,9 @@ class PlainHead(Head):
         logits: Tensor = self.final(features.deep)
         return logits
 
-    def reach(self, encoder: Encoder, span: Span) -> Span:
+    def receptive_field(self, encoder: Encoder, span: Span) -> Span:
         """See :class:`Head`."""
-        return encoder.reach(deep=span.widen(_FINAL_REACH))
+        return encoder.receptive_field(deep=span.widen(_FINAL_RADIUS))
 
 
 class DeepLabHead(Head):
@@ -154,11 +154,11 @@ class DeepLabHead(Head):
         logits: Tensor = self.final(torch.cat([deep, skip], 1))
         return logits
 
-    def reach(self, encoder: Encoder, span: Span) -> Span:
+    def receptive_field(self, encoder: Encoder, span: Span) -> Span:
         """See :class:`Head`."""
-        joined = span.widen(_FINAL_REACH)
+        joined = span.widen(_FINAL_RADIUS)
         deep = reduced(joined, self.factor).widen(max(_DEEP_RATES))
-        return encoder.reach(quarter=joined, deep=deep)
+        return encoder.receptive_field(quarter=joined, deep=deep)
 
 
 class DualHead(Head):
@@ -184,11 +184,11 @@ class DualHead(Head):
         logits: Tensor = self.final(torch.cat([*parts, *skips], 1))
         return logits
 
-    def reach(self, encoder: Encoder, span: Span) -> Span:
+    def receptive_field(self, encoder: Encoder, span: Span) -> Span:
         """See :class:`Head`."""
-        joined = span.widen(_FINAL_REACH)
+        joined = span.widen(_FINAL_RADIUS)
         deep, eighth = (reduced(joined, factor) for factor in self.factors)
-        return encoder.reach(
+        return encoder.receptive_field(
             quarter=None if self.skip is None else joined,
             eighth=eighth.widen(max(_EIGHTH_RATES)),
             deep=deep.widen(max(_DEEP_RATES)),
@@ -223,15 +223,15 @@ class EncoderDecoder(Network):
         """
         return enlarge(self.head(self.encoder(pixels)), self.head.stride, pixels.shape[-2:])
 
-    def local_reach(self, span: Span) -> Span:
+    def local_receptive_field(self, span: Span) -> Span:
         """Positions of the input that can influence these positions of the output other than by pooling."""
-        return self.head.reach(self.encoder, reduced(span, self.head.stride))
+        return self.head.receptive_field(self.encoder, reduced(span, self.head.stride))
 
-    def reach(self, span: Span) -> Span | None:
-        """See :meth:`Network.reach`."""
+    def receptive_field(self, span: Span) -> Span | None:
+        """See :meth:`Network.receptive_field`."""
         parts = (self.head, self.encoder.quarter, self.encoder.eighth, self.encoder.deep)
         pools = any(isinstance(module, nn.AdaptiveAvgPool2d) for part in parts for module in part.modules())
-        return None if pools else self.local_reach(span)
+        return None if pools else self.local_receptive_field(span)
 
 
 def _decoded(

@@ -129,7 +129,7 @@ class Encoder(nn.Module):
             self.unused(deep)
         return EncoderFeatures(quarter, eighth, deep)
 
-    def reach(self, *, quarter: Span | None = None, eighth: Span | None = None, deep: Span) -> Span:
+    def receptive_field(self, *, quarter: Span | None = None, eighth: Span | None = None, deep: Span) -> Span:
         """Positions of the image that can influence these positions of the features, pooling aside.
 
         Args:

@@ -116,8 +116,8 @@ class UNet(Network):
         logits: Tensor = self.head(features)
         return logits
 
-    def reach(self, span: Span) -> Span:
-        """See :meth:`Network.reach`."""
+    def receptive_field(self, span: Span) -> Span:
+        """See :meth:`Network.receptive_field`."""
         *levels, bottleneck = self._convs
         spans: list[Span] = []
         needed = span

@@ -93,8 +93,8 @@ class LiteUNet(Network):
         logits: Tensor = self.head(features)
         return logits
 
-    def reach(self, span: Span) -> Span:
-        """See :meth:`Network.reach`."""
+    def receptive_field(self, span: Span) -> Span:
+        """See :meth:`Network.receptive_field`."""
         spans = [span.widen(3).doubled()]  # the head and two convolutions, then half the size
         for _ in range(len(_STAGES) - 1):
             spans.append(spans[-1].widen(2).doubled())

@@ -129,8 +129,8 @@ class MicroNet(Network):
                 "argument 'widths': a network that concatenates needs two levels or more, got one"
             )
         up = _by_level(decoder, raised, "decoder")
-        self._reach_down = [sum(dilations) for dilations in down]
-        self._reach_up = [sum(dilations) for dilations in up] + [0] * (len(widths) - raised)
+        self._down_radii = [sum(dilations) for dilations in down]
+        self._up_radii = [sum(dilations) for dilations in up] + [0] * (len(widths) - raised)
         inputs = (bands, *widths[:-1])
         self.encoder = nn.ModuleList(
             _level(n, width, dilations, squeeze)
@@ -169,15 +169,15 @@ class MicroNet(Network):
         logits: Tensor = self.head(features)
         return logits
 
-    def reach(self, span: Span) -> Span:
-        """See :meth:`Network.reach`."""
-        top, *deeper = self._reach_up
+    def receptive_field(self, span: Span) -> Span:
+        """See :meth:`Network.receptive_field`."""
+        top, *deeper = self._up_radii
         spans = [span.widen(top)]
-        for reach in deeper:
-            spans.append(spans[-1].doubled().widen(reach))
-        needed = spans.pop().widen(self._reach_down[-1])
-        for reach in reversed(self._reach_down[:-1]):
-            needed = needed.halved().join(spans.pop()).widen(reach)
+        for radius in deeper:
+            spans.append(spans[-1].doubled().widen(radius))
+        needed = spans.pop().widen(self._down_radii[-1])
+        for radius in reversed(self._down_radii[:-1]):
+            needed = needed.halved().join(spans.pop()).widen(radius)
         return needed
 
 

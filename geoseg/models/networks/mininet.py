@@ -288,21 +288,21 @@ class MiniNet(Network):
         others = zip(self.auxiliary, decoded[1:], strict=True)
         return (logits, *(upsample(head(features), size) for head, features in others))
 
-    def reach(self, span: Span) -> Span:
-        """See :meth:`Network.reach`."""
-        decoder_reach = 2 ** (DECODER_BRANCHES - 1)
+    def receptive_field(self, span: Span) -> Span:
+        """See :meth:`Network.receptive_field`."""
+        decoder_radius = 2 ** (DECODER_BRANCHES - 1)
         spans: list[Span] = []
         if len(self.decoder):
             spans.append(span.bilinear())
             for stride in self._strides[1:]:
-                deeper = spans[-1].widen(decoder_reach)
+                deeper = spans[-1].widen(decoder_radius)
                 spans.append(deeper if stride == 1 else deeper.bilinear())
             needed = spans.pop()
         else:
             needed = span.bilinear(self.alignment)
         for k in range(len(_BRANCHES) - 1, -1, -1):
-            block_reach = 2 ** (_BRANCHES[k] - 1) if _BRANCHES[k] else 1
-            needed = self._before_down(k, needed.widen(self._blocks[k] * block_reach))
+            block_radius = 2 ** (_BRANCHES[k] - 1) if _BRANCHES[k] else 1
+            needed = self._before_down(k, needed.widen(self._blocks[k] * block_radius))
             if spans:
                 needed = needed.join(spans.pop()) if k else needed
         return needed

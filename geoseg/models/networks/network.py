@@ -41,17 +41,17 @@ class Span(NamedTuple):
     hi: int
     """Last position."""
 
-    def widen(self, reach: int) -> Span:
+    def widen(self, radius: int) -> Span:
         """Through a stride-1 convolution that reaches so many positions to either side."""
-        return Span(self.lo - reach, self.hi + reach)
+        return Span(self.lo - radius, self.hi + radius)
 
     def halved(self) -> Span:
         """Through a 2-pixel pool of stride 2."""
         return Span(2 * self.lo, 2 * self.hi + 1)
 
-    def strided(self, reach: int) -> Span:
+    def strided(self, radius: int) -> Span:
         """Through a centered convolution of stride 2 that reaches so many positions to either side."""
-        return Span(2 * self.lo - reach, 2 * self.hi + reach)
+        return Span(2 * self.lo - radius, 2 * self.hi + radius)
 
     def doubled(self) -> Span:
         """Through a transposed convolution of kernel 2 and stride 2."""
@@ -83,18 +83,18 @@ class Network(nn.Module, abc.ABC):
     """Output channels."""
 
     @abc.abstractmethod
-    def reach(self, span: Span) -> Span | None:
+    def receptive_field(self, span: Span) -> Span | None:
         """Positions of the input that can influence these positions of the output; None: all of them."""
 
     @property
-    def radius(self) -> int | None:
+    def receptive_field_radius(self) -> int | None:
         """Farthest input pixel that can influence an output pixel: the worst side and phase, in pixels.
 
         None where every output depends on the whole input (image pooling, squeeze and excitation).
         """
         distances = []
         for phase in range(self.alignment):
-            span = self.reach(Span(phase, phase))
+            span = self.receptive_field(Span(phase, phase))
             if span is None:
                 return None
             distances += [phase - span.lo, span.hi - phase]

@@ -30,7 +30,7 @@ class Traits:
 
     alignment: int
     """Tile offsets are multiples of this, in pixels."""
-    radius: int | None
+    receptive_field_radius: int | None
     """Receptive field's worst side in pixels; None: global."""
 
 
@@ -94,4 +94,4 @@ def traits(architecture: str, /, **arguments: Any) -> Traits:
     """
     with torch.device("meta"):
         network = build(architecture, **arguments)
-    return Traits(network.alignment, network.radius)
+    return Traits(network.alignment, network.receptive_field_radius)

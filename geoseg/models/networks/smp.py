@@ -88,8 +88,8 @@ class SmpNetwork(Network):
         logits: Tensor = self.segmentation_head(decoded)
         return logits[..., :height, :width] if bottom or right else logits
 
-    def reach(self, span: Span) -> Span | None:
-        """See :meth:`Network.reach`."""
+    def receptive_field(self, span: Span) -> Span | None:
+        """See :meth:`Network.receptive_field`."""
         offsets = _offsets(*self.recipe)
         if offsets is None:
             return None

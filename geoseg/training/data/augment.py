@@ -38,7 +38,7 @@ class Geometry:
     flip: bool
     """Mirrored left to right, before the turns."""
 
-    def reach(self, size: int) -> int:
+    def source_side(self, size: int) -> int:
         """Side in scene pixels of the square that a chip of this size is cut from."""
         theta = math.radians(self.angle)
         return math.ceil(size * (abs(math.cos(theta)) + abs(math.sin(theta))) / self.factor)
@@ -53,7 +53,7 @@ def warp(
     otherwise; labels take the nearest. A pixel whose label or data lies outside the cut is 255 and invalid.
 
     Args:
-        pixels: Float (C, h, w), h = w = ``geometry.reach(size)``.
+        pixels: Float (C, h, w), h = w = ``geometry.source_side(size)``.
         valid: Bool (h, w).
         labels: Integer (h, w).
         size: Side of the chip.
@@ -177,16 +177,16 @@ def _hue_saturation(image: Image, degrees: float, saturation: float) -> Image:
     return turned
 
 
-_REACH = 3
+_BLUR_RADIUS = 3
 """Pixels that the blur reaches."""
 
 
 def _gaussian(image: Image, sigma: float) -> Image:
-    taps = np.exp(-0.5 * (np.arange(-_REACH, _REACH + 1) / sigma) ** 2)
+    taps = np.exp(-0.5 * (np.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1) / sigma) ** 2)
     taps = (taps / taps.sum()).astype(np.float32)
     for axis in (1, 2):
         around = [(0, 0)] * 3
-        around[axis] = (_REACH, _REACH)
+        around[axis] = (_BLUR_RADIUS, _BLUR_RADIUS)
         padded = np.pad(image, around, mode="reflect")
         image = np.zeros_like(image)
         for k, tap in enumerate(taps):

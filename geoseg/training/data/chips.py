@@ -69,10 +69,10 @@ class ChipSettings:
         """Finest ground resolution of a chip, in meters: scenes need not be read finer than this."""
         return self.resolution * self.scales[0]
 
-    def reach(self, resolution: float) -> int:
+    def source_side(self, resolution: float) -> int:
         """Side of the largest square that a chip is cut from, in pixels of a scene of this resolution."""
         angle = 45.0 if self.rotate else 0.0
-        return Geometry(resolution / (self.resolution * self.scales[1]), angle, 0, flip=False).reach(
+        return Geometry(resolution / (self.resolution * self.scales[1]), angle, 0, flip=False).source_side(
             max(self.sizes)
         )
 
@@ -161,7 +161,7 @@ class ChipSampler:
         scene = self.scenes[which]
         geometry = self._geometry(scene.resolution, rng)
         row, col = self._center(which, rng)
-        side = geometry.reach(side_out)
+        side = geometry.source_side(side_out)
         # Off the center by up to a quarter, so that what was drawn for its class is not always in the middle.
         shift = rng.integers(-(side // 4), side // 4 + 1, 2)
         top, left = row + int(shift[0]) - side // 2, col + int(shift[1]) - side // 2
