@@ -50,7 +50,9 @@ def _band(given: object) -> object:
         return given
     if isinstance(given, str) and 0 < len(given) <= _BAND_NAME_LENGTH:
         return given
-    raise ValueError(f"{given!r} is no band: give its number in the file, from 1, or its name, such as red")
+    raise ValueError(
+        f"{given!r} is not a band: give its number in the file, from 1, or its name, such as red"
+    )
 
 
 def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -84,7 +86,7 @@ def _path(given: str) -> str:
     if not given.strip():
         raise ValueError("is empty; give a path")
     if re.search(r"[\x00-\x1f\x7f]", given):
-        raise ValueError(f"{given!r} holds a control character, so it is no path")
+        raise ValueError(f"{given!r} holds a control character, so it is not a path")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", given):
         raise ValueError(f"{given!r} is a URL; download it and give its local path")
     return given

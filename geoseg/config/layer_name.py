@@ -28,7 +28,7 @@ def sql_name(name: str, what: str) -> str:
         what: ``layer`` or ``field``, for the error.
 
     Raises:
-        ValueError: it is no plain word of at most 63 ASCII letters, digits and underscores, or is reserved.
+        ValueError: it is not a word of at most 63 ASCII letters, digits and underscores, or reserved.
     """
     lower = name.lower()
     if re.fullmatch(_FORM, name) is None or lower.startswith(_PREFIXES) or lower in _RESERVED:

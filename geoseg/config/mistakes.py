@@ -115,7 +115,7 @@ def _unknown_key(model: type[BaseModel], place: _Place) -> str:
     hint = did_you_mean(name, known)
     elsewhere = [full for last, full in _all_keys(model) if last == name]
     if key_text(place.path) in elsewhere:
-        return f"is no key of this kind; keys here: {listed(known)}"
+        return f"is not a key of this kind; keys here: {listed(known)}"
     if elsewhere:
         return f"unknown key here; did you mean {elsewhere[0]!r}?"
     return f"unknown key{hint}" if hint else f"unknown key; keys here: {listed(known)}"

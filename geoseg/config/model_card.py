@@ -1,4 +1,4 @@
-"""A model card: what a person has to say of weights from elsewhere, so that they become a bundle."""
+"""A model card: what has to be stated of weights from elsewhere, so that they become a bundle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Scale(Section):
 
 
 class Card(Section):
-    """All of a bundle's contract that its weights do not tell."""
+    """What a bundle's contract needs beyond its weights."""
 
     name: Annotated[StrictStr, Field(pattern=r"^[a-z][a-z0-9-]{1,61}[a-z0-9]$")]
     """Identifier of the bundle, such as roofs-unet; without it, the file's name."""

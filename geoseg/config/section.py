@@ -13,7 +13,7 @@ __all__ = ["Section", "editor_schema"]
 
 
 class Section(BaseModel):
-    """A part of a file: frozen, and a stranger's key is an error."""
+    """A part of a file: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
@@ -38,5 +38,5 @@ def editor_schema(model: type[Section]) -> dict[str, Any]:
         for field in part.get("properties", {}).values():
             field["description"] = " ".join(field["description"].split())
             if "const" in field:
-                field.pop("enum", None)  # pydantic 2.9 says it twice
+                field.pop("enum", None)  # pydantic 2.9 writes both
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -65,7 +65,7 @@ class Quantity:
         """The value that a text such as ``8 m2`` names; an instance comes back as it is.
 
         Raises:
-            ValueError: the text is no number with one of the type's units; says which would be.
+            ValueError: the text is not a number with one of the type's units; names those that it has.
         """
         if isinstance(given, cls):
             return given
@@ -75,7 +75,7 @@ class Quantity:
         found = _QUANTITY.fullmatch(given) if isinstance(given, str) else None
         if found is None:
             shown = "null" if given is None else repr(given)
-            raise ValueError(f"{shown} is no number with a unit, {such_as}")
+            raise ValueError(f"{shown} is not a number with a unit, {such_as}")
         number, unit = found["number"], found["unit"]
         if unit is None:
             raise ValueError(f"{number} needs a unit, {such_as}")

@@ -116,7 +116,7 @@ class Compute(Section):
     @classmethod
     def _address(cls, scheduler: str | None) -> str | None:
         if scheduler is not None and not re.fullmatch(r"([a-z]+://)?[^\s/]+:[0-9]+/?", scheduler):
-            raise ValueError(f"{scheduler!r} is no address of a scheduler, such as tcp://10.0.0.1:8786")
+            raise ValueError(f"{scheduler!r} is not the address of a scheduler, such as tcp://10.0.0.1:8786")
         return scheduler
 
     @model_validator(mode="after")

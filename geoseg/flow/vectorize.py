@@ -339,7 +339,7 @@ def _known(found: NDArray[np.int32], names: Mapping[int, str]) -> NDArray[np.int
     for number in names:
         if abs(number) > np.iinfo(np.int32).max:
             raise ConfigError(
-                f"--class {number}={names[number]}: {number} is no class id; give a smaller one"
+                f"--class {number}={names[number]}: {number} is not a class id; give a smaller one"
             )
     known = np.union1d(found, np.array(sorted(names), np.int32)).astype(np.int32)
     if known.size > MOST_CLASSES:

@@ -162,13 +162,13 @@ def read_item(path: Path) -> dict[str, Any]:
         item = json.loads(data, object_pairs_hook=_distinct, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         raise BundleError(
-            f"{path}:{error.lineno}: is no JSON ({error.msg}); fetch the bundle again"
+            f"{path}:{error.lineno}: is not JSON ({error.msg}); fetch the bundle again"
         ) from error
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: {error}; fetch the bundle again") from error
     if not isinstance(item, dict):
         raise BundleError(
-            f"{path} is no STAC item but a JSON {type(item).__name__}; give a bundle's item.json"
+            f"{path} is not a STAC item but a JSON {type(item).__name__}; give a bundle's item.json"
         )
     return item
 
@@ -203,7 +203,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not JSON number")
 
 
 def read_state(path: Path) -> tuple[State, tuple[str, ...]]:

@@ -251,7 +251,7 @@ class SceneTally:
         """The same counts in larger cells.
 
         Raises:
-            GridError: the side is no multiple of this one.
+            GridError: the side is not a multiple of this one.
         """
         if side % self.side:
             raise GridError(f"scene {self.scene}: cells of {self.side} px do not make cells of {side} px")

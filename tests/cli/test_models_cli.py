@@ -133,7 +133,7 @@ def _flip(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "check", "said"),
     [
-        (lambda folder: (folder / "item.json").write_text("{"), "contract", "is no JSON"),
+        (lambda folder: (folder / "item.json").write_text("{"), "contract", "is not JSON"),
         (
             lambda folder: _item(folder, "geoseg:radius", 3),
             "architecture",

@@ -295,7 +295,7 @@ compute:
             "train.yaml:1: model.arguments: bands is counted from the file's own list of bands; leave "
             "it out here"
         ),
-        "train.yaml:3: classes[0].color: 'white' is no color, such as '#d7191c' (in quotes)",
+        "train.yaml:3: classes[0].color: 'white' is not a color, such as '#d7191c' (in quotes)",
         (
             "train.yaml:4: classes[1].color: is empty: # starts a comment in YAML, so write the color "
             "in quotes: '#d7191c'"
@@ -315,7 +315,7 @@ compute:
             "you mean 'sgd'?"
         ),
         (
-            "train.yaml:13: train.schedule.power: is no key of this kind; keys here: warmup, kind, "
+            "train.yaml:13: train.schedule.power: is not a key of this kind; keys here: warmup, kind, "
             "watch, patience, factor"
         ),
         "train.yaml:14: train.rate: unknown key here; did you mean 'train.optimizer.rate'?",

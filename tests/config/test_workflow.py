@@ -70,11 +70,11 @@ def test_a_quantity_prints_one_canonical_text(kind: type[Quantity], text: str, c
         (Area, 8, "8 needs a unit, such as 8 m2 or 90 px"),
         (Area, "8", "8 needs a unit, such as 8 m2 or 90 px"),
         (Area, "8 acres", "'8 acres' has an unknown unit; units here: m2, px"),
-        (Area, None, "null is no number with a unit"),
-        (Area, True, "True is no number with a unit"),
+        (Area, None, "null is not a number with a unit"),
+        (Area, True, "True is not a number with a unit"),
         (Area, "-1 m2", "not negative"),
         (Area, "1e999 m2", "finite"),
-        (Area, "nan m2", "no number"),
+        (Area, "nan m2", "not a number"),
         (Pixels, "1.5 px", "whole number of pixels"),
         (Pixels, "10 m", "unknown unit"),
         (Size, "2 gb", "did you mean 'GB'?"),
@@ -196,9 +196,9 @@ ALIAS_BOMB = "a: &a [x, x]\n" + "\n".join(
         ("a: &a [*a]", 1, "contains itself"),
         ("a: *nowhere", 1, "undefined alias"),
         ("a: 1\n---\nb: 2", 2, "second document"),
-        ("a: [1, 2", 1, "is no YAML"),
-        ("a: 1\n\tb: 2", 2, "is no YAML"),
-        ("a: \x07", None, "is no YAML"),
+        ("a: [1, 2", 1, "is not YAML"),
+        ("a: 1\n\tb: 2", 2, "is not YAML"),
+        ("a: \x07", None, "is not YAML"),
         ("x" * 1_000_001, None, "longer than"),
     ],
 )
@@ -419,7 +419,7 @@ write: {probability: al, grid: }
         "flow.yaml:22: write.probability: must be 'classes' or 'top', got 'al'",
         "flow.yaml:22: write.grid: must be 'model' or 'scene', but it is empty",
         (
-            "--set: evaluate: '{asset: [': is no YAML: expected the node content, but found '<stream end>' "
+            "--set: evaluate: '{asset: [': is not YAML: expected the node content, but found '<stream end>' "
             "while parsing a flow node"
         ),
         '--set: scenes.ids[1]: must be text; write it in quotes: "1"',
@@ -439,8 +439,8 @@ START = "catalog: c.json\nmodel: m\n"
         ),
         ("scenes: []", "flow.yaml:3: scenes: must be a section with the keys ids, bands"),
         ("scenes: {bands: [red, red]}", "flow.yaml:3: scenes.bands: names 'red' twice"),
-        ("scenes: {bands: [0]}", "flow.yaml:3: scenes.bands[0]: 0 is no band"),
-        ("scenes: {bands: [true]}", "flow.yaml:3: scenes.bands[0]: True is no band"),
+        ("scenes: {bands: [0]}", "flow.yaml:3: scenes.bands[0]: 0 is not a band"),
+        ("scenes: {bands: [true]}", "flow.yaml:3: scenes.bands[0]: True is not a band"),
         ("scenes: {stretch: [9, 2]}", "flow.yaml:3: scenes.stretch: must be [low, high] with low below high"),
         ("scenes: {stretch: [1]}", "flow.yaml:3: scenes.stretch: must be [low, high], got 1 numbers"),
         ("scenes: {stretch: [0, x]}", "flow.yaml:3: scenes.stretch[1]: must be a number, got 'x'"),
@@ -453,8 +453,8 @@ START = "catalog: c.json\nmodel: m\n"
         ("compute: {threads: '2'}", "flow.yaml:3: compute.threads: must be a whole number, got '2'"),
         ("compute: {workers: 0}", "flow.yaml:3: compute.workers: must be auto or at least 1"),
         ("compute: {workers: atuo}", "did you mean 'auto'?"),
-        ("compute: {scheduler: somewhere}", "flow.yaml:3: compute.scheduler: 'somewhere' is no address"),
-        ("compute: {memory: lots}", "flow.yaml:3: compute.memory: 'lots' is no number with a unit"),
+        ("compute: {scheduler: somewhere}", "flow.yaml:3: compute.scheduler: 'somewhere' is not the address"),
+        ("compute: {memory: lots}", "flow.yaml:3: compute.memory: 'lots' is not a number with a unit"),
         ("vectorize: {split: {seed: 0.3}}", "split.seed is 0.3, below the threshold 0.5"),
         ("vectorize: {simplify: 0.5}", "vectorize.simplify: 0.5 needs a unit, such as 0.5 px"),
         ("vectorize: {regularize: {method: wals}}", "did you mean 'walls'?"),
@@ -474,7 +474,7 @@ START = "catalog: c.json\nmodel: m\n"
         ("output: https://x.org/y", "flow.yaml:3: output: 'https://x.org/y' is a URL"),
         ('output: "a\\0b"', "flow.yaml:3: output: 'a\\x00b' holds a control character"),
         ("output: '  '", "flow.yaml:3: output: is empty"),
-        ("[a, b]: 1", "flow.yaml:3: has a key that is no word"),
+        ("[a, b]: 1", "flow.yaml:3: has a key that is not a word"),
         ("<<: {catalog: d}", "flow.yaml:3: <<: unknown key"),
     ],
 )
@@ -489,7 +489,7 @@ def test_each_mistake_is_one_line(folder: Path, more: str, message: str) -> None
         (b"", "is empty; a workflow needs at least catalog and model"),
         (b"# nothing\n", "is empty"),
         (b"- a\n", "flow.yaml:1: a workflow is a list of keys"),
-        (b"a: 1\nb: \xff\n", "flow.yaml:2: is no UTF-8 text"),
+        (b"a: 1\nb: \xff\n", "flow.yaml:2: is not UTF-8 text"),
         (b"x" * 1_000_001, "is longer than"),
     ],
 )
@@ -563,7 +563,7 @@ def test_set_replaces_adds_and_is_told_apart(folder: Path) -> None:
     assert loaded.where("evaluate.asset") == str(folder / "flow.yaml")
     assert _load(folder, text, {"tiling": "null"} | {"tiling.halo": "exact"}).workflow.tiling.window == "auto"
     assert _mistakes(folder, text, {"tiling.window.x": "2", "tilling.halo": "auto"}) == [
-        "--set: tiling.window: {'x': 2} is no number with a unit, such as 256 px or 1024 px",
+        "--set: tiling.window: {'x': 2} is not a number with a unit, such as 256 px or 1024 px",
         "--set: tilling: unknown key; did you mean 'tiling'?",
     ]
 

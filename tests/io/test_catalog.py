@@ -337,9 +337,9 @@ def test_labels() -> None:
     ("fields", "message"),
     [
         ({"geoseg:classes": []}, 'maps values to class ids, such as {"255": 1}, got []'),
-        ({"geoseg:classes": {"x": 1}}, "'x' is no number"),
-        ({"geoseg:classes": {"1": 256}}, "256 is no class id"),
-        ({"geoseg:classes": {"1": "1"}}, "'1' is no class id"),
+        ({"geoseg:classes": {"x": 1}}, "'x' is not a number"),
+        ({"geoseg:classes": {"1": 256}}, "256 is not a class id"),
+        ({"geoseg:classes": {"1": "1"}}, "'1' is not a class id"),
         ({"geoseg:classes": {"nan": 1}}, "must be a finite number"),
         ({"geoseg:area_window": [0, 0, 5]}, "must be [row, col, height, width]"),
         ({"geoseg:area_window": [0, 0, 0, 5]}, "must be [row, col, height, width]"),
@@ -561,8 +561,8 @@ def test_what_is_broken_below_does_not_lose_the_rest(tmp_path: Path) -> None:
     reasons = " | ".join(refusal.reason for refusal in catalog.refusals)
     assert len(catalog.refusals) == 4
     for part in (
-        "is no local path",
-        "broken.json:1: is no JSON",
+        "is not a local path",
+        "broken.json:1: is not JSON",
         "its id must be text",
         "missing.json: no such file",
     ):
@@ -598,11 +598,11 @@ def test_an_unusable_item_is_refused_alone(tmp_path: Path) -> None:
     assert all("\n" not in reason for reason in reasons.values())
     assert reasons["no-href"] == "scene no-href: asset 'data' has no href; give the path of its file"
     assert "none of its assets" in reasons["no-data"]
-    assert "scene web: asset 'data': 'https://x.org/a.tif' is no local path" in reasons["web"]
+    assert "scene web: asset 'data': 'https://x.org/a.tif' is not a local path" in reasons["web"]
     assert "start_datetime" in reasons["undated"]
     assert "must be an object with an href" in reasons["odd"]
     assert "its id must be text" in reasons["c.json, features[9]"]
-    assert "is no valid STAC item" in reasons["bare"]
+    assert "is not a valid STAC item" in reasons["bare"]
 
 
 def test_ids_that_meet_are_refused_with_both_names(tmp_path: Path) -> None:
@@ -637,13 +637,13 @@ def test_only_the_wanted_items_are_looked_at(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is no JSON"),
+        ("", "is not JSON"),
         ("[]", "holds no JSON object"),
-        ("[" * 100_000, "is no STAC file"),
+        ("[" * 100_000, "is not a STAC file"),
         ('{"a": 1}', "it has no stac_version"),
-        ('{"type": "FeatureCollection"}', "its features are no list"),
+        ('{"type": "FeatureCollection"}', "its features are not a list"),
         ('{"type": "FeatureCollection", "features": []}', "holds no items"),
-        ('{"type": "Catalog", "stac_version": "1.0.0"}', "is no valid STAC Catalog: 'links' is missing"),
+        ('{"type": "Catalog", "stac_version": "1.0.0"}', "is not a valid STAC Catalog: 'links' is missing"),
         (
             json.dumps(catalog_json(("item", "$GEOSEG_NOWHERE/i.json"))),
             "item link .* needs the environment variable",
@@ -664,15 +664,15 @@ def test_a_catalog_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="cannot be read: Is a directory"):
         load_catalog(tmp_path)
     (tmp_path / "latin.json").write_bytes(b'{"id": "\xff"}')
-    with pytest.raises(CatalogError, match="is no UTF-8 text"):
+    with pytest.raises(CatalogError, match="is not UTF-8 text"):
         load_catalog(tmp_path / "latin.json")
-    with pytest.raises(CatalogError, match="is no local path"):
+    with pytest.raises(CatalogError, match="is not a local path"):
         load_catalog("https://x.org/catalog.json")
 
 
 def test_pystac_gets_no_network_and_no_writing(tmp_path: Path) -> None:
     stac_io = LocalStacIO()
-    with pytest.raises(CatalogError, match="is no local path"):
+    with pytest.raises(CatalogError, match="is not a local path"):
         stac_io.read_text("https://x.org/catalog.json")
     with pytest.raises(CatalogError, match="is not written"):
         stac_io.write_text(str(tmp_path / "x.json"), "{}")

@@ -338,7 +338,7 @@ def _at(item: Any, path: str, value: object) -> None:
     [
         ("type", "Collection", "describes no model"),
         ("properties/geoseg:hallo", 4, "unknown key 'geoseg:hallo'; did you mean 'geoseg:halo'"),
-        ("properties/geoseg:halo", 3, "halo 3 is no multiple of the alignment 2"),
+        ("properties/geoseg:halo", 3, "halo 3 is not a multiple of the alignment 2"),
         ("properties/geoseg:halo", -2, "geoseg:halo: should be greater than or equal to 0, got -2"),
         ("properties/geoseg:resolution", 0, "geoseg:resolution: should be greater than 0"),
         ("properties/geoseg:value_dtype", "complex64", "geoseg:value_dtype: should be 'uint8'"),
@@ -398,9 +398,9 @@ def test_any_spoilt_contract_is_read_or_refused_in_one_line(micronet: Bundle, da
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "item.json:1: is no JSON"),
+        ("", "item.json:1: is not JSON"),
         ('{"a": 1,\n "a": 2}', "key 'a' is there twice"),
-        ('{"a": NaN}', "NaN is no JSON number"),
+        ('{"a": NaN}', "NaN is not JSON number"),
         ("[1]", "a JSON list"),
         ("[" * 100_000, "item.json"),
         (" " * 2_000_001, "larger than 2 MB"),
@@ -447,7 +447,7 @@ def test_an_unsaved_contract_has_no_item(micronet: Bundle) -> None:
     ("change", "said"),
     [
         ({"bands": ("red", "red", "blue")}, "names a band twice"),
-        ({"halo": 3}, "no multiple"),
+        ({"halo": 3}, "not a multiple"),
         ({"scaling": Scaling(mean=(1.0,), std=(1.0,))}, "mean and a std for each of the 3"),
         ({"unknown": 1}, "Extra inputs"),
     ],

@@ -354,7 +354,7 @@ def test_titles_and_styles_are_xml_whatever_they_hold(tmp_path: Path) -> None:
     assert root.findtext("title") == "\N{REPLACEMENT CHARACTER} & co"
     assert root.findtext(".//layername") == 'a\N{REPLACEMENT CHARACTER}<&>"é'
     broken = ProjectLayer("x", tmp_path / "x.gpkg", "EPSG:26914", "<qgis>", table="x")
-    with pytest.raises(OutputError, match="is no XML"):
+    with pytest.raises(OutputError, match="is not XML"):
         project_text(tmp_path, "x", crs="EPSG:26914", extent=(0, 0, 1, 1), layers=[broken])
 
 
@@ -371,7 +371,7 @@ def test_far_away_outlines_are_thin_and_fills_are_full() -> None:
             assert [alpha.split(",")[3] for alpha in alphas if alpha] == ["150"] * len(classes)
             units = {one.get(value) for one in near.iter(key) if one.get(name) == "outline_width_unit"}
             assert units == {"RenderMetersInMapUnits"}
-    with pytest.raises(OutputError, match="is no XML"):
+    with pytest.raises(OutputError, match="is not XML"):
         thin_qml("<qgis>")
 
 

@@ -39,9 +39,8 @@ class Calibration(BaseModel):
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
-        for (said, right), (next_said, next_right) in zip(self.knots[:-1], self.knots[1:], strict=True):
-            if next_said <= said or next_right < right:
-                raise ValueError(
-                    f"knots must rise: after ({said:g}, {right:g}) comes ({next_said:g}, {next_right:g})"
-                )
+        for before, after in zip(self.knots[:-1], self.knots[1:], strict=True):
+            if after[0] <= before[0] or after[1] < before[1]:
+                first, second = (f"({knot[0]:g}, {knot[1]:g})" for knot in (before, after))
+                raise ValueError(f"knots must rise: after {first} comes {second}")
         return self

@@ -184,7 +184,7 @@ class BundleSpec(_Value):
     metrics: tuple[Metric, ...] = ()
     """What it reaches."""
     calibration: Calibration | None = None
-    """How often objects of a confidence are right; None: nobody knows."""
+    """How often objects of a confidence are right; None: unknown."""
     weights: WeightsFile | None = None
     """The saved weights; None before they are saved."""
 
@@ -234,7 +234,7 @@ class BundleSpec(_Value):
                 f"halos of {self.halo} px"
             )
         if self.halo % self.alignment:
-            raise ValueError(f"halo {self.halo} is no multiple of the alignment {self.alignment}")
+            raise ValueError(f"halo {self.halo} is not a multiple of the alignment {self.alignment}")
         if self.calibration is not None and self.calibration.class_name != self.only_class:
             raise ValueError(
                 f"calibration is for {self.calibration.class_name!r:.40}; needed the only class of a model "

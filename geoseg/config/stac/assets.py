@@ -109,7 +109,7 @@ class Asset:
         """A list of JSON objects, such as ``eo:bands``; empty where the asset has none.
 
         Raises:
-            CatalogError: the field is no list of objects.
+            CatalogError: the field is not a list of objects.
         """
         values = self.fields.get(name)
         if values is None:
@@ -122,7 +122,7 @@ class Asset:
         """A text field; None where the asset has none.
 
         Raises:
-            CatalogError: the field is no text.
+            CatalogError: the field is not text.
         """
         value = self.fields.get(name)
         if value is not None and (not isinstance(value, str) or not value):
@@ -143,7 +143,7 @@ def assets_of(assets: Json) -> Iterator[Asset]:
     """The assets of an item, in their order.
 
     Raises:
-        CatalogError: an asset is no JSON object.
+        CatalogError: an asset is not JSON object.
     """
     for key, fields in assets.items():
         if not isinstance(fields, dict):

@@ -106,9 +106,9 @@ def _classes(asset: Asset) -> tuple[tuple[float, int], ...]:
         try:
             stored = float(value)
         except ValueError as error:
-            raise CatalogError(f"{shape}; {value!r} is no number") from error
+            raise CatalogError(f"{shape}; {value!r} is not a number") from error
         if type(class_id) is not int or not 0 <= class_id <= 255:  # noqa: PLR2004 a byte
-            raise CatalogError(f"{shape}; {class_id!r} is no class id (0 to 254, or 255: not labeled)")
+            raise CatalogError(f"{shape}; {class_id!r} is not a class id (0 to 254, or 255: not labeled)")
         pairs.append((number(asset, "geoseg:classes", stored), class_id))
     return tuple(sorted(pairs))
 
@@ -272,8 +272,8 @@ def _described(asset: Asset, *, lone: bool) -> list[_Found]:
     lists = {name: asset.listed(name) for name in ("raster:bands", "eo:bands", "bands")}
     counts = {name: len(bands) for name, bands in lists.items() if bands}
     if len(set(counts.values())) > 1:
-        said = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise CatalogError(f"asset {asset.key!r} contradicts itself on its number of bands: {said}")
+        numbers = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise CatalogError(f"asset {asset.key!r} contradicts itself on its number of bands: {numbers}")
     if not counts and lone and "eo:common_name" not in asset.fields:
         scaled = [name for name in ("raster:scale", "raster:offset") if name in asset.fields]
         if scaled:

@@ -36,7 +36,7 @@ def _color(given: object) -> object:
         return given.lower()
     if given is None:
         raise ValueError("is empty: # starts a comment in YAML, so write the color in quotes: '#d7191c'")
-    raise ValueError(f"{given!r:.60} is no color, such as '#d7191c' (in quotes)")
+    raise ValueError(f"{given!r:.60} is not a color, such as '#d7191c' (in quotes)")
 
 
 def _meters(given: object) -> object:

@@ -211,7 +211,7 @@ def _label(training: Training, entry: DataEntry, ref: SceneRef) -> LabelRef:
         return replace(label, classes=tuple((float(value), number) for value, number in named.items()))
     except ValueError as error:
         raise ConfigError(
-            f"data.classes has a value that is no number ({error}), but {label.href} is a raster"
+            f"data.classes has a value that is not a number ({error}), but {label.href} is a raster"
         ) from error
 
 

@@ -109,7 +109,7 @@ def project_text(
         layers: from the top of the map to its ground.
 
     Raises:
-        OutputError: PROJ does not know a CRS, or a style is no XML.
+        OutputError: PROJ does not know a CRS, or a style is not XML.
     """
     root = ET.Element("qgis", projectname=title, version=_VERSION)
     ET.SubElement(root, "title").text = title
@@ -218,7 +218,7 @@ def _body(title: str, qml: str) -> Iterable[ET.Element]:
         return list(ET.fromstring(qml))  # noqa: S314 from the run's own folder
     except ET.ParseError as error:
         raise OutputError(
-            f"the style of the layer {title!r} is no XML ({error}); save it from QGIS again, or remove it"
+            f"the style of the layer {title!r} is not XML ({error}); save it from QGIS again, or remove it"
         ) from error
 
 

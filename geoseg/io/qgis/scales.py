@@ -77,7 +77,7 @@ def thin_qml(qml: str) -> str:
         qml: a style of :mod:`geoseg.io.qgis.style`, or one that QGIS wrote.
 
     Raises:
-        OutputError: it is no XML.
+        OutputError: it is not XML.
     """
     root = _parsed(qml)
     for symbol in root.iter("symbol"):
@@ -99,7 +99,7 @@ def thinning_qml(qml: str, pixel: float) -> str:
         pixel: side of the scene's pixels on the ground, in meters: it says what is near.
 
     Raises:
-        OutputError: it is no XML.
+        OutputError: it is not XML.
     """
     root = _parsed(qml)
     meters = _FULL * pixel / _SCREEN / 1000  # on the ground, for a millimeter on the screen
@@ -121,7 +121,7 @@ def _parsed(qml: str) -> ET.Element:
         return ET.fromstring(qml)  # noqa: S314 from the run's own folder
     except ET.ParseError as error:
         raise OutputError(
-            f"a layer's style is no XML ({error}); save it from QGIS again, or remove it"
+            f"a layer's style is not XML ({error}); save it from QGIS again, or remove it"
         ) from error
 
 
@@ -136,7 +136,7 @@ def _get(layer: ET.Element, key: str) -> str:
 
 
 def _set(layer: ET.Element, key: str, value: str) -> None:
-    """Set a property, which is said twice: as new QGIS reads it, and as old."""
+    """Set a property, which is written twice, for new and old QGIS."""
     for parent, tag, name, text in (
         (layer.find("Option"), "Option", "name", "value"),
         (layer, "prop", "k", "v"),

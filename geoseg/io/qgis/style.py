@@ -216,7 +216,7 @@ def _symbol(name: int, *layers: str) -> str:
 
 
 def _fill(fill: str, outline: str, width: float) -> str:
-    """A fill with an outline, width in millimeters: said twice, as old and new QGIS read it."""
+    """A fill with an outline, width in millimeters; written twice, for old and new QGIS."""
     properties: Mapping[str, str] = {
         "color": fill,
         "joinstyle": "miter",

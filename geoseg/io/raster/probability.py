@@ -252,7 +252,7 @@ class ScoreReader:
             uint8 (1, rows, width): 0 … n - 1, 255 where there is no data.
 
         Raises:
-            SceneError: pixels that cannot be decoded, or a value that is no class id.
+            SceneError: pixels that cannot be decoded, or a value that is not a class id.
         """
 
         def place(raster: Raster, window: Window) -> UInt8:

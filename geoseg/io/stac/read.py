@@ -35,7 +35,7 @@ _VARIABLE = re.compile(r"\$(?:(?P<plain>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two letters or more: `C:` is a drive
 _STAC_MISTAKES = (pystac.STACError, pystac.STACTypeError, KeyError, TypeError, ValueError, AttributeError)
-"""What pystac raises for JSON that is no STAC."""
+"""What pystac raises for JSON that is not STAC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class LocalStacIO(pystac.StacIO):
                 f"{path}: cannot be read: {error.strerror}; give a STAC file (JSON)"
             ) from error
         except UnicodeDecodeError as error:
-            raise CatalogError(f"{path}: is no UTF-8 text, so it is no STAC file") from error
+            raise CatalogError(f"{path}: is not UTF-8 text, so it is not a STAC file") from error
 
     def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The JSON object of a local file.
@@ -148,11 +148,11 @@ class LocalStacIO(pystac.StacIO):
         try:
             value = json.loads(text)
         except json.JSONDecodeError as error:
-            raise CatalogError(f"{source}:{error.lineno}: is no JSON: {error.msg}") from error
+            raise CatalogError(f"{source}:{error.lineno}: is not JSON: {error.msg}") from error
         except (RecursionError, ValueError) as error:  # nested without end, or a number of 5000 digits
-            raise CatalogError(f"{source}: is no STAC file: {error}") from error
+            raise CatalogError(f"{source}: is not a STAC file: {error}") from error
         if not isinstance(value, dict):
-            raise CatalogError(f"{source}: is no STAC file: it holds no JSON object")
+            raise CatalogError(f"{source}: is not a STAC file: it holds no JSON object")
         return value
 
     def write_text(self, dest: Any, txt: str, *args: Any, **kwargs: Any) -> NoReturn:
@@ -194,18 +194,18 @@ def _read(file: Path, stac_io: LocalStacIO) -> tuple[list[_Found | Refusal], lis
     if kind == "FeatureCollection":
         features = value.get("features")
         if not isinstance(features, list):
-            raise CatalogError(f"{file}: is no STAC file: its features are no list")
+            raise CatalogError(f"{file}: is not a STAC file: its features are not a list")
         return [_item(feature, file, i) for i, feature in enumerate(features)], []
     if "stac_version" not in value:
         raise CatalogError(
-            f"{file}: is no STAC item, collection, catalog or item collection (it has no stac_version); "
+            f"{file}: is not a STAC item, collection, catalog or item collection (it has no stac_version); "
             "make a catalog with `geoseg catalog FOLDER`"
         )
     parent = pystac.Collection if kind == "Collection" else pystac.Catalog
     try:
         links = parent.from_dict(value, href=str(file), migrate=False, preserve_dict=False).links
     except _STAC_MISTAKES as error:
-        raise CatalogError(f"{file}: is no valid STAC {kind or 'catalog'}: {_why(error)}") from error
+        raise CatalogError(f"{file}: is not a valid STAC {kind or 'catalog'}: {_why(error)}") from error
     return _linked([link for link in links if link.rel in ("item", "child")], file)
 
 
@@ -228,7 +228,7 @@ def _item(value: object, file: Path, position: int | None = None) -> _Found | Re
     place = f"{file.name}" if position is None else f"{file.name}, features[{position}]"
     item_id = value.get("id") if isinstance(value, dict) else None
     if not isinstance(value, dict) or not isinstance(item_id, str) or not item_id:
-        return Refusal(place, f"{place}: is no STAC item: its id must be text")
+        return Refusal(place, f"{place}: is not a STAC item: its id must be text")
     if "\0" in item_id or not _encodable(item_id):
         return _refused(ascii(item_id), "no file can hold this id; give it another")
     try:
@@ -238,7 +238,7 @@ def _item(value: object, file: Path, position: int | None = None) -> _Found | Re
     except CatalogError as error:
         return _refused(item_id, error)
     except _STAC_MISTAKES as error:
-        return _refused(item_id, f"{place} is no valid STAC item: {_why(error)}")
+        return _refused(item_id, f"{place} is not a valid STAC item: {_why(error)}")
     return _Found(item_id, file, item)
 
 
@@ -269,7 +269,7 @@ def _scene(found: _Found, trust: Trust) -> SceneRef:
 
 
 def _ambiguous(items: list[_Found]) -> dict[str, str]:
-    """Id → why it cannot be told from another."""
+    """Id → why it is ambiguous."""
     alike = defaultdict(list)
     for found in items:
         alike[found.id.casefold()].append(found)
@@ -314,7 +314,7 @@ def local_path(href: str, folder: Path, environment: Mapping[str, str]) -> Path:
     """
     text = href
     if _CONTROL.search(text):
-        raise CatalogError(f"{href!r} holds a control character, so it is no path")
+        raise CatalogError(f"{href!r} holds a control character, so it is not a path")
     base = folder
     found = _VARIABLE.match(text)
     if found is not None:
@@ -330,7 +330,7 @@ def local_path(href: str, folder: Path, environment: Mapping[str, str]) -> Path:
         text = unquote(url.path)
     elif _PREFIX.match(text):
         raise CatalogError(
-            f"{href!r} is no local path; download the file and give its path "
+            f"{href!r} is not a local path; download the file and give its path "
             "(for a name with a colon, put ./ before it)"
         )
     path = Path(os.path.abspath(base / text))  # noqa: PTH100 a link stays the name that the catalog gives

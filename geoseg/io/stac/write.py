@@ -113,8 +113,8 @@ def write_catalog(output: Path, collection: pystac.ItemCollection) -> None:
     Raises:
         OutputError: see :func:`geoseg.io.files.staged`.
     """
-    said = {"type": "FeatureCollection", **collection.extra_fields, **collection.to_dict()}
-    text = json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False)
+    content = {"type": "FeatureCollection", **collection.extra_fields, **collection.to_dict()}
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(output, _FLAT.sub(_on_one_line, text) + "\n")
 
 
@@ -133,13 +133,13 @@ def describe_file(file: Path, item_id: str, relative_to: Path, trust: Trust = "c
         trust: what may be opened.
 
     Raises:
-        SceneError: the file cannot be opened, has no place on the globe, or a name that is no text.
+        SceneError: the file cannot be opened, has no place on the globe, or a name that is not text.
     """
     path = Path(os.path.abspath(file))  # noqa: PTH100 a link stays the name that the user gave
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
-        raise SceneError(f"scene {item_id!a}: {str(path)!a} is no UTF-8; rename the file") from error
+        raise SceneError(f"scene {item_id!a}: {str(path)!a} is not UTF-8; rename the file") from error
     with of_scene(item_id):
         header = read_header(str(path), trust)
         try:
@@ -171,7 +171,7 @@ def _tiffs(folder: Path) -> Iterator[Path]:
 
 
 def _ids(files: list[Path], folder: Path) -> list[str]:
-    """The shortest of stem, path and path with suffix that nobody else has, whatever the case."""
+    """The shortest of stem, path and path with suffix that no other file has, ignoring case."""
     paths = [file.relative_to(folder).as_posix() for file in files]
     names = [(file.stem, path.rpartition(".")[0], path) for file, path in zip(files, paths, strict=True)]
     taken = [Counter(name[level].casefold() for name in names) for level in range(3)]
@@ -208,7 +208,9 @@ def _scaled(header: Header) -> bool:
 def _asset(header: Header, path: Path, relative_to: Path, *, is_cog: bool) -> pystac.Asset:
     href = Path(os.path.relpath(path, Path(os.path.abspath(relative_to)))).as_posix()  # noqa: PTH100 as above
     return pystac.Asset(
-        href=href if href.startswith("../") else f"./{href}",  # a name such as `$a` or `c:1.tif` is no href
+        href=href
+        if href.startswith("../")
+        else f"./{href}",  # a name such as `$a` or `c:1.tif` is not an href
         media_type=pystac.MediaType.COG if is_cog else pystac.MediaType.GEOTIFF,
         roles=["data"],
         extra_fields={

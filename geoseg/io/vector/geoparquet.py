@@ -120,7 +120,7 @@ def info(path: Path) -> tuple[int, str | None, dict[str, str]]:
 
     Raises:
         OutputError: pyarrow is absent.
-        ValueError, OSError: the file is no GeoParquet, or cannot be read.
+        ValueError, OSError: the file is not GeoParquet, or cannot be read.
     """
     with _arrow("pyarrow.parquet").ParquetFile(path) as file:
         stored: Mapping[bytes, bytes] = file.metadata.metadata or {}

@@ -180,7 +180,7 @@ def _read(path: Path, layer: str, fields: Sequence[str], how: dict[str, Any]) ->
     found = dict(zip(about["fields"].tolist(), values, strict=True))
     missing = [name for name in fields if name not in found]
     if missing:
-        raise OutputError(f"{path} has no fields {missing}; make the scene anew")
+        raise OutputError(f"{path} has no fields {missing}; make the scene again")
     attributes = {name: found[name] for name in fields}
     return Piece(numbers.astype(np.int64), Features(shapely.from_wkb(geometry), attributes))
 
@@ -190,5 +190,5 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (*_ERRORS, sqlite3.Error, OSError) as error:
-        told = " ".join(str(error).split())
-        raise OutputError(f"{path} cannot be read back ({told:.160}); make it anew") from error
+        message = " ".join(str(error).split())
+        raise OutputError(f"{path} cannot be read back ({message:.160}); make it again") from error

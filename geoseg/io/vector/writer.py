@@ -1,6 +1,6 @@
 """Layers of polygons: written in batches, styled, checked, then put in place.
 
-The file's ending says the format: ``.gpkg`` (GeoPackage 1.2), ``.fgb`` (FlatGeobuf with its index) or
+The file's ending is the format: ``.gpkg`` (GeoPackage 1.2), ``.fgb`` (FlatGeobuf with its index) or
 ``.parquet`` (GeoParquet 1.1). A GeoPackage holds its style; the others have a ``.qml`` beside them.
 """
 

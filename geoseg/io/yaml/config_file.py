@@ -73,7 +73,7 @@ def read_file(
     Args:
         path: YAML file, UTF-8.
         kind: what it holds.
-        overrides: key (``tiling.halo``) → YAML text, as ``--set`` gives it, or a value that is no text.
+        overrides: key (``tiling.halo``) → YAML text, as ``--set`` gives it, or a value that is not text.
 
     Raises:
         ConfigError: every mistake of file and overrides, one line each.
@@ -191,12 +191,12 @@ def _read(path: Path, word: str) -> str:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; give a {word} file (YAML)") from error
     if len(data) > MAX_BYTES:
-        raise ConfigError(f"{path}: is longer than {MAX_BYTES} bytes, so it is no {word}")
+        raise ConfigError(f"{path}: is longer than {MAX_BYTES} bytes, so it is not a {word}")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}: is no UTF-8 text; save the file as UTF-8") from error
+        raise ConfigError(f"{path}:{line}: is not UTF-8 text; save the file as UTF-8") from error
 
 
 def _as_text(key: str, value: object) -> str:

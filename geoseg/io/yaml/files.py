@@ -99,7 +99,7 @@ def load_workflow(
 
     Args:
         source: YAML file, UTF-8, or a workflow.
-        overrides: key (``tiling.halo``) → YAML text, as ``--set`` gives it, or a value that is no text.
+        overrides: key (``tiling.halo``) → YAML text, as ``--set`` gives it, or a value that is not text.
 
     Raises:
         ConfigError: every mistake of file and overrides, one line each:
@@ -123,9 +123,9 @@ def load_workflow(
 
 def dump_workflow(workflow: Workflow) -> str:
     """The workflow as YAML: what it says beyond the defaults; loading it gives the same workflow."""
-    said = workflow.model_dump(mode="json", exclude_defaults=True)
+    given = workflow.model_dump(mode="json", exclude_defaults=True)
     # Always with its name, which a file's name would replace.
-    return dump_yaml({"name": workflow.name, **said})
+    return dump_yaml({"name": workflow.name, **given})
 
 
 def load_training(path: str | Path, overrides: Mapping[str, Any] | None = None) -> LoadedTraining:
@@ -159,10 +159,10 @@ def load_training(path: str | Path, overrides: Mapping[str, Any] | None = None) 
 
 def dump_training(training: Training) -> str:
     """The training as YAML, ``train`` and ``chips`` in full; loading it gives the same training."""
-    said = training.model_dump(mode="json", exclude_defaults=True)
+    given = training.model_dump(mode="json", exclude_defaults=True)
     # In full: what equals a default may still differ from the preset that it is laid over.
     whole = training.model_dump(mode="json", include={"train", "chips"})
-    return dump_yaml({"name": training.name, **said, **whole})
+    return dump_yaml({"name": training.name, **given, **whole})
 
 
 def load_card(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Card:
@@ -170,7 +170,7 @@ def load_card(path: str | Path, overrides: Mapping[str, Any] | None = None) -> C
 
     Args:
         path: YAML file, UTF-8.
-        overrides: key → YAML text, as ``--set`` gives it, or a value that is no text.
+        overrides: key → YAML text, as ``--set`` gives it, or a value that is not text.
 
     Raises:
         ConfigError: every mistake of file and overrides, one line each.

@@ -50,7 +50,7 @@ class Mistake:
 
 
 class YamlError(Exception):
-    """The text is no YAML that we read; ``mistakes`` says why."""
+    """The text is not YAML that we read; ``mistakes`` says why."""
 
     def __init__(self, mistakes: list[Mistake]) -> None:
         super().__init__("; ".join(mistake.text for mistake in mistakes))
@@ -99,10 +99,10 @@ def parse_yaml(text: str) -> Document:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
         why = " ".join(filter(None, (error.problem, error.context)))
-        raise YamlError([Mistake(line, "", f"is no YAML: {why}")]) from error
+        raise YamlError([Mistake(line, "", f"is not YAML: {why}")]) from error
     except yaml.YAMLError as error:
         why = str(error).splitlines()[0]
-        raise YamlError([Mistake(None, "", f"is no YAML: {why}")]) from error
+        raise YamlError([Mistake(None, "", f"is not YAML: {why}")]) from error
     if refused:
         raise YamlError(refused)
     reader = _Reader()
@@ -173,7 +173,7 @@ class _Reader:
         for key_node, child in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                self.mistakes.append(Mistake(line, key_text(path), "has a key that is no word"))
+                self.mistakes.append(Mistake(line, key_text(path), "has a key that is not a word"))
                 continue
             key = (*path, key_node.value)
             if key in self.lines:

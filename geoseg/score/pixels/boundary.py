@@ -67,7 +67,7 @@ class BoundaryWidth:
         """The width that a text names.
 
         Raises:
-            GridError: the text is no number with a unit.
+            GridError: the text is not a number with a unit.
         """
         found = _WIDTH.fullmatch(text)
         if found is None:
