@@ -29,8 +29,8 @@ def written_crs(crs: str) -> str:
 
     Returns:
         ``AUTHORITY:code`` where that is what came, else WKT2. A CRS without a name (PROJ text, and GeoTIFF
-        files made from it) is looked up, and named by its method where nobody has a code for it: clients
-        list a CRS by its name.
+        files made from it) is looked up, and named by its method where no authority has a code for it:
+        clients list a CRS by its name.
 
     Raises:
         OutputError: PROJ does not know the CRS.

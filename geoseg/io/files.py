@@ -92,7 +92,7 @@ def free_bytes(path: Path) -> int:
 
 
 def output_error(path: Path, error: BaseException, needed: int = _FULL_BYTES) -> OutputError:
-    """The error to raise for a failed write: names the file, says what happened and what to do.
+    """The error to raise for a failed write: names the file, what happened and what to do.
 
     Args:
         path: the file under its final name.
@@ -108,8 +108,10 @@ def output_error(path: Path, error: BaseException, needed: int = _FULL_BYTES) ->
         code = errno.ENOSPC
     if code in _REMEDIES:
         return OutputError(f"{path} cannot be written: {_REMEDIES[code].format(free=_free_text(path))}")
-    told = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0]
-    return OutputError(f"{path} cannot be written: {told or type(error).__name__}; mend this and run again")
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0]
+    return OutputError(
+        f"{path} cannot be written: {reason or type(error).__name__}; correct this and run again"
+    )
 
 
 def _error_code(error: BaseException | None) -> int | None:

@@ -1,4 +1,8 @@
-"""One run per output folder."""
+"""One run per output folder.
+
+An advisory lock of the kernel, which ends with its process, however that ends. The library ``filelock`` takes
+the same lock, but falls back to a marker file where a file system has none; a killed run would leave it.
+"""
 
 from __future__ import annotations
 

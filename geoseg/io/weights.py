@@ -106,12 +106,12 @@ def read_weights(path: Path, sha256: str) -> dict[str, npt.NDArray[Any]]:
     try:
         arrays = {name: np.array(array) for name, array in load(data).items()}
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise BundleError(f"{path} is no safetensors file ({error}); fetch the bundle again") from error
+        raise BundleError(f"{path} is not a safetensors file ({error}); fetch the bundle again") from error
     for name, array in arrays.items():
         if array.dtype not in _DTYPES:
-            raise BundleError(f"{path}: tensor {name!r} is {array.dtype}, not float32; save it anew")
+            raise BundleError(f"{path}: tensor {name!r} is {array.dtype}, not float32; save it again")
         if not np.isfinite(array).all():
-            raise BundleError(f"{path}: tensor {name!r} holds NaN or infinity; train or save it anew")
+            raise BundleError(f"{path}: tensor {name!r} holds NaN or infinity; train or save it again")
     return arrays
 
 
@@ -155,7 +155,7 @@ def read_item(path: Path) -> dict[str, Any]:
     """Read a bundle's STAC item: strict JSON, no key twice, no NaN.
 
     Raises:
-        BundleError: no such file, or no such JSON; says where.
+        BundleError: no such file, or no such JSON; names the line.
     """
     data = _read(path, MAX_ITEM_BYTES, "item")
     try:
@@ -177,7 +177,7 @@ def _read(path: Path, limit: int, what: str) -> bytes:
     """A regular file's bytes."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
-            raise BundleError(f"{path} is no regular file; a bundle's {what} must be one")
+            raise BundleError(f"{path} is not a regular file; a bundle's {what} must be one")
         with path.open("rb") as file:
             data = file.read(limit + 1)
     except FileNotFoundError as error:
@@ -203,7 +203,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def read_state(path: Path) -> tuple[State, tuple[str, ...]]:
@@ -221,7 +221,7 @@ def read_state(path: Path) -> tuple[State, tuple[str, ...]]:
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise BundleError(f"{path} is no regular file; give a state dict's file")
+            raise BundleError(f"{path} is not a regular file; give a state dict's file")
         size = path.stat().st_size
     except FileNotFoundError as error:
         raise BundleError(
@@ -249,20 +249,22 @@ def _safetensors(path: Path) -> State:
         return {name: np.array(array) for name, array in load(path.read_bytes()).items()}
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise BundleError(
-            f"{path} is no safetensors file that numpy can hold ({error}); save it as float32"
+            f"{path} is not a safetensors file that numpy can hold ({error}); save it as float32"
         ) from error
 
 
 def _torch(path: Path, size: int) -> tuple[State, tuple[str, ...]]:
     with path.open("rb") as file:
         if not file.read(2).startswith(_MAGIC):
-            raise BundleError(f"{path} is no file that torch.save wrote; give a state dict, or safetensors")
+            raise BundleError(
+                f"{path} is not a file that torch.save wrote; give a state dict, or safetensors"
+            )
     declared, _ = _tensors(path, _load_pickle(path, "meta"))
     needed = sum(tensor.numel() * tensor.element_size() for tensor in declared.values())
     if needed > size + _SLACK:
         raise BundleError(
-            f"{path} declares tensors of {needed / 1e6:.0f} MB but has only {size / 1e6:.1f} MB; it is no "
-            "honest file"
+            f"{path} declares tensors of {needed / 1e6:.0f} MB but has only {size / 1e6:.1f} MB; the file "
+            "is damaged or forged"
         )
     found, within = _tensors(path, _load_pickle(path, "cpu"))
     # numpy has no bfloat16.
@@ -283,7 +285,7 @@ def _load_pickle(path: Path, device: str) -> Any:
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
-        raise BundleError(f"{path} is no file that torch.save wrote ({reason:.160})") from error
+        raise BundleError(f"{path} is not a file that torch.save wrote ({reason:.160})") from error
 
 
 def _tensors(path: Path, loaded: Any) -> tuple[dict[str, Any], tuple[str, ...]]:

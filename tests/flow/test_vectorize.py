@@ -437,7 +437,7 @@ def mistaken(tmp_path: Path) -> dict[str, tuple[Path, tuple[str, ...], str]]:
     many = np.arange(400, dtype=np.int16).reshape(20, 20)
     return {
         "no file": (tmp_path / "gone.tif", (), "does not exist"),
-        "no raster": (Path(__file__), (), "is no GeoTIFF"),
+        "no raster": (Path(__file__), (), "is not a GeoTIFF"),
         "no CRS": (write(tmp_path / "crs.tif", p, crs=None), (), "has no CRS"),
         "local CRS": (
             write(tmp_path / "local.tif", p, crs=local),

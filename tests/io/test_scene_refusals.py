@@ -82,12 +82,15 @@ def sparse(**profile: Any) -> Callable[[Path], Path]:
 
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing": (lambda path: path, "does not exist: check the href"),
-    "folder": (folder, "is no file"),
+    "folder": (folder, "is not a file"),
     "empty": (content(b""), r"is empty \(0 bytes\)"),
-    "text": (content(b"hello, world"), "is no GeoTIFF but something else"),
-    "html": (content(b"<html>404</html>"), "is no GeoTIFF but XML or HTML"),
-    "jpeg": (content(b"\xff\xd8\xff\xe0\0\x10JFIF"), "is no GeoTIFF but a JPEG.* or set trust: local"),
-    "lfs": (content(b"version https://git-lfs.github.com/spec/v1\n"), "is no GeoTIFF but a Git LFS pointer"),
+    "text": (content(b"hello, world"), "is not a GeoTIFF but something else"),
+    "html": (content(b"<html>404</html>"), "is not a GeoTIFF but XML or HTML"),
+    "jpeg": (content(b"\xff\xd8\xff\xe0\0\x10JFIF"), "is not a GeoTIFF but a JPEG.* or set trust: local"),
+    "lfs": (
+        content(b"version https://git-lfs.github.com/spec/v1\n"),
+        "is not a GeoTIFF but a Git LFS pointer",
+    ),
     "header cut": (cut(40), "a header that is truncated or corrupt"),
     "end cut": (cut(2000), "is truncated: its pixels reach to byte [0-9]+ but the file ends at 2000"),
     "no georeference": (lambda path: tiff(path, crs=None, transform=None), "neither CRS nor transform"),
@@ -128,8 +131,8 @@ def refused(ref: SceneRef, words: str, bands: list[str | int] | None = None) -> 
 def test_unusable_files_are_refused_in_one_line(tmp_path: Path, what: str, trust: Trust) -> None:
     build, words = REFUSED[what]
     path = build(tmp_path / "scene.tif")
-    if trust == "local" and "is no GeoTIFF" in words:
-        words = "is no raster that GDAL reads"
+    if trust == "local" and "is not a GeoTIFF" in words:
+        words = "is not a raster that GDAL reads"
     refused(SceneRef("s1", (), str(path), trust=trust), f"scene s1: {re.escape(str(path))} .*({words})")
 
 
@@ -154,7 +157,7 @@ def test_unusable_files_are_refused_in_one_line(tmp_path: Path, what: str, trust
     ],
 )
 def test_only_paths_of_local_files_are_opened(href: str, trust: Trust) -> None:
-    refused(SceneRef("s1", (), href, trust=trust), "is an address|is no path|does not exist")
+    refused(SceneRef("s1", (), href, trust=trust), "is an address|is not a path|does not exist")
 
 
 def test_files_of_a_scene_have_to_fit(tmp_path: Path) -> None:
@@ -203,7 +206,7 @@ def test_a_mosaic_of_ones_own_is_read_and_listed(tmp_path: Path) -> None:
     path = tiff(tmp_path / "a.tif")
     mosaic = tmp_path / "mosaic.vrt"
     mosaic.write_text(vrt(str(path)))
-    refused(SceneRef("s1", (), str(mosaic)), "is no GeoTIFF but a VRT")
+    refused(SceneRef("s1", (), str(mosaic)), "is not a GeoTIFF but a VRT")
     described = describe(SceneRef("s1", (), str(mosaic), trust="local"))
     assert described.files == (str(mosaic), str(path))
     with SceneReader(described) as reader:
@@ -264,7 +267,7 @@ def test_no_file_makes_geoseg_call_the_network(tmp_path: Path, listener: tuple[s
             SceneReader(describe(SceneRef("s1", (), str(path), trust="local"))) as reader,
         ):
             reader.read(Window(0, 0, 64, 64))
-    refused(SceneRef("s1", (), str(tmp_path / "wms.xml"), trust="local"), "is no raster that GDAL reads")
+    refused(SceneRef("s1", (), str(tmp_path / "wms.xml"), trust="local"), "is not a raster that GDAL reads")
 
     tagged = tiff(tmp_path / "tag.tif")
     with rasterio.open(tagged, "r+") as file:

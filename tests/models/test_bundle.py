@@ -271,8 +271,8 @@ def _pipe(path: Path) -> None:
         (_flipped, "sha256 [0-9a-f]{64}, expected [0-9a-f]{64}.*fetch the bundle again"),
         (_cut, "sha256 [0-9a-f]{64}, expected [0-9a-f]{64}"),
         (Path.unlink, "does not exist"),
-        (lambda path: (path.unlink(), path.mkdir()), "is no regular file"),
-        (_pipe, "is no regular file"),
+        (lambda path: (path.unlink(), path.mkdir()), "is not a regular file"),
+        (_pipe, "is not a regular file"),
     ],
     ids=["torch.save", "pickle", "flipped bit", "truncated", "missing", "folder", "pipe"],
 )
@@ -400,7 +400,7 @@ def test_any_spoilt_contract_is_read_or_refused_in_one_line(micronet: Bundle, da
     [
         ("", "item.json:1: is not JSON"),
         ('{"a": 1,\n "a": 2}', "key 'a' is there twice"),
-        ('{"a": NaN}', "NaN is not JSON number"),
+        ('{"a": NaN}', "NaN is not a JSON number"),
         ("[1]", "a JSON list"),
         ("[" * 100_000, "item.json"),
         (" " * 2_000_001, "larger than 2 MB"),

@@ -64,9 +64,8 @@ def predict(
 
     Returns:
         A dataset with ``classes`` (uint8 (y, x), 255: no data) and ``probability`` (float32 (class, y, x),
-        NaN: no data; steps of 1/200). Of a model that knows the borders between objects, ``border`` (float32
-        (y, x)) is the probability of one, and a part of its class's probability. Dask-backed, and nothing
-        computed, where the input is dask-backed.
+        NaN: no data; steps of 1/200). A model that knows the borders between objects also gives ``border``
+        (float32 (y, x)), a part of its class's probability. All is lazy where the input is dask-backed.
 
     Raises:
         ConfigError: an option is not what a workflow would take.

@@ -25,7 +25,7 @@ from geoseg.grid.window import Window
 __all__ = ["AREA_LAYER", "PixelPolygons", "near_another", "rectangle", "vector_layers", "vector_polygons"]
 
 AREA_LAYER = "labelled_area"
-"""Layer that says, in the file of the labels, where they are complete."""
+"""Name of the layer, in the file of the labels, with the area where they are complete."""
 
 Number = TypeVar("Number", np.uint8, np.int32)
 

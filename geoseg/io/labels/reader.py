@@ -105,7 +105,7 @@ def label_kind(path: Path) -> Literal["raster", "vector"]:
 
 
 def counts_scene_pixels(label: LabelRef) -> bool:
-    """Whether a reference says where it lies in the scene's own pixels, so that the scene must be known.
+    """Whether a reference is placed in the scene's own pixels, so that the scene must be known.
 
     Raises:
         LabelError: the file is missing or unreadable.
@@ -154,7 +154,7 @@ class LabelReader:
             layer = _layer(path, label.layer, skip_area=True)
             self._labels = vector_polygons(path, layer, grid, label.attribute, label.names)
             self.features = len(self._labels.shapes)
-            # An area says where zero polygons are the truth; without one, a scene without any is a mistake.
+            # An area tells where zero polygons are the truth; without one, a scene without any is a mistake.
             overlap = bool(self._areas) or self.features > 0 or _touches(path, layer, scene_grid)
         if not overlap:
             raise LabelError(f"labels {path}: do not overlap the scene; check the file and its CRS")

@@ -79,15 +79,14 @@ def write_cog(
     """Write a COG: Deflate, tiles of 512 px, overviews down to one tile, bands pixel-interleaved.
 
     The file is read back and compared with what was put in before it gets its name. The same pixels give the
-    same bytes with the same GDAL, in whatever blocks and order they came. Memory: one block, one block row
-    of tiles, GDAL's cache (128 MB). Disk while writing: about twice the result.
+    same bytes with the same GDAL, in whatever blocks and order they came. Memory: a block, a block row of
+    tiles, GDAL's cache (128 MB). Disk while writing: about twice the result.
 
     Args:
         path: final name.
         geobox: where the pixels lie; rotated and south-up grids are written as they are.
         bands: description of each band, at least one.
-        blocks: windows that cover every pixel of the grid once, in any order, each with its pixels: uint8,
-            shape (bands, height, width).
+        blocks: windows that cover every pixel once, in any order, each with uint8 (bands, height, width).
         nodata: value of pixels without data.
         colormap: value → red, green, blue (0..255) for a file of one band.
         scale: what one step of the stored value is worth; clients show value × scale.
@@ -95,25 +94,10 @@ def write_cog(
         tags: text metadata of the file.
 
     Raises:
-        OutputError: the disk is full or read-only, the CRS cannot be stored, or the file does not read back
-            as it was written.
+        OutputError: the disk is full or read-only, the CRS cannot be stored, or other pixels read back.
         GridError: the blocks do not cover the grid once, or have another shape or type.
     """
-    if _is_lost(geobox.transform):
-        raise OutputError(
-            f"{path}: a GeoTIFF cannot hold a transform that counts pixels; georeference the scene"
-        )
-    profile = {
-        "driver": "GTiff",
-        "height": geobox.height,
-        "width": geobox.width,
-        "count": len(bands),
-        "crs": _raster_crs(geobox.crs),
-        "transform": geobox.transform,
-        "nodata": nodata,
-        "photometric": "palette" if colormap else "minisblack",
-        **_SCRATCH,
-    }
+    profile = _profile(path, geobox, len(bands), nodata, palette=bool(colormap))
     needed = _OVERHEAD + 3 * len(bands) * geobox.height * geobox.width  # if nothing compresses
     written: _Written = []
     with staged(path, verify=lambda temporary: _verify(temporary, path, geobox, bands, written)) as temporary:
@@ -122,7 +106,7 @@ def write_cog(
             target = rasterio.open(scratch, "w", **profile)
         try:
             with _writing(path, needed):
-                _describe(target, bands, colormap, scale, tags)
+                _set_metadata(target, bands, colormap, scale, tags)
             for window, pixels in blocks:
                 _check_block(geobox, len(bands), window, pixels)
                 with _writing(path, needed):
@@ -132,8 +116,9 @@ def write_cog(
             with _writing(path, needed):
                 target.close()
         _check_cover(geobox, [window for window, _ in written])
-        # Neighboring probabilities differ little; neighboring classes are equal or unrelated.
-        predictor = "NO" if colormap else "STANDARD"
+        predictor = (
+            "NO" if colormap else "STANDARD"
+        )  # neighboring probabilities differ little, classes do not
         with _writing(path, needed):
             rasterio.shutil.copy(
                 scratch, temporary, **_COG, PREDICTOR=predictor, OVERVIEW_RESAMPLING=overviews.upper()
@@ -141,7 +126,25 @@ def write_cog(
         scratch.unlink()
 
 
-def _describe(
+def _profile(path: Path, geobox: GeoBox, count: int, nodata: int, *, palette: bool) -> dict[str, Any]:
+    if _is_lost(geobox.transform):
+        raise OutputError(
+            f"{path}: a GeoTIFF cannot hold a transform that counts pixels; georeference the scene"
+        )
+    return {
+        "driver": "GTiff",
+        "height": geobox.height,
+        "width": geobox.width,
+        "count": count,
+        "crs": _raster_crs(geobox.crs),
+        "transform": geobox.transform,
+        "nodata": nodata,
+        "photometric": "palette" if palette else "minisblack",
+        **_SCRATCH,
+    }
+
+
+def _set_metadata(
     target: DatasetWriter,
     bands: Sequence[str],
     colormap: Mapping[int, tuple[int, int, int]] | None,

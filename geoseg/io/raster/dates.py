@@ -1,4 +1,4 @@
-"""When an image was taken, as far as its file can say."""
+"""When an image was taken, as far as its file states it."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def date_properties(tags: Mapping[str, str], file_name: str, changed: float) -> 
     The first of these that holds a date counts: GDAL's ``ACQUISITIONDATETIME``, EXIF's original date, the
     file's name, ``TIFFTAG_DATETIME`` (often the day of processing, so it comes last). A date without a time
     becomes ``datetime: null`` with start and end of that day. Without any, start and end are 1900 and the
-    file's own date, which surely frame it (STAC wants an interval then), and ``geoseg:datetime_source`` is
-    ``unknown``, so that nobody takes them for an acquisition.
+    file's own date, which contain it (STAC wants an interval then), and ``geoseg:datetime_source`` is
+    ``unknown``, so that they are not taken for an acquisition.
 
     Args:
         tags: GDAL's metadata of the file, its IMAGERY domain included.

@@ -196,7 +196,7 @@ def open_raster(href: str, trust: Trust, *, pixels: bool) -> DatasetReader:
         trust: ``catalog`` or ``local``.
         pixels: whether pixels will be read: overviews are then out of reach for files of a catalog. (GDAL
             hides band descriptions together with overviews, so a header is read with both; that is safe as
-            long as nobody asks for overviews.)
+            long as no overview is asked for.)
 
     Raises:
         SceneError: not a plain local file, not a raster that the trust allows, a header that cannot be read.
@@ -208,13 +208,15 @@ def open_raster(href: str, trust: Trust, *, pixels: bool) -> DatasetReader:
         what = next(
             (name for signature, name in _SIGNATURES if start.startswith(signature)), "something else"
         )
-        raise refusal(href, f"is no GeoTIFF but {what}: convert it with gdal_translate, or set trust: local")
+        raise refusal(
+            href, f"is not a GeoTIFF but {what}: convert it with gdal_translate, or set trust: local"
+        )
     options: dict[str, str] = {}
     if trust == "catalog":
         options["GEOREF_SOURCES"] = "INTERNAL"
         if pixels:
             options["OVERVIEW_LEVEL"] = "NONE"
-    text = "has a header that is truncated or corrupt" if tiff else "is no raster that GDAL reads"
+    text = "has a header that is truncated or corrupt" if tiff else "is not a raster that GDAL reads"
     with (
         gdal_errors(lambda error: refusal(href, f"{text} ({reason(error)}): fetch the file again")),
         _FILTERS,
@@ -263,9 +265,9 @@ def _plain_file(href: str) -> Path:
             return path
         exists = path.exists()
     except (OSError, ValueError) as error:
-        raise refusal(repr(href), f"is no path of a file ({reason(error)})") from error
+        raise refusal(repr(href), f"is not a path of a file ({reason(error)})") from error
     if exists:
-        raise refusal(href, "is no file: give the path of a raster file")
+        raise refusal(href, "is not a file: give the path of a raster file")
     raise refusal(href, "does not exist: check the href in the catalog, or put the file there")
 
 

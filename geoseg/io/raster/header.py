@@ -1,4 +1,4 @@
-"""What the header of one raster file says, and the refusals that need no pixel."""
+"""The header of one raster file, and the refusals that need no pixel."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def _crs_text(crs: RasterioCRS) -> str:
 
 
 def _without_zero_shift(bound: CRS) -> CRS:
-    """Older programs tie every CRS to WGS 84 by a shift of zero, which says nothing and confuses clients."""
+    """Older programs tie every CRS to WGS 84 by a shift of zero, which means nothing and confuses clients."""
     shift = bound.coordinate_operation.towgs84 if bound.coordinate_operation else []
     return bound.source_crs if bound.source_crs and shift and not any(shift) else bound
 

@@ -8,10 +8,9 @@ import numpy as np
 import rasterio
 import rioxarray
 import xarray as xr
-from rasterio.errors import RasterioError
 
 from geoseg.arrays import UInt8
-from geoseg.errors import OutputError
+from geoseg.io.raster.gdal import reading_back
 
 __all__ = ["colors_of", "open_map"]
 
@@ -30,10 +29,8 @@ def open_map(path: Path, *, masked: bool) -> xr.DataArray:
     Raises:
         OutputError: the raster cannot be opened.
     """
-    try:
+    with reading_back(path):
         opened = rioxarray.open_rasterio(path, chunks={}, masked=masked, mask_and_scale=masked, lock=False)
-    except (RasterioError, OSError) as error:
-        raise OutputError(f"{path}: cannot be opened ({error}); run the workflow again") from error
     assert isinstance(opened, xr.DataArray), "a single raster is a single array"
     return opened
 
@@ -41,7 +38,8 @@ def open_map(path: Path, *, masked: bool) -> xr.DataArray:
 def colors_of(classes: xr.DataArray) -> UInt8:
     """The color table of the file that an array of class ids was opened from: uint8 (256, 4), RGBA."""
     colors = np.zeros((256, 4), np.uint8)
-    with rasterio.open(classes.encoding["source"]) as dataset:
+    source = Path(classes.encoding["source"])
+    with reading_back(source), rasterio.open(source) as dataset:
         for value, color in dataset.colormap(1).items():
             colors[value] = color
     return colors

@@ -52,7 +52,7 @@ _NO_ID: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ScoreRaster:
-    """A raster of scores: what its header says."""
+    """The header of a raster of scores."""
 
     scene: Scene
     """Its grid and bands; its id is the file's stem."""
@@ -141,7 +141,7 @@ def _as_text(box: GeoBox) -> str:
 
 
 def _is_unscaled(header: Header, chosen: list[int]) -> bool:
-    """Whether bands hold whole numbers and nothing says what these are worth."""
+    """Whether bands hold whole numbers and nothing states what these are worth."""
     return any(
         np.dtype(header.dtypes[i - 1]).kind != "f"
         and header.scales[i - 1] == 1

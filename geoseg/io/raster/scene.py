@@ -1,4 +1,4 @@
-"""What a scene is, from the headers of its files: grid, bands, nodata. No pixel is read here."""
+"""Describe a scene by the headers of its files: grid, bands, nodata. No pixel is read here."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Scene:
     """A scene that can be read: a plain value, safe to pickle and to send to a worker."""
 
     ref: SceneRef
-    """What the catalog says."""
+    """The catalog's entry."""
     geobox: GeoBox
     """The scene's own grid: that of the selected band with the smallest pixels."""
     bands: tuple[BandRef, ...]
@@ -68,7 +68,7 @@ class _Headers:
 
 
 def describe(ref: SceneRef, bands: Sequence[str | int] | None = None) -> Scene:
-    """Open a scene's headers and say what it is, or refuse it in one line.
+    """Describe a scene by its headers, or refuse it in one line.
 
     Args:
         ref: the scene as its catalog describes it. Where it lists no bands, the bands of ``ref.href`` are
@@ -129,7 +129,7 @@ def grid_of(path: Path) -> GeoBox:
 
 
 def mask_alpha(scene: Scene, href: str, alpha: Iterable[int]) -> int | None:
-    """The alpha band of a file that says where it is valid.
+    """The alpha band of a file that marks where it is valid.
 
     Args:
         scene: a described scene.
@@ -286,6 +286,6 @@ def _verify_checksum(href: str, checksum: str) -> None:
     if found != digest:
         raise refusal(
             href,
-            f"has sha256 {found[:12]}… but the catalog says {digest[:12]}…: fetch the file again, or "
+            f"has sha256 {found[:12]}… but the catalog has {digest[:12]}…: fetch the file again, or "
             "make the catalog again",
         )
