@@ -21,12 +21,11 @@ from geoseg.grid.ground import ground_resolution
 from geoseg.polygons.coverage.coverage import find_coverage
 from geoseg.polygons.coverage.shared_borders import shared_sides
 from geoseg.polygons.coverage.sieve import plan_sieve
-from geoseg.polygons.objects.objects import Fitted, ObjectOptions, Realign, Regularize, find_objects
+from geoseg.polygons.objects.objects import ObjectOptions, Realign, Regularize, find_objects
 from geoseg.polygons.objects.watershed import Seeds
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Strip
-from geoseg.polygons.trace.subpixel import edge_contrast
 from geoseg.polygons.walls.align import align_directions
 from geoseg.polygons.walls.fit import Fits, WallOptions, fit_rectangles, fit_walls
 
@@ -137,7 +136,7 @@ def _exact(raster: ProbabilityRaster, classes: Sequence[int], min_pixels: float)
     for regions in trace_regions(
         raster.classified(), raster.grid.width, classes, level=raster.encoding.level
     ):
-        shapes = Shapes.of(regions, regions.polygons, edge_contrast(regions), "exact")
+        shapes = Shapes.of(regions, regions.polygons, "exact")
         yield shapes.choose(shapes.pixels >= min_pixels)
 
 
@@ -195,9 +194,9 @@ def regularization(options: Regularization, pixel: float) -> Regularize | None:
     if options.method == "none":
         return None
     if options.method == "rectangle":
-        return _rectangles
+        return fit_rectangles
     walls = _walls(options, pixel)
-    return lambda contours: _fitted(fit_walls(contours, walls))
+    return lambda contours: fit_walls(contours, walls)
 
 
 def realignment(options: Regularization, pixel: float) -> Realign | None:
@@ -207,11 +206,10 @@ def realignment(options: Regularization, pixel: float) -> Realign | None:
         return None
     walls = _walls(options, pixel)
 
-    def realign(contours: Objects, known: Fitted, which: slice) -> tuple[Int64, Fitted]:
-        fits = Fits(known.polygons, known.kind, known.iou, known.direction)
-        direction = align_directions(fits, contours, reach=reach)[which]
+    def realign(contours: Objects, known: Fits, which: slice) -> tuple[Int64, Fits]:
+        direction = align_directions(known, contours, reach=reach)[which]
         again = np.flatnonzero(np.isfinite(direction))
-        return again, _fitted(fit_walls(contours[which][again], walls, direction[again]))
+        return again, fit_walls(contours[which][again], walls, direction[again])
 
     return realign
 
@@ -223,11 +221,3 @@ def _walls(options: Regularization, pixel: float) -> WallOptions:
         min_diagonal=options.min_diagonal.pixels(pixel),
         min_iou=options.min_iou,
     )
-
-
-def _fitted(fits: Fits) -> Fitted:
-    return Fitted(fits.polygons, fits.kind, fits.iou, fits.direction)
-
-
-def _rectangles(contours: Objects) -> Fitted:
-    return _fitted(fit_rectangles(contours))

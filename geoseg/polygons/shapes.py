@@ -9,6 +9,7 @@ import numpy as np
 
 from geoseg.arrays import Bool, Float64, Int64, Objects, UInt8
 from geoseg.polygons.trace.regions import Regions
+from geoseg.polygons.trace.subpixel import edge_contrast
 from geoseg.polygons.trace.table import Table
 
 __all__ = ["Shapes"]
@@ -31,7 +32,7 @@ class Shapes(Table):
     score: Int64
     """Sum of their stored scores."""
     p10: UInt8
-    """Stored score that a tenth of them do not pass."""
+    """10th percentile of these."""
     contrast: Float64
     """How clearly it ends, 0 to 1: :func:`geoseg.polygons.trace.subpixel.edge_contrast`."""
     touches_edge: Bool
@@ -42,29 +43,14 @@ class Shapes(Table):
     """IoU of the polygon with its contour; NaN where nothing was fitted."""
 
     @classmethod
-    def none(cls) -> Self:
-        """No polygons."""
-        number, byte = np.zeros(0, np.int64), np.zeros(0, np.uint8)
-        real, thing = np.zeros(0), np.zeros(0, np.object_)
-        return cls(
-            thing, number, number, byte, number, number, byte, real, np.zeros(0, np.bool_), thing, real
-        )
-
-    @classmethod
-    def of(cls, regions: Regions, polygons: Objects, contrast: Float64, kind: str) -> Self:
-        """Regions with their polygons, nothing fitted.
-
-        Args:
-            regions: complete regions with their detail.
-            polygons: one for each.
-            contrast: of each.
-            kind: of all.
-        """
+    def of(cls, regions: Regions, polygons: Objects, kind: str) -> Self:
+        """Complete regions with their detail, and a polygon for each, nothing fitted."""
         assert regions.detail is not None
         known = regions.components
         kinds = np.empty(len(regions), np.object_)
         kinds[:] = kind
         return cls(
             polygons, known.first, known.last_row, known.class_id, known.pixels, known.score,
-            regions.detail.p10, contrast, known.touches_edge, kinds, np.full(len(regions), np.nan),
+            regions.detail.p10, edge_contrast(regions), known.touches_edge, kinds,
+            np.full(len(regions), np.nan),
         )  # fmt: skip

@@ -41,7 +41,6 @@ from geoseg.polygons.attributes import FIELDS, Provenance
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Strip
-from geoseg.polygons.trace.subpixel import edge_contrast
 
 UTM = Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000)
 BOX = GeoBox(60, 80, UTM, "EPSG:26914")
@@ -298,7 +297,7 @@ def test_rasters_become_the_same_features_in_any_strips(tmp_path: Path, ids: NDA
             )
         )
         shapes = (
-            Shapes.of(regions, regions.polygons, edge_contrast(regions), "exact")
+            Shapes.of(regions, regions.polygons, "exact")
             for regions in trace_regions(strips, BOX.width, [1, 2])
         )
         features = features_of(shapes, BOX, {1: "building", 2: "road"}, provenance)

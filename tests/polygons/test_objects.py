@@ -15,14 +15,14 @@ from pyproj import Geod, Transformer
 from scipy import ndimage
 from synthetic.rooftops import make_rooftops
 
-from geoseg.arrays import Objects, UInt8
+from geoseg.arrays import UInt8
 from geoseg.config.vectorize import Regularization
 from geoseg.engine.vectorize import realignment, regularization
 from geoseg.grid.encoding import NODATA
 from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.geodesic import AreaMeter, ground_frames
 from geoseg.polygons.objects import objects as module
-from geoseg.polygons.objects.objects import Fitted, ObjectOptions, find_objects
+from geoseg.polygons.objects.objects import ObjectOptions, find_objects
 from geoseg.polygons.objects.overlaps import cut_overlaps
 from geoseg.polygons.objects.watershed import RowBuffer, Seeds, segment_labels
 from geoseg.polygons.shapes import Shapes
@@ -30,11 +30,6 @@ from geoseg.polygons.trace.regions import Strip, to_ground
 from geoseg.polygons.walls.fit import fit_walls
 
 METERS = Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000)
-
-
-def walls(contours: Objects) -> Fitted:
-    fits = fit_walls(contours)
-    return Fitted(fits.polygons, fits.kind, fits.iou, fits.direction)
 
 
 def strips(stored: UInt8, rows: int, level: float = 99.5) -> Iterator[Strip]:
@@ -50,7 +45,7 @@ def box_of(stored: UInt8, transform: Affine = METERS, crs: str = "EPSG:26914") -
 
 
 def found(stored: UInt8, rows: int = 64, box: GeoBox | None = None, **options: Any) -> Shapes:
-    given = ObjectOptions(**{"regularize": walls, "seeds": Seeds(190, 10)} | options)
+    given = ObjectOptions(**{"regularize": fit_walls, "seeds": Seeds(190, 10)} | options)
     return Shapes.join(find_objects(strips(stored, rows), box or box_of(stored), [1], 99.5, given))
 
 

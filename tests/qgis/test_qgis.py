@@ -27,7 +27,6 @@ from geoseg.polygons.attributes import FIELDS, Provenance
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Strip
-from geoseg.polygons.trace.subpixel import edge_contrast
 
 SIDE = 600
 BACKGROUND = ClassStyle(0, "Background", "#c8c8be", background=True)
@@ -129,7 +128,7 @@ def write_outputs(folder: Path, case: Case) -> GeoBox:
     own = store[0] if count == 2 else np.take_along_axis(store, np.minimum(ids, count - 1)[None], axis=0)[0]
     bands = np.stack([own] * len(case.classes))
     shapes = [
-        Shapes.of(regions, regions.polygons, edge_contrast(regions), "exact")
+        Shapes.of(regions, regions.polygons, "exact")
         for regions in trace_regions([Strip(ids, own, bands)], SIDE, [one.id for one in shown])
     ]
     provenance = Provenance("scene 1", "scene_1", "test 1", "0" * 64, "run", "2024-05-31")

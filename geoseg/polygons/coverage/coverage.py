@@ -16,7 +16,7 @@ from geoseg.polygons.coverage.sieve import sieved
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Strip
-from geoseg.polygons.trace.subpixel import edge_contrast, outline, polygons_of
+from geoseg.polygons.trace.subpixel import outline, polygons_of
 
 __all__ = ["find_coverage"]
 
@@ -33,7 +33,7 @@ def find_coverage(
     """The regions of a scene, without gap or overlap.
 
     Args:
-        strips: consecutive rows from the top with all stored bands, each time anew.
+        strips: consecutive rows from the top with all stored bands, from the start at each call.
         width: columns of the scene.
         classes: ids to make polygons of; between those that are left out nothing is drawn.
         level: the stored value that separates two classes in the only band; None: a band per class.
@@ -51,4 +51,4 @@ def find_coverage(
         if tolerance > 0:
             rings = simplify_rings(rings, tolerance)
         polygons = polygons_of(rings, region_start)
-        yield Shapes.of(regions, polygons, edge_contrast(regions), "contour")
+        yield Shapes.of(regions, polygons, "contour")

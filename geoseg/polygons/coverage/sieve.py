@@ -1,10 +1,14 @@
-"""Small regions of a class map become part of their surroundings, by what the scores say of them.
+"""Small regions of a class map become part of their surroundings, by the scores of their pixels.
 
 A region (4-connected, of one class) of fewer pixels than wanted is small. The smallest one (of equals that
 whose first pixel comes first) takes, of the classes of the regions beside it, the one with the largest sum of
 stored scores over its pixels (of equals the lowest), and so becomes one region with those neighbors. This
 goes on until none is small, but for islands of data that are small as a whole. Pixels without data stay so,
 and a region that is not small keeps all of its pixels.
+
+    A A A A A A A     s and t are small and touch: a cluster. t is smaller; of its neighbors' classes, those
+    A s s t B B B     of s and B, it takes the one with the larger sum of scores over its pixel. If that is
+    A A s B B B B     B's, s comes next, with those of A and B to choose from.
 
 The scene is passed twice, strip by strip: :func:`plan_sieve` finds what changes, :meth:`Sieve.apply` changes
 it. Strips do not decide anything: small regions act upon each other only where they touch, so a cluster of
@@ -18,7 +22,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -29,6 +33,7 @@ from geoseg.errors import GridError
 from geoseg.grid.encoding import NODATA, SCALE
 from geoseg.polygons.trace.regions import Strip
 from geoseg.polygons.trace.runs import Runs, find_runs, group, touching_rows
+from geoseg.polygons.trace.table import Table
 
 __all__ = ["Sieve", "plan_sieve", "sieved"]
 
@@ -65,17 +70,14 @@ class Sieve:
             stored = _stored(strip, self.width, row)
             runs = find_runs(np.concatenate([above[None], strip.classes]))
             becomes = np.full(runs.start.size, -1, np.int64)
-            span = slice(
-                *np.searchsorted(self.top, (row * self.width, (row + len(strip.classes)) * self.width))
-            )
-            becomes[np.searchsorted(runs.start, self.top[span] - (row - 1) * self.width)] = self.class_id[
-                span
-            ]
+            rows = np.array([row, row + len(strip.classes)])
+            here = slice(*np.searchsorted(self.top, rows * self.width))
+            of_top = np.searchsorted(runs.start, self.top[here] - (row - 1) * self.width)
+            becomes[of_top] = self.class_id[here]
             in_above = runs.start < self.width
             becomes[in_above] = changed_above[runs.start[in_above]]
-            upper, lower = touching_rows(
-                runs, np.flatnonzero(runs.start < runs.start[-1] - runs.start[-1] % self.width)
-            )
+            last_row = runs.start[-1] - runs.start[-1] % self.width
+            upper, lower = touching_rows(runs, np.flatnonzero(runs.start < last_row))
             same = runs.value[upper] == runs.value[lower]
             count, number = group(becomes.size, upper[same], lower[same])
             of_region = np.full(count, -1, np.int64)
@@ -167,8 +169,8 @@ def _changed(strip: Strip, stored: UInt8, classes: UInt8, level: float | None) -
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Regions:
-    """Regions, as arrays of equal length."""
+class _Regions(Table):
+    """Regions that are not decided yet."""
 
     class_id: Int64
     pixels: Int64
@@ -179,9 +181,6 @@ class _Regions:
     beside: Bool
     """Classes of the large regions that each touches, shape (n, classes)."""
 
-    def __len__(self) -> int:
-        return self.pixels.size
-
     @classmethod
     def empty(cls, count: int, classes: int) -> Self:
         """Regions of no pixels."""
@@ -189,10 +188,6 @@ class _Regions:
         first = np.full(count, np.iinfo(np.int64).max)
         sums = np.zeros((count, classes), np.int64)
         return cls(number, number.copy(), first, sums, np.zeros((count, classes), np.bool_))
-
-    def choose(self, chosen: Bool) -> Self:
-        """The regions of a mask."""
-        return type(self)(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     def merged(self, other: _Regions, count: int, number: Int64) -> Self:
         """These and others, those with the same number made one."""
@@ -223,7 +218,7 @@ class _Open:
 
     @classmethod
     def start(cls, width: int, bands: int) -> Self:
-        """Before the first row; one band tells two classes."""
+        """Before the first row; one band is of two classes."""
         none = np.zeros((2, 0), np.int64)
         return cls(_Regions.empty(0, max(bands, 2)), none, none, none[0], np.full(width, NODATA, np.uint8))
 
@@ -234,7 +229,7 @@ def _advance(
     """Take in one strip.
 
     Args:
-        before: what came of the strips above.
+        before: what the strips above left.
         classes: class ids, shape (rows, width).
         stored: scores of all bands, shape (bands, rows, width).
         row: the scene's row of the first one.
@@ -243,6 +238,7 @@ def _advance(
     Returns:
         What to carry on; upper ends of regions that change, of those that are now decided; and their classes.
     """
+    # Nodes of a graph: regions that are carried on, then the new runs; runs that touch are joined.
     width = classes.shape[1]
     runs = find_runs(np.concatenate([before.classes[None], classes]))
     has_data = runs.value != NODATA
@@ -257,11 +253,13 @@ def _advance(
     count, number = group(len(before.regions) + len(fresh), node[upper[same]], node[lower[same]])
     regions = before.regions.merged(fresh, count, number)
 
+    # Upper ends: runs with no run of their region above.
     is_end = is_new.copy()
     is_end[lower[same]] = False
     new_ends = np.stack([runs.start[is_end] + (row - 1) * width, number[node[is_end]]])
     ends = np.concatenate([np.stack([before.ends[0], number[before.ends[1]]]), new_ends], axis=1)
 
+    # Regions that touch, one above the other or side by side.
     apart = ~same & has_data[lower]
     left = np.flatnonzero(is_new[:-1] & is_new[1:] & (runs.start[1:] % width != 0))
     found = np.stack([np.concatenate([upper[apart], left]), np.concatenate([lower[apart], left + 1])])
@@ -340,10 +338,15 @@ def _decided(regions: _Regions, touching: Int64, chosen: Bool, least: int) -> In
     """Classes of all regions, those of the chosen ones as they are decided."""
     class_id = regions.class_id.copy()
     rank = np.cumsum(chosen) - 1
-    one, other = rank[touching[:, chosen[touching[0]]]]
     found = regions.choose(chosen)
     class_id[chosen] = _decide(
-        found.class_id, found.pixels, found.first, found.evidence, found.beside, one, other, least
+        found.class_id,
+        found.pixels,
+        found.first,
+        found.evidence,
+        found.beside,
+        rank[touching[:, chosen[touching[0]]]],
+        least,
     )
     return class_id
 
@@ -381,48 +384,47 @@ def _best_class(candidates: Bool, evidence: Int64) -> int:
 
 
 @compiled
+def _candidates(
+    own: int, beside: Bool, link: int, following: Int64, leads_to: Int64, of: Int64, class_id: Int64
+) -> Bool:
+    """Which classes regions beside one have: the large ones, and the small ones on its list; not its own."""
+    out = beside.copy()
+    while link >= 0:
+        out[class_id[_root(of, leads_to[link])]] = True
+        link = following[link]
+    out[own] = False
+    return out
+
+
+@compiled
 def _decide(
-    class_id: Int64,
-    pixels: Int64,
-    first: Int64,
-    evidence: Int64,
-    beside: Bool,
-    one: Int64,
-    other: Int64,
-    least: int,
+    class_id: Int64, pixels: Int64, first: Int64, evidence: Int64, beside: Bool, touching: Int64, least: int
 ) -> Int64:
-    """Classes that small regions end with: smallest first, each takes the class that the scores speak for.
+    """Classes, shape (n,), that small regions end with: smallest first, by the sums of their scores.
 
     Args:
-        class_id: their classes, shape (n,).
-        pixels: their sizes, all below ``least``.
+        class_id: as the following of :class:`_Regions`, all of fewer pixels than ``least``.
+        pixels: their sizes.
         first: their first pixels.
-        evidence: sums of stored scores over their pixels, shape (n, classes).
+        evidence: sums of stored scores, shape (n, classes).
         beside: classes of the large regions that they touch, shape (n, classes).
-        one: a region of each pair of them that touch, shape (m,).
-        other: the other region.
+        touching: pairs of them that touch, shape (2, m).
         least: regions of so many pixels are large.
-
-    Returns:
-        Class ids, shape (n,).
     """
     count = pixels.size
     class_id, pixels, first = class_id.copy(), pixels.copy(), first.copy()
     evidence, beside = evidence.copy(), beside.copy()
     of = np.arange(count)  # the region that each has become part of
-    head, tail, following, leads_to = _neighbor_lists(count, one, other)
+    head, tail, following, leads_to = _neighbor_lists(count, touching[0], touching[1])
     waiting = [(pixels[r], first[r], r) for r in range(count)]
     heapq.heapify(waiting)
     while len(waiting) > 0:
         size, _, region = heapq.heappop(waiting)
         if of[region] != region or pixels[region] != size:
             continue  # it has grown since
-        candidates = beside[region].copy()
-        link = head[region]
-        while link >= 0:
-            candidates[class_id[_root(of, leads_to[link])]] = True
-            link = following[link]
-        candidates[class_id[region]] = False
+        candidates = _candidates(
+            class_id[region], beside[region], head[region], following, leads_to, of, class_id
+        )
         best = _best_class(candidates, evidence[region])
         if best < 0:
             continue  # an island, small as a whole

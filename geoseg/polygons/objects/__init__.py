@@ -1,1 +1,6 @@
-"""One polygon per object: split, fit, free of overlaps."""
+"""One polygon per object: split, fitted, cut where neighbors overlap.
+
+Begin with ``objects.find_objects``. ``watershed`` splits regions where buildings touch, ``overlaps`` cuts
+what fits take from each other. Uses ``trace``, and the fits of ``walls`` as values; how to fit is an
+option.
+"""

@@ -26,9 +26,10 @@ from geoseg.polygons.objects.watershed import RowBuffer, Seeds, Segments, find_s
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Regions, Strip
-from geoseg.polygons.trace.subpixel import Rings, edge_contrast, outline, polygons_of
+from geoseg.polygons.trace.subpixel import Rings, outline, polygons_of
+from geoseg.polygons.walls.fit import Fits
 
-__all__ = ["TALLEST", "Fitted", "ObjectOptions", "Realign", "Regularize", "find_objects"]
+__all__ = ["TALLEST", "ObjectOptions", "Realign", "Regularize", "find_objects"]
 
 TALLEST: Final = 1024
 """Rows of the tallest object that is split or fitted: no building; what is longer keeps its contour."""
@@ -37,25 +38,10 @@ _PIECE: Final = 256
 _NEAR: Final = 16
 """Rows that a fit may reach beyond its contour, generously."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Fitted:
-    """What regularization makes of contours, as equal-length arrays."""
-
-    polygons: Objects
-    """Shapely Polygons in the contours' frame."""
-    kind: Objects
-    """What each is: text."""
-    iou: Float64
-    """IoU with the contour."""
-    direction: Float64
-    """Direction of the walls, radians; NaN: none."""
-
-
-Regularize = Callable[[Objects], Fitted]
+Regularize = Callable[[Objects], Fits]
 """Contours in a frame with square pixels of size 1 → polygons there."""
 
-Realign = Callable[[Objects, Fitted, slice], tuple[Int64, Fitted]]
+Realign = Callable[[Objects, Fits, slice], tuple[Int64, Fits]]
 """Contours in such frames, what was fitted to them, and which of them are to be fitted again where their
 neighbors tell more of their direction → which of those, by place, and what was fitted."""
 
@@ -209,7 +195,7 @@ class _Sweep:
             return
         held, contours = self._fitted.shapes, self._fitted.contours
         frames = _frames(replace(held, polygons=contours), self._box)
-        known = Fitted(frames.to_frame(held.polygons), held.kind, held.fit, self._fitted.direction)
+        known = Fits(frames.to_frame(held.polygons), held.kind, held.fit, self._fitted.direction)
         again, fits = self._options.realign(frames.to_frame(contours), known, which)
         own = held.choose(np.arange(which.start, which.stop))
         chosen = replace(own.choose(again), polygons=contours[which][again])
@@ -307,7 +293,7 @@ def _drawn(
         rings = replace(rings, xy=moved)
         known = replace(known, first=segments.first[:, 0] * box.width + segments.first[:, 1])
     polygons = polygons_of(rings, region_start)
-    shapes = Shapes.of(Regions(polygons, known, regions.detail), polygons, edge_contrast(regions), "contour")
+    shapes = Shapes.of(Regions(polygons, known, regions.detail), polygons, "contour")
     pixel_area = _frames(shapes, box).pixel_area
     shapes = replace(shapes, polygons=_filled(rings, region_start, polygons, pixel_area, options))
     area = shapely.area(shapes.polygons)
@@ -348,7 +334,7 @@ def _filled(
     return polygons_of(some, np.concatenate([[0], np.cumsum(kept)])[region_start])
 
 
-def _with_fits(contours: Shapes, fits: Fitted, frames: Frames, box: GeoBox) -> Shapes:
+def _with_fits(contours: Shapes, fits: Fits, frames: Frames, box: GeoBox) -> Shapes:
     """Contours replaced by what was made of them."""
     polygons, clipped = within_scene(frames.to_pixels(fits.polygons), box)
     iou = np.where(clipped, polygon_iou(polygons, contours.polygons), fits.iou)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -11,11 +11,9 @@ from geoseg.arrays import Bool, Int64, UInt8
 from geoseg.errors import GridError
 from geoseg.grid.encoding import NODATA
 from geoseg.polygons.trace.runs import Runs
-from geoseg.polygons.trace.table import Table
+from geoseg.polygons.trace.table import RegionTable, Table
 
 __all__ = ["Components", "ScoreCounts", "run_components"]
-
-_TENTH = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,36 +33,20 @@ class Components(Table):
     last_row: Int64
     """Row of the last pixel in raster order."""
 
-    @classmethod
-    def none(cls) -> Self:
-        """No components."""
-        number = np.zeros(0, np.int64)
-        return cls(number, np.zeros(0, np.uint8), number, number, np.zeros(0, np.bool_), number)
+    def merged(self, other: Self, count: int, number: Int64) -> Self:
+        """These components and others, of other pixels: row ``r`` of both becomes part of ``number[r]``.
 
-    def merged(self, other: Components, count: int, number: Int64) -> Self:
-        """These components and others, those with the same number made one.
-
-        Args:
-            other: components of pixels that are not in these.
-            count: how many there are afterwards.
-            number: which one each becomes, shape (len(self) + len(other),), every one in 0 .. count - 1 used.
+        Every number from 0 to ``count - 1`` must be given.
         """
-        both = [np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)]
-        first, class_id, pixels, score, touches_edge, last_row = both
-        out = type(self)(
-            np.full(count, np.iinfo(np.int64).max),
-            np.zeros(count, np.uint8),
-            np.zeros(count, np.int64),
-            np.zeros(count, np.int64),
-            np.zeros(count, np.bool_),
-            np.zeros(count, np.int64),
-        )
-        np.minimum.at(out.first, number, first)
-        out.class_id[number] = class_id
-        np.add.at(out.pixels, number, pixels)
-        np.add.at(out.score, number, score)
-        out.touches_edge[number[touches_edge]] = True
-        np.maximum.at(out.last_row, number, last_row)
+        both = self.join([self, other])
+        out = self.zeros(count)
+        out.first[:] = np.iinfo(np.int64).max
+        np.minimum.at(out.first, number, both.first)
+        out.class_id[number] = both.class_id
+        np.add.at(out.pixels, number, both.pixels)
+        np.add.at(out.score, number, both.score)
+        out.touches_edge[number[both.touches_edge]] = True
+        np.maximum.at(out.last_row, number, both.last_row)
         return out
 
 
@@ -107,11 +89,9 @@ def run_components(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ScoreCounts:
-    """Counts of (region, score), each pair once, in that order."""
+class ScoreCounts(RegionTable):
+    """Histograms of the scores of regions, as counts of (region, score): each pair once, in that order."""
 
-    region: Int64
-    """Number of the region, not falling, shape (n,)."""
     score: UInt8
     """Stored score, rising within a region."""
     count: Int64
@@ -119,44 +99,29 @@ class ScoreCounts:
 
     @classmethod
     def of_pixels(cls, region: Int64, score: UInt8) -> Self:
-        """Count pixels.
-
-        Args:
-            region: each pixel's region, shape (n,).
-            score: each pixel's stored score, shape (n,).
-        """
+        """Count pixels, given the region and the stored score of each."""
         keys, count = np.unique(region * 256 + score, return_counts=True)
         return cls(keys >> 8, (keys & 255).astype(np.uint8), count.astype(np.int64))
 
-    @classmethod
-    def none(cls) -> Self:
-        """No counts."""
-        return cls(np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.int64))
-
-    def merged(self, other: ScoreCounts, number: Int64) -> Self:
+    def merged(self, other: Self, number: Int64) -> Self:
         """These counts and others, region ``r`` of both called ``number[r]``."""
-        regions = np.concatenate([number[self.region], number[other.region]])
-        keys = regions * 256 + np.concatenate([self.score, other.score])
+        both = self.join([self, other])
+        keys = number[both.region] * 256 + both.score
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
         first = np.flatnonzero(np.diff(keys, prepend=-1))
         if not first.size:
-            return type(self)(*(getattr(ScoreCounts.none(), name) for name in ("region", "score", "count")))
-        count = np.add.reduceat(np.concatenate([self.count, other.count])[order], first)
+            return self.none()
+        count = np.add.reduceat(both.count[order], first)
         return type(self)(keys[first] >> 8, (keys[first] & 255).astype(np.uint8), count)
 
-    def choose(self, rank: Int64, chosen: Bool) -> Self:
-        """The counts of the chosen regions, ``r`` called ``rank[r]``, which rises with r."""
-        kept = chosen[self.region]
-        return type(self)(rank[self.region[kept]], self.score[kept], self.count[kept])
-
     def p10_and_max(self, regions: int) -> tuple[UInt8, UInt8]:
-        """Score that a tenth of each region's pixels do not pass, and the highest, each of shape (regions,).
+        """10th percentile and maximum of each region's scores, each of shape (regions,); none may be empty.
 
-        Every region has pixels.
+        The percentile is the lowest score that a tenth of the region's pixels do not pass.
         """
         ends = np.searchsorted(self.region, np.arange(regions), side="right")
         total = np.concatenate([[0], np.cumsum(self.count)])
         starts = np.concatenate([[0], ends[:-1]])
-        wanted = total[starts] + -(-(total[ends] - total[starts]) // _TENTH)
+        wanted = total[starts] + -(-(total[ends] - total[starts]) // 10)
         return self.score[np.searchsorted(total, wanted) - 1], self.score[ends - 1]

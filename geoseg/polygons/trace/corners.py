@@ -1,35 +1,39 @@
 """Corners of pixel regions, and the rings that they make.
 
-A region's outline on the pixel lattice turns at its corners only. At a corner one horizontal and one vertical
-piece of outline meet, so sorted along rows the corners pair up to horizontal edges, sorted along columns to
-vertical ones, and following both in turn walks round the rings. No search, no geometry library, and nothing
-is needed but the corners: whatever order they were found in, the rings are the same.
+A region's outline on the pixel lattice turns at its corners only, and at a corner one horizontal and one
+vertical edge meet. So corners pair up, sorted along rows to horizontal edges and along columns to vertical
+ones, and following both in turn walks round the rings:
+
+    1━━━━━━━━━2        along rows:      1-2  4-3  5-6
+    ┃ # # # # ┃        along columns:   1-5  4-6  2-3
+    ┃ # # 4━━━3        in turn:         1-2-3-4-6-5-1
+    ┃ # # ┃
+    5━━━━━6
+
+No search and no geometry library; whatever order the corners were found in, the rings are the same.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import shapely
 
 from geoseg.arrays import Bool, Int64, Objects, UInt8
-from geoseg.polygons.trace.table import Table
+from geoseg.polygons.trace.table import RegionTable
 
 __all__ = ["Corners", "find_corners", "trace"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Corners(Table):
+class Corners(RegionTable):
     """Corners of regions, as equal-length arrays.
 
     At a lattice point where two diagonal pixels, and only these, are of the same class, each of them has a
     corner of its own; whether both are of the same region is known when the region is complete.
     """
 
-    region: Int64
-    """Region that the corner belongs to, by number."""
     row: Int64
     """Lattice row: the upper edge of the pixel row of the same number."""
     col: Int64
@@ -40,16 +44,6 @@ class Corners(Table):
     """Whether the outline's vertical piece goes down from here (else up)."""
     below: Bool
     """Whether the region lies below the horizontal piece (else above)."""
-
-    @classmethod
-    def none(cls) -> Self:
-        """No corners."""
-        number, flag = np.zeros(0, np.int64), np.zeros(0, np.bool_)
-        return cls(number, number, number, flag, flag, flag)
-
-    def renumber(self, number: Int64) -> Self:
-        """The same corners with region ``r`` called ``number[r]``."""
-        return type(self)(number[self.region], self.row, self.col, self.right, self.down, self.below)
 
 
 def find_corners(strip: UInt8, is_class: Bool) -> tuple[Corners, Int64]:
@@ -76,6 +70,10 @@ def find_corners(strip: UInt8, is_class: Bool) -> tuple[Corners, Int64]:
 
     found: list[Corners] = []
     beside: list[Int64] = []
+    # The pixels around a point x, seen from each of them in turn. Convex: the region turns round own alone.
+    # Concave: it turns round all but own, which is of another class.         own │ flank
+    #                                                                      ───────x─────────
+    #                                                               above_or_below │ opposite
     for quarter in range(4):
         right, lower = bool(quarter & 1), bool(quarter & 2)
         own, flank, above_or_below, opposite = (classes[quarter ^ step] for step in (0, 1, 2, 3))
@@ -115,7 +113,7 @@ def trace(corners: Corners) -> Objects:
     if not len(corners):
         return np.zeros(0, np.object_)
     along_rows = np.lexsort((corners.right, corners.col, corners.row, corners.region))
-    down = _part_at_touching_points(corners, along_rows)
+    down = _keep_rings_apart(corners, along_rows)
     along_cols = np.lexsort((down, corners.row, corners.col, corners.region))
     above, under = along_cols[0::2], along_cols[1::2]
     vertical = np.empty(len(corners), np.int64)
@@ -142,12 +140,12 @@ def trace(corners: Corners) -> Objects:
     return polygons
 
 
-def _part_at_touching_points(corners: Corners, along_rows: Int64) -> Bool:
-    """``down`` with the corners of a region that touches itself at a point joined the other way.
+def _keep_rings_apart(corners: Corners, along_rows: Int64) -> Bool:
+    """``down`` with the vertical edges exchanged at the points where a region touches itself.
 
-    The two pixels there are connected elsewhere, so the outline on one side of the point and that on the
-    other are different rings. Each pixel's own corner would join them to one ring that touches itself, which
-    is not valid; exchanging the vertical pieces keeps each ring on its own side.
+     # │ .      The pixels (#) on both sides of the point are of one region, connected elsewhere. Each has a
+    ───x───     corner there; as found, they lead to one ring that touches itself, which is not valid. With
+     . │ #      the vertical edges exchanged, each ring stays on its side of the point.
     """
     first, second = along_rows[:-1], along_rows[1:]
     same = (

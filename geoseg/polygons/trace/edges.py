@@ -18,8 +18,8 @@ moves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Final, Self
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from geoseg.arrays import Bool, Int64, UInt8
 from geoseg.compiled import compiled
 from geoseg.grid.encoding import NODATA
-from geoseg.polygons.trace.table import Table
+from geoseg.polygons.trace.table import RegionTable
 
 __all__ = ["CORNER", "NODE", "STAYS", "STEPS", "Edges", "edge_key", "find_edges"]
 
@@ -45,11 +45,9 @@ _NEAREST: Final = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Edges(Table):
+class Edges(RegionTable):
     """Unit edges of regions, as equal-length arrays; an edge between two regions is there twice."""
 
-    region: Int64
-    """Region on whose outline the edge lies, by number."""
     key: Int64
     """Which edge of the lattice this is, and from which of its pixels it is seen (:func:`edge_key`)."""
     crossing: UInt8
@@ -63,20 +61,6 @@ class Edges(Table):
     """Steps from the lattice point at its end to that vertex, along the columns."""
     turn_y: NDArray[np.int16]
     """The same along the rows."""
-
-    @classmethod
-    def none(cls) -> Self:
-        """No edges."""
-        number, byte, step = np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.int16)
-        return cls(number, number, byte, byte, byte, step, step)
-
-    def of(self, region: Int64) -> Self:
-        """The same edges, of these regions."""
-        return type(self)(region, *(getattr(self, field.name) for field in fields(self)[1:]))
-
-    def renumber(self, number: Int64) -> Self:
-        """The same edges with region ``r`` called ``number[r]``."""
-        return self.of(number[self.region])
 
 
 def edge_key(

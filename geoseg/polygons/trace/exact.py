@@ -16,7 +16,7 @@ size does not matter.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class _Open:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Wanted:
-    """What is traced, and how."""
+    """What is traced, and how; see :func:`trace_regions`."""
 
     is_class: Bool
     level: float | None
@@ -145,12 +145,18 @@ def trace_regions(
 
 
 def _advance(before: _Open, strip: Strip, row: int, wanted: _Wanted) -> tuple[_Open, Iterator[Regions]]:
-    """Take one strip in, whose first row is the scene's row ``row``; give out what is complete."""
+    """Take one strip in, whose first row is the scene's row ``row``; give out what is complete.
+
+    before.classes   ▒ A A ▒ B ▒      the last row of the strip above, ▒ no data on both sides
+    strip            ▒ A C C B ▒      A goes on from above: one component
+                     ▒ D C C ▒ ▒      A and B do not reach the last row: complete
+    """
     height, width = strip.classes.shape
     padded = np.full((height + 1, width + 2), NODATA, np.uint8)
     padded[0] = before.classes
     padded[1:, 1:-1] = strip.classes
 
+    # Nodes of a graph are the open components, then the new runs; runs that touch are joined.
     runs = find_runs(padded)
     of_class = wanted.is_class[runs.value]
     is_new = of_class & (runs.start >= width + 2)
@@ -170,17 +176,14 @@ def _advance(before: _Open, strip: Strip, row: int, wanted: _Wanted) -> tuple[_O
     components.touches_edge[number[node[at_edge & of_class & ~is_new]]] = True
 
     found, beside = find_corners(padded, wanted.is_class)
-    found = Corners(
-        node[runs.of(beside)], found.row + (row - 1), found.col - 1, found.right, found.down, found.below
-    )
+    found = replace(found, region=node[runs.of(beside)], row=found.row + (row - 1), col=found.col - 1)
     corners = Corners.join([before.corners, found]).renumber(number)
     edges, counts, last = before.edges, before.counts, None
     if strip.stored is not None:
         last, more, beside = _find_edges(before, strip.stored, padded, row, wanted)
-        edges = Edges.join([edges, more.of(node[runs.of(beside)])]).renumber(number)
-        of_pixel = np.repeat(np.where(is_new, node, -1), runs.stop - runs.start).reshape(padded.shape)[
-            1:, 1:-1
-        ]
+        edges = Edges.join([edges, replace(more, region=node[runs.of(beside)])]).renumber(number)
+        of_pixel = np.repeat(np.where(is_new, node, -1), runs.stop - runs.start)
+        of_pixel = of_pixel.reshape(padded.shape)[1:, 1:-1]
         inside = of_pixel >= 0
         counts = counts.merged(ScoreCounts.of_pixels(of_pixel[inside], strip.scores[inside]), number)
 
@@ -190,9 +193,9 @@ def _advance(before: _Open, strip: Strip, row: int, wanted: _Wanted) -> tuple[_O
     rank = np.cumsum(is_open) - 1
     after = _Open(
         components.choose(is_open),
-        corners.choose(is_open[corners.region]).renumber(rank),
-        edges.choose(is_open[edges.region]).renumber(rank),
-        counts.choose(rank, is_open),
+        corners.keep(is_open, rank),
+        edges.keep(is_open, rank),
+        counts.keep(is_open, rank),
         padded[-1].copy(),
         last,
         rank[number[node[in_last_row]]],
@@ -244,12 +247,12 @@ def _complete(
     done = done[np.lexsort((components.first[done], components.last_row[done]))]
     position = np.full(len(components), -1, np.int64)
     position[done] = np.arange(done.size)
-    corners = corners.choose(chosen[corners.region]).renumber(position)
+    corners = corners.keep(chosen, position)
     corners = corners.choose(np.argsort(corners.region, kind="stable"))
     if detail is not None:
         edges, counts = detail
         p10, max_score = (values[done] for values in counts.p10_and_max(len(components)))
-        edges = edges.choose(chosen[edges.region]).renumber(position)
+        edges = edges.keep(chosen, position)
         edges = edges.choose(np.argsort(edges.region, kind="stable"))
     for start in range(0, done.size, _BATCH):
         batch = done[start : start + _BATCH]
@@ -258,6 +261,6 @@ def _complete(
         known = None
         if detail is not None:
             of_batch = edges.choose(slice(*np.searchsorted(edges.region, bounds)))
-            of_batch = of_batch.of(of_batch.region - start)
+            of_batch = replace(of_batch, region=of_batch.region - start)
             known = Detail(of_batch, p10[slice(*bounds)], max_score[slice(*bounds)])
         yield Regions(polygons, components.choose(batch), known, oldest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -28,18 +28,18 @@ class Strip:
     stored: UInt8 | None = None
     """Stored scores of all bands, shape (bands, rows, width), for sub-pixel outlines; None: not wanted."""
     border: UInt8 | None = None
-    """Stored score of the border between two objects of the only class, shape (rows, width); None: nobody
-    knows of borders."""
+    """Stored score of the border between two objects of the only class, shape (rows, width); None: there
+    are no borders."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detail:
-    """What the scores say of complete components, beyond their sum."""
+    """What the scores tell of complete components, beyond their sum."""
 
     edges: Edges
     """Unit edges of their outlines; ``region`` is the component's place, not falling."""
     p10: UInt8
-    """Stored score that a tenth of the pixels do not pass, shape (n,)."""
+    """10th percentile of the pixels' stored scores, shape (n,)."""
     max_score: UInt8
     """Highest stored score, shape (n,)."""
 
@@ -55,7 +55,7 @@ class Regions:
     detail: Detail | None = None
     """What their outlines are fitted to, where the strips had all bands."""
     oldest: int | None = None
-    """Row where the oldest region that goes on below begins; None: none does, or nobody asked."""
+    """Row where the oldest region that goes on below begins; None: none does, or it was not traced."""
 
     def __len__(self) -> int:
         return self.polygons.size
@@ -65,7 +65,7 @@ class Regions:
         """All regions of several batches with details, one after the other."""
         start, edges, details = 0, [], [part.detail for part in parts if part.detail is not None]
         for part, detail in zip(parts, details, strict=True):
-            edges.append(detail.edges.of(detail.edges.region + start))
+            edges.append(replace(detail.edges, region=detail.edges.region + start))
             start += len(part)
         detail = Detail(
             Edges.join(edges),
@@ -78,12 +78,8 @@ class Regions:
     def choose(self, chosen: Bool) -> Self:
         """The regions of a mask, with their details."""
         assert self.detail is not None
-        rank, edges = np.cumsum(chosen) - 1, self.detail.edges
-        detail = Detail(
-            edges.choose(chosen[edges.region]).renumber(rank),
-            self.detail.p10[chosen],
-            self.detail.max_score[chosen],
-        )
+        edges = self.detail.edges.keep(chosen, np.cumsum(chosen) - 1)
+        detail = Detail(edges, self.detail.p10[chosen], self.detail.max_score[chosen])
         return type(self)(self.polygons[chosen], self.components.choose(chosen), detail)
 
 

@@ -1,9 +1,14 @@
 """Outlines through the iso-lines of the scores: exact polygons whose edges are moved to where classes change.
 
-A contour along pixels is up to half a pixel off everywhere; between pixel centers the scores say where it is
-(marching squares; of many classes at once where three meet). Here the exact polygons are *deformed*: every
-unit edge becomes the crossing between its two pixels' centers, lattice points vanish except where three
-regions meet, and along missing data nothing moves.
+A contour along pixels is up to half a pixel off everywhere; between pixel centers the scores tell where it is
+(marching squares; of many classes at once where three meet). Here the exact polygons are *deformed*. Their
+edges are walked in units, from lattice point to lattice point (+). Each unit becomes the crossing (x) between
+the centers of its two pixels; lattice points vanish, except where three regions meet (●), and along missing
+data nothing moves:
+
+      +─────+─────●                .──x─────x──●
+      │  #  │  #  │       ->       x  #     #  x
+      +─────+─────+                `──x─────x──´
 
 Laws (held by tests): rings and regions are those of the exact polygons; polygons are valid; every pixel
 center stays on its side; of two regions with a common outline both have the same vertices, bit for bit.
@@ -17,6 +22,7 @@ import numpy as np
 import shapely
 
 from geoseg.arrays import Bool, Float64, Int64, Objects
+from geoseg.grid.encoding import NODATA
 from geoseg.polygons.trace.edges import CORNER, NODE, STAYS, STEPS, edge_key
 from geoseg.polygons.trace.regions import Regions
 
@@ -95,15 +101,7 @@ def outline(regions: Regions, width: int) -> tuple[Rings, Int64]:
 
 
 def polygons_of(rings: Rings, region_start: Int64) -> Objects:
-    """Polygons of rings.
-
-    Args:
-        rings: the rings, in pixel coordinates.
-        region_start: as :func:`outline` returns it.
-
-    Returns:
-        Shapely Polygons, shape (len(region_start) - 1,).
-    """
+    """Shapely Polygons, shape (n,), of rings and their regions as :func:`outline` returns them."""
     count = np.diff(rings.start)
     closed = np.arange(len(rings.xy) + len(rings))
     closed -= np.repeat(np.arange(len(rings)), count + 1)
@@ -118,21 +116,16 @@ def polygons_of(rings: Rings, region_start: Int64) -> Objects:
 
 
 def edge_contrast(regions: Regions) -> Float64:
-    """How clearly each region ends.
-
-    It is twice the mean distance of its probability from one half, over the pixels beside its outline.
-
-    Args:
-        regions: with their detail.
+    """How clearly each region ends: twice the mean distance from one half of its probability at its outline.
 
     Returns:
         float64, shape (n,), 0 (one half everywhere) to 1; NaN where a region borders on missing data only.
     """
     assert regions.detail is not None
     edges = regions.detail.edges
-    told = edges.contrast != STAYS
-    total = np.bincount(edges.region[told], edges.contrast[told], minlength=len(regions))
-    count = np.bincount(edges.region[told], minlength=len(regions))
+    known = edges.contrast != NODATA
+    total = np.bincount(edges.region[known], edges.contrast[known], minlength=len(regions))
+    count = np.bincount(edges.region[known], minlength=len(regions))
     clear = np.full(len(regions), np.nan)
     np.divide(total, 100.0 * count, out=clear, where=count > 0)
     return clear

@@ -1,4 +1,10 @@
-"""Buildings with straight walls and square corners, from contours that have neither.
+r"""Buildings with straight walls and square corners, from contours that have neither.
+
+     .-~~-._.-~-.               +-----------+
+    (            \              |           |
+     )     ._.-~-'       ->     |     +-----+
+    (     /                     |     |
+     `-~-'                      +-----+
 
 The method, for a contour whose vertices lie where a network's probability crosses 0.5:
 
@@ -11,12 +17,11 @@ The method, for a contour whose vertices lie where a network's probability cross
 3. Lines are fitted to the contour between corners (not to its vertices, and not where a blur rounded it), the
    direction to all walls at once, and lines meet in corners; not in spikes, though, that the contour does not
    fill.
-4. A circle competes at a price of its own. What fits none of this keeps its contour, simplified, and says so.
+4. A circle competes at a price of its own. What fits none of this keeps its contour, simplified: ``free``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -161,8 +166,9 @@ def fit_walls(
     options = WallOptions() if options is None else options
     _check(polygons)
     coordinates, (rings, parts) = _ragged(polygons)
-    o = options
-    numbers = np.array([o.tolerance, o.min_wall, o.min_diagonal, o.circle_cv, o.min_radius])
+    numbers = np.array(
+        [options.tolerance, options.min_wall, options.min_diagonal, options.circle_cv, options.min_radius]
+    )
     known = np.full(len(polygons), np.nan) if direction is None else direction.astype(np.float64)
     if known.shape != polygons.shape:
         raise GridError(f"each of {len(polygons)} polygons needs a direction or NaN, got {known.shape}")
@@ -228,7 +234,8 @@ def _simplified(polygons: Objects, most: float) -> Objects:
     """Contours with fewer vertices and the same area; where that crosses itself, with fewer less."""
     out = polygons.copy()
     todo = np.arange(len(polygons))
-    for allowed in _falling(most):
+    # Ever smaller areas; the last one only takes vertices off straight lines.
+    for allowed in (most, most / 8, most / 64, _NONE):
         coordinates, (rings, parts) = _ragged(polygons[todo])
         points, offsets = collapse_rings(coordinates, rings, np.full(rings.size - 1, allowed))
         simple = _polygons(points, offsets, parts)
@@ -239,11 +246,6 @@ def _simplified(polygons: Objects, most: float) -> Objects:
             break
     oriented: Objects = shapely.orient_polygons(out)
     return oriented
-
-
-def _falling(most: float) -> Iterable[float]:
-    """Ever smaller areas; the last one only takes vertices off straight lines."""
-    return (most, most / 8, most / 64, _NONE)
 
 
 @compiled
@@ -265,6 +267,7 @@ def _exterior(ring: Float64, lone: bool, options: Float64, known: float) -> tupl
     nothing = np.empty((0, 2)), _FREE, 0.0, highest
     lowest = _LOWEST * highest
     lean = (LEANS - 1) * lowest
+    # A ring that consists of walls stays: what was fitted is not fitted again.
     classes, direction = given_walls(ring, _SLACK * min_wall, lean / 2)
     if classes.shape[0]:
         return ring, _kind(classes, lone), direction, highest
@@ -276,11 +279,13 @@ def _exterior(ring: Float64, lone: bool, options: Float64, known: float) -> tupl
     direction = main_direction(points, _CHORD)[0] if turns else known
     shortest = _SLACK * min_wall
     most = max(_NOISE * _ROUGH * roughness(sums, length), lowest)
+    # The cheapest walls show whether there is noise at all.
     price = lowest
     begins, classes, off, cost = split(points, sums, length, direction, price, shortest, min_diagonal)
     if _NOISE * np.sum(off) / length > _CLEAN * lowest:
         price = min(highest, most)
         begins, classes, off, cost = split(points, sums, length, direction, price, shortest, min_diagonal)
+    # Direction and price follow from the walls, and walls from both, until the price stays.
     for turn in range(_ROUNDS):
         if not begins.shape[0]:
             break
@@ -369,14 +374,12 @@ def _fit_rings(
         coordinates: of closed rings, float64, shape (vertices, 2).
         ring_offsets: where each ring begins among them, and the end, shape (rings + 1,).
         polygon_offsets: where each polygon's rings begin, exterior first, and the end, shape (polygons + 1,).
-        options: tolerance, shortest wall, shortest diagonal wall (0: there are none), largest coefficient of
-            variation of a circle's radius.
+        options: tolerance, min_wall, min_diagonal, circle_cv and min_radius of :class:`WallOptions`.
         known: direction of each polygon's walls, radians, NaN where it is to be found, shape (polygons,).
 
     Returns:
         Coordinates of closed rings; where each begins and the end, in the order of the rings that were given;
-        the kind of each polygon, one without walls keeping its rings; and its direction, NaN
-        where it has none.
+        the kind of each polygon, one without walls keeping its rings; its direction, NaN where it has none.
     """
     polygons = polygon_offsets.shape[0] - 1
     out, used = np.empty((coordinates.shape[0] + CIRCLE_VERTICES, 2)), 0
