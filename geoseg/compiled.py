@@ -18,6 +18,9 @@ def compiled(loop: Loop) -> Loop:
     The result is kept on disk for the next run, beside the package or in the user's cache (or where
     ``NUMBA_CACHE_DIR`` says); where neither can be written, each process compiles for itself. Types are kept
     for the type checker, which numba's own decorator hides.
+
+    The kept result is renewed when the function's own module changes. After a change in a compiled function
+    that another module calls, delete that module's ``*.nbi``, too.
     """
     try:
         return cast("Loop", njit(cache=True)(loop))

@@ -31,8 +31,6 @@ _FINEST = 64
 """Edges are never cut shorter than a pixel's side over this."""
 _SQUARE = 1e-3
 """Pixels this close to square are taken as square: fits keep angles to 0.03 degrees."""
-_HALF_PIXEL = 0.5
-"""Pixels to each side over which the map is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ class AreaMeter:
             pixels = ((col0, row0), ((col0 + col1) / 2, (row0 + row1) / 2), (col1, row1))
             x, y = zip(*(box.transform @ pixel for pixel in pixels), strict=True)
             lon, lat = project.transform(x, y)
-            # PROJ takes degrees to degrees without a look at them.
+            # PROJ passes degrees through unchecked.
             if not all(map(math.isfinite, lon)) or not all(abs(value) <= _POLE for value in lat):
                 raise GridError(
                     f"the pixels near {pixels[1]} have no longitude and latitude in {box.crs[:60]}"
@@ -158,7 +156,7 @@ class Frames:
     """Where that map changes nothing, shape (n,)."""
 
     def choose(self, chosen: slice | Int64) -> Self:
-        """Those of some of the places."""
+        """Some of the places."""
         return type(self)(self.pixel_area[chosen], self.shape[chosen], self.square[chosen])
 
     def to_frame(self, polygons: Objects) -> Objects:
@@ -166,7 +164,7 @@ class Frames:
         return self._moved(polygons, self.shape)
 
     def to_pixels(self, polygons: Objects) -> Objects:
-        """The way back."""
+        """Polygons in the frame of their places, back in pixels."""
         return self._moved(polygons, np.linalg.inv(self.shape).astype(np.float64))
 
     def _moved(self, polygons: Objects, maps: Float64) -> Objects:
@@ -191,9 +189,8 @@ def ground_frames(box: GeoBox, places: Float64) -> Frames:
         GridError: a place has no longitude and latitude.
     """
     geod, project = _ellipsoid(box.crs)
-    ends = places[:, None] + np.array(
-        [[-_HALF_PIXEL, 0], [_HALF_PIXEL, 0], [0, -_HALF_PIXEL], [0, _HALF_PIXEL], [0, 0]]
-    )
+    # Left, right, upper and lower neighbor of each place, half a pixel away, and itself.
+    ends = places[:, None] + np.array([[-0.5, 0], [0.5, 0], [0, -0.5], [0, 0.5], [0, 0]])
     t = box.transform
     x, y = ends @ np.array([t.a, t.b]) + t.c, ends @ np.array([t.d, t.e]) + t.f
     lon, lat = project.transform(x, y)
@@ -204,7 +201,7 @@ def ground_frames(box: GeoBox, places: Float64) -> Frames:
     north, east = geod.a * (1 - geod.es) / bend**3, geod.a * np.cos(phi) / bend
     by_lon = (np.radians(lon[:, 1::2][:, :2] - lon[:, 0:4:2]) + np.pi) % (2 * np.pi) - np.pi
     by_lat = np.radians(lat[:, 1::2][:, :2] - lat[:, 0:4:2])
-    meters = np.stack([east[:, None] * by_lon, north[:, None] * by_lat], axis=1) / (2 * _HALF_PIXEL)
+    meters = np.stack([east[:, None] * by_lon, north[:, None] * by_lat], axis=1)
     area = np.abs(np.linalg.det(meters))
     # The symmetric root of the metric: what is left of the map once turning and scale are taken out.
     metric = np.einsum("nki,nkj->nij", meters, meters) / area[:, None, None]
@@ -216,7 +213,7 @@ def ground_frames(box: GeoBox, places: Float64) -> Frames:
 
 @lru_cache(maxsize=64)
 def _ellipsoid(crs: str) -> tuple[Geod, Transformer]:
-    """A CRS's ellipsoid, and the way to longitude and latitude on it."""
+    """A CRS's ellipsoid, and the transformer to longitude and latitude on it."""
     parsed = CRS.from_user_input(crs).to_2d()
     geodetic, geod = parsed.geodetic_crs, parsed.get_geod()
     if geodetic is None or geod is None:

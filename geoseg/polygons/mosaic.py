@@ -39,12 +39,7 @@ class Counterparts:
     """For each of these, whether the larger one is of the first scene, shape (m,)."""
 
 
-def counterparts(
-    first: Objects,
-    second: Objects,
-    first_cut: Bool,
-    second_cut: Bool,
-) -> Counterparts:
+def counterparts(first: Objects, second: Objects, first_cut: Bool, second_cut: Bool) -> Counterparts:
     """Find the same objects in two scenes.
 
     Args:
@@ -99,12 +94,12 @@ def dropped(
 
 
 def difference(polygons: Objects, taken: Objects, least: float) -> tuple[Objects, Int64]:
-    """Polygons without the ground that others cover.
+    """Polygons without the ground that others cover already.
 
     Args:
         polygons: valid polygons in any planar unit, shape (n,).
         taken: valid polygons that cover ground already, in the same unit, shape (m,).
-        least: parts below this area are left out, in the unit squared: rounding makes slivers along shared
+        least: pieces below this area are left out, in the unit squared: rounding makes slivers along shared
             edges.
 
     Returns:
@@ -113,8 +108,9 @@ def difference(polygons: Objects, taken: Objects, least: float) -> tuple[Objects
         comes back itself.
     """
     pairs = shapely.STRtree(taken).query(polygons, predicate="intersects")
-    met, starts = np.unique(pairs[0][np.argsort(pairs[0], kind="stable")], return_index=True)
-    others = np.split(pairs[1][np.argsort(pairs[0], kind="stable")], starts[1:])
+    pairs = pairs[:, np.argsort(pairs[0], kind="stable")]
+    met, starts = np.unique(pairs[0], return_index=True)
+    others = np.split(pairs[1], starts[1:])
     left: Objects = polygons.copy()
     for n, neighbors in zip(met.tolist(), others, strict=False):
         left[n] = shapely.difference(polygons[n], shapely.union_all(taken[neighbors]))

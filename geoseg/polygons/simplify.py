@@ -153,8 +153,8 @@ def simplified_objects(polygons: Objects, tolerance: float, min_area: float) -> 
 def simplified_coverage(polygons: Objects, tolerance: float) -> Objects:
     """Neighbors that share edges, simplified together (Visvalingam and Whyatt): no gap, no overlap.
 
-    What lies on the outer boundary of the polygons given is not moved, so that parts of a coverage which are
-    simplified apart still fit together.
+    The outer boundary of the polygons given does not move, so that pieces of a coverage that are simplified
+    apart still fit together.
 
     Args:
         polygons: a valid coverage in any planar unit, shape (n,).

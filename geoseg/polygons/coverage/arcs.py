@@ -10,6 +10,13 @@ chords from one vertex are found by narrowing the cone of directions that pass a
 through points of a curve lies on its inner side, so the chain's vertices then slide along their gates, inside
 their windows, to where the sum of squares is least; what makes a chord inadmissible slides back.
 
+     o     o     o     o      o  pixel centers, of the region above and of the one below
+     │     │     │     │      │  gates, each between two centers
+     x─ ─ ─┃─ ─ ─┃─ ─ ─x      x  crossings: the arc; ┃ the window of a gate, around its crossing
+     │ `~~.x~~~~~x.~~' │      ─  a chord is admissible if it passes all windows between its ends
+     │     ┃     ┃     │
+     o     o     o     o
+
 Why this is safe. Call the square between four neighboring pixel centers a *quad*; gates are sides of quads.
 
 1. A chain passes the arc's gates in the arc's order. Consecutive gates are two sides of one quad. A straight
@@ -20,7 +27,7 @@ Why this is safe. Call the square between four neighboring pixel centers a *quad
 3. Arcs meet at nodes only. A gate lies between one pair of pixels, so it belongs to one arc. A quad with two
    gates holds one piece of one arc. A quad with three or four holds a node, inside it or on the border of its
    part with data; the pieces there are straight, within one convex shape, from one point to different points
-   of its border, so they part for good. Where outlines are cut off before a saddle instead, the two pieces
+   of its border, so they never meet again. Where outlines are cut off before a saddle instead, both pieces
    join the sides at opposite corners of the quad, and straight pieces that do so do not cross.
 4. Both neighbors get the same vertices: an arc is taken in one direction, from the end with the smaller
    coordinates, whichever ring it is met in, and nothing else is looked at. So strips do not matter, either.
@@ -103,7 +110,7 @@ def _simplify_arcs(
         stays: vertices at which arcs end, shape (n,).
         tolerance: px, a multiple of 1/256.
         moved: a copy of ``xy``, changed in place.
-        keep: no vertices, changed in place.
+        keep: False for all, changed in place.
     """
     most = 2
     for r in range(start.size - 1):
@@ -198,7 +205,16 @@ def _windows(path: Float64, tolerance: float, closed: bool) -> Float64:
 
 @compiled
 def _cheapest_chain(path: Float64, window: Float64, tolerance: float) -> Int64:
-    """Vertices, by number, of the cheapest chain of admissible chords from a path's first to its last."""
+    """Vertices, by number, of the cheapest chain of admissible chords from a path's first to its last.
+
+    A chord from vertex i to j is admissible if its direction lies in the cone that all windows between leave.
+    The cone narrows from window to window; once it is empty, no later vertex can follow i:
+
+                   window of i + 1    of i + 2
+                         │               ┃  left end
+             i ──────────┃───────────────┃──────────── j
+                         ┃               │  right end
+    """
     n = path.shape[0]
     vertex_cost = max(tolerance, 1 / STEPS) ** 2 / 2
     cost = np.full(n, np.inf)
@@ -333,7 +349,7 @@ def _relax(
         change = 0.0
         for q in range(0 if closed else 1, m - 1):
             before = coupling[q - 1] * slid[q - 1] if q > 0 else coupling[m - 2] * slid[m - 2]
-            # A gate along the chord leaves the vertex no say.
+            # Along a gate that lies along the chord, the vertex may be anywhere.
             if diagonal[q] > _CLEAR**2:
                 value = (right[q] - before - coupling[q] * slid[q + 1]) / diagonal[q]
                 value = min(max(value, low[q]), high[q])

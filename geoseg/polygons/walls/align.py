@@ -31,7 +31,7 @@ _ROUNDS = 8
 
 
 def align_directions(fits: Fits, contours: Objects, *, reach: float, least: int = 6) -> Float64:
-    """Directions of walls with what the neighbors' directions say.
+    """Directions of walls, corrected by those of the neighbors.
 
     Args:
         fits: of :func:`~geoseg.polygons.walls.fit.fit_walls`.
