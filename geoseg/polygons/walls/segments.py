@@ -119,61 +119,60 @@ def _in_frame(points: Float64, sums: Float64, direction: float) -> tuple[Float64
 
 
 @compiled
-def _cheapest_wall(
-    wall: int,
-    j: int,
-    before: Float64,
-    frame: Float64,
-    rotated: Float64,
-    step: float,
-    fee: float,
-    leaning_fee: float,
-    shortest: float,
-) -> tuple[float, float, int]:
-    """Of the walls of one class that end at sample j, the cheapest together with all walls before it.
-
-    Args:
-        wall: class.
-        j: sample where it ends.
-        before: cheapest cost up to each sample for a wall of the class to follow, shape (N + 1,).
-        frame: samples, (u, v).
-        rotated: integrals up to each of u, v, u², uv and v².
-        step: distance of the samples.
-        fee: price of the wall.
-        leaning_fee: price of a diagonal one that leans.
-        shortest: least length of the wall.
+def _cheapest_splits(
+    frame: Float64, rotated: Float64, step: float, price: float, min_wall: float, min_diagonal: float
+) -> tuple[Float64, Float64, Int64, Int64]:
+    """The cheapest split that ends with a wall of each class (row) at each sample (column).
 
     Returns:
-        Cost, integral of the squared distances, and the sample where it begins; infinite where there is none.
+        Its cost, the squared distance of its last wall, the sample where that wall begins; and the class of
+        the wall before one of a class (row) that begins at a sample (column). Arrays of shape (3, N + 1).
     """
-    least, fitted, since = np.inf, np.inf, 0
-    own = fee
-    for i in range(j - 1, -1, -1):
-        if before[i] + fee >= least:  # whatever the distance
-            continue
-        run = (j - i) * step
-        u, v = rotated[j, 0] - rotated[i, 0], rotated[j, 1] - rotated[i, 1]
-        wide, high = frame[j, 0] - frame[i, 0], frame[j, 1] - frame[i, 1]
-        if wall == ALONG:
-            off, extent = rotated[j, 4] - rotated[i, 4] - v * v / run, wide * wide
-        elif wall == ACROSS:
-            off, extent = rotated[j, 2] - rotated[i, 2] - u * u / run, high * high
-        else:  # the smaller moment of inertia of the stretch: squared distances from its own best line
-            uu = rotated[j, 2] - rotated[i, 2] - u * u / run
-            uv = rotated[j, 3] - rotated[i, 3] - u * v / run
-            vv = rotated[j, 4] - rotated[i, 4] - v * v / run
-            off = (uu + vv - np.sqrt((uu - vv) ** 2 + 4 * uv * uv)) / 2
-            own = leaning_fee if 2 * abs(uv) < _TAN_TWICE * abs(uu - vv) else fee
-            extent = wide * wide + high * high
-        off = max(off, 0.0)
-        # The further back, the larger: nothing before can be cheaper.
-        if off + fee >= least:
-            break
-        if extent >= shortest * shortest:
-            cost = before[i] + off + own
-            if cost < least:
-                least, fitted, since = cost, off, i
-    return least, fitted, since
+    count = frame.shape[0] - 1
+    best, fitted = np.full((3, count + 1), np.inf), np.full((3, count + 1), np.inf)
+    since = np.zeros((3, count + 1), np.int64)
+    # The cheapest that a wall of a class may follow: walls along any but walls along, walls across likewise,
+    # diagonal ones any.
+    before, last = np.zeros((3, count + 1)), np.full((3, count + 1), -1, np.int64)
+    for j in range(1, count + 1):
+        for wall in range(3):
+            if wall == DIAGONAL and min_diagonal == 0:
+                continue
+            least = np.inf
+            fee = _DIAGONAL * price if wall == DIAGONAL else price
+            own = fee
+            shortest = min_diagonal * min_diagonal if wall == DIAGONAL else min_wall * min_wall
+            for i in range(j - 1, -1, -1):
+                if before[wall, i] + fee >= least:  # whatever the distance
+                    continue
+                run = (j - i) * step
+                u, v = rotated[j, 0] - rotated[i, 0], rotated[j, 1] - rotated[i, 1]
+                wide, high = frame[j, 0] - frame[i, 0], frame[j, 1] - frame[i, 1]
+                if wall == ALONG:
+                    off, extent = rotated[j, 4] - rotated[i, 4] - v * v / run, wide * wide
+                elif wall == ACROSS:
+                    off, extent = rotated[j, 2] - rotated[i, 2] - u * u / run, high * high
+                else:  # about its own best line: the smaller moment of the stretch
+                    uu = rotated[j, 2] - rotated[i, 2] - u * u / run
+                    uv = rotated[j, 3] - rotated[i, 3] - u * v / run
+                    vv = rotated[j, 4] - rotated[i, 4] - v * v / run
+                    off = (uu + vv - np.sqrt((uu - vv) ** 2 + 4 * uv * uv)) / 2
+                    own = LEANS * price if 2 * abs(uv) < _TAN_TWICE * abs(uu - vv) else fee
+                    extent = wide * wide + high * high
+                off = max(off, 0.0)
+                # The further back, the larger: nothing before can be cheaper.
+                if off + fee >= least:
+                    break
+                cost = before[wall, i] + off + own
+                if extent >= shortest and cost < least:
+                    least = cost
+                    best[wall, j], fitted[wall, j], since[wall, j] = cost, off, i
+        for wall in range(3):
+            before[wall, j] = np.inf
+            for other in range(3):
+                if (other != wall or wall == DIAGONAL) and best[other, j] < before[wall, j]:
+                    before[wall, j], last[wall, j] = best[other, j], other
+    return best, fitted, since, last
 
 
 @compiled
@@ -203,27 +202,9 @@ def split(
     """
     count = points.shape[0] - 1
     frame, rotated = _in_frame(points, sums, direction)
-    # Of the cheapest split whose last wall is of a class (row) and ends at a sample (column): cost, squared
-    # distance of that wall, and where it begins.
-    best, fitted = np.full((3, count + 1), np.inf), np.full((3, count + 1), np.inf)
-    since = np.zeros((3, count + 1), np.int64)
-    # Of the cheapest that a wall of a class may follow: cost, and the class of its last wall. Walls along
-    # follow any but walls along; walls across likewise; diagonal ones follow any.
-    before, last = np.zeros((3, count + 1)), np.full((3, count + 1), -1, np.int64)
-    for j in range(1, count + 1):
-        for wall in range(3):
-            if wall == DIAGONAL and min_diagonal == 0:
-                continue
-            fee = _DIAGONAL * price if wall == DIAGONAL else price
-            shortest = min_diagonal if wall == DIAGONAL else min_wall
-            best[wall, j], fitted[wall, j], since[wall, j] = _cheapest_wall(
-                wall, j, before[wall], frame, rotated, length / count, fee, LEANS * price, shortest
-            )
-        for wall in range(3):
-            before[wall, j] = np.inf
-            for other in range(3):
-                if (other != wall or wall == DIAGONAL) and best[other, j] < before[wall, j]:
-                    before[wall, j], last[wall, j] = best[other, j], other
+    best, fitted, since, last = _cheapest_splits(
+        frame, rotated, length / count, price, min_wall, min_diagonal
+    )
     wall = 0
     for other in range(1, 3):
         if best[other, count] < best[wall, count]:
