@@ -126,3 +126,9 @@ class Vectorize(Section):
         method = ("border" if border else "seeds") if self.split.method == "auto" else self.split.method
         split = self.split.model_copy(update={"method": method})
         return self.model_copy(update={"mode": mode, "min_area": area, "split": split})
+
+    def outlines(self, name: str, *, background: bool) -> bool:
+        """Whether a class becomes polygons: those named, else all but the background (in a coverage, all)."""
+        if self.classes:
+            return name in self.classes
+        return self.mode == "coverage" or not background

@@ -252,12 +252,7 @@ def _polygons(plan: Plan, probabilities: Probabilities) -> tuple[int, Path]:
     """Write the layer of polygons; returns their number and its path."""
     assert plan.vectorize is not None
     options, spec = plan.vectorize, plan.bundle.spec
-    everything = options.mode == "coverage"
-    chosen = [
-        c
-        for c in spec.classes
-        if (c.name in options.classes if options.classes else everything or not c.background)
-    ]
+    chosen = [c for c in spec.classes if options.outlines(c.name, background=c.background)]
     path = plan.folder / f"{options.layer}{FORMATS[options.format]}"
 
     def strips() -> Iterator[UInt8]:

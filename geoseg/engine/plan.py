@@ -6,8 +6,6 @@ executor, and a finished map with another fingerprint was made by another plan.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from geoseg._version import __version__
+from geoseg.config.digest import digest
 from geoseg.config.model.calibration import Calibration
 from geoseg.config.slug import scene_slug
 from geoseg.config.vectorize import Vectorize
@@ -75,12 +74,12 @@ class Plan:
         }
         if self.calibration is not None:
             content["calibration"] = self.calibration.model_dump(mode="json", include={"class_name", "knots"})
-        return _digest(content)
+        return digest(content)
 
     @property
     def prediction_fingerprint(self) -> str:
         """Sha256 over everything that decides the scene's probabilities."""
-        return _digest(self._prediction_inputs)
+        return digest(self._prediction_inputs)
 
     @property
     def is_reusable(self) -> bool:
@@ -163,10 +162,6 @@ class Plan:
         if self.write.grid == "model":
             return self.grid, False
         return self.scene.geobox, self.scene.geobox != self.grid
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

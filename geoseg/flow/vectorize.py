@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg._version import __version__
+from geoseg.config.digest import digest
 from geoseg.config.layer_name import is_layer_name
 from geoseg.config.section import Section
 from geoseg.config.slug import scene_slug
@@ -322,12 +321,7 @@ def _chosen_classes(classes: Sequence[_RasterClass], options: Vectorize, href: s
                 f"--set: vectorize.classes: {href} has no class {name!r}, only {listed(names)}"
                 f"{did_you_mean(name, names)}"
             )
-    everything = options.mode == "coverage"
-    return [
-        c
-        for c in classes
-        if (c.name in options.classes if options.classes else everything or not c.background)
-    ]
+    return [c for c in classes if options.outlines(c.name, background=c.background)]
 
 
 def _is_binary(raster: ScoreRaster) -> bool:
@@ -389,4 +383,4 @@ def _run_id(raster: ScoreRaster, options: Vectorize, classes: list[_RasterClass]
         "vectorize": options.model_dump(mode="json"),
         "classes": [(c.id, c.name) for c in classes],
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return digest(content)[:16]

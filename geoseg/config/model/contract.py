@@ -6,8 +6,6 @@ item's content as a value; :mod:`geoseg.config.model.mlm` translates.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -21,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from geoseg.config.digest import digest
 from geoseg.config.model.calibration import Calibration
 from geoseg.errors import BundleError
 from geoseg.grid.encoding import BORDER_NAME, ProbabilityEncoding
@@ -287,7 +286,7 @@ class BundleSpec(_Value):
         if self.border:
             decisive.add("border")
         content = self.model_dump(mode="json", include=decisive) | {"weights": self.sha256}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return digest(content)
 
     @property
     def exact_halo(self) -> int | None:

@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from geoseg.config.digest import digest
 from geoseg.engine.assemble import class_styles
 from geoseg.engine.finished import CLASSES_NAME, PROBABILITY_NAME
 from geoseg.engine.plan import Plan
@@ -82,10 +83,6 @@ def _read_manifest(output: Path) -> Mapping[str, Any]:
     return found if isinstance(found, dict) and found.get("version") == _LAYOUT else {}
 
 
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def _merged(
     output: Path, plans: Sequence[Plan], before: Mapping[str, Any], *, coverage: bool, crs: str | None
 ) -> dict[str, Any]:
@@ -95,7 +92,7 @@ def _merged(
     scenes = [SceneLayer(plan.scene.ref.id, _polygons_path(plan), plan.grid) for plan in plans]
     suffix = scenes[0].path.suffix
     path = output / f"{MERGED}{suffix}"
-    made_from = _digest(
+    made_from = digest(
         [_LAYOUT, layer, suffix, crs, coverage, [(plan.scene.ref.id, plan.fingerprint) for plan in plans]]
     )
     if before.get("made_from") == made_from and _are_there(output, before["files"]):
