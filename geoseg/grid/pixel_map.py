@@ -7,27 +7,19 @@ is asked for, since moving such a number by whole pixels loses nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from affine import Affine
-from pyproj import CRS, Transformer
+from pyproj import Transformer
 
 from geoseg.arrays import Bool, Float64, Int64
+from geoseg.grid.crs import between
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 
-__all__ = ["PixelMap", "applied", "equal_crs", "may_overlap", "rounded"]
+__all__ = ["PixelMap", "applied", "may_overlap", "rounded"]
 
 _LATTICE = 2.0**16
-
-
-@lru_cache(maxsize=64)
-def equal_crs(one: str, other: str) -> bool:
-    """Whether two CRS are the same but for the order of their axes, which raster grids do not have."""
-    return one == other or bool(
-        CRS.from_user_input(one).equals(CRS.from_user_input(other), ignore_axis_order=True)
-    )
 
 
 def applied(affine: Affine, x: Float64, y: Float64) -> tuple[Float64, Float64]:
@@ -56,9 +48,9 @@ class PixelMap:
     @classmethod
     def between(cls, grid: GeoBox, source: GeoBox) -> PixelMap:
         """The map between two grids."""
-        if equal_crs(grid.crs, source.crs):
+        project = between(grid.crs, source.crs)
+        if project is None:
             return cls(grid, source, None, abs(grid.transform.determinant / source.transform.determinant))
-        project = Transformer.from_crs(grid.crs, source.crs, always_xy=True)
         center = Window(grid.height // 2, grid.width // 2, 1, 1)
         corners = np.array([~source.transform @ project.transform(x, y) for x, y in grid[center].corners])
         first, second = corners[1] - corners[0], corners[3] - corners[0]
@@ -88,9 +80,9 @@ class PixelMap:
 
 def may_overlap(grid: GeoBox, other: GeoBox) -> bool:
     """Whether a grid's bounds meet another grid; True also where the projection has no bounds to compare."""
-    bounds = grid.bounds
-    if not equal_crs(grid.crs, other.crs):
-        bounds = Transformer.from_crs(grid.crs, other.crs, always_xy=True).transform_bounds(*bounds)
+    bounds, project = grid.bounds, between(grid.crs, other.crs)
+    if project is not None:
+        bounds = project.transform_bounds(*bounds)
     if not np.isfinite(bounds).all():
         return True
     min_x, min_y, max_x, max_y = bounds

@@ -7,8 +7,9 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geoseg.grid.crs import equal_crs
 from geoseg.grid.geobox import GeoBox
-from geoseg.grid.pixel_map import PixelMap, equal_crs, may_overlap
+from geoseg.grid.pixel_map import PixelMap, may_overlap
 from geoseg.grid.window import Window
 
 BOX = GeoBox(40, 50, Affine(0.3, 0, 621000, 0, -0.3, 3349000), "EPSG:26914")

@@ -13,11 +13,12 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FieldError
-from pyproj import CRS, Transformer
+from pyproj import Transformer
 from pyproj.exceptions import ProjError
 from rasterio.features import rasterize
 
 from geoseg.errors import LabelError
+from geoseg.grid.crs import transformer
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.pixel_map import applied, rounded
 from geoseg.grid.window import Window
@@ -190,9 +191,7 @@ def _read_layer(
             raise LabelError(
                 f"{where}: has no attribute {attribute!r}; it has {', '.join(info['fields']) or 'none'}"
             )
-        to_grid = Transformer.from_crs(
-            CRS.from_user_input(info["crs"]), CRS.from_user_input(grid.crs), always_xy=True
-        )
+        to_grid = transformer(info["crs"], grid.crs)
         _, fids, wkb, fields = pyogrio.raw.read(
             path,
             layer=layer,

@@ -13,9 +13,9 @@ from pyproj.exceptions import CRSError, ProjError
 
 from geoseg.config.stac.refs import SHA256_MULTIHASH, BandRef, SceneRef
 from geoseg.errors import GridError, SceneError, of_scene
+from geoseg.grid.crs import equal_crs
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import GroundResolution, ground_resolution
-from geoseg.grid.pixel_map import equal_crs
 from geoseg.grid.resample import Resampler
 from geoseg.io.files import sha256_of
 from geoseg.io.raster.gdal import refusal
