@@ -67,7 +67,7 @@ def verify(model: str, *, as_json: bool) -> None:
         done.append(asdict(check))
         if not as_json:
             click.echo(
-                f"{'ok' if check.passed else 'wrong':6} {check.name:15} {check.told}", err=not check.passed
+                f"{'ok' if check.passed else 'wrong':6} {check.name:15} {check.message}", err=not check.passed
             )
     if as_json:
         click.echo(json.dumps({"passed": passed, "checks": done}, indent=2))

@@ -126,8 +126,8 @@ def halves_errors(found: Scored) -> tuple[float, float]:
     """Calibration error of halves as they are, and of each calibrated by what was fitted to the other.
 
     Halves are north and south of each scene, not drawn by lot: neighbors are alike, and what is calibrated
-    is to hold elsewhere. Each is measured alone, then weighted by its objects: what one half is told too much
-    the other is told too little, which would cancel out.
+    is to hold elsewhere. Each is measured alone, then weighted by its objects: overconfidence in one half
+    and underconfidence in the other would cancel out.
 
     Args:
         found: objects, with some in both halves.
@@ -135,8 +135,9 @@ def halves_errors(found: Scored) -> tuple[float, float]:
     total = np.zeros(2)
     for half in (found.is_north, ~found.is_north):
         curve = fit_isotonic(found.confidence[~half], found.is_right[~half])
-        said, right = found.confidence[half], found.is_right[half]
-        total += right.size * np.array([reliability_error(one, right) for one in (said, curve.apply(said))])
+        stated, right = found.confidence[half], found.is_right[half]
+        errors = [reliability_error(one, right) for one in (stated, curve.apply(stated))]
+        total += right.size * np.array(errors)
     before, after = (total / found.is_right.size).tolist()
     return before, after
 

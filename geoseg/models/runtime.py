@@ -165,7 +165,7 @@ class _Threads:
     def leave(self) -> None:
         with self._lock:
             self._users -= 1
-            # MKL keeps its number per process: it goes back when nobody computes with it any more.
+            # MKL keeps its number per process: it is restored when no thread computes with it any more.
             if not self._users:
                 torch.set_num_threads(self._before)
 

@@ -29,7 +29,7 @@ _VERSION = 2
 def config_identity(
     config: TrainConfig, seed: int, origin: str, distill: Distill | None, teacher: str | None
 ) -> dict[str, str]:
-    """What a training's file says that must not change, known before any scene is read.
+    """What must not change in a training's file, known before any scene is read.
 
     Args:
         config: How the network learns.
@@ -58,7 +58,7 @@ def write_checkpoint(folder: Path, identity: Mapping[str, str], content: Mapping
         OutputError: the disk is full or read-only.
     """
     buffer = io.BytesIO()
-    # In memory first: torch hides what the system says of a full disk.
+    # In memory first: torch hides the system's error of a full disk.
     torch.save({"version": _VERSION, "identity": dict(identity), **content}, buffer)
     with staged(folder / CHECKPOINT_NAME) as temporary:
         temporary.write_bytes(buffer.getbuffer())

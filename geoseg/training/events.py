@@ -1,4 +1,4 @@
-"""What a training tells whoever watches it: small values, in order of the steps."""
+"""Events of a training: small values, in order of the steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TrainingStarted:
     """Steps begin."""
 
     step: int
-    """Steps done before: 0, or those of the checkpoint that is gone on from."""
+    """Steps done before: 0, or those of the checkpoint that is resumed."""
     steps: int
     """Steps in all."""
     chips: int
@@ -74,7 +74,7 @@ class Validated:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A checkpoint was written: a training that is killed goes on from here."""
+    """A checkpoint was written: a training that is killed resumes from here."""
 
     step: int
     """Steps done."""
@@ -105,10 +105,10 @@ Watch = Callable[[Event], None]
 
 
 def fan_out(*watchers: Watch) -> Watch:
-    """One watcher that tells several, in order."""
+    """One watcher that calls several, in order."""
 
-    def tell(event: Event) -> None:
+    def watch(event: Event) -> None:
         for watcher in watchers:
             watcher(event)
 
-    return tell
+    return watch

@@ -62,7 +62,7 @@ class Learner:
         group: The processes that share each batch.
         seed: Of what a network draws, such as dropout.
         distill: How a teacher is imitated; None: there is none.
-        teacher: It.
+        teacher: The teacher.
         notify: Takes a sentence when the batch had to be cut.
     """
 
@@ -208,7 +208,7 @@ class Learner:
 
     @torch.no_grad()
     def logits(self, pixels: Tensor, valid: Tensor) -> Tensor:
-        """What the network, in evaluation mode, says of a window, as a map is made: float32, on the CPU.
+        """Logits of a window, as for a map, of the network in evaluation mode.
 
         Args:
             pixels: float32 (1, C, H, W), stored units.

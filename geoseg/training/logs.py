@@ -1,7 +1,7 @@
 """The log of a training: every event as a line of JSON, validations as CSV, curves for TensorBoard.
 
 A log and its checkpoint agree: what a killed training logged after its last checkpoint is dropped when the
-training goes on from there, since those steps are done again.
+training resumes from there, since those steps are done again.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class TrainingLog:
             self._table()
 
     def _start(self, step: int) -> None:
-        """Drop what a killed training logged after the step that it goes on from.
+        """Drop what a killed training logged after the step that it resumes from.
 
         The lines of JSON are the truth: they are written one by one, the rest is made from them.
         """

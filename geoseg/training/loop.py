@@ -60,14 +60,14 @@ class Trainer:
         sampler: Cuts the chips.
         validation: Scores on the held-out blocks; asked in the first process only.
         config: How it learns.
-        folder: Made when absent. A checkpoint in it is gone on from.
+        folder: Made when absent. A checkpoint in it is resumed.
         watch: Takes the events, in the first process only.
         scaling: Of the network's input.
         seed: Of what the network draws, such as dropout.
         hardware: Device, threads, workers.
         group: The processes that share each batch.
         distill: How a teacher is imitated; None: there is none.
-        teacher: It.
+        teacher: The teacher.
         origin: What the first weights are, beside the seed; empty: random.
 
     Raises:
@@ -75,7 +75,7 @@ class Trainer:
             processes, or there is no such device here.
     """
 
-    def __init__(  # noqa: PLR0917 - the five that every training has, and whoever watches
+    def __init__(  # noqa: PLR0917 - the five that every training has, and the watcher
         self,
         network: Network,
         sampler: ChipSampler,
@@ -153,7 +153,7 @@ class Trainer:
             OutputError: the checkpoint cannot be written.
         """
         schedule = self.schedule
-        self._tell(
+        self._emit(
             TrainingStarted(
                 self.step, schedule.steps, schedule.chips_per_step, schedule.steps_per_epoch, self._where
             )
@@ -167,7 +167,7 @@ class Trainer:
                 self._train(schedule.steps if until is None else min(until, schedule.steps))
         if not self.progress.ended:
             return None
-        self._tell(TrainingEnded(self.step, self.progress.ended))
+        self._emit(TrainingEnded(self.step, self.progress.ended))
         return self.result()
 
     def result(self) -> TrainResult:
@@ -221,7 +221,7 @@ class Trainer:
         now = time.perf_counter()
         self.progress.losses.append(loss)
         rate = self.schedule.rate(done.step, self.progress.drops)
-        self._tell(Stepped(done.step + 1, loss, rate, now - started))
+        self._emit(Stepped(done.step + 1, loss, rate, now - started))
         return now
 
     def _validate(self) -> None:
@@ -251,7 +251,7 @@ class Trainer:
         )
         progress.losses.clear()
         progress.history.append(asdict(event))
-        self._tell(event)
+        self._emit(event)
         if progress.conclude(self.config, score):
             now = self.schedule.rate(self.step, progress.drops)
             self._notice(f"no improvement: the rate falls from {rate:g} to {now:g}")
@@ -268,7 +268,7 @@ class Trainer:
                 "where": self._where,
             }
             write_checkpoint(self.folder, self._identity, content)
-            self._tell(Saved(self.step))
+            self._emit(Saved(self.step))
 
     def _resume(self) -> None:
         content = read_checkpoint(self.folder, self._identity)
@@ -280,8 +280,8 @@ class Trainer:
         self.progress = Progress.of(content["progress"])
         if content["where"] != self._where:
             self._notice(
-                f"goes on with {self._where} what {self.folder / CHECKPOINT_NAME} began with "
-                f"{content['where']}: the last bits of the weights will differ"
+                f"{self.folder / CHECKPOINT_NAME} was written with {content['where']}, this process has "
+                f"{self._where}: the last bits of the weights will differ"
             )
 
     @property
@@ -289,13 +289,13 @@ class Trainer:
         return f"{self.runtime}, {self.runtime.threads} thread(s), {self.group.size} process(es)"
 
     def _notice(self, text: str) -> None:
-        """Tell a notice; those of before the first step are told with it."""
+        """Report a notice; those of before the first step are reported with it."""
         if self._running:
-            self._tell(Notice(self.step, text))
+            self._emit(Notice(self.step, text))
         else:
             self._early.append(text)
 
-    def _tell(self, event: Event) -> None:
+    def _emit(self, event: Event) -> None:
         if not self.group.rank:
             self._watch(event)
 

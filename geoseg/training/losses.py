@@ -365,19 +365,27 @@ class Objective:
                     counts=counts,
                 )
         if self.distill is not None:
-            if teacher is not None:  # one of the two may know no borders
-                known = min(teacher.shape[1], main.shape[1])
-                main, teacher = without_border(main, known), without_border(teacher, known)
-            if teacher is None or teacher.shape != main.shape:
-                shape = None if teacher is None else tuple(teacher.shape)
-                raise RunError(
-                    f"the teacher's logits are {shape}, the network's {tuple(main.shape)}: "
-                    "a teacher needs the same classes"
-                )
-            total = total + self.distill.weight * imitation_loss(
-                main, teacher, self.distill.temperature, valid, counts=counts
-            )
+            total = total + self._imitation(main, teacher, self.distill, valid, counts)
         return total
+
+    @staticmethod
+    def _imitation(
+        main: Tensor,
+        teacher: Tensor | None,
+        distill: Distill,
+        valid: Tensor | None,
+        counts: BatchCounts | None,
+    ) -> Tensor:
+        if teacher is not None:  # one of the two may know no borders
+            known = min(teacher.shape[1], main.shape[1])
+            main, teacher = without_border(main, known), without_border(teacher, known)
+        if teacher is None or teacher.shape != main.shape:
+            shape = None if teacher is None else tuple(teacher.shape)
+            raise RunError(
+                f"the teacher's logits are {shape}, the network's {tuple(main.shape)}: "
+                "a teacher needs the same classes"
+            )
+        return distill.weight * imitation_loss(main, teacher, distill.temperature, valid, counts=counts)
 
 
 def _at(logits: Tensor, target: Tensor) -> Tensor:

@@ -75,9 +75,9 @@ class Progress:
     drops: int = 0
     """Plateaus met: how often the rate has fallen."""
     plateau: Patience | None = None
-    """What a plateau is told by, where the schedule is one."""
+    """Counts towards a plateau, where the schedule is one."""
     stopping: Patience | None = None
-    """What early stopping goes by, where the config has it."""
+    """Counts towards early stopping, where the config has it."""
     losses: list[float] = field(default_factory=list)
     """Losses of the steps since the last validation."""
     history: list[dict[str, Any]] = field(default_factory=list)

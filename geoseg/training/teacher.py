@@ -61,7 +61,7 @@ class Teacher:
 
     @torch.no_grad()
     def logits(self, pixels: Tensor, valid: Tensor) -> Tensor:
-        """What it says of chips.
+        """The teacher's logits of chips.
 
         Args:
             pixels: float32 (N, C, H, W), stored units, on the device.

@@ -25,7 +25,7 @@ from click.testing import CliRunner
 
 import geoseg
 from geoseg.cli import cli
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, RunError
 from geoseg.flow.train.prepare import prepare_training
 from geoseg.flow.train.train import TrainSummary, train
 from geoseg.io.raster.scene import describe
@@ -496,3 +496,15 @@ def test_the_shipped_building_training_reads_nothing_of_austins_right_half(
         found.append(austin.patch(austin.extent))
     for one, other in zip(*found, strict=True):
         assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("missing", ["tensorboard", "matplotlib"])
+def test_a_training_without_its_extra_is_refused_before_any_work(
+    folder: Path, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "geoseg.flow.train.prepare.find_spec", lambda name: None if name == missing else found(name)
+    )
+    with pytest.raises(RunError, match=rf"needs {missing}, .* pip install 'geoseg\[train\]'"):
+        prepare_training(folder / "train.yaml")

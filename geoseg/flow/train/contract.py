@@ -143,8 +143,8 @@ def procedure_of(training: Training, step: int, start: str | None = None) -> str
         step: Step that the weights are from.
         start: What the weights started from; None: random ones.
     """
-    recipe, chips = training.train, training.chips
-    optimizer, schedule, loss = recipe.optimizer, recipe.schedule, recipe.loss
+    config, chips = training.train, training.chips
+    optimizer, schedule, loss = config.optimizer, config.schedule, config.loss
     terms = [
         f"{term.weight:g} × {name}"
         for name, term in (
@@ -159,22 +159,17 @@ def procedure_of(training: Training, step: int, start: str | None = None) -> str
     low, high = (scale * training.resolution.value for scale in chips.scales)
     changes = [*chips.flips, *(["rotation"] if chips.rotate else []), *(["color"] if chips.color else [])]
     changes += [name for name in ("blur", "noise", "holes") if getattr(chips, name)]
-    shares: dict[str, float] = {}
-    for entry in training.data:
-        place = entry.place or entry.source.name
-        shares[place] = shares.get(place, 0.0) + entry.weight
-    total = sum(shares.values())
     kept = {
         "score": "the best mean over places of the mean IoU on held-out blocks",
         "loss": "the lowest loss on held-out blocks",
         "last": "the last step",
-    }[recipe.keep]
+    }[config.keep]
     learning = (
         f"{optimizer.kind}, rate {optimizer.rate:g}, weight decay {optimizer.weight_decay:g}, "
         f"schedule {schedule.kind}"
     )
     cutting = (
-        f"{recipe.batch * recipe.accumulate} chips a step of {' / '.join(map(str, chips.sides))} px at "
+        f"{config.batch * config.accumulate} chips a step of {' / '.join(map(str, chips.sides))} px at "
         f"{low:.3g} to {high:.3g} m, changed by {', '.join(changes) or 'nothing'}"
     )
     sentences = [
@@ -182,12 +177,12 @@ def procedure_of(training: Training, step: int, start: str | None = None) -> str
         f"loss {' + '.join(terms)}",
         learning,
         cutting,
-        f"chips from {', '.join(f'{place} {share / total:.0%}' for place, share in shares.items())}",
+        f"chips from {_shares(training)}",
         f"one block of {training.split.block} in {training.split.every} held out (or as an entry says)",
         f"kept: step {step}, {kept}",
     ]
-    if recipe.average is not None:
-        sentences.insert(4, f"weights averaged with decay {recipe.average:g}")
+    if config.average is not None:
+        sentences.insert(4, f"weights averaged with decay {config.average:g}")
     if training.border:
         sentences.append(f"borders of {training.border:g} m between objects are a channel of their own")
     if start is not None:
@@ -196,6 +191,16 @@ def procedure_of(training: Training, step: int, start: str | None = None) -> str
         sentences.append(f"imitates {training.distill.teacher.rsplit('/', 1)[-1]}")
     text = "; ".join(sentences) + "."
     return text[0].upper() + text[1:2000]
+
+
+def _shares(training: Training) -> str:
+    """From which places chips are cut, with their shares."""
+    shares: dict[str, float] = {}
+    for entry in training.data:
+        place = entry.place or entry.source.name
+        shares[place] = shares.get(place, 0.0) + entry.weight
+    total = sum(shares.values())
+    return ", ".join(f"{place} {share / total:.0%}" for place, share in shares.items())
 
 
 def place_metrics(training: Training, score: Score, choosing: set[str]) -> list[Metric]:

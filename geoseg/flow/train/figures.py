@@ -196,7 +196,7 @@ class _Block(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """What a window says of a block."""
+    """The part of a block that one window scores."""
 
     window: Window
     """In the scene's own count of the network's pixels."""

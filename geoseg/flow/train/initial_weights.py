@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["first_network", "first_score", "origin_of", "start_bundle"]
 
-_Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 def start_bundle(training: Training, name_or_path: str | None) -> Bundle | None:
@@ -50,7 +50,7 @@ def start_bundle(training: Training, name_or_path: str | None) -> Bundle | None:
     ):
         if found != needed:
             raise BundleError(
-                f"model.start: {spec.name} has the {what} {_told(found)}, this training {_told(needed)}; "
+                f"model.start: {spec.name} has the {what} {_shown(found)}, this training {_shown(needed)}; "
                 "weights only fit the network that they were trained for"
             )
     return bundle
@@ -61,13 +61,13 @@ def origin_of(training: Training, start: Bundle | None) -> str:
     return training.model.encoder_weights or "" if start is None else start.spec.identity
 
 
-def first_network(training: Training, start: Bundle | None, tell: _Tell = lambda _text: None) -> Network:
+def first_network(training: Training, start: Bundle | None, notify: Notify = lambda _text: None) -> Network:
     """The network as it is before the first step, a function of the file, its seed and the start.
 
     Args:
         training: The training file.
         start: Whose weights it starts from.
-        tell: Takes a sentence about weights that could not be taken over.
+        notify: Takes a sentence about weights that could not be taken over.
 
     Raises:
         BundleError: arguments that the network does not take, or weights that cannot be had.
@@ -82,7 +82,7 @@ def first_network(training: Training, start: Bundle | None, tell: _Tell = lambda
     if model.encoder_weights is not None:
         load_encoder(network, model.encoder_weights)
     if start is not None:
-        _take_over(network, start, tell, fresh=_of_classes(training, network, start))
+        _take_over(network, start, notify, fresh=_of_classes(training, network, start))
     return network
 
 
@@ -112,7 +112,7 @@ def _of_classes(training: Training, network: Network, start: Bundle) -> frozense
     return frozenset(key for key in state if key in wider and state[key].shape != wider[key].shape)
 
 
-def _take_over(network: Network, start: Bundle, tell: _Tell, fresh: frozenset[str]) -> None:
+def _take_over(network: Network, start: Bundle, notify: Notify, fresh: frozenset[str]) -> None:
     """Weights of a bundle; where it has other channels, its last layer stays fresh."""
     state = network.state_dict()
     given = start.network().state_dict()
@@ -129,13 +129,13 @@ def _take_over(network: Network, start: Bundle, tell: _Tell, fresh: frozenset[st
         )
     network.load_state_dict(state | fitting)
     if other:
-        tell(
+        notify(
             f"{start.spec.name} has the channels {listed(start.spec.channel_names, limit=8)}, this training "
             f"{network.classes}: {', '.join(other[:4])} start from random weights"
         )
 
 
-def _told(value: object) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     return str(value or "none")

@@ -52,7 +52,7 @@ class PreparedTraining:
 
     @property
     def training(self) -> Training:
-        """What the file says."""
+        """The file's values."""
         return self.loaded.training
 
     @property

@@ -231,7 +231,7 @@ def _traced(bundle: Bundle, module: nn.Module, tile: int | None) -> torch.export
         raise BundleError(_cannot(bundle, "a graph", error)) from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine
-    program.example_inputs = None  # nobody needs the zeros that it was traced with
+    program.example_inputs = None  # the zeros that it was traced with
     return program
 
 

@@ -26,11 +26,11 @@ def import_bundle(weights: Path, card: Card, folder: Path) -> tuple[Bundle, list
     """Make a bundle of a state dict.
 
     Names that every tensor has in front (``module.``, ``_orig_mod.`` …) are taken off, and counters that a
-    state dict lacks are set to 0; both are said. Auxiliary heads are left out.
+    state dict lacks are set to 0; both are reported. Auxiliary heads are left out.
 
     Args:
         weights: ``.safetensors``, or what ``torch.save`` wrote.
-        card: what the weights do not tell.
+        card: what the weights do not hold.
         folder: where the bundle goes; one in it is replaced.
 
     Returns:
@@ -41,19 +41,19 @@ def import_bundle(weights: Path, card: Card, folder: Path) -> tuple[Bundle, list
         OutputError: the folder cannot be written.
     """
     state, within = read_state(weights)
-    told = [f"read the state dict under {'.'.join(within)!r}"] if within else []
+    changes = [f"read the state dict under {'.'.join(within)!r}"] if within else []
     with torch.device("meta"):
         network = build(card.architecture, **card.all_arguments)
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     state, prefix = _without_prefix(state, wanted)
     if prefix:
-        told.append(f"took {prefix!r} off every name")
+        changes.append(f"took {prefix!r} off every name")
     counters = [name for name in wanted if name not in state and name.endswith("num_batches_tracked")]
     if counters:  # older torch did not keep them; they change no output
-        told.append(f"set {len(counters)} counters of batch normalization to 0")
+        changes.append(f"set {len(counters)} counters of batch normalization to 0")
     extra = [name for name in state if name not in wanted and name.startswith("auxiliary.")]
     if extra:
-        told.append(f"left {len(extra)} tensors of auxiliary heads out")
+        changes.append(f"left {len(extra)} tensors of auxiliary heads out")
     tensors = {name: torch.from_numpy(array) for name, array in state.items() if name not in extra}
     tensors |= {name: torch.zeros((), dtype=torch.int64) for name in counters}
     _check(weights, card, network, tensors)
@@ -63,7 +63,7 @@ def import_bundle(weights: Path, card: Card, folder: Path) -> tuple[Bundle, list
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         raise BundleError(f"the card of {card.name}: {reason}") from error
-    return save_bundle(folder, spec, network.eval()), told
+    return save_bundle(folder, spec, network.eval()), changes
 
 
 def _without_prefix(state: State, wanted: Mapping[str, Any]) -> tuple[State, str]:

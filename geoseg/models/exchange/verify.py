@@ -1,4 +1,4 @@
-"""Is a bundle what it says it is? One check after the other, each with what was found."""
+"""Check a bundle against its contract: one check after the other, each with what was found."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Check:
     """Such as ``weights``."""
     passed: bool
     """Whether it is as the contract says."""
-    told: str
+    message: str
     """What was found, or what is wrong and what to do."""
 
 
@@ -87,9 +87,9 @@ def verify(name_or_path: str | Path) -> Iterator[Check]:
 
 def _looked(name: str, check: Callable[[], str]) -> Check:
     try:
-        return Check(name, passed=True, told=check())
+        return Check(name, passed=True, message=check())
     except GeosegError as error:
-        return Check(name, passed=False, told=str(error))
+        return Check(name, passed=False, message=str(error))
 
 
 def _architecture(bundle: Bundle) -> str:

@@ -82,8 +82,8 @@ def _mistake(error: ValidationError, known: list[str]) -> str:
         return f"unknown argument {name!r}{did_you_mean(name, known) or f'; it takes {listed(known)}'}"
     if first["type"] == "missing_keyword_only_argument":
         return f"the argument {name!r} is missing"
-    said = first["msg"][0].lower() + first["msg"][1:]
-    return f"argument {name!r}: {said}, got {first['input']!r:.80}"
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return f"argument {name!r}: {message}, got {first['input']!r:.80}"
 
 
 def traits(architecture: str, /, **arguments: Any) -> Traits:

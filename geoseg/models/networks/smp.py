@@ -64,10 +64,10 @@ class SmpNetwork(Network):
     ) -> None:
         super().__init__()
         self.bands, self.classes = bands, classes
-        self.recipe = (architecture, encoder, json.dumps(dict(options), sort_keys=True), align_corners)
+        self.definition = (architecture, encoder, json.dumps(dict(options), sort_keys=True), align_corners)
         """All that decides the network but bands and classes: what :func:`made_by_smp` takes."""
-        _offsets(*self.recipe)
-        made = made_by_smp(*self.recipe, bands=bands, classes=classes)
+        _offsets(*self.definition)
+        made = made_by_smp(*self.definition, bands=bands, classes=classes)
         self.encoder, self.decoder, self.segmentation_head = (
             made.encoder,
             made.decoder,
@@ -90,7 +90,7 @@ class SmpNetwork(Network):
 
     def receptive_field(self, span: Span) -> Span | None:
         """See :meth:`Network.receptive_field`."""
-        offsets = _offsets(*self.recipe)
+        offsets = _offsets(*self.definition)
         if offsets is None:
             return None
         before, after = offsets.before[span.lo % self.alignment], offsets.after[span.hi % self.alignment]
@@ -102,7 +102,7 @@ def _offsets(
     architecture: str,
     encoder: str,
     options: str,
-    align_corners: bool,  # noqa: FBT001 - as SmpNetwork.recipe holds them
+    align_corners: bool,  # noqa: FBT001 - as SmpNetwork.definition holds them
 ) -> Offsets | None:
     """How far a network looks, once it is seen to take images that are no square of a certain size."""
     with torch.device("meta"), torch.inference_mode():
@@ -189,7 +189,7 @@ def made_by_smp(
     architecture: str,
     encoder: str,
     options: str,
-    align_corners: bool,  # noqa: FBT001 - as SmpNetwork.recipe holds them
+    align_corners: bool,  # noqa: FBT001 - as SmpNetwork.definition holds them
     *,
     bands: int,
     classes: int,
@@ -226,7 +226,7 @@ def _idle(
     architecture: str,
     encoder: str,
     options: str,
-    align_corners: bool,  # noqa: FBT001 - as SmpNetwork.recipe holds them
+    align_corners: bool,  # noqa: FBT001 - as SmpNetwork.definition holds them
 ) -> tuple[str, ...]:
     """Modules with weights that no output depends on, the outermost ones."""
     # Whoever asks may be counting in inference mode, which leaves no trace of what came from what.
@@ -236,7 +236,7 @@ def _idle(
         try:
             output = made(torch.empty(1, 3, 2 * stride, 3 * stride))
         except (RuntimeError, AssertionError, ValueError):
-            return ()  # it does not take images of any size: whoever asks for its reach says so
+            return ()  # it does not take images of any size: _offsets reports it
     used = _weights_behind(output)
     idle = [
         name
@@ -265,7 +265,7 @@ def _whole(
     architecture: str,
     encoder: str,
     options: str,
-    align_corners: bool,  # noqa: FBT001 - as SmpNetwork.recipe holds them
+    align_corners: bool,  # noqa: FBT001 - as SmpNetwork.definition holds them
     *,
     bands: int,
     classes: int,
@@ -359,7 +359,7 @@ def load_encoder(network: Network, weights: str) -> None:
             "pre-trained encoders belong to networks of SMP (smp, unetpp-resnet34, deeplabv3plus-resnet34), "
             f"this is a {type(network).__name__}; {_FROM_SCRATCH}"
         )
-    _, encoder, _, _ = network.recipe
+    _, encoder, _, _ = network.definition
     known = _weights_of(encoder)
     if weights not in known:
         has = f"has {', '.join(known)}" if known else "has none"
@@ -368,7 +368,7 @@ def load_encoder(network: Network, weights: str) -> None:
     try:
         with _cache_only(not reached):
             made = made_by_smp(
-                *network.recipe,
+                *network.definition,
                 bands=network.bands,
                 classes=network.classes,
                 weights=True if encoder.startswith("tu-") else weights,
@@ -401,7 +401,7 @@ def _endpoint() -> str:
 
 
 def _hub_answers() -> bool:
-    """Whether the hub says anything at all: the libraries would retry for most of a minute."""
+    """Whether the hub answers at all: the libraries would retry for most of a minute."""
     asked = urllib.request.Request(_endpoint(), method="HEAD")  # noqa: S310 - the hub's address
     try:
         urllib.request.urlopen(asked, timeout=_PATIENCE_S).close()  # noqa: S310 - same
@@ -414,7 +414,7 @@ def _hub_answers() -> bool:
 
 @contextmanager
 def _cache_only(on: bool) -> Iterator[None]:  # noqa: FBT001 - says itself
-    """The hub's offline mode, which takes what an earlier run has fetched and asks nobody."""
+    """The hub's offline mode, which takes what an earlier run has fetched, without a request."""
     from huggingface_hub import constants  # noqa: PLC0415 - it comes with SMP and takes a second
 
     before = constants.HF_HUB_OFFLINE
