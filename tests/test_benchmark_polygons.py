@@ -16,6 +16,8 @@ from shapely.affinity import rotate
 from synthetic.landcover_fields import make_landcover
 from synthetic.rooftops import RESOLUTION
 
+pytestmark = pytest.mark.slow
+
 METHODS = ("geoseg objects", "shapes (stairs)", "marching squares + simplify 0.6 m", "smallest rectangle")
 
 

@@ -16,6 +16,8 @@ from rasterio.features import rasterize
 from synthetic.neighborhood import LANDCOVER_CLASSES, Neighborhood, Style, generate, random_style
 from synthetic.writing import scene_transform, write_scene
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType

@@ -20,6 +20,8 @@ from synthetic.writing import write_scene
 import geoseg
 from geoseg.polygons.attributes import FIELDS
 
+pytestmark = pytest.mark.slow
+
 MODEL = "buildings-liteunet"
 
 

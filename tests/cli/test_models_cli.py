@@ -22,6 +22,8 @@ from geoseg.models.bundle import load_bundle, shipped_bundles
 from geoseg.models.cost.operations import count
 from geoseg.models.networks.registry import ARCHITECTURES, build
 
+pytestmark = pytest.mark.slow
+
 SLIM: dict[str, Any] = {"widths": [8, 16], "encoder": [1], "decoder": [1]}
 Command = Callable[..., tuple[int, str, str]]
 

@@ -51,6 +51,8 @@ from geoseg.models.networks.network import without_border
 from geoseg.polygons.shapes import Shapes
 from geoseg.training.losses import Objective
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., tuple[int, str, str]]
 PLACE = Affine(0.3, 0, 620_000, 0, -0.3, 3_340_000)
 CRS = "EPSG:32614"

@@ -16,6 +16,8 @@ from distributed.system import MEMORY_LIMIT
 from geoseg.engine.execute import auto_workers, open_executor
 from geoseg.errors import RunError
 
+pytestmark = pytest.mark.slow
+
 
 def test_workers_are_as_many_as_cores_tasks_and_memory_allow() -> None:
     assert auto_workers(tasks=10**6, worker_bytes=1) == CPU_COUNT

@@ -35,6 +35,8 @@ from geoseg.models.cost.memory import bytes_per_pixel, weights_bytes
 from geoseg.models.networks.registry import build
 from geoseg.models.runtime import Runtime
 
+pytestmark = pytest.mark.slow
+
 RGB = ("red", "green", "blue")
 
 # A worker is a process of its own, asked every 2 ms what it holds. Pages of library files are left out: how

@@ -26,6 +26,8 @@ from geoseg.errors import SceneError
 from geoseg.io.raster.scene import describe
 from geoseg.models.bundle import shipped_bundles
 
+pytestmark = pytest.mark.slow
+
 TRANSFORM = Affine(0.3, 0, 621000, 0, -0.3, 3349000)
 PIXELS = np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8)
 

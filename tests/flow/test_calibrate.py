@@ -36,6 +36,8 @@ from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.regions import to_ground
 from geoseg.score.pixels.isotonic import Isotonic, fit_isotonic
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., tuple[int, str, str]]
 GRID = GeoBox(2000, 2000, Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000), "EPSG:26914")
 SMALL: dict[str, Any] = {"arguments": {"widths": [8, 16], "encoder": [1], "decoder": [1]}}

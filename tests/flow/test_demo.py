@@ -16,6 +16,8 @@ import shapely
 from rasterio.features import rasterize
 from support.system_python import need, told_by, validate
 
+pytestmark = pytest.mark.slow
+
 SCENE = "austin_synthetic"
 # Shown to be reached by the shipped weights; a fall below is a fault of the path, not of the weather.
 LEAST_IOU = {"buildings": {"building": 0.78}, "landcover": {"building": 0.5, "paved": 0.75, "grass": 0.5}}

@@ -43,6 +43,8 @@ from geoseg.score.report.tables import comparison_markdown
 from geoseg.score.report.values import Comparison, ScoreReport
 from geoseg.score.tally import CellCounter, Extra, SceneTally, worst_windows
 
+pytestmark = pytest.mark.slow
+
 GRID = GeoBox(
     300, 260, Affine.translation(617000, 3344000) @ Affine.rotation(9) @ Affine.scale(0.3, -0.3), "EPSG:26914"
 )

@@ -33,6 +33,8 @@ from geoseg.score.objects.tally import ObjectTally
 from geoseg.score.report.tables import report_notes, report_tables
 from geoseg.score.report.values import ObjectScore
 
+pytestmark = pytest.mark.slow
+
 box = shapely.box
 GRID = GeoBox(
     300, 260, Affine.translation(617000, 3344000) @ Affine.rotation(9) @ Affine.scale(0.3, -0.3), "EPSG:26914"

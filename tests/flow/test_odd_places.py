@@ -22,6 +22,8 @@ from synthetic.neighborhood import generate
 from geoseg.flow.run.run import run
 from geoseg.grid.geobox import GeoBox
 
+pytestmark = pytest.mark.slow
+
 HEIGHT, WIDTH = 150, 170
 DEGREE = 0.3 / 111_320
 """Degrees of latitude in 0.3 m."""

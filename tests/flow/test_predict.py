@@ -24,6 +24,8 @@ from geoseg.grid.window import reflected
 from geoseg.models.bundle import Bundle
 from geoseg.models.predictor import Predictor
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def micronet(tmp_path_factory: pytest.TempPathFactory) -> Bundle:

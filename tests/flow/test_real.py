@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import rasterio
 
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.data, pytest.mark.slow]
 
 
 def geoseg(*arguments: str | Path) -> str:

@@ -30,6 +30,8 @@ from geoseg.flow.run.prepare import prepare
 from geoseg.flow.run.run import RunSummary, run
 from geoseg.io.files import sha256_of
 
+pytestmark = pytest.mark.slow
+
 MAPS = ["buildings.gpkg", "classes.tif", "item.json", "probability.tif"]
 SMALL_WINDOWS = {"tiling.window": "256 px", "tiling.halo": "32 px", "tiling.block": "64 px"}
 

@@ -35,6 +35,8 @@ from geoseg.models.bundle import load_bundle
 from geoseg.training.checkpoint import CHECKPOINT_NAME
 from geoseg.training.loop import Trainer
 
+pytestmark = pytest.mark.slow
+
 SIDE = 200
 """Pixels of a scene of 0.3 m."""
 

@@ -33,6 +33,8 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.attributes import FIELDS
 from geoseg.polygons.coverage.shared_borders import shared_sides
 
+pytestmark = pytest.mark.slow
+
 PLACE = Affine(0.3, 0, 500_000, 0, -0.3, 4_500_000)
 CONFIDENCES = ["conf_mean", "conf_p10", "conf_edge"]
 Command = Callable[..., tuple[int, str, str]]

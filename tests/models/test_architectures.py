@@ -25,6 +25,8 @@ from geoseg.models.exchange.verify import verify
 from geoseg.models.networks.registry import ARCHITECTURES, build, traits
 from geoseg.models.predictor import Predictor
 
+pytestmark = pytest.mark.slow
+
 MOST = 10_000_000
 """Parameters up to which a network gets memory here."""
 SIXTEEN_GIGABYTES = 16_000_000_000

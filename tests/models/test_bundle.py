@@ -37,6 +37,8 @@ from geoseg.io.weights import read_item, read_weights, write_weights
 from geoseg.models.bundle import Bundle, load_bundle, save_bundle, shipped_bundles
 from geoseg.models.networks.registry import build
 
+pytestmark = pytest.mark.slow
+
 NUMBER = st.floats(-1e6, 1e6)
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1)
 

@@ -14,6 +14,8 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from geoseg.models.networks.network import Network
 from geoseg.models.networks.registry import ARCHITECTURES, build
 
+pytestmark = pytest.mark.slow
+
 SMALL_SMP: dict[str, Any] = {
     "encoder": "resnet18",
     "options": {"decoder_channels": [16, 16, 8, 8, 8]},

@@ -25,6 +25,8 @@ from geoseg.models.exchange import export as module
 from geoseg.models.exchange.export import ITEM_KEY, OPSET, TOLERANCE, Exported, export_onnx, export_torch
 from geoseg.models.predictor import Predictor
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def scene(root: Path) -> Float32:

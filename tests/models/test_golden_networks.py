@@ -13,6 +13,8 @@ from geoseg.models.networks.micronet import Fire, MicroNet
 from geoseg.models.networks.registry import build
 from geoseg.models.papers import ROWS, Row, like
 
+pytestmark = pytest.mark.slow
+
 # Micro-Net, Tables 1 to 3: weights with 2 classes.
 MICRONET = {
     "micronet-unet": 31_024_960,

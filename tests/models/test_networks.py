@@ -16,6 +16,8 @@ from geoseg.models.networks.mininet import MiniNet
 from geoseg.models.networks.network import Network
 from geoseg.models.networks.registry import build
 
+pytestmark = pytest.mark.slow
+
 WIDTHS = (16, 32, 64, 96)
 BLOCKS = (2, 2, 3, 10)
 

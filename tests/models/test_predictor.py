@@ -27,6 +27,8 @@ from geoseg.models.networks.registry import build
 from geoseg.models.predictor import Predictor, measure_halo, scaled
 from geoseg.models.runtime import Runtime, intra_op_threads, tune_allocator
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def micronet(tmp_path_factory: pytest.TempPathFactory) -> Bundle:

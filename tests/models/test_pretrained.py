@@ -15,6 +15,8 @@ from geoseg.errors import BundleError
 from geoseg.models.networks.registry import build
 from geoseg.models.networks.smp import load_encoder
 
+pytestmark = pytest.mark.slow
+
 ENCODER = "mobilenet_v2"
 
 

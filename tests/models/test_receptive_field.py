@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from geoseg.models.networks.receptive_field import field_of_view
 
+pytestmark = pytest.mark.slow
+
 
 class Level(nn.Module):
     """A U-Net with random parts: convolutions, a way down, what is below, a way up, a join, convolutions."""

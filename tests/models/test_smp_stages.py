@@ -10,6 +10,8 @@ import torch
 
 from geoseg.models.networks.registry import build
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("encoder", "options", "dropped"),

@@ -28,6 +28,8 @@ from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Strip
 
+pytestmark = pytest.mark.slow
+
 SIDE = 600
 BACKGROUND = ClassStyle(0, "Background", "#c8c8be", background=True)
 BUILDING = ClassStyle(1, "Building", "#e6372d")

@@ -19,6 +19,8 @@ from synthetic.neighborhood import LANDCOVER_CLASSES, generate
 
 from geoseg.flow.vectorize import vectorize
 
+pytestmark = pytest.mark.slow
+
 PLACES = {
     "north_up": Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000),
     "turned": Affine.translation(621_000, 3_350_000) @ Affine.rotation(17) @ Affine.scale(0.3, -0.3),

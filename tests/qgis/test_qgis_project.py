@@ -34,6 +34,8 @@ from geoseg.io.qgis.style import ClassStyle, polygons_qml
 from geoseg.io.vector.reader import layer_info
 from geoseg.io.vector.writer import Features, LayerStyle, write_features
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("west", 'east & "more"')
 CLASSES = (ClassStyle(1, "Building", "#d62728"), ClassStyle(2, "Road", "#7f7f86"))
 

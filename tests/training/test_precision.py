@@ -11,6 +11,8 @@ from torch import nn
 from geoseg.models.networks.registry import build
 from geoseg.training.precision import TrainingRuntime
 
+pytestmark = pytest.mark.slow
+
 
 def weight_gradient(conv: nn.Conv2d, image: torch.Tensor, precision: str) -> torch.Tensor:
     runtime = TrainingRuntime.resolve("cpu", precision)

@@ -58,6 +58,8 @@ from geoseg.training.optim import TrainingSchedule, make_optimizer, rate_factor
 from geoseg.training.progress import Patience
 from geoseg.training.teacher import Teacher
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
