@@ -27,7 +27,7 @@ from geoseg.config.stac.refs import SceneRef, Trust
 from geoseg.errors import CatalogError
 from geoseg.words import did_you_mean, listed
 
-__all__ = ["Catalog", "LocalStacIO", "Refusal", "UnsetVariableError", "load_catalog", "local_path"]
+__all__ = ["Catalog", "LocalStacIO", "UnsetVariableError", "UnusableItem", "load_catalog", "local_path"]
 
 _MAX_BYTES = 1 << 29
 _MAX_DEPTH = 30
@@ -39,7 +39,7 @@ _STAC_MISTAKES = (pystac.STACError, pystac.STACTypeError, KeyError, TypeError, V
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class UnusableItem:
     """Something of a catalog or folder that cannot be used."""
 
     id: str
@@ -56,7 +56,7 @@ class Catalog:
     """Absolute path of the file."""
     scenes: tuple[SceneRef, ...]
     """Usable scenes, in the catalog's order."""
-    refusals: tuple[Refusal, ...]
+    refusals: tuple[UnusableItem, ...]
     """Items that cannot be used, and why."""
 
 
@@ -90,7 +90,7 @@ def load_catalog(path: str | Path, trust: Trust = "catalog", ids: Collection[str
     path = local_path(str(path), Path.cwd(), {})
     entries = list(_walk(path, LocalStacIO()))
     items = [entry for entry in entries if isinstance(entry, _Found)]
-    refused = [entry for entry in entries if isinstance(entry, Refusal)]
+    refused = [entry for entry in entries if isinstance(entry, UnusableItem)]
     if not items and not refused:
         raise CatalogError(f"{path}: holds no items; make one with `geoseg catalog FOLDER`")
     if ids is not None:
@@ -161,7 +161,7 @@ class LocalStacIO(pystac.StacIO):
         raise CatalogError(f"{dest}: a catalog that is read is not written")
 
 
-def _walk(path: Path, stac_io: LocalStacIO) -> Iterator[_Found | Refusal]:
+def _walk(path: Path, stac_io: LocalStacIO) -> Iterator[_Found | UnusableItem]:
     """Every item from a file down, each file once; broken files below the first one are refusals."""
     todo: list[tuple[Path, int]] = [(path, 0)]
     seen: set[Path] = set()
@@ -177,15 +177,17 @@ def _walk(path: Path, stac_io: LocalStacIO) -> Iterator[_Found | Refusal]:
         except CatalogError as error:
             if depth == 0:
                 raise
-            entries, below = [Refusal(str(file), str(error))], []
+            entries, below = [UnusableItem(str(file), str(error))], []
         yield from entries
         if below and depth >= _MAX_DEPTH:
-            yield Refusal(str(file), f"{file}: lies deeper than {_MAX_DEPTH} catalogs; link it higher up")
+            yield UnusableItem(
+                str(file), f"{file}: lies deeper than {_MAX_DEPTH} catalogs; link it higher up"
+            )
             continue
         todo += [(child, depth + 1) for child in reversed(below)]
 
 
-def _read(file: Path, stac_io: LocalStacIO) -> tuple[list[_Found | Refusal], list[Path]]:
+def _read(file: Path, stac_io: LocalStacIO) -> tuple[list[_Found | UnusableItem], list[Path]]:
     """The items in one file, and the files that it links to."""
     value = stac_io.read_json(str(file))
     kind = value.get("type")
@@ -209,9 +211,9 @@ def _read(file: Path, stac_io: LocalStacIO) -> tuple[list[_Found | Refusal], lis
     return _linked([link for link in links if link.rel in ("item", "child")], file)
 
 
-def _linked(links: list[pystac.Link], file: Path) -> tuple[list[_Found | Refusal], list[Path]]:
+def _linked(links: list[pystac.Link], file: Path) -> tuple[list[_Found | UnusableItem], list[Path]]:
     """The files that links name, and a refusal for each link that names none."""
-    refused: list[_Found | Refusal] = []
+    refused: list[_Found | UnusableItem] = []
     files = []
     for link in links:
         try:
@@ -220,15 +222,15 @@ def _linked(links: list[pystac.Link], file: Path) -> tuple[list[_Found | Refusal
             error.args = (f"{file}: {link.rel} link {error}",)
             raise
         except CatalogError as error:
-            refused.append(Refusal(str(link.target), f"{link.rel} link of {file.name}: {error}"))
+            refused.append(UnusableItem(str(link.target), f"{link.rel} link of {file.name}: {error}"))
     return refused, files
 
 
-def _item(value: object, file: Path, position: int | None = None) -> _Found | Refusal:
+def _item(value: object, file: Path, position: int | None = None) -> _Found | UnusableItem:
     place = f"{file.name}" if position is None else f"{file.name}, features[{position}]"
     item_id = value.get("id") if isinstance(value, dict) else None
     if not isinstance(value, dict) or not isinstance(item_id, str) or not item_id:
-        return Refusal(place, f"{place}: is not a STAC item: its id must be text")
+        return UnusableItem(place, f"{place}: is not a STAC item: its id must be text")
     if "\0" in item_id or not _encodable(item_id):
         return _refused(ascii(item_id), "no file can hold this id; give it another")
     try:
@@ -242,8 +244,8 @@ def _item(value: object, file: Path, position: int | None = None) -> _Found | Re
     return _Found(item_id, file, item)
 
 
-def _refused(scene: str, reason: object) -> Refusal:
-    return Refusal(scene, f"scene {scene}: {reason}")
+def _refused(scene: str, reason: object) -> UnusableItem:
+    return UnusableItem(scene, f"scene {scene}: {reason}")
 
 
 def _encodable(text: str) -> bool:

@@ -30,7 +30,7 @@ from geoseg.io.files import output_error, sha256_of, write_text
 from geoseg.io.raster.dates import OLDEST, date_properties
 from geoseg.io.raster.gdal import open_header, reading_back
 from geoseg.io.raster.header import Header, read_header
-from geoseg.io.stac.read import Catalog, Refusal, load_catalog
+from geoseg.io.stac.read import Catalog, UnusableItem, load_catalog
 
 __all__ = ["describe_file", "make_catalog", "scene_item", "write_catalog"]
 
@@ -92,7 +92,7 @@ def make_catalog(folder: str | Path, output: str | Path, trust: Trust = "catalog
         try:
             items.append(describe_file(file, item_id, output.parent, trust))
         except SceneError as error:
-            refusals.append(Refusal(item_id, str(error)))
+            refusals.append(UnusableItem(item_id, str(error)))
     if not items:
         reasons = "\n".join(f"  {refusal.reason}" for refusal in refusals[:_SHOWN])
         raise CatalogError(f"{folder}: none of its {len(files)} GeoTIFFs can be described:\n{reasons}")
