@@ -29,14 +29,7 @@ _PAPERS = ("network", "row", "table", "figure", "paper", "ours")
 
 
 def print_models(bands: int, classes: int, *, papers: bool, as_json: bool) -> None:
-    """The shipped models and the networks, as tables or as JSON.
-
-    Args:
-        bands: to count the networks for.
-        classes: likewise.
-        papers: every figure that the papers print instead of the first one.
-        as_json: for programs.
-    """
+    """The shipped models and the networks, as tables or as JSON."""
     shipped = [load_bundle(name) for name in shipped_bundles()]
     members = list(model_zoo(bands, classes))
     figures = {member.name: list(paper_figures(member.name)) for member in members} if papers else {}

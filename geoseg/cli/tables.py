@@ -47,10 +47,9 @@ def print_table(table: Table) -> None:
 
 
 def table_text(table: Table, width: int | None = None) -> str:
-    """A table as lines without trailing blanks.
+    """A table as lines without trailing blanks; nothing in it is cut off.
 
     Args:
-        table: the text; nothing in it is cut off.
         width: columns to fit the table into by folding words; numbers stay whole, so a table of many numbers
             comes out wider. None: no limit, and no ruler.
     """

@@ -30,12 +30,11 @@ __all__ = ["Calibrated", "Scored", "calibrate", "halves_errors", "reliability_er
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """Mapped objects of one or several scenes, each array of shape (n,)."""
+    """Mapped objects of one or several scenes, each array of shape (n,); right ones stand for a true one."""
 
     confidence: NDArray[np.float64]
     """Mean probability of each, 0 to 1."""
     is_right: NDArray[np.bool_]
-    """Whether it stands for an object of the reference."""
     is_north: NDArray[np.bool_]
     """Whether it is of the northern half of its scene's objects."""
 
@@ -47,18 +46,14 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """What a calibration is made of and what it reaches."""
+    """The calibrated model and its errors before and after, see :func:`halves_errors`."""
 
     bundle: Bundle
-    """The calibrated model."""
     calibration: Calibration
-    """Its calibration."""
     share_right: float
     """Share of the objects that are right."""
     error_before: float
-    """Expected calibration error of the mean probability, see :func:`halves_errors`."""
     error_after: float
-    """The same of halves of the objects, each calibrated by what was fitted to the other one."""
 
 
 def calibrate(bundle: Bundle, errors: Sequence[Path], folder: Path) -> Calibrated:
@@ -113,12 +108,7 @@ def calibrate(bundle: Bundle, errors: Sequence[Path], folder: Path) -> Calibrate
 
 
 def reliability_error(confidence: NDArray[np.float64], is_right: NDArray[np.bool_]) -> float:
-    """Expected calibration error over bins of equal width, 0 to 1.
-
-    Args:
-        confidence: 0 to 1, shape (n,), at least one.
-        is_right: shape (n,).
-    """
+    """Expected calibration error, 0 to 1, of at least one confidence and whether it was right, (n,)."""
     return float(calibration_errors(binned_confidence(confidence, is_right))[0])
 
 
@@ -126,11 +116,8 @@ def halves_errors(found: Scored) -> tuple[float, float]:
     """Calibration error of halves as they are, and of each calibrated by what was fitted to the other.
 
     Halves are north and south of each scene, not drawn by lot: neighbors are alike, and what is calibrated
-    is to hold elsewhere. Each is measured alone, then weighted by its objects: overconfidence in one half
-    and underconfidence in the other would cancel out.
-
-    Args:
-        found: objects, with some in both halves.
+    is to hold elsewhere. Each is measured alone, then weighted by its objects: what one half is told too much
+    the other is told too little, which would cancel out.
     """
     total = np.zeros(2)
     for half in (found.is_north, ~found.is_north):

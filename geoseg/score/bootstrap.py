@@ -30,18 +30,16 @@ _FEWEST_CELLS = 2
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """How intervals are drawn.
+    """How intervals are drawn: resamples, their seed, and the share of them inside the interval.
 
     Raises:
         GridError: no draws, or a level outside 0..1.
     """
 
     draws: int = 1000
-    """Resamples."""
     seed: int = 0
-    """Of the draws: the same seed and cells give the same interval."""
+    """The same seed and cells give the same interval."""
     level: float = 0.95
-    """Share of the draws inside the interval."""
 
     def __post_init__(self) -> None:
         if self.draws < 1 or not 0 < self.level < 1:
@@ -58,33 +56,24 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """An interval of each measure; None where fewer than two cells bear on it."""
+    """An interval of each measure of :meth:`Sums.measures`; None where fewer than two cells bear on it.
+
+    Tuples hold one per class, and are empty where the measure is not counted.
+    """
 
     iou: tuple[Interval | None, ...]
-    """Per class."""
     precision: tuple[Interval | None, ...]
-    """Per class."""
     recall: tuple[Interval | None, ...]
-    """Per class."""
     f1: tuple[Interval | None, ...]
-    """Per class."""
     mean_iou: Interval | None
-    """By the definition ``dataset``."""
     accuracy: Interval | None
     boundary_iou: tuple[Interval | None, ...] = ()
-    """Per class; empty: not counted."""
     mean_boundary_iou: Interval | None = None
-    """Mean over the classes in the reference."""
     class_calibration_error: tuple[Interval | None, ...] = ()
-    """Expected calibration error per class; empty: not counted."""
     calibration_error: Interval | None = None
-    """Expected calibration error of the mapped class."""
     object_f1: tuple[Interval | None, ...] = ()
-    """Per class; empty: not counted."""
     object_precision: tuple[Interval | None, ...] = ()
-    """Per class."""
     object_recall: tuple[Interval | None, ...] = ()
-    """Per class."""
 
 
 _Found = Interval | tuple[Interval | None, ...] | None
@@ -92,14 +81,10 @@ _Found = Interval | tuple[Interval | None, ...] | None
 
 
 def intervals_of(sums: Sums, how: Bootstrap | None = None) -> Intervals:
-    """Percentile intervals of all measures.
+    """Percentile intervals of all measures of cells; by default of 1000 draws, seed 0, 95 %.
 
     A class's measure is drawn from where it can be taken: draws without the class are left out. It has none
     where fewer than two cells hold the measure's denominator (of recall: true pixels of the class).
-
-    Args:
-        sums: of each cell.
-        how: number of draws, seed and level; default 1000 draws, seed 0, 95 %.
     """
     how = how or Bootstrap()
     sums = sums.chosen(sums.scored)
@@ -130,17 +115,9 @@ def drawn(sums: Sums, how: Bootstrap) -> dict[str, Float64]:
 def differences(sums: Sums, base: Sums, how: Bootstrap) -> dict[str, tuple[Float64, _Found]]:
     """How much more each measure of a map is than that of another one, with the interval of the difference.
 
-    Paired: both maps are taken of the same cells in every draw, so what makes a cell hard for both cancels
-    (Efron & Tibshirani 1993, ch. 8).
-
-    Args:
-        sums: of each cell.
-        base: of the same cells in the same order, of the map to compare with.
-        how: number of draws, seed and level.
-
-    Returns:
-        By the names of :meth:`Sums.measures` that both have: the difference, (K,) or (), NaN where it is
-        undefined; its interval, one or one of each class.
+    Paired: both maps are taken of the same cells, in the same order, in every draw, so what makes a cell
+    hard for both cancels (Efron & Tibshirani 1993, ch. 8). By the names of :meth:`Sums.measures` that both
+    have: the difference, (K,) or (), NaN where it is undefined; its interval, one or one of each class.
     """
     kept = sums.scored | base.scored
     one, other = sums.chosen(kept), base.chosen(kept)

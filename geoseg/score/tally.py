@@ -96,13 +96,11 @@ class CellCounter:
             raise GridError(f"a cell needs at least 1×1 pixel, got a side of {self.side}")
 
     def add(self, row: int, col: int, truth: Array, mapped: Array, extra: Extra | None = None) -> None:
-        """Count a block of pixels.
+        """Count a block of pixels, shape (H, W), that begins at a row and column of the scene.
 
         Args:
-            row: its first row in the scene.
-            col: its first column.
-            truth: shape (H, W), class ids, 255 = not labeled.
-            mapped: shape (H, W), class ids, 255 = nodata.
+            truth: class ids, 255 = not labeled.
+            mapped: class ids, 255 = nodata.
             extra: what else to count; the same for every block of a scene.
 
         Raises:
@@ -208,34 +206,32 @@ def _boundary(block: _Block, classes: int) -> Int64:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SceneTally:
-    """What was counted of one scene: all that a report is made of."""
+    """What was counted of one scene: all that a report is made of. None: not counted.
+
+    N cells in order, K classes. Pixels count once labeled and mapped; ``excluded`` ones are labeled where the
+    map has nodata. ``repaired`` reference polygons were invalid; ``features`` is 0 for a raster.
+    """
 
     scene: str
-    """The scene's id."""
     side: int
-    """Side of a cell, in pixels of the map."""
     places: Int64
-    """int64, shape (N, 2): row and column of each cell, in cells; in order."""
+    """int64, shape (N, 2): row and column of each cell, in cells of ``side`` pixels."""
     cells: Int64
-    """int64, shape (N, K, K): confusion matrix of each cell that has pixels."""
+    """int64, shape (N, K, K): confusion matrices."""
     excluded: int = 0
-    """Labeled pixels where the map has nodata."""
     repaired: int = 0
-    """Invalid reference polygons that were repaired."""
     features: int = 0
-    """Reference polygons over the scene; 0 for a raster."""
     boundary: Int64 | None = None
-    """int64, shape (N, 3, K): near contours, pixels that are right, true and mapped; None: not counted."""
+    """int64, shape (N, 3, K): near contours, pixels that are right, true and mapped."""
     calibration: Int64 | None = None
-    """int64, shape (N, K + 1, bins, 3), see :func:`~geoseg.score.pixels.calibration.binned`, or None."""
+    """int64, shape (N, K + 1, bins, 3), see :func:`~geoseg.score.pixels.calibration.binned`."""
     objects: Int64 | None = None
-    """int64, shape (N, 3, K): objects that are matched, of the reference, mapped; None: not counted."""
+    """int64, shape (N, 3, K): objects that are matched, of the reference, mapped."""
     object_tallies: Mapping[int, ObjectTally] | None = None
-    """Objects by class id, of the classes that are outlined; None: not counted."""
+    """By class id, of the classes that are outlined."""
     reliability: Reliability | None = None
-    """Of the whole scene, with every stored value; None: not counted."""
+    """Of the whole scene, with every stored value."""
     reach: Reach | None = None
-    """How far from a contour its boundary reaches here; None: not counted."""
 
     @property
     def confusion(self) -> Confusion:
@@ -277,14 +273,7 @@ class SceneTally:
         )
 
     def cell_of(self, rows: Int64, cols: Int64) -> Int64:
-        """Which cell pixels lie in.
-
-        Args:
-            rows: of the map, shape (n,).
-            cols: likewise.
-
-        Returns:
-            int64, shape (n,), index into ``places``.
+        """Which cell each of n pixels of the map lies in: an index into ``places``.
 
         Raises:
             GridError: a pixel lies in no cell that has scored pixels.
@@ -298,17 +287,12 @@ class SceneTally:
 
 
 def widest_side(scenes: Sequence[SceneTally]) -> int:
-    """Side of the largest cells, up to :data:`LARGEST_SIDE`, of which all scenes together have enough.
+    """Side in pixels of the largest cells, up to :data:`LARGEST_SIDE`, of which all scenes have enough.
 
     Errors come in neighborhoods, so small cells promise too much: on four real scenes of 0.3 to 1 m, mapped
     by color alone, the interval of the building IoU grew by 1.1 to 1.5 times with each doubling of the side
-    from 64 to 512 px. But few large cells cannot say how much they differ.
-
-    Args:
-        scenes: of the same classes, at least one.
-
-    Returns:
-        In pixels. Where even the smallest are fewer than :data:`FEWEST_CELLS`, that of those.
+    from 64 to 512 px. But few large cells cannot say how much they differ. Where even the smallest are fewer
+    than :data:`FEWEST_CELLS`, it is their side.
     """
     smallest = side = max(scene.side for scene in scenes)
     while side < LARGEST_SIDE:
@@ -324,7 +308,7 @@ def widest_side(scenes: Sequence[SceneTally]) -> int:
 def worst_windows(
     scenes: Sequence[tuple[SceneTally, tuple[int, int]]], count: int, side: int = WINDOW
 ) -> list[tuple[int, Window]]:
-    """The windows with the most wrong pixels, the worst one first.
+    """The windows with the most wrong pixels, the worst first, each with its scene's place in ``scenes``.
 
     Found in what was counted per cell, so no map is read for it: windows start on cells, or end with the
     scene. One after another is taken, and what overlaps it is not.
@@ -333,9 +317,6 @@ def worst_windows(
         scenes: tallies, each with the height and width of its map in pixels.
         count: windows to find; fewer where no others are wrong.
         side: of a window; a scene that is smaller is one window.
-
-    Returns:
-        Place of the scene in ``scenes``, and the window.
     """
     side = max(side, *(scene.side for scene, _ in scenes)) if scenes else side
     found: list[tuple[int, int, Window]] = []

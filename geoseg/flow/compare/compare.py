@@ -53,12 +53,10 @@ _COUNTED_SIDE = 1024
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a comparison found."""
+    """What a comparison found, and the folder with it and the models' maps."""
 
     comparison: Comparison
-    """The figures."""
     folder: Path
-    """Where they are written, and the models' maps."""
     exit_code: int
     """0; 2: scenes were refused; 1: scenes failed."""
 
@@ -70,20 +68,15 @@ class _Candidate:
     name: str
     """Of its bundle's folder, with the start of its identity where several have the same."""
     bundle: Bundle
-    """The model."""
     prepared: Prepared
-    """Its plans."""
     overrides: Mapping[str, Any]
-    """What makes them of the workflow."""
 
     @property
     def plans(self) -> dict[str, Plan]:
-        """By scene."""
         return {plan.scene.ref.id: plan for plan in self.prepared.plans}
 
     @property
     def machine(self) -> str:
-        """Where it runs, in words."""
         runtime = self.prepared.runtime
         return (
             f"this machine's {runtime.device} ({runtime.processor}, {runtime.precision}, "
@@ -114,12 +107,9 @@ def evaluate_models(
     Args:
         path: workflow file; its own model does not matter.
         models: names of shipped bundles, or paths of bundles; the others are compared with the first.
-        overrides: ``--set`` values by dotted key.
         asset: key of the label asset; default: the workflow's ``evaluate.asset``.
         reference: one reference for all scenes, in place of the catalog's.
-        width: of the boundary.
         worst: windows of each model to draw; 0: none.
-        how: draws, seed and level of the intervals.
         watch: gives the watcher of a model's run, by the model's name.
 
     Raises:
@@ -179,18 +169,7 @@ def _score(
 def _candidates(
     path: Path, models: Sequence[str], settings: Mapping[str, Any], folder: Path
 ) -> list[_Candidate]:
-    """Each model with its plans: a mistake of one is reported before anything is mapped.
-
-    Args:
-        path: workflow file.
-        models: names of shipped bundles, or paths.
-        settings: overrides of all.
-        folder: each model's run gets a folder in it.
-
-    Raises:
-        ConfigError: a model is named twice, or has other classes than the first one.
-        BundleError, CatalogError, GridError, RunError: as :func:`~geoseg.flow.run.prepare.prepare`.
-    """
+    """Each model with its plans, in a folder each: a mistake of one is reported before anything is mapped."""
     bundles = [load_bundle(model) for model in models]
     for place, bundle in enumerate(bundles):
         if bundle.spec.identity in {other.spec.identity for other in bundles[:place]}:
@@ -214,11 +193,7 @@ def _candidates(
 def _labeled_scenes(
     candidates: Sequence[_Candidate], asset: str | None, reference: LabelRef | None
 ) -> tuple[list[SceneRef], list[Unscored]]:
-    """The scenes that every model can map and that have labels; and why the others are left out.
-
-    Raises:
-        LabelError: labels hold classes that the models have not, or no scene is left.
-    """
+    """The scenes that every model can map and that have labels; and why the others are left out."""
     first = candidates[0]
     unscored = {
         refusal.scene: f"{one.name}: {refusal.reason}" if len(candidates) > 1 else refusal.reason
@@ -256,12 +231,7 @@ def _labeled_scenes(
 
 
 def _beyond(pair: Pair, grid: GeoBox, classes: Sequence[ClassSpec]) -> int | None:
-    """The first class id of the labels that the model has not; None: it has all.
-
-    Raises:
-        LabelError: the labels cannot be read, do not overlap, or label nothing.
-        SceneError: the scene, which they count in, cannot be opened.
-    """
+    """The first class id of the labels that the model has not; None: it has all."""
     labels = label_reader(pair, grid)
     rows, labeled = strip_rows(grid.width), False
     for row in range(0, grid.height, rows):
@@ -278,11 +248,7 @@ def _beyond(pair: Pair, grid: GeoBox, classes: Sequence[ClassSpec]) -> int | Non
 def _narrowed(
     path: Path, one: _Candidate, scenes: Sequence[str], everyone: Sequence[_Candidate]
 ) -> _Candidate:
-    """A model's run of some scenes alone, all models on the same pixels.
-
-    Raises:
-        GeosegError: as :func:`_candidates`.
-    """
+    """A model's run of some scenes alone, all models on the same pixels."""
     own = {**one.overrides, "scenes.ids": list(scenes)}
     grids = [[other.plans[scene].grid for scene in scenes] for other in everyone]
     if any(grid != grids[0] for grid in grids):
@@ -292,9 +258,6 @@ def _narrowed(
 
 def _names_of(models: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     """Names that tell models apart: a name that several have gets the start of each one's identity.
-
-    Args:
-        models: name and identity of each.
 
     >>> _names_of([("a", "11112222ff"), ("b", "0"), ("a", "33334444ff")])
     ('a-11112222', 'b', 'a-33334444')

@@ -58,25 +58,16 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Of one worker."""
+    """Megapixels of windows, and of map, that one worker makes in a second."""
 
     network_mpx: float
-    """Megapixels of windows predicted per second."""
     map_mpx: float
-    """Megapixels of map per second."""
 
 
 def speed_of(folder: Path, plans: Sequence[Plan], watch: Stopwatch, machine: str) -> Speed | None:
     """The speed over all scenes of a run, those of an earlier one on the same machine among them.
 
-    Args:
-        folder: of the run.
-        plans: of its scenes.
-        watch: that saw the run.
-        machine: where it ran.
-
-    Returns:
-        None where a scene was mapped elsewhere, or no time is known.
+    None where a scene was mapped elsewhere, or no time is known.
 
     Raises:
         OutputError: the measurements cannot be written, or a scene's manifest cannot be read.

@@ -46,14 +46,11 @@ SCORE_NAME = "score.json"
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """Scored maps, and what was counted of them."""
+    """Scored maps, with map and reference of each scored scene and what was counted of it."""
 
     report: ScoreReport
-    """The score."""
     tallies: tuple[SceneTally, ...]
-    """What was counted, per scored scene."""
     pairs: tuple[Pair, ...]
-    """Map and reference of each of them."""
 
     @property
     def scored(self) -> list[tuple[Pair, SceneTally]]:
@@ -73,11 +70,9 @@ def evaluate_workflow(
     """Score the maps of a workflow that has been run; draw where they are worst.
 
     Args:
-        source: workflow file, or a workflow made in Python.
-        overrides: ``--set`` values by dotted key, those that the run was given.
+        overrides: those that the run was given, by dotted key.
         asset: key of the label asset; default: the workflow's ``evaluate.asset``.
         reference: one reference for all scenes, in place of the catalog's.
-        width: of the boundary.
         worst: windows to draw in ``worst.png`` beside ``score.json``; 0: none.
 
     Raises:
@@ -133,14 +128,10 @@ def evaluate_run(
     """Score a run's folder, ``<run>/<scene>/classes.tif``, and write ``<run>/score.json``.
 
     Args:
-        run: folder of the run.
         scenes: the catalog's scenes; those without a map in the folder are named in the report.
-        classes: of the model that made the maps.
         bands: those that the maps were made from, which decide what a scene's own pixels are; None: all.
         asset: key of the label asset of each scene, where several.
         reference: one reference for all scenes, in place of the catalog's.
-        how: of the intervals.
-        width: of the boundary.
         outlined: as for :func:`evaluate_pairs`.
 
     Raises:
@@ -165,10 +156,7 @@ def evaluate_pairs(
     """Score several scenes as one; a scene that cannot be scored is named in the report and leaves the rest.
 
     Args:
-        pairs: maps and references.
-        classes: of the model that made the maps.
         without: scenes known to have no reference, for the report.
-        how: of the intervals.
         width: of the boundary.
         outlined: polygons beside the maps, whose objects are scored too; a scene that has them gets an
             ``errors.gpkg`` beside its map, and one that has not loses an older one.
@@ -212,12 +200,7 @@ def pairs_of(
 ) -> tuple[list[Pair], list[Unscored]]:
     """Where the maps of a run are or will be, with their references, and the scenes that have no reference.
 
-    Args:
-        run: folder of the run.
-        scenes: the catalog's scenes.
-        bands: as for :func:`evaluate_run`.
-        asset: key of the label asset of each scene, where several.
-        reference: one reference for all scenes, in place of the catalog's.
+    Arguments are those of :func:`evaluate_run`.
 
     Raises:
         LabelError: a scene has several label assets and none is named.
@@ -240,7 +223,7 @@ def _own_pixels(ref: SceneRef, bands: Sequence[str | int] | None) -> GeoBox:
 
 
 def _label_of(ref: SceneRef, asset: str | None) -> LabelRef | None:
-    """The reference that is meant: the one named, or the only one."""
+    """The reference that is named, or the only one."""
     if asset is not None:
         return dict(ref.labels).get(asset)
     if len(ref.labels) > 1:

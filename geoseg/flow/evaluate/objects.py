@@ -76,12 +76,10 @@ of a pixel beside that of the pixels in it."""
 
 @dataclass(frozen=True, slots=True)
 class Outlined:
-    """Which polygons a workflow makes."""
+    """The layer of polygons that a workflow makes, and the names of its classes; None: all but background."""
 
     layer: str
-    """Their layer, and the name of its file."""
     classes: tuple[str, ...] | None
-    """Names of the classes that are outlined; None: all but background."""
 
     @classmethod
     def of(cls, vectorize: Vectorize | None) -> Self | None:
@@ -96,12 +94,11 @@ class Outlined:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Errors:
-    """The objects of a scene with what became of them, excluded ones left out."""
+    """The objects of a scene with what became of them, excluded ones left out: a batch of each class."""
 
     grid: GeoBox
-    """The map's grid, whose CRS they are in."""
+    """The map's, whose CRS they are in."""
     features: tuple[Features, ...]
-    """A batch of each class."""
 
 
 def write_errors(errors: Errors | None, folder: Path) -> None:
@@ -131,20 +128,12 @@ def write_errors(errors: Errors | None, folder: Path) -> None:
 def score_objects(
     pair: Pair, tally: SceneTally, classes: Sequence[ClassSpec], outlined: Outlined
 ) -> tuple[SceneTally, Errors | None]:
-    """Compare the polygons beside a map with the objects of its reference.
+    """Add the objects of a scene to its tally, and give the errors; without polygons, the tally and None.
 
-    The objects of a vector reference are its polygons (each part of a multipolygon is one), those of a raster
-    the 4-connected components of its classes. All is compared in the map's pixels. Objects that the edge of
-    what is both labeled and mapped cuts are excluded. Memory holds all polygons of the scene.
-
-    Args:
-        pair: map and reference.
-        tally: what was counted of the pair's pixels.
-        classes: of the model that made the map.
-        outlined: the polygons to score.
-
-    Returns:
-        The tally with its objects, and the errors; as it came, and None, where the scene has no polygons.
+    The polygons beside a map are compared with the objects of its reference: its polygons (each part of a
+    multipolygon is one), or the 4-connected components of a raster's classes. All is compared in the map's
+    pixels. Objects that the edge of what is both labeled and mapped cuts are excluded. Memory holds all
+    polygons of the scene.
 
     Raises:
         LabelError: the reference cannot be read.
@@ -286,22 +275,14 @@ class ScoredArea:
     """Where a scene has both a label and a map, and how areas are measured there."""
 
     grid: GeoBox
-    """The map's pixels."""
     meter: AreaMeter
-    """Measures areas in its CRS."""
     whole: shapely.MultiPolygon
-    """Where there is both a label and a map, in pixels."""
+    """In pixels of the map, as its edge."""
     edge: shapely.Geometry
-    """Its boundary."""
 
     @classmethod
     def of(cls, reader: MapReader, labels: LabelReader) -> Self:
-        """The scored area of a map and its labels.
-
-        Raises:
-            LabelError, OutputError: one of them cannot be read.
-            GridError: the map has no longitude and latitude.
-        """
+        """The scored area of a map and its labels."""
         whole = _labeled(reader, labels)
         edge = whole.boundary
         shapely.prepare(whole)
@@ -331,11 +312,6 @@ class ScoredArea:
 def mapped_objects(path: Path, layer: str, area: ScoredArea) -> ObjectSet:
     """The polygons that a run wrote.
 
-    Args:
-        path: their file.
-        layer: their layer.
-        area: of the scene.
-
     Raises:
         OutputError: they cannot be read, lie in another CRS, or have no confidence.
     """
@@ -360,17 +336,7 @@ def mapped_objects(path: Path, layer: str, area: ScoredArea) -> ObjectSet:
 
 
 def reference_objects(labels: LabelReader, classes: Sequence[int], slug: str, area: ScoredArea) -> ObjectSet:
-    """The objects of a reference, numbered in its order.
-
-    Args:
-        labels: the reference on the map's grid.
-        classes: ids of the classes wanted.
-        slug: the scene's folder name, with which ids start.
-        area: of the scene.
-
-    Raises:
-        LabelError: the reference cannot be read.
-    """
+    """The objects of some classes of a reference, numbered in its order; ids start with ``slug``."""
     found = labels.polygons
     if found is not None:
         shapes, owner = _single(found.shapes)

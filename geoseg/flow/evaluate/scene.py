@@ -28,19 +28,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Pair", "evaluate_scene", "label_reader"]
 
-"""The map in a scene's folder."""
-
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A map and the reference that it is scored against."""
+    """A map of a scene, and the reference that it is scored against."""
 
     scene: str
-    """The catalog's id."""
     classes_tif: Path
     """The map: class ids, 255 = nodata."""
     label: LabelRef
-    """The reference."""
     own: Callable[[], GeoBox]
     """Gives the scene's own pixels; called only where the reference counts in them."""
 
@@ -53,11 +49,6 @@ def evaluate_scene(
     Strips of the labels and the map overlap by the boundary's width, so that tiled equals whole; a width of
     many rows makes strips of twice as many. Probabilities count where there is a ``probability.tif`` beside
     the map.
-
-    Args:
-        pair: map and reference.
-        classes: of the model that made the map.
-        width: of the boundary.
 
     Raises:
         LabelError: the reference cannot be read, does not overlap, or has classes that the model has not.
@@ -93,11 +84,7 @@ def evaluate_scene(
 
 
 def label_reader(pair: Pair, grid: GeoBox) -> LabelReader:
-    """The reference on a grid of its scene.
-
-    Raises:
-        LabelError, SceneError: as :func:`evaluate_scene`.
-    """
+    """The reference on a grid of its scene; raises as :func:`evaluate_scene`."""
     return LabelReader(pair.label, grid, pair.own() if counts_scene_pixels(pair.label) else grid)
 
 

@@ -53,18 +53,9 @@ def draw_worst(
     reading: Scenes,
     count: int,
 ) -> int:
-    """Draw the windows with the most wrong pixels; memory is that of the windows and of one scene's labels.
+    """Draw the ``count`` windows with the most wrong pixels, or fewer; no picture where nothing is wrong.
 
-    Args:
-        path: the PNG.
-        scored: map and reference of each scored scene, and what was counted of it.
-        scenes: of the catalog.
-        spec: of the model that made the maps.
-        reading: how the workflow reads scenes.
-        count: windows to draw at most.
-
-    Returns:
-        Windows drawn; 0, and no picture, where nothing is wrong.
+    Memory is that of the windows and of one scene's labels.
 
     Raises:
         SceneError: a scene cannot be read any more.

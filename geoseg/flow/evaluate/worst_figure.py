@@ -55,12 +55,10 @@ _BAR_SHARE: Final = 0.3
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Panel:
-    """One window."""
+    """One window of a scene."""
 
     scene: str
-    """The scene's id."""
     box: GeoBox
-    """Where its pixels lie."""
     image: Float32
     """Shape (height, width, 3), 0 to 1."""
     truth: UInt8
@@ -76,16 +74,7 @@ class Panel:
 
 
 def draw(path: Path, panels: Sequence[Panel], classes: Sequence[ClassSpec]) -> None:
-    """Write the windows as a PNG: scene, reference, map and difference of each in a row.
-
-    Args:
-        path: final name.
-        panels: at least one, in the order of rows.
-        classes: of the map, by id.
-
-    Raises:
-        OutputError: the picture cannot be written.
-    """
+    """Write windows, at least one, as a PNG: scene, reference, map and difference of each in a row."""
     column = _WIDTH / len(_HEADS)
     sizes = [_size(panel.box, column - 2 * _GAP) for panel in panels]
     heights = [height + _GAP for _, height in sizes]

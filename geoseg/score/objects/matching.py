@@ -53,44 +53,35 @@ class Overlaps:
     """The M pairs of a mapped and a reference polygon that share some area, each of shape (M,)."""
 
     mapped: Int64
-    """Which mapped polygon."""
     reference: Int64
-    """Which one of the reference."""
     iou: Float64
-    """Area in both over area in either, above 0."""
     of_mapped: Float64
     """Shared area as a share of the mapped polygon's."""
     of_reference: Float64
-    """Shared area as a share of the reference polygon's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matching:
-    """What became of the P mapped objects and the R objects of the reference."""
+    """What became of the P mapped objects and the R objects of the reference.
+
+    Of mapped objects, shape (P,): ``partner``, the object of the reference that each stands for (-1: none);
+    ``iou`` with the partner, without one the largest with any object; ``outcome``, an :class:`Outcome`. The
+    ``reference_`` arrays, shape (R,), say the same of the reference's objects.
+    """
 
     partner: Int64
-    """The reference's object that each mapped one stands for; -1: none. Shape (P,)."""
     iou: Float64
-    """Each mapped object's IoU with its partner; without one, the largest with any object. Shape (P,)."""
     outcome: NDArray[np.int8]
-    """Each mapped object's :class:`Outcome`, shape (P,)."""
     reference_partner: Int64
-    """The mapped object that stands for each of the reference's; -1: none. Shape (R,)."""
     reference_iou: Float64
-    """As ``iou``, of the reference's objects, shape (R,)."""
     reference_outcome: NDArray[np.int8]
-    """Each reference object's :class:`Outcome`, shape (R,)."""
 
 
 def overlaps(mapped: Objects, reference: Objects) -> Overlaps:
     """Pairs of polygons that share some area, by a spatial index: cost follows the number of pairs.
 
     Polygons of very many vertices, such as all roads of a town, are cut into pieces first: each of their
-    thousands of neighbors would else go through all of their vertices.
-
-    Args:
-        mapped: Polygons or MultiPolygons, shape (P,); invalid ones are repaired.
-        reference: likewise, shape (R,).
+    thousands of neighbors would else go through all of their vertices. Invalid polygons are repaired.
     """
     one, other = repaired(mapped), repaired(reference)
     (pieces, owner), (others, other_owner) = _pieces(one), _pieces(other)
@@ -126,9 +117,8 @@ def match_objects(
     Args:
         mapped: Polygons or MultiPolygons in one planar CRS, shape (P,); invalid ones are repaired.
         reference: likewise, shape (R,).
-        cut: which mapped objects the edge of the labeled area cuts, or lie outside of it, shape (P,); None:
-            none.
-        reference_cut: likewise of the reference, shape (R,).
+        cut: which mapped objects the edge of the labeled area cuts, or lie outside of it; None: none.
+        reference_cut: likewise of the reference.
 
     >>> squares = shapely.box([0, 20], 0, [10, 30], 10)
     >>> found = match_objects(squares, shapely.box([0, 40], 0, [8, 50], 10))

@@ -2,7 +2,8 @@
 
 Every function takes two aligned arrays as :func:`shape_measures` does, pair by pair, in one planar CRS of any
 unit. A pair without a predicted polygon (None or empty) is missed: its IoU and C-IoU are 0, the other
-measures NaN, undefined.
+measures NaN, undefined. Arrays of different length, a step that is not above zero and geometries without an
+area are refused with a GridError.
 """
 
 from __future__ import annotations
@@ -29,24 +30,20 @@ _HIGH = 0.95
 
 @dataclass(frozen=True, slots=True)
 class ShapeSummary:
-    """Measures of many pairs together; NaN where no pair has the measure."""
+    """Measures of :class:`ShapeMeasures` for many pairs together; NaN where no pair has the measure.
+
+    Missing pairs, without a predicted polygon, have an IoU and C-IoU of 0 and are in no other figure; invalid
+    predicted polygons were repaired for the IoU.
+    """
 
     pairs: int
-    """Pairs compared."""
     missing: int
-    """Pairs without a predicted polygon: IoU and C-IoU 0, in no other figure."""
     invalid: int
-    """Predicted polygons that are not valid; they were repaired for the IoU."""
     iou: float
-    """Mean IoU."""
     c_iou: float
-    """Mean C-IoU."""
     polis: float
-    """Mean PoLiS distance."""
     hausdorff: float
-    """Mean Hausdorff distance."""
     tangent_error: float
-    """Mean, in degrees."""
     n_ratio: float
     """All predicted vertices over all true ones."""
     vertices: float
@@ -66,7 +63,7 @@ class ShapeSummary:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShapeMeasures:
-    """Measures of N pairs, each of shape (N,)."""
+    """Measures of N pairs, each of shape (N,); areas are 0 where the predicted polygon is missing."""
 
     iou: Float64
     """Area in both over area in either, 0 to 1."""
@@ -81,17 +78,12 @@ class ShapeMeasures:
     right_angles: Float64
     """Share of the predicted vertices that are right angles."""
     vertices: Int64
-    """Vertices of the predicted polygons."""
     true_vertices: Int64
-    """Vertices of the true ones."""
     area: Float64
-    """Of the predicted polygons; 0 where missing."""
     true_area: Float64
-    """Of the true ones."""
     present: Bool
-    """Whether there is a predicted polygon."""
     valid: Bool
-    """Whether it is valid as it came; False where missing."""
+    """As it came; False where missing."""
 
     @classmethod
     def joined(cls, parts: Sequence[ShapeMeasures]) -> ShapeMeasures:
@@ -135,9 +127,6 @@ def shape_measures(predicted: Objects, true: Objects, *, step: float) -> ShapeMe
         step: distance of the points that the Hausdorff distance and the tangent error look at, in the
             polygons' unit, such as a third of a pixel.
 
-    Raises:
-        GridError: arrays of different length, a step that is not above zero, or geometries without an area.
-
     >>> square = shapely.box(0, 0, 10, 10)
     >>> wider = shapely.box(0, 0, 12, 10)
     >>> found = shape_measures(np.array([wider]), np.array([square]), step=0.1).summary()
@@ -167,77 +156,44 @@ def shape_measures(predicted: Objects, true: Objects, *, step: float) -> ShapeMe
 
 
 def iou(predicted: Objects, true: Objects) -> Float64:
-    """Intersection over union of each pair; symmetric.
-
-    Returns:
-        float64, shape (N,): 0 where one is missing, NaN where both are.
-
-    Raises:
-        GridError: arrays of different length, or geometries without an area.
-    """
+    """Intersection over union of each pair, (N,): 0 where one is missing, NaN where both are."""
     _check(predicted, true)
     return polygon_iou(repaired(predicted), repaired(true))
 
 
 def polis(predicted: Objects, true: Objects) -> Float64:
-    """PoLiS distance of each pair; symmetric.
+    """PoLiS distance of each pair, (N,), in the polygons' unit; symmetric.
 
     The mean distance of one polygon's vertices to the other's boundary, averaged over both ways (Avbelj,
     Müller & Bamler 2014, "A Metric for Polygon Comparison and Building Extraction Evaluation").
-
-    Returns:
-        In the polygons' unit, float64, shape (N,); NaN where one is missing.
-
-    Raises:
-        GridError: arrays of different length, or geometries without an area.
     """
     _check(predicted, true)
     return _polis(Outlines.of(predicted), Outlines.of(true))
 
 
 def hausdorff(predicted: Objects, true: Objects, *, step: float) -> Float64:
-    """Hausdorff distance between the boundaries of each pair; symmetric.
+    """Hausdorff distance between the boundaries of each pair, (N,), in the polygons' unit; symmetric.
 
     Edges count in full, not only their vertices: points are taken along them, so that the distance is at
     most half a step too short.
-
-    Returns:
-        In the polygons' unit, float64, shape (N,); NaN where one is missing.
-
-    Raises:
-        GridError: as :func:`shape_measures`.
     """
     _check(predicted, true, step)
     return _hausdorff(Outlines.of(predicted), Outlines.of(true), step)
 
 
 def tangent_error(predicted: Objects, true: Objects, *, step: float) -> Float64:
-    """Largest angle between the predicted boundary and the true one where it is nearest.
+    """Largest angle, 0 to 90°, of the predicted boundary to the true one where it is nearest, (N,).
 
     The max tangent angle error of Girard et al. 2021 ("Polygonal Building Segmentation by Frame Field
     Learning"), except that they take the maximum along a contour and this the 95th percentile of the points
     along all of a polygon's rings: a point beside a corner, nearest to the other edge, makes any maximum 90.
-
-    Returns:
-        Degrees, 0 to 90, float64, shape (N,); NaN where one is missing.
-
-    Raises:
-        GridError: as :func:`shape_measures`.
     """
     _check(predicted, true, step)
     return _tangent_error(Outlines.of(predicted), Outlines.of(true), step)
 
 
 def right_angles(polygons: Objects, tolerance: float = RIGHT_ANGLE_TOLERANCE) -> Float64:
-    """Share of each polygon's vertices whose angle is 90° or 270°.
-
-    Args:
-        polygons: Polygons, MultiPolygons, None or empty; shape (N,).
-        tolerance: degrees that the angle may be off.
-
-    Returns:
-        float64, shape (N,); NaN where there are no vertices.
-    """
+    """Share of each polygon's vertices that are 90° or 270°, within a tolerance in degrees; NaN: none."""
     return _right_angles(Outlines.of(polygons), tolerance)
 
 
@@ -348,11 +304,7 @@ class Outlines:
 
     @classmethod
     def of(cls, polygons: Objects) -> Self:
-        """The outlines of polygons.
-
-        Args:
-            polygons: Polygons and MultiPolygons, valid or not, shape (N,); None and empty ones have no edges.
-        """
+        """The outlines of Polygons and MultiPolygons, valid or not; None and empty ones have no edges."""
         parts, owner = shapely.get_parts(polygons, return_index=True)
         rings, part = shapely.get_rings(parts, return_index=True)
         ends, ring = shapely.get_coordinates(rings, return_index=True)
@@ -364,7 +316,7 @@ class Outlines:
 
     @property
     def vertices(self) -> Int64:
-        """Vertices of each polygon, without the repeated closing ones: int64, shape (N,)."""
+        """Vertices of each polygon, without the repeated closing ones: shape (N,)."""
         return np.diff(self.first)
 
     @property
@@ -385,33 +337,21 @@ class Outlines:
     def sampled(self, step: float) -> tuple[Float64, Int64]:
         """Points along every ring, evenly spaced and no further apart than a step.
 
-        Args:
-            step: in the polygons' unit, above 0.
-
-        Returns:
-            The points, shape (P, 2), in the order of the edges; the edge that each lies on, shape (P,).
+        Gives the points (P, 2), in the order of the edges, and the edge that each lies on (P,).
         """
         _, begins = np.unique(self.ring, return_index=True)
         ends = np.append(begins, len(self.ring)).astype(np.int64)
         return _sampled(self.start, self.way, np.hypot(self.way[:, 0], self.way[:, 1]), ends, step)
 
     def firsts(self, edge: Int64) -> Int64:
-        """Where each polygon's points start among points in the order of the edges, and their number.
-
-        Args:
-            edge: which edge each point lies on, ascending.
-        """
+        """Where each polygon's points start, and their number, among points of ascending edges."""
         return np.searchsorted(edge, self.first).astype(np.int64)
 
     def nearest(self, points: Float64, first: Int64) -> tuple[Float64, Int64]:
-        """How far points are from these outlines, each from the polygon of its own number.
+        """How far points (P, 2) are from these outlines, each from the polygon of its own number.
 
-        Args:
-            points: shape (P, 2).
-            first: where the points of each polygon start, and P, shape (N + 1,).
-
-        Returns:
-            Distances, float64 (P,), and the nearest edges, int64 (P,); NaN and -1 where a polygon has none.
+        The points of polygon ``i`` are ``first[i]`` to ``first[i + 1]``. Gives distances and the nearest
+        edges, (P,); NaN and -1 where a polygon has none.
         """
         distance, edge = _nearest(np.ascontiguousarray(points), first, self.start, self.way, self.first)
         return distance, edge

@@ -36,14 +36,11 @@ _PER_CENT: Final = np.arange(101)
 
 @dataclass(frozen=True, slots=True)
 class ObjectCounts:
-    """Objects counted."""
+    """Objects counted: matched pairs, and all objects of either side, matched or not."""
 
     matched: int
-    """Pairs."""
     mapped: int
-    """Mapped objects, matched or not."""
     reference: int
-    """Objects of the reference, matched or not."""
 
     @property
     def precision(self) -> float | None:
@@ -95,12 +92,7 @@ class ObjectTally:
         return self.of_size(0, float("inf"))
 
     def of_size(self, low: float, high: float) -> ObjectCounts:
-        """The objects of a size class; a pair is of the size that its object of the reference has.
-
-        Args:
-            low: smallest area in m², inclusive.
-            high: largest area in m², exclusive.
-        """
+        """The objects of ``low`` to ``high`` m² (exclusive); a pair has the size of its reference object."""
         here = (self.outcome != Outcome.EXCLUDED) & (self.area >= low) & (self.area < high)
         there = (
             (self.reference_outcome != Outcome.EXCLUDED)
@@ -139,10 +131,10 @@ def object_tally(
     """What is kept of the matched objects of a class in a scene.
 
     Args:
-        matching: what became of each.
+        matching: of P mapped objects and R of the reference.
         confidence: of each mapped object, 0 to 1, shape (P,).
         area: of each mapped object, in m², shape (P,).
-        reference_area: of each object of the reference, in m², shape (R,).
+        reference_area: in m², shape (R,).
         shapes: measures of the matched ones.
 
     Raises:
@@ -165,7 +157,7 @@ def object_tally(
 
 
 def average_precision(confidence: Array, is_right: Bool, references: int) -> float | None:
-    """Area under precision over recall, as COCO takes it: the mean of 101 recalls from 0 to 1.
+    """Area under precision over recall, 0 to 1, as COCO takes it: mean of 101 recalls. None: no references.
 
     At each recall, the largest precision of any recall from there on; 0 past the last one. Objects of equal
     confidence come together, so that the figure does not depend on their order (COCO takes them one by one,
@@ -174,10 +166,6 @@ def average_precision(confidence: Array, is_right: Bool, references: int) -> flo
     Args:
         confidence: of each mapped object, shape (n,); higher ranks first.
         is_right: whether it stands for an object of the reference, shape (n,).
-        references: objects of the reference.
-
-    Returns:
-        0 to 1; None where the reference has no objects.
 
     >>> found = average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]), 2)
     >>> round(found * 101, 6) == round(51 * 1 + 50 * 2 / 3, 6)
@@ -197,13 +185,9 @@ def average_precision(confidence: Array, is_right: Bool, references: int) -> flo
 def binned_confidence(confidence: Float64, is_right: Bool) -> Float64:
     """Sums over bins of equal width; ``(b/bins, (b+1)/bins]``, the first one with 0.
 
-    Args:
-        confidence: 0 to 1, shape (n,).
-        is_right: shape (n,).
-
-    Returns:
-        float64, shape (bins, 3): objects, those that are right, sum of their confidences in steps of 1/200:
-        what :func:`~geoseg.score.pixels.calibration.calibration_errors` takes.
+    Of confidences 0 to 1 and whether they were right, each (n,). Gives float64 (bins, 3): objects, those that
+    are right, sum of their confidences in steps of 1/200: what
+    :func:`~geoseg.score.pixels.calibration.calibration_errors` takes.
     """
     place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
     each = (np.ones(len(place)), is_right, confidence * SCALE)

@@ -31,12 +31,10 @@ _WIDTH = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(px|m|%)\s*")
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The distance as whole pixels of a grid, at least one each."""
+    """The distance as whole pixels of a grid, at least one each; two numbers, as pixels may not be square."""
 
     rows: int
-    """Pixels up and down."""
     cols: int
-    """Pixels left and right; another number where pixels are not square on the ground."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,6 @@ class BoundaryWidth:
     """
 
     value: float
-    """The distance, in ``unit``."""
     unit: Literal["px", "m", "%"]
     """Pixels of the map, meters on the ground, or per cent of the map's diagonal (the paper's 2 %)."""
 
@@ -64,7 +61,7 @@ class BoundaryWidth:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The width that a text names.
+        """The width that a text such as ``1.5 m`` names.
 
         Raises:
             GridError: the text is not a number with a unit.
@@ -99,15 +96,11 @@ def near_contour(ids: Array, counted: Bool, reach: Reach) -> Bool:
     """Which pixels lie in the boundary of their own class: another class is within reach.
 
     For all classes at once, since a pixel is in its class's boundary exactly when the lowest or the highest
-    class id around it is not its own.
+    class id around it is not its own. Right for pixels that have the reach around them, or the scene's edge.
 
     Args:
         ids: uint8, shape (H, W): class ids.
         counted: bool, shape (H, W): pixels that have a class; the others are neither near nor a contour.
-        reach: of the boundary.
-
-    Returns:
-        bool, shape (H, W). Right for every pixel that has the reach around it, or the scene's edge.
     """
     lowest = _around(np.where(counted, ids, 255).astype(np.uint8), reach, np.minimum, 255)
     highest = _around(np.where(counted, ids, 0).astype(np.uint8), reach, np.maximum, 0)

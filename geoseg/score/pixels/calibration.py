@@ -121,16 +121,12 @@ class Reliability:
 
 
 def tally(values: UInt8, hit: Bool, cell: NDArray[np.intp] | None = None, cells: int = 1) -> Int64:
-    """How often each stored probability was predicted and was true.
+    """How often each stored probability was predicted and was true: int64 (cells, 201, 2).
 
     Args:
         values: shape (N,), 0 … 200.
         hit: shape (N,), whether it was true.
         cell: shape (N,), where each pixel counts, 0 … cells - 1; None: all in one.
-        cells: how many.
-
-    Returns:
-        int64, shape (cells, 201, 2).
 
     Raises:
         LabelError: values beyond 200.
@@ -147,12 +143,8 @@ def tally(values: UInt8, hit: Bool, cell: NDArray[np.intp] | None = None, cells:
 def binned(counts: Int64, bins: int = BINS) -> Int64:
     """Sums over bins of equal width; ``(b/bins, (b+1)/bins]``, the first one with 0.
 
-    Args:
-        counts: int64, shape (…, 201, 2), as :attr:`Reliability.counts`.
-        bins: how many.
-
-    Returns:
-        int64, shape (…, bins, 3): pixels, pixels of which it was true, sum of the stored values.
+    Of counts (…, 201, 2) as :attr:`Reliability.counts`. Gives int64 (…, bins, 3): pixels, pixels of which it
+    was true, sum of the stored values.
 
     Raises:
         GridError: no bins, or more than there are steps.

@@ -61,12 +61,7 @@ class Confusion:
 
     @classmethod
     def of(cls, truth: Array, mapped: Array, classes: int) -> Confusion:
-        """Count the pixels of two arrays.
-
-        Args:
-            truth: whole numbers, any shape; class ids, 255 = not labeled.
-            mapped: the same shape; class ids, 255 = nodata.
-            classes: K, ids are 0..K-1.
+        """Count the pixels of two arrays of class ids 0..K-1, of one shape; 255 = not labeled, and nodata.
 
         Raises:
             LabelError: different shapes, or values that are neither a class nor 255.
@@ -88,9 +83,6 @@ class Confusion:
 
         A pixel whose true class is in no group is not counted; one whose mapped class is in none counts as
         excluded.
-
-        Args:
-            groups: ids of the classes of each category, each class in one at most.
 
         Raises:
             LabelError: a class in two groups, or one that does not exist.
@@ -152,9 +144,8 @@ class Confusion:
 def pair_index(truth: Array, mapped: Array, classes: int) -> tuple[Bool, NDArray[np.intp], int]:
     """Where each pixel counts: at ``true class · K + mapped class`` of a flat matrix.
 
-    Returns:
-        Which pixels have both, bool of the arrays' shape; the place of each of those, in order; how many
-        pixels are labeled but not mapped.
+    Returns which pixels have both, bool of the arrays' shape; the place of each of those, in order; how many
+    pixels are labeled but not mapped.
 
     Raises:
         LabelError: different shapes, or values that are neither a class nor 255.
@@ -178,17 +169,12 @@ def margins(counts: Array) -> tuple[Array, Array, Array]:
 
 
 def measures(hits: Array, truth: Array, mapped: Array) -> dict[str, Float64]:
-    """All measures of the counts per class; the one place where they are defined.
+    """All measures of the counts per class (..., K); the one place where they are defined.
 
-    Args:
-        hits: shape (..., K), pixels of a class that are mapped as it.
-        truth: shape (..., K), pixels of a class.
-        mapped: shape (..., K), pixels mapped as it.
-
-    Returns:
-        ``iou``, ``precision``, ``recall``, ``f1`` of shape (..., K); ``mean_iou`` (definition ``dataset``),
-        ``mean_iou_cityscapes`` and ``accuracy`` of shape (...). NaN where undefined, for arithmetic only:
-        what leaves this package goes through :func:`defined`.
+    Of the pixels of a class that are mapped as it (``hits``), all of the class, and all mapped as it:
+    ``iou``, ``precision``, ``recall``, ``f1`` (..., K); ``mean_iou`` (definition ``dataset``),
+    ``mean_iou_cityscapes`` and ``accuracy`` (...). NaN where undefined, for arithmetic only: what leaves this
+    package goes through :func:`defined`.
     """
     union = truth + mapped - hits
     iou = _ratio(hits, union)
@@ -214,18 +200,15 @@ def mean_iou(
     *,
     groups: Sequence[Sequence[int]] | None = None,
 ) -> float | None:
-    """Mean IoU by a named definition.
+    """Mean IoU of images (scenes) of the same classes by a named definition; None where no class occurs.
 
     Micro-Net's authors print averages over batches of two images: give the sum of each two for ``per-image``.
 
     Args:
-        scenes: the matrix of each scene (image); of the same classes.
+        scenes: the matrix of each scene (image).
         definition: one of :data:`DEFINITIONS`.
         groups: class ids of each category, for a mean over categories rather than classes (MiniNet's and
             Cityscapes' category mIoU: ``cityscapes`` with its 7 groups); see :meth:`Confusion.grouped`.
-
-    Returns:
-        The mean, or None where no class occurs.
 
     Raises:
         LabelError: no such definition, or groups that share a class.

@@ -23,14 +23,7 @@ class Isotonic:
     """Its values there, never falling, 0 to 1, shape (n,); straight between them, level beyond."""
 
     def apply(self, confidence: Array) -> Float64:
-        """Calibrated confidences.
-
-        Args:
-            confidence: any shape; NaN stays NaN.
-
-        Returns:
-            float64, the same shape, 0 to 1.
-        """
+        """Calibrated confidences, 0 to 1, of the same shape; NaN stays NaN."""
         return np.interp(np.asarray(confidence, np.float64), self.confidence, self.true)
 
 

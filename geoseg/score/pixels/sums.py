@@ -68,14 +68,7 @@ class Sums:
         return Sums(self.pixels[cells], *rest)
 
     def weighted(self, weights: Float64) -> Sums:
-        """Sums of cells taken so many times each.
-
-        Args:
-            weights: shape (M, N).
-
-        Returns:
-            M sums; whole numbers, exact below 2^53.
-        """
+        """M sums of cells taken as often as weights (M, N) say; whole numbers, exact below 2^53."""
 
         def summed(array: Array) -> Float64:
             flat = weights @ array.reshape(len(array), -1).astype(np.float64)
@@ -94,13 +87,12 @@ class Sums:
         return self.boundary, self.calibration, self.objects
 
     def measures(self) -> dict[str, Float64]:
-        """All measures, NaN where undefined.
+        """All measures of N cells, NaN where undefined.
 
-        Returns:
-            ``iou``, ``precision``, ``recall``, ``f1`` (N, K); ``mean_iou``, ``accuracy`` (N); where counted
-            ``boundary_iou`` (N, K), ``mean_boundary_iou`` (N), ``class_calibration_error`` (N, K) and
-            ``calibration_error`` (N), which is that of the mapped class, ``object_f1``, ``object_precision``
-            and ``object_recall`` (N, K).
+        ``iou``, ``precision``, ``recall``, ``f1`` (N, K); ``mean_iou``, ``accuracy`` (N); where counted
+        ``boundary_iou`` (N, K), ``mean_boundary_iou`` (N), ``class_calibration_error`` (N, K) and
+        ``calibration_error`` (N), which is that of the mapped class, ``object_f1``, ``object_precision`` and
+        ``object_recall`` (N, K).
         """
         found = measures(*_planes(self.pixels))
         del found["mean_iou_cityscapes"]

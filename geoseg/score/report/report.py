@@ -79,7 +79,6 @@ def score_report(
         scenes: tallies of the same classes, at least one.
         names: a name for each class, in the order of ids 0..K-1.
         how: of the intervals; default 1000 draws, seed 0, 95 %.
-        unscored: scenes to name as left out.
         boundary_width: what the tallies' boundaries were counted with, in words.
 
     Raises:
@@ -332,13 +331,12 @@ def _shape(tally: ObjectTally) -> ObjectShape | None:
 
 
 def aligned(models: Sequence[Sequence[SceneTally]]) -> tuple[int, list[Sums]]:
-    """Each model's sums of the same cells in the same order, zeros where a model has nothing in a cell.
+    """Side of the cells in pixels, and each model's sums of the same cells in the same order.
+
+    Zeros where a model has nothing in a cell. The side is :func:`~geoseg.score.tally.widest_side`.
 
     Args:
         models: tallies of each model, of the same scenes in the same order, on the same grids.
-
-    Returns:
-        Side of the cells in pixels, see :func:`~geoseg.score.tally.widest_side`; the sums of each model.
 
     Raises:
         LabelError: other scenes, or another order.
@@ -375,12 +373,7 @@ def _spread(tally: SceneTally, places: Int64) -> Sums:
 
 
 def compare(sums: Sequence[Sums], how: Bootstrap) -> list[tuple[Scores, Scores | None]]:
-    """The scores of each model, and how much more they are than those of the first.
-
-    Args:
-        sums: of the same cells, from :func:`aligned`.
-        how: draws, seed and level of the intervals.
-    """
+    """The scores of each model, and how much more they are than the first's; ``sums``: of :func:`aligned`."""
     found: list[tuple[Scores, Scores | None]] = []
     for place, one in enumerate(sums):
         values, intervals = one.total().measures(), intervals_of(one, how)

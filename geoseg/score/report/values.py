@@ -40,9 +40,8 @@ class Measure(_Value):
     value: float | None
     """None: undefined, such as the precision of a class that the map never uses."""
     low: float | None = None
-    """Lower end of the interval; None: fewer than two cells bear on it."""
+    """Ends of the interval; None: fewer than two cells bear on it."""
     high: float | None = None
-    """Upper end of the interval."""
 
     @classmethod
     def of(cls, value: float | None, interval: Interval | None) -> Self:
@@ -53,7 +52,7 @@ class Measure(_Value):
 
 
 class ClassScore(_Value):
-    """The score of one class."""
+    """The score of one class; shares are of the scored pixels."""
 
     id: int
     name: str
@@ -62,13 +61,9 @@ class ClassScore(_Value):
     precision: Measure
     recall: Measure
     reference_pixels: int
-    """Scored pixels of this class in the reference."""
     mapped_pixels: int
-    """Scored pixels mapped as this class."""
     reference_share: float
-    """Share of the scored pixels that are this class in the reference."""
     mapped_share: float
-    """Share of the scored pixels that are mapped as this class."""
     boundary_iou: Measure = Measure(value=None)
     calibration_error: Measure = Measure(value=None)
     """Expected; of this class's probability."""
@@ -80,14 +75,12 @@ class CurveBin(_Value):
     """One bin of a reliability curve."""
 
     low: float
-    """Probabilities above this (the first bin: from this on) …"""
     high: float
-    """… up to this."""
+    """Probabilities above ``low`` (the first bin: from it on), up to this."""
     pixels: int
     said: float | None
     """Their mean probability; None: no pixels."""
     true: float | None
-    """Share of them of which it was true."""
 
 
 class Curve(_Value):
@@ -99,26 +92,20 @@ class Curve(_Value):
 
 
 class SceneScore(_Value):
-    """The score of one scene, without intervals."""
+    """The score of one scene, without intervals; see :class:`ScoreReport`."""
 
     scene: str
     iou: tuple[float | None, ...]
-    """Per class."""
     mean_iou: float | None
-    """By the definition ``dataset``, of this scene alone."""
     accuracy: float | None
     labeled_pixels: int
-    """Pixels with a label, excluded ones included."""
     excluded_pixels: int
-    """Labeled pixels where the map has nodata."""
     repaired_polygons: int
     reference_polygons: int
     boundary_iou: float | None = None
-    """Mean over the classes in the reference."""
     boundary_pixels: tuple[int, int] | None = None
     """Rows and columns that the boundary reaches here."""
     calibration_error: float | None = None
-    """Expected; of the mapped class."""
 
 
 class Unscored(_Value):
@@ -126,16 +113,14 @@ class Unscored(_Value):
 
     scene: str
     reason: str
-    """One sentence."""
 
 
 class SizeScore(_Value):
     """The objects of a size class; a pair has the size of its object of the reference."""
 
     from_m2: float
-    """Smallest area, inclusive."""
     to_m2: float | None
-    """Largest area, exclusive; None: no limit."""
+    """Exclusive; None: no limit."""
     f1: float | None
     precision: float | None
     recall: float | None
@@ -159,28 +144,24 @@ class ObjectBin(_Value):
     """Mapped objects of similar confidence."""
 
     low: float
-    """Confidences above this (the first bin: from this on) …"""
     high: float
-    """… up to this."""
+    """Confidences above ``low`` (the first bin: from it on), up to this."""
     objects: int
     said: float | None
     """Their mean confidence; None: no objects."""
     true: float | None
-    """Share of them that is matched."""
 
 
 class ObjectShape(_Value):
-    """How matched objects are drawn; None: undefined."""
+    """How matched objects are drawn: means of pairs; None: undefined."""
 
     pairs: int
     iou: float | None
     c_iou: float | None
     polis_m: float | None
-    """Mean PoLiS distance, in meters."""
     hausdorff_m: float | None
-    """Mean Hausdorff distance, in meters."""
     tangent_error: float | None
-    """Mean, in degrees."""
+    """Degrees."""
     vertex_ratio: float | None
     """Mapped vertices over those of the reference."""
     right_angles: float | None
@@ -200,7 +181,7 @@ class SceneObjects(_Value):
 
 
 class ObjectScore(_Value):
-    """The objects of one class."""
+    """The scored objects of one class."""
 
     id: int
     name: str
@@ -213,9 +194,7 @@ class ObjectScore(_Value):
     """Mean over the IoUs 0.5, 0.55, … 0.95; None: the reference has no objects."""
     average_precision_by_iou: dict[str, float | None]
     reference_objects: int
-    """Scored objects of the reference."""
     mapped_objects: int
-    """Scored mapped objects."""
     mapped: ErrorCounts
     reference: ErrorCounts
     sizes: tuple[SizeScore, ...]
@@ -228,19 +207,20 @@ class ObjectScore(_Value):
 
 
 class ScoreReport(_Value):
-    """A map's score against a reference."""
+    """A map's score against a reference; ``mean_iou`` is by the definition ``dataset``.
+
+    Intervals are drawn from ``cells``, squares of ``cell_pixels`` pixels of the map that hold scored pixels.
+    """
 
     classes: tuple[ClassScore, ...]
     mean_iou: Measure
-    """By the definition ``dataset``."""
     accuracy: Measure
     mean_iou_by_definition: dict[str, float | None]
     """By each name in :data:`~geoseg.score.pixels.confusion.DEFINITIONS`, to compare with papers."""
     scenes: tuple[SceneScore, ...]
     unscored: tuple[Unscored, ...]
-    """Scenes that could not be scored, and why."""
     labeled_pixels: int
-    """Pixels with a label, excluded ones included."""
+    """Excluded ones included."""
     excluded_pixels: int
     """Labeled pixels where the map has nodata: in no measure."""
     repaired_polygons: int
@@ -248,9 +228,7 @@ class ScoreReport(_Value):
     confusion: tuple[tuple[int, ...], ...]
     """Pixels of true class (row) mapped as class (column)."""
     cells: int
-    """Cells with scored pixels, which the intervals are drawn from."""
     cell_pixels: int
-    """Side of a cell, in pixels of the map."""
     draws: int
     seed: int
     level: float
@@ -263,7 +241,6 @@ class ScoreReport(_Value):
     calibration_error: Measure = Measure(value=None)
     """Expected; of the mapped class. No value where no probabilities lie beside the maps."""
     largest_calibration_error: float | None = None
-    """Of the mapped class."""
     brier: float | None = None
     """Sum over all classes: 0 to 2."""
     reliability: tuple[Curve, ...] = ()
@@ -271,25 +248,20 @@ class ScoreReport(_Value):
     objects: tuple[ObjectScore, ...] = ()
     """Of each class that is outlined; empty where no polygons lie beside the maps."""
     without_objects: tuple[str, ...] = ()
-    """Scenes without polygons, where others have them."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON values: numbers, text, null; no NaN."""
+        """JSON values: numbers, text, null; no NaN."""
         return self.model_dump(mode="json")
 
 
 class Scores(_Value):
-    """Measures of one map, or how much more they are than another map's."""
+    """Measures of one map as in :class:`ScoreReport`, or how much more they are than another map's."""
 
     mean_iou: Measure
-    """By the definition ``dataset``."""
     accuracy: Measure
     boundary_iou: Measure
-    """Mean over the classes in the reference."""
     calibration_error: Measure
-    """Expected; of the mapped class."""
     iou: tuple[Measure, ...]
-    """Per class."""
 
 
 class Cost(_Value):
@@ -299,7 +271,6 @@ class Cost(_Value):
     gflops_per_mpx: float
     """Multiply-adds of the convolutions per pixel of the network, in thousands: 10⁹ per megapixel."""
     weights_bytes: int
-    """Size of the weights file."""
     network_mpx_per_second: float | None = None
     """Megapixels of windows predicted per second of one worker: reading, network, stitching, writing parts.
     Of this machine in this run; None: not measured."""
@@ -314,7 +285,6 @@ class ModelScore(_Value):
     """Its name, with the start of its identity where several have the same."""
     version: str
     sha256: str
-    """Of its weights."""
     scores: Scores
     difference: Scores | None = None
     """Against the first model, paired: the same cells in every draw; None: it is the first."""
@@ -328,7 +298,7 @@ class ScoredScene(_Value):
 
     scene: str
     labeled_pixels: int
-    """Pixels with a label and a map, of the first model."""
+    """With a map of the first model."""
 
 
 class Comparison(_Value):
@@ -338,20 +308,16 @@ class Comparison(_Value):
     models: tuple[ModelScore, ...]
     scenes: tuple[ScoredScene, ...]
     unscored: tuple[Unscored, ...] = ()
-    """Scenes in no figure, and why."""
     grid: str
-    """Which pixels were scored."""
     boundary_width: str
     machine: str
     """Where speed was measured."""
     cells: int
-    """Cells that the intervals are drawn from."""
     cell_pixels: int
-    """Side of a cell, in pixels of the map."""
     draws: int
     seed: int
     level: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The comparison as JSON values: numbers, text, null; no NaN."""
+        """JSON values: numbers, text, null; no NaN."""
         return self.model_dump(mode="json")
