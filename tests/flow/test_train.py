@@ -271,7 +271,7 @@ def test_other_first_weights_are_another_training(
     assert prepare_training(path, {"output": str(trained.output)}).start is None
     # The file's own words are compared before any scene is read.
     shutil.copy(trained.output / CHECKPOINT_NAME, tmp_path)
-    with pytest.raises(GeosegError, match="belongs to a training with another recipe and another seed"):
+    with pytest.raises(GeosegError, match="belongs to a training with another config and another seed"):
         prepare_training(path, {"output": str(tmp_path), "seed": 6, "train.steps": 25})
 
 
