@@ -22,7 +22,7 @@ from geoseg.errors import GridError
 from geoseg.polygons.walls.align import align_directions
 from geoseg.polygons.walls.fit import KINDS, Fits, WallOptions, fit_rectangles, fit_walls
 from geoseg.polygons.walls.rings import close_ring
-from geoseg.polygons.walls.segments import roughness, sample
+from geoseg.polygons.walls.segments import roughness, sample, split
 from geoseg.score.objects.shapes import ShapeMeasures, iou, shape_measures
 
 SIDE = 10
@@ -258,6 +258,30 @@ def test_any_contour_gives_sound_fits(seed: int, blur: float, share: float) -> N
     fits = fit_walls(outlines)
     assert_sound(fits, outlines)
     assert_fitted(fits)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    blur=st.floats(0.6, 6),
+    direction=st.floats(0, np.pi / 2),
+    wall=st.sampled_from([1.0, 4.0, 12.0]),
+    diagonal=st.sampled_from([0.0, 3.0, 9.0]),
+)
+def test_the_walls_of_a_split_go_once_round_the_ring(
+    seed: int, blur: float, direction: float, wall: float, diagonal: float
+) -> None:
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((40, 50)), blur)
+    outlines = contours(np.pad(0.5 + noise - np.median(noise), 1, constant_values=0))
+    for outline in outlines[shapely.area(outlines) > 9][:4]:
+        ring = shapely.get_coordinates(outline.exterior)[:-1]
+        curve = close_ring(ring - ring.mean(axis=0))
+        points, sums = sample(curve, 0.75)
+        begins, _, _, cost = split(points, sums, curve[1][-1], direction, 4.0, wall, diagonal)
+        if np.isfinite(cost):
+            assert begins[0] == 0
+            assert (np.diff(begins) > 0).all()
+        else:
+            assert len(begins) == 0
 
 
 def seen(outline: Polygon, noise: float = 0.0, seed: int = 0) -> Objects:

@@ -211,7 +211,7 @@ def split(
             wall = other
     begins, classes, off = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count)
     walls, j, cost = 0, count, best[wall, count]
-    while j > 0 and best[wall, count] < np.inf:  # from the end of the ring back to its start
+    while j > 0 and cost < np.inf:  # from the end of the ring back to its start
         begins[walls], classes[walls], off[walls] = since[wall, j], wall, fitted[wall, j]
         j = since[wall, j]
         wall = last[wall, j]
