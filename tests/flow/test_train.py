@@ -224,13 +224,13 @@ def test_the_bundle_maps_the_scenes_that_it_learned_from(
     workflow.write_text(
         dump_yaml({"catalog": str(folder / "scenes.json"), "model": str(trained.bundle.folder)})
     )
-    summary = geoseg.run(workflow, {"output": str(tmp_path / "maps"), "compute.executor": "serial"})
-    assert summary.count("done") == 2
+    made = geoseg.run(workflow, {"output": str(tmp_path / "maps"), "compute.executor": "serial"})
+    assert list(made.summary["status"]) == ["done", "done"]
     with (
-        rasterio.open(tmp_path / "maps/place1/classes.tif") as made,
+        rasterio.open(tmp_path / "maps/place1/classes.tif") as classes,
         rasterio.open(folder / "place1_truth.tif") as truth,
     ):
-        mapped, known = made.read(1) == 1, truth.read(1) == 200
+        mapped, known = classes.read(1) == 1, truth.read(1) == 200
     assert (mapped & known).sum() / (mapped | known).sum() > 0.5
 
 
