@@ -56,11 +56,7 @@ def _band(given: object) -> object:
 
 
 def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A list with at least one entry and none twice.
-
-    Raises:
-        ValueError: says which rule it breaks.
-    """
+    """A list with at least one entry and none twice; a ValueError says which rule it breaks."""
     if not values:
         raise ValueError("is an empty list; name at least one, or leave the key out")
     seen: set[Any] = set()

@@ -21,11 +21,7 @@ _TAKEN: Final = ("classes", "probability", "errors")
 
 
 def sql_name(name: str, what: str) -> str:
-    """The same name, where every format takes it.
-
-    Args:
-        name: of a layer or field.
-        what: ``layer`` or ``field``, for the error.
+    """The name of a layer or field (``what``), where every format takes it.
 
     Raises:
         ValueError: it is not a word of at most 63 ASCII letters, digits and underscores, or reserved.

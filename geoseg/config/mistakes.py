@@ -178,12 +178,7 @@ def _sentence(model: type[BaseModel], place: _Place, error: ErrorDetails) -> str
 
 
 def mistakes(error: ValidationError, model: type[BaseModel]) -> list[tuple[KeyPath, str]]:
-    """Every mistake as (key, what is wrong and what to do), in the model's order.
-
-    Args:
-        error: what validating ``model`` raised.
-        model: the outermost model.
-    """
+    """Every mistake as (key, what is wrong and what to do), in the order of the outermost model."""
     found: list[tuple[KeyPath, str]] = []
     for detail in error.errors(include_url=False):
         place = _place(model, detail["loc"])

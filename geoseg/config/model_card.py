@@ -93,9 +93,7 @@ class Card(Section):
     def spec(self, alignment: int, radius: int | None) -> BundleSpec:
         """The contract, without weights yet.
 
-        Args:
-            alignment: of the network, in pixels.
-            radius: its receptive field's worst side, in pixels; None: global.
+        The network's alignment and radius (its receptive field's worst side; None: global) are in pixels.
 
         Raises:
             ValidationError: pydantic's, where the card contradicts itself (a halo off the alignment …).

@@ -22,14 +22,8 @@ def scene_slug(scene_id: str) -> str:
 
     An id that is already a portable file name stays as it is. Any other one becomes its letters and digits
     with a hash of the whole id behind them. An id that only looks like such a result is hashed too, so
-    distinct ids have distinct slugs.
-
-    Args:
-        scene_id: any text.
-
-    Returns:
-        1 to :data:`SLUG_LENGTH` characters of ``[A-Za-z0-9._-]`` that start with a letter or digit, do not
-        end with a dot, and name no device on Windows.
+    distinct ids have distinct slugs: 1 to :data:`SLUG_LENGTH` characters of ``[A-Za-z0-9._-]`` that start
+    with a letter or digit, do not end with a dot, and name no device on Windows.
 
     >>> scene_slug("austin1")
     'austin1'

@@ -87,7 +87,6 @@ class Quantity:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Read text or an instance; write the canonical text."""
         del source, handler
         return core_schema.no_info_plain_validator_function(
             cls.parse, serialization=core_schema.to_string_ser_schema()
@@ -97,7 +96,6 @@ class Quantity:
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """A string with the same grammar as :meth:`parse`, for editors."""
         del schema, handler
         return cls.json_schema()
 
@@ -182,16 +180,9 @@ class Size(Quantity):
     """
 
     units: ClassVar[dict[str, float]] = {
-        "B": 1,
-        "kB": 1e3,
-        "MB": 1e6,
-        "GB": 1e9,
-        "TB": 1e12,
-        "KiB": 2**10,
-        "MiB": 2**20,
-        "GiB": 2**30,
-        "TiB": 2**40,
-    }
+        "B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
+        "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
+    }  # fmt: skip
     synonyms: ClassVar[dict[str, str]] = {"KB": "kB"}
     examples: ClassVar[tuple[str, str]] = ("2 GB", "4 GiB")
 

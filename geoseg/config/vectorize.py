@@ -117,9 +117,8 @@ class Vectorize(Section):
     def resolved(self, *, binary: bool, border: bool = False) -> Self:
         """The same without ``auto``.
 
-        Args:
-            binary: whether the model has one class and a background.
-            border: whether it knows the borders between objects.
+        ``binary``: the model has one class and a background; ``border``: it knows the borders between
+        objects.
         """
         mode = ("objects" if binary else "coverage") if self.mode == "auto" else self.mode
         area = _SMALLEST[mode] if self.min_area == "auto" else self.min_area

@@ -52,9 +52,7 @@ class Scaling(_Value):
     """
 
     mean: tuple[Number, ...]
-    """Per band."""
     std: tuple[Positive, ...]
-    """Per band."""
 
 
 class ClassSpec(_Value):
@@ -67,7 +65,6 @@ class ClassSpec(_Value):
     title: Text
     """For people: in legends."""
     color: Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$", to_lower=True)]
-    """``#rrggbb``."""
     background: bool = False
     """Whether the class is the ground that others stand on: it gets no polygons."""
 
@@ -76,22 +73,18 @@ class DataSource(_Value):
     """A data set that a model learned from."""
 
     name: Text
-    """What it is called."""
     attribution: Text
     """Who has to be named."""
     license: Text
     """SPDX identifier, or the terms in words."""
     url: Text | None = None
-    """Where it is from."""
 
 
 class Training(_Value):
     """How a model came to be."""
 
     data: Annotated[tuple[DataSource, ...], Field(min_length=1)]
-    """What it learned from."""
     seed: int
-    """Seed of everything random."""
     procedure: Text
     """Loss, schedule, augmentation, choice of weights: in words."""
 
@@ -102,30 +95,24 @@ class Metric(_Value):
     name: Text
     """Such as ``iou_building``."""
     value: Number
-    """The figure."""
     low: Number | None = None
-    """Lower end of its 95 % bootstrap interval."""
+    """Lower end of its 95 % bootstrap interval; ``high`` is the upper one."""
     high: Number | None = None
-    """Upper end."""
     data: Text
     """What it was measured on."""
 
 
 class WeightsFile(_Value):
-    """The weights of a saved bundle and what wrote them."""
+    """The weights of a saved bundle, and the versions of geoseg and torch that wrote them."""
 
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    """Of the file."""
     size: Annotated[int, Field(gt=0)]
     """Bytes."""
     parameters: Annotated[int, Field(gt=0)]
     """Trainable weights of the network."""
     created: AwareDatetime
-    """When."""
     geoseg: Text
-    """Version of geoseg."""
     torch: Text
-    """Version of torch."""
 
 
 class BundleSpec(_Value):
@@ -141,7 +128,6 @@ class BundleSpec(_Value):
     version: Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+){0,3}$")]
     """Of the weights, counted by their maker."""
     title: Text
-    """One line for people."""
     description: Text
     """What it maps, and where it is good and bad."""
     license: Annotated[str, StringConstraints(pattern=r"^[\w.+-]+$")]
@@ -153,7 +139,6 @@ class BundleSpec(_Value):
     bands: Annotated[tuple[BandName, ...], Field(min_length=1, max_length=1024)]
     """Common names (``red``, ``nir`` …) in the network's order."""
     scaling: Scaling
-    """How values become the network's input."""
     value_dtype: ValueType
     """Type of the stored values that the scaling belongs to."""
     fill: Literal[0] = 0
@@ -179,13 +164,11 @@ class BundleSpec(_Value):
     """Side of the windows that the weights were trained and chosen on, in pixels, where their receptive field
     is larger: they know the padding of such windows, and others make them drift. None: any size will do."""
     training: Training
-    """Data, seed, procedure."""
     metrics: tuple[Metric, ...] = ()
-    """What it reaches."""
     calibration: Calibration | None = None
-    """How often objects of a confidence are right; None: unknown."""
+    """None: unknown."""
     weights: WeightsFile | None = None
-    """The saved weights; None before they are saved."""
+    """None before they are saved."""
 
     @field_validator("arguments", mode="before")
     @classmethod
@@ -264,11 +247,7 @@ class BundleSpec(_Value):
 
     @property
     def sha256(self) -> str:
-        """Of the weights file.
-
-        Raises:
-            BundleError: the bundle was not saved yet.
-        """
+        """Of the weights file; a BundleError for a bundle that was not saved yet."""
         if self.weights is None:
             raise BundleError(f"the bundle {self.name} has no weights yet; save it with save_bundle")
         return self.weights.sha256

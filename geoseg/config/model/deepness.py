@@ -32,17 +32,11 @@ def deepness_tile(spec: BundleSpec) -> int:
 
 
 def deepness_metadata(spec: BundleSpec, tile: int) -> dict[str, str]:
-    """The plugin's keys with their JSON values.
+    """The plugin's keys with their JSON values, for tiles of this side in pixels.
 
-    Args:
-        spec: the model's contract.
-        tile: side of the tiles, in pixels.
-
-    Returns:
-        ``resolution`` is in centimeters per pixel. ``tiles_overlap`` is a whole per cent of the tile: the
-        plugin cuts half of it from each side, which is at least the halo. ``seg_thresh`` and
-        ``seg_small_segment`` are 0, which turns both off: any other threshold would turn pixels on which no
-        class reaches it into class 0.
+    ``resolution`` is in centimeters per pixel. ``tiles_overlap`` is a whole per cent of the tile: the plugin
+    cuts half of it from each side, which is at least the halo. ``seg_thresh`` and ``seg_small_segment`` are
+    0, which turns both off: any other threshold would turn pixels on which no class reaches it into class 0.
     """
     overlap = next(
         (percent for percent in range(_MOST_OVERLAP) if tile * percent // 100 >= 2 * spec.halo), _MOST_OVERLAP

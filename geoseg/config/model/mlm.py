@@ -151,12 +151,8 @@ def item_text(spec: BundleSpec) -> str:
 def from_item(item: Mapping[str, Any], source: str = "item.json") -> BundleSpec:
     """Read a model's contract from its STAC item; what :func:`to_item` writes comes back equal.
 
-    Args:
-        item: parsed JSON.
-        source: what to call it in errors.
-
     Raises:
-        BundleError: no such item: names the key, what came and what was needed.
+        BundleError: no such item: names the source, the key, what came and what was needed.
     """
     properties = item.get("properties")
     if item.get("type") != "Feature" or not isinstance(properties, dict) or "mlm:name" not in properties:

@@ -40,20 +40,14 @@ SCL_KEYS = {"scl", "scl_20m", "scl_60m"}
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One asset of an item."""
+    """One asset of an item: its key and its JSON."""
 
     key: str
-    """Its key in the item."""
     fields: Json
-    """Its JSON."""
 
     @property
     def href(self) -> str:
-        """The href as written.
-
-        Raises:
-            CatalogError: the asset has none.
-        """
+        """The href as written; a CatalogError where there is none."""
         href = self.fields.get("href")
         if not isinstance(href, str) or not href.strip():
             raise CatalogError(f"asset {self.key!r} has no href; give the path of its file")
@@ -106,11 +100,7 @@ class Asset:
         return []
 
     def listed(self, name: str) -> list[Json]:
-        """A list of JSON objects, such as ``eo:bands``; empty where the asset has none.
-
-        Raises:
-            CatalogError: the field is not a list of objects.
-        """
+        """A list of JSON objects, such as ``eo:bands``; empty: there is none. A CatalogError for others."""
         values = self.fields.get(name)
         if values is None:
             return []
@@ -119,11 +109,7 @@ class Asset:
         return values
 
     def text(self, name: str) -> str | None:
-        """A text field; None where the asset has none.
-
-        Raises:
-            CatalogError: the field is not text.
-        """
+        """A text field; None where the asset has none. A CatalogError where it is not text."""
         value = self.fields.get(name)
         if value is not None and (not isinstance(value, str) or not value):
             raise CatalogError(f"asset {self.key!r}: {name} must be text, got {value!r:.60}")
@@ -140,11 +126,7 @@ class Asset:
 
 
 def assets_of(assets: Json) -> Iterator[Asset]:
-    """The assets of an item, in their order.
-
-    Raises:
-        CatalogError: an asset is not JSON object.
-    """
+    """The assets of an item, in their order; a CatalogError where one is no JSON object."""
     for key, fields in assets.items():
         if not isinstance(fields, dict):
             raise CatalogError(f"asset {key!r} must be an object with an href, got {fields!r:.60}")
@@ -152,11 +134,7 @@ def assets_of(assets: Json) -> Iterator[Asset]:
 
 
 def number(asset: Asset, name: str, value: object) -> float:
-    """A finite number of an asset.
-
-    Raises:
-        CatalogError: anything else.
-    """
+    """A finite number of an asset; a CatalogError for anything else."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise CatalogError(f"asset {asset.key!r}: {name} must be a finite number, got {value!r:.60}")
     return float(value)

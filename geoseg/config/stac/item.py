@@ -25,14 +25,7 @@ of medium and of high probability, thin cirrus."""
 
 
 def scene_of(item_id: str, properties: Json, assets: Json, resolve: Resolve, trust: Trust) -> SceneRef:
-    """The scene that an item describes.
-
-    Args:
-        item_id: the item's id.
-        properties: its ``properties``.
-        assets: its ``assets``.
-        resolve: makes absolute paths of hrefs.
-        trust: what may be opened.
+    """The scene that an item describes; ``resolve`` makes absolute paths of hrefs.
 
     Raises:
         CatalogError: no usable data asset, or fields that contradict each other; names the asset.
@@ -157,11 +150,7 @@ class _Found:
 
 
 def _data_assets(assets: Sequence[Asset], trust: Trust) -> list[Asset]:
-    """The assets that hold the scene's bands, by the rules of :mod:`geoseg.config.stac.assets`.
-
-    Raises:
-        CatalogError: there is none.
-    """
+    """The assets that hold the scene's bands, by the rules of :mod:`geoseg.config.stac.assets`."""
     kinds = [(asset, asset.kind(trust)) for asset in assets]
     for wanted in ("data", "rendering"):
         found = [asset for asset, kind in kinds if kind == wanted]
@@ -176,22 +165,12 @@ def _data_assets(assets: Sequence[Asset], trust: Trust) -> list[Asset]:
 def _choose_bands(
     assets: Sequence[Asset], resolve: Resolve
 ) -> tuple[tuple[BandRef, ...], tuple[_Found, ...]]:
-    """The bands of data assets, each once, named.
+    """The bands of data assets, each once, named; and what was found of each.
 
     A many-band asset whose bands all have an asset of their own (a rendering of them) is left out. Where a
     band comes at several resolutions, the finest counts. A band is called by its common name, or by its own
     where several share the common one (Sentinel-2's three ``rededge``), else ``b1`` … in a lone asset and by
-    the asset's key among several.
-
-    Args:
-        assets: from :func:`_data_assets`.
-        resolve: makes paths of hrefs.
-
-    Returns:
-        The references and what was found of each. Both empty: the lone asset does not describe its bands.
-
-    Raises:
-        CatalogError: fields that contradict each other, or the same band twice at the same resolution.
+    the asset's key among several. Both are empty where the lone asset does not describe its bands.
     """
     described = [_described(asset, lone=len(assets) == 1) for asset in assets]
     singles = {
@@ -233,9 +212,6 @@ def _mask_of(assets: Sequence[Asset], trust: Trust, resolve: Resolve) -> MaskRef
 
     The values are those of ``geoseg:invalid``; else those of ``classification:classes`` that are marked
     ``nodata``, and for Sentinel-2's ``scl`` also :data:`SCL_INVALID`.
-
-    Raises:
-        CatalogError: several masks and none marked, or a mask that does not say what is invalid.
     """
     masks = [asset for asset in assets if asset.kind(trust) == "mask"]
     marked = [asset for asset in masks if "geoseg:invalid" in asset.fields]

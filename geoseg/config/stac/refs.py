@@ -1,4 +1,7 @@
-"""What a catalog says of a scene: values only, nothing opened."""
+"""What a catalog says of a scene: values only, nothing opened.
+
+Every href is an absolute path; ``index`` is a band's number in its file, from 1.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,12 @@ class BandRef:
     """One band of one file."""
 
     href: str
-    """Absolute path of the file that holds the band."""
     index: int
-    """Band number in the file, from 1."""
     name: str
     """Common name (``red``, ``nir`` …), or the name the catalog gives, or ``b1`` …; lower case."""
     scale: float = 1.0
     """``raster:scale``: value = stored × scale + offset."""
     offset: float = 0.0
-    """``raster:offset``."""
     checksum: str | None = None
     """``file:checksum`` (multihash, hexadecimal) of the file, where the catalog gives one."""
 
@@ -35,9 +35,7 @@ class MaskRef:
     """A band that says where a scene is valid, such as SCL or QA."""
 
     href: str
-    """Absolute path of the file."""
     index: int
-    """Band number in the file, from 1."""
     invalid: tuple[int, ...]
     """Values that mark a pixel as unusable."""
 
@@ -47,7 +45,6 @@ class LabelRef:
     """Reference labels of a scene: a vector layer or a raster of class ids."""
 
     href: str
-    """Absolute path of the file."""
     layer: str | None = None
     """Layer of a vector file; None: its only layer."""
     classes: tuple[tuple[float, int], ...] = ()
@@ -62,7 +59,6 @@ class LabelRef:
     area_href: str | None = None
     """File that holds the labeled area; None: the whole scene is labeled."""
     area_layer: str | None = None
-    """Layer of that file."""
     area_window: tuple[int, int, int, int] | None = None
     """Labeled area as (row, col, height, width) in the scene's own pixels."""
 

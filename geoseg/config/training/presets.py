@@ -29,14 +29,11 @@ __all__ = ["PRESETS", "Preset", "laid_over"]
 
 
 class Preset(NamedTuple):
-    """How to train, and the chips that go with it."""
+    """How to train, the chips that go with it, and where both are from."""
 
     train: TrainConfig
-    """How the network learns."""
     chips: Chips
-    """What it learns from."""
     source: str
-    """Where it is from."""
 
 
 _PLAIN = Chips(scales=(1.0, 1.0), rotate=0.0, flips=(), focus=0.0, color=None, blur=0.0, noise=0.0, holes=0.0)
@@ -150,11 +147,8 @@ def laid_over(preset: Section, given: object) -> object:
     """A section of a preset with what a file says over it.
 
     A section within it whose ``kind`` changes starts afresh: the power of a poly schedule means nothing to a
-    plateau. ``steps`` and ``epochs`` replace each other.
-
-    Args:
-        preset: the section.
-        given: the file's value; anything but a mapping comes back as it is, for the model to refuse.
+    plateau. ``steps`` and ``epochs`` replace each other. Anything but a mapping comes back as it is, for the
+    model to refuse.
 
     >>> laid_over(PRESETS["mininet"].train, {"steps": 9, "schedule": {"kind": "cosine"}})["schedule"]
     {'kind': 'cosine'}

@@ -58,11 +58,9 @@ class ProjectLayer:
     """A layer of the project."""
 
     title: str
-    """Its name in the legend."""
     path: Path
     """Absolute path of its file."""
     crs: str
-    """Its CRS: a code, WKT or PROJ text."""
     style: str | ImageStyle
     """A QML text of :mod:`geoseg.io.qgis.style`, or how an image is shown."""
     group: str = ""
@@ -70,7 +68,6 @@ class ProjectLayer:
     table: str | None = None
     """Layer of a vector file; None: a raster."""
     visible: bool = True
-    """Whether it is shown when the project opens."""
     nearest: float | None = None
     """Denominator of the scale from which on it is shown; None: however near."""
     farthest: float | None = None
@@ -78,15 +75,7 @@ class ProjectLayer:
 
 
 def write_project(path: Path, text: str) -> None:
-    """Write a project's text as ``.qgz``.
-
-    Args:
-        path: final name.
-        text: from :func:`project_text`.
-
-    Raises:
-        OutputError: see :func:`geoseg.io.files.staged`.
-    """
+    """Write a project's text as ``.qgz``; errors are those of :func:`geoseg.io.files.staged`."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         entry = zipfile.ZipInfo(f"{path.stem}.qgs", _EPOCH)
@@ -99,14 +88,12 @@ def write_project(path: Path, text: str) -> None:
 def project_text(
     folder: Path, title: str, *, crs: str, extent: Bounds, layers: Sequence[ProjectLayer]
 ) -> str:
-    """The XML of a project.
+    """The XML of a project, its layers from the top of the map to its ground.
 
     Args:
         folder: absolute; where the project will lie.
-        title: its title.
-        crs: its CRS.
         extent: what is shown when it opens: ``(min x, min y, max x, max y)`` in that CRS.
-        layers: from the top of the map to its ground.
+        layers: their paths become relative to the folder.
 
     Raises:
         OutputError: PROJ does not know a CRS, or a style is not XML.

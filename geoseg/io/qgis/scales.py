@@ -47,11 +47,7 @@ class Generalization:
 
     @classmethod
     def of(cls, geobox: GeoBox, *, coverage: bool) -> Generalization:
-        """What suits a grid.
-
-        Args:
-            geobox: a scene's grid, in the layer's CRS.
-            coverage: whether the polygons share their edges.
+        """What suits a scene's grid, in the layer's CRS; ``coverage``: polygons share their edges.
 
         Raises:
             GridError: the grid's center has no longitude and latitude.
@@ -71,14 +67,7 @@ class Generalization:
 
 
 def thin_qml(qml: str) -> str:
-    """A polygon style for far away: hairlines without casing, fuller fills.
-
-    Args:
-        qml: a style of :mod:`geoseg.io.qgis.style`, or one that QGIS wrote.
-
-    Raises:
-        OutputError: it is not XML.
-    """
+    """A polygon style, ours or QGIS's, for far away: hairlines without casing, fuller fills."""
     root = _parsed(qml)
     for symbol in root.iter("symbol"):
         *casing, fill = symbol.findall("layer") or [symbol]
@@ -92,14 +81,10 @@ def thin_qml(qml: str) -> str:
 
 
 def thinning_qml(qml: str, pixel: float) -> str:
-    """A polygon style whose outlines thin out with distance, down to hairlines.
+    """A polygon style, ours or QGIS's, whose outlines thin out with distance, down to hairlines.
 
-    Args:
-        qml: a style of :mod:`geoseg.io.qgis.style`, or one that QGIS wrote; widths in millimeters.
-        pixel: side of the scene's pixels on the ground, in meters: it says what is near.
-
-    Raises:
-        OutputError: it is not XML.
+    ``pixel``: side of the scene's pixels on the ground, in meters: it says what is near. Widths are in
+    millimeters. What is not XML is an OutputError.
     """
     root = _parsed(qml)
     meters = _FULL * pixel / _SCREEN / 1000  # on the ground, for a millimeter on the screen

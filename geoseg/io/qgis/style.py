@@ -53,11 +53,8 @@ class ClassStyle:
     """
 
     id: int
-    """Class id."""
     title: str
-    """What a legend calls it."""
     color: str
-    """``#rrggbb``."""
     background: bool = False
     """Whether it is what lies between the objects: clear on the map, and without polygons."""
 
@@ -84,9 +81,7 @@ def palette(classes: Iterable[ClassStyle]) -> dict[int, tuple[int, int, int]]:
 def polygons_qml(classes: Sequence[ClassStyle], attribute: str = "class_id") -> str:
     """Style of a polygon layer: one symbol for one class, else one per class in their order.
 
-    Args:
-        classes: the classes that have polygons, at least one.
-        attribute: integer attribute that holds the class id.
+    ``attribute`` is the integer one that holds the class id.
     """
     if len(classes) == 1:
         (style,) = classes
@@ -104,9 +99,7 @@ def polygons_qml(classes: Sequence[ClassStyle], attribute: str = "class_id") -> 
 def kinds_qml(kinds: Sequence[ClassStyle], attribute: str) -> str:
     """Style of a polygon layer with one symbol per text that an attribute holds, outlines in full color.
 
-    Args:
-        kinds: titles are the attribute's texts; ids do not matter. Background: an outline alone.
-        attribute: text attribute.
+    Titles of the kinds are the attribute's texts; ids do not matter. Background: an outline alone.
     """
     symbols = "".join(
         _symbol(n, _fill(_rgba(kind, 0 if kind.background else 90), _rgba(kind, 255), 0.4))
@@ -146,10 +139,9 @@ def classes_qml(classes: Sequence[ClassStyle]) -> str:
 
 
 def probability_qml(band: int = 1) -> str:
-    """Style of ``probability.tif``: one band from 0 (clear) to 1 (dark red).
+    """Style of ``probability.tif``: one band (from 1), clear at 0 to dark red at 1.
 
-    Args:
-        band: band to show, from 1. QGIS applies the band's scale, so the values are probabilities.
+    QGIS applies the band's scale, so the values are probabilities.
     """
     items = "".join(
         f'<item value="{value:g}" label="{value:g}" color="{color}" alpha="{alpha}"/>\n'

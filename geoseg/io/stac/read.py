@@ -50,14 +50,11 @@ class UnusableItem:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The scenes of a STAC catalog."""
+    """The absolute path of a STAC catalog, its usable scenes in its order, and which items are not."""
 
     path: Path
-    """Absolute path of the file."""
     scenes: tuple[SceneRef, ...]
-    """Usable scenes, in the catalog's order."""
     refusals: tuple[UnusableItem, ...]
-    """Items that cannot be used, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ class _Found:
 
 
 def load_catalog(path: str | Path, trust: Trust = "catalog", ids: Collection[str] | None = None) -> Catalog:
-    """Read the scenes of a STAC catalog.
+    """Read the scenes of a STAC catalog, and a refusal for each item or linked file that cannot be used.
 
     Hrefs are relative to the file that holds the item; ``$NAME/…`` takes the environment variable. Ids that
     differ by upper and lower case alone are refused, all of them: their folders would meet on some disks.
@@ -79,9 +76,6 @@ def load_catalog(path: str | Path, trust: Trust = "catalog", ids: Collection[str
         path: JSON of an item, a collection, a catalog, or an item collection (STAC 1.0 or 1.1).
         trust: what may be opened; see :data:`geoseg.config.stac.refs.Trust`.
         ids: which items; None takes all. The others are not looked at.
-
-    Returns:
-        The scenes, and a refusal for each item or linked file that cannot be used.
 
     Raises:
         CatalogError: no STAC, nothing in it, an id that it does not hold, or an environment variable that is
@@ -117,11 +111,7 @@ class LocalStacIO(pystac.StacIO):
     """pystac's file access, on local disk and for reading only."""
 
     def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
-        """The text of a local file.
-
-        Raises:
-            CatalogError: not local, missing, unreadable, too large, or not UTF-8.
-        """
+        """The text of a local file; a CatalogError where it is missing, too large or not UTF-8."""
         del args, kwargs
         path = local_path(os.fspath(source), Path.cwd(), {})
         try:
@@ -139,11 +129,7 @@ class LocalStacIO(pystac.StacIO):
             raise CatalogError(f"{path}: is not UTF-8 text, so it is not a STAC file") from error
 
     def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The JSON object of a local file.
-
-        Raises:
-            CatalogError: as :meth:`read_text`, or no JSON object.
-        """
+        """The JSON object of a local file; a CatalogError where it holds none."""
         text = self.read_text(source, *args, **kwargs)
         try:
             value = json.loads(text)

@@ -62,20 +62,17 @@ _SOFTWARE: Final = ("geoseg", "torch", "numpy", "rasterio", "pyogrio", "shapely"
 
 
 def make_catalog(folder: str | Path, output: str | Path, trust: Trust = "catalog") -> Catalog:
-    """Describe the GeoTIFFs in a folder and below, and write a STAC item collection.
+    """Describe the GeoTIFFs in a folder and below, and write a STAC item collection; returns it read back.
 
     An item is called like its file, or like its path in the folder where several files share a name (or one
     that differs by case alone). Hrefs are relative to the catalog. Dates follow
-    :func:`geoseg.io.raster.dates.date_properties`.
+    :func:`geoseg.io.raster.dates.date_properties`. ``refusals`` say which files cannot be described and why;
+    those are not in the file.
 
     Args:
         folder: searched for ``.tif`` and ``.tiff``, with all folders below it but those behind links.
         output: JSON file to write, whole or not at all.
         trust: ``local`` takes georeferences of side files, too.
-
-    Returns:
-        The catalog as written and read back. Its ``refusals`` say which files cannot be described and why;
-        those are not in the file.
 
     Raises:
         CatalogError: no such folder, no GeoTIFF in it, or none that can be described.
@@ -126,11 +123,7 @@ def _on_one_line(found: re.Match[str]) -> str:
 def describe_file(file: Path, item_id: str, relative_to: Path, trust: Trust = "catalog") -> pystac.Item:
     """One GeoTIFF as a STAC 1.1 item: bands, CRS, grid, footprint, date, checksum and size.
 
-    Args:
-        file: the GeoTIFF.
-        item_id: id of the item.
-        relative_to: folder that the href is relative to.
-        trust: what may be opened.
+    Its href is relative to the folder ``relative_to``.
 
     Raises:
         SceneError: the file cannot be opened, has no place on the globe, or a name that is not text.
@@ -250,7 +243,7 @@ def scene_item(
     properties: Mapping[str, Any],
     now: datetime | None = None,
 ) -> dict[str, Any]:
-    """Describe the committed outputs of a scene: place, date, files with checksums, classes, model, software.
+    """Committed outputs of a scene as a STAC item (JSON): place, date, checksums, classes, model, software.
 
     Args:
         scene: the catalog's id of the scene; the item's id too.
@@ -260,12 +253,9 @@ def scene_item(
         outputs: rasters (``.tif``), layers and styles (``.qml``) in ``folder``. An asset is called like the
             file without its suffix (styles: with ``_style``).
         folder: where the item goes; hrefs are relative to it.
-        model: the model's contract; its bundle has been saved.
+        model: the contract of a saved bundle.
         properties: further properties, such as run id and fingerprint (``geoseg:…``).
         now: time of processing, with a time zone; None: now.
-
-    Returns:
-        The item as JSON values.
 
     Raises:
         OutputError: a file cannot be read, or has no place on the globe.

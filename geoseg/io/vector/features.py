@@ -54,7 +54,6 @@ class LayerStyle:
     name: str = "geoseg"
     """Its name in QGIS's list, at most 30 characters."""
     description: str = "default style of geoseg"
-    """Its description there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,6 @@ class Table:
     """A layer's name, place and fields."""
 
     layer: str
-    """Its name."""
     geobox: GeoBox
     """The grid whose CRS the coordinates are in; all features lie on it."""
     schema: Mapping[str, str]
@@ -76,12 +74,8 @@ class Table:
     def columns(self, batch: Features, path: Path) -> list[NDArray[Any]]:
         """A batch's values as the layer holds them, in the order of its fields.
 
-        Args:
-            batch: the features.
-            path: final name of the file, which errors speak of.
-
         Raises:
-            OutputError: the batch has other fields, or geometries that are no polygons.
+            OutputError: the batch has other fields, or geometries that are no polygons; names the final path.
         """
         wrong = set(self.schema) ^ set(batch.attributes)
         if wrong:
@@ -92,11 +86,7 @@ class Table:
 
 
 def grouped(batches: Iterable[Features]) -> Iterator[Features]:
-    """The same features in batches of some thousands.
-
-    Raises:
-        OutputError: batches differ in their fields.
-    """
+    """The same features in batches of some thousands; an OutputError where their fields differ."""
     held: list[Features] = []
     count = 0
     for batch in batches:
@@ -129,18 +119,13 @@ def features_of(
     provenance: Provenance,
     calibrated: Mapping[int, Calibrated] | None = None,
 ) -> Iterator[Features]:
-    """Shapes on the ground, with attributes.
+    """Shapes on the ground, with attributes (:data:`geoseg.polygons.attributes.FIELDS`), in the order given.
 
     Args:
         batches: polygons in pixels.
         geobox: the grid of these pixels.
         names: class id → class name.
-        provenance: scene, model and run.
         calibrated: class id → its calibration; None: there is none.
-
-    Yields:
-        As many features as shapes came, in the same order; their fields are
-        :data:`geoseg.polygons.attributes.FIELDS`.
 
     Raises:
         GridError: parts of the grid have no longitude and latitude, so areas cannot be measured.

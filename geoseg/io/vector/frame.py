@@ -20,12 +20,7 @@ _PANDAS: Mapping[str, str] = {"text": "str", "integer": "int64", "real": "float6
 
 
 def frame_of(batches: Iterable[Features], table: Table) -> gpd.GeoDataFrame:
-    """Features in memory, with the columns that a layer of this table has in a file.
-
-    Args:
-        batches: features in the CRS of the table.
-        table: CRS and fields, in the order of the columns.
-    """
+    """Features in the table's CRS, in memory, with the columns that a layer of this table has in a file."""
     held = [*batches] or [table.nothing()]
     columns = {
         field: pd.Series(np.concatenate([batch.attributes[field] for batch in held]), dtype=_PANDAS[kind])

@@ -1,4 +1,8 @@
-"""GeoPackage 1.2, which QGIS and GDAL of many years read without a warning; and FlatGeobuf made of one."""
+"""GeoPackage 1.2, which QGIS and GDAL of many years read without a warning; and FlatGeobuf made of one.
+
+Everything is written to a temporary file; ``path`` is its final name, which errors speak of. Every function
+raises an OutputError where the disk is full or read-only.
+"""
 
 from __future__ import annotations
 
@@ -51,17 +55,7 @@ VALUES ('', '', ?, ?, ?, ?, '', 1, ?, '')
 
 
 def create(temporary: Path, path: Path, table: Table, description: str) -> None:
-    """Add a layer without features; the first one makes the file.
-
-    Args:
-        temporary: where to write.
-        path: the final name, which errors speak of.
-        table: the layer.
-        description: what the layer is, for people.
-
-    Raises:
-        OutputError: the disk is full or read-only.
-    """
+    """Add a layer without features, with a description for people; the first one makes the file."""
     first = not temporary.exists()
     _write(
         temporary,
@@ -79,11 +73,7 @@ def create(temporary: Path, path: Path, table: Table, description: str) -> None:
 
 
 def append(temporary: Path, path: Path, table: Table, groups: Iterable[Features]) -> int:
-    """Append features to a layer that is there; returns how many.
-
-    Raises:
-        OutputError: features do not fit the layer, or the disk is full or read-only.
-    """
+    """Append features to a layer that is there; returns how many."""
     count = 0
     for group in groups:
         _write(temporary, path, table, group, append=True)
@@ -114,11 +104,7 @@ def _write(temporary: Path, path: Path, table: Table, batch: Features, **options
 
 
 def style(temporary: Path, path: Path, styles: Sequence[tuple[str, LayerStyle]]) -> None:
-    """Store the styles of layers, as (layer, style), so that QGIS applies them.
-
-    Raises:
-        OutputError: the disk is full or read-only.
-    """
+    """Store the styles of layers, as (layer, style), so that QGIS applies them."""
     rows = [(layer, _GEOMETRY, one.name, one.qml, one.description) for layer, one in styles]
     try:
         with closing(sqlite3.connect(temporary)) as database, database:
@@ -132,14 +118,7 @@ def style(temporary: Path, path: Path, styles: Sequence[tuple[str, LayerStyle]])
 def check_database(temporary: Path, path: Path, counts: dict[str, int], styles: int) -> None:
     """Look at every page of the database, the counts of its tables and of their indexes.
 
-    Args:
-        temporary: the file.
-        path: its final name, which errors speak of.
-        counts: layer → features.
-        styles: number of styles.
-
-    Raises:
-        OutputError: the database is damaged, or lacks features.
+    ``counts``: layer → features; ``styles``: number of styles. What is damaged or absent is an OutputError.
     """
     tables = [*counts, *(f"rtree_{layer}_{_GEOMETRY}" for layer in counts), *["layer_styles"] * (styles > 0)]
     expected = [*counts.values(), *counts.values(), *[styles] * (styles > 0)]
@@ -164,16 +143,6 @@ def to_flatgeobuf(source: Path, temporary: Path, path: Path, table: Table, descr
 
     That format cannot be appended to: its index stands before the features. GDAL sorts a stream of features
     by their boxes on disk, so no copy of the layer is in memory.
-
-    Args:
-        source: the GeoPackage.
-        temporary: where to write.
-        path: the final name, which errors speak of.
-        table: the layer.
-        description: what the layer is, for people.
-
-    Raises:
-        OutputError: the disk is full or read-only.
     """
     try:
         with pyogrio.raw.open_arrow(source, layer=table.layer, use_pyarrow=False, batch_size=_STREAMED) as (

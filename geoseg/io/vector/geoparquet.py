@@ -50,19 +50,10 @@ def _types() -> dict[str, Any]:
 
 
 def write(temporary: Path, path: Path, table: Table, groups: Iterable[Features], description: str) -> int:
-    """Write a layer, one row group for each group of features.
+    """Write a layer, one row group for each group of features; returns the number of features.
 
-    Every feature's box is a column, so that readers skip row groups far from where they look.
-
-    Args:
-        temporary: where to write.
-        path: the final name, which errors speak of.
-        table: the layer.
-        groups: its features.
-        description: what the layer is, for people.
-
-    Returns:
-        The number of features.
+    Every feature's box is a column, so that readers skip row groups far from where they look. ``temporary``
+    is written; ``path`` is its final name, which errors speak of.
 
     Raises:
         OutputError: pyarrow is absent, features do not fit the layer, or the disk is full or read-only.

@@ -34,25 +34,18 @@ _SLIVER: Final = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What became of the scenes' objects."""
+    """What became of the scenes' objects: how many there are now, and their :func:`merged_grid`."""
 
     features: int
-    """Objects in the merged layer."""
     duplicates: int
     """Objects left out, since another scene shows them too (of a coverage, less those that were parted)."""
     geobox: GeoBox
-    """:func:`merged_grid` of the scenes."""
 
 
 def merged_grid(scenes: Sequence[SceneLayer], crs: str | None = None) -> GeoBox:
     """A grid over all scenes, with pixels about as large as those of the scene whose id comes first.
 
-    Args:
-        scenes: at least one.
-        crs: its CRS; None: that of the scene whose id comes first.
-
-    Raises:
-        OutputError: a scene lies nowhere in the CRS.
+    Its CRS is ``crs``; None: that scene's. A scene that lies nowhere in it is an OutputError.
     """
     return grid_over(placed(scenes, "", crs))
 
@@ -82,18 +75,15 @@ def merge_layers(
 
     Args:
         path: final name; its ending is the format.
-        layer: the layer's name, in every scene's file and in the merged one.
+        layer: its name, in every scene's file and in the merged one.
         scenes: at least one; ids are unique.
         schema: the fields, as they are in every scene's file, with ``id``, ``touches_edge`` and
             :data:`geoseg.polygons.attributes.CONFIDENCE`.
         crs: CRS of the merged layer; None: that of the scene whose id comes first.
         coverage: whether each scene's polygons cover their ground without overlaps.
         style: default style.
-        description: what the layer is, for people.
+        description: for people.
         overview: a generalized second layer; a GeoPackage only.
-
-    Returns:
-        How many objects there are.
 
     Raises:
         OutputError: a scene's file cannot be read or lies nowhere in the CRS, or the layer cannot be written.

@@ -38,30 +38,24 @@ _TURN: Final = 360.0
 
 @dataclass(frozen=True, slots=True)
 class SceneLayer:
-    """The polygons of a finished scene."""
+    """The polygons of a finished scene, and the file that holds them."""
 
     scene: str
-    """The catalog's id of the scene."""
     path: Path
-    """The file, as :func:`geoseg.io.vector.writer.write_features` wrote it."""
     geobox: GeoBox
     """The grid that its objects lie on."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedLayer:
-    """A scene's layer and its place in the merged CRS."""
+    """A scene's layer, and its place (its footprint, too) in the merged CRS, ``crs``."""
 
     source: SceneLayer
-    """Its file and grid."""
     layer: str
-    """The layer's name in the file."""
     crs: str
-    """The merged CRS."""
     project: Transformer | None
     """From its CRS to the merged one; None: both are the same."""
     footprint: shapely.Polygon
-    """In the merged CRS."""
     here: float | None
     """Longitude of its middle in the merged CRS, near which all of it lies; None: that has no longitudes."""
     there: float | None

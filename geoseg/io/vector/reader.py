@@ -1,4 +1,8 @@
-"""Layers of polygons that geoseg wrote, read again: in pieces, or what lies within bounds."""
+"""Layers of polygons that geoseg wrote, read again: in pieces, or what lies within bounds.
+
+Paths are those of :func:`geoseg.io.vector.writer.write_features`. A Parquet file has no name for its only
+layer. What cannot be read, or lacks a layer or a field, is an OutputError.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +46,6 @@ class LayerInfo:
     """What a file says of a layer."""
 
     count: int
-    """Features."""
     crs: str | None
     """Its CRS, a code or WKT; None: it has none."""
     kinds: dict[str, str]
@@ -56,19 +59,10 @@ class Piece:
     numbers: NDArray[np.int64]
     """The number that each has in its file, rising where pieces follow each other, shape (n,)."""
     features: Features
-    """The features themselves."""
 
 
 def layer_info(path: Path, layer: str) -> LayerInfo:
-    """What a file says of a layer, without its features.
-
-    Args:
-        path: a file that :func:`geoseg.io.vector.writer.write_features` wrote.
-        layer: the layer's name; a Parquet file has no name for its only one.
-
-    Raises:
-        OutputError: no such file or layer, or it cannot be read.
-    """
+    """What a file says of a layer, without its features."""
     with _reading(path):
         if path.suffix == geoparquet.SUFFIX:
             return LayerInfo(*geoparquet.info(path))
@@ -81,11 +75,7 @@ def layer_info(path: Path, layer: str) -> LayerInfo:
 
 
 def layer_style(path: Path, layer: str) -> str | None:
-    """The QML that QGIS shows a layer with, in the GeoPackage or beside the file; None: there is none.
-
-    Raises:
-        OutputError: it cannot be read.
-    """
+    """The QML that QGIS shows a layer with, in the GeoPackage or beside the file; None: there is none."""
     with _reading(path):
         if path.suffix != ".gpkg":
             beside = path.with_suffix(".qml")
@@ -101,16 +91,7 @@ def layer_style(path: Path, layer: str) -> str | None:
 def read_pieces(path: Path, layer: str, fields: Sequence[str]) -> Iterator[Piece]:
     """A layer from its first feature to its last, some thousands at a time.
 
-    Args:
-        path: a file that :func:`geoseg.io.vector.writer.write_features` wrote.
-        layer: the layer's name.
-        fields: the attributes to read, in the order wanted.
-
-    Yields:
-        Pieces that together hold each feature once.
-
-    Raises:
-        OutputError: the file cannot be read, or lacks a field.
+    Pieces have the fields in the order wanted, and hold each feature once.
     """
     if path.suffix == geoparquet.SUFFIX:
         with _reading(path):
@@ -133,14 +114,7 @@ def read_pieces(path: Path, layer: str, fields: Sequence[str]) -> Iterator[Piece
 def read_within(path: Path, layer: str, fields: Sequence[str], bounds: Bounds) -> Piece:
     """The features whose boxes meet bounds, in the order of their numbers.
 
-    Args:
-        path: a file that :func:`geoseg.io.vector.writer.write_features` wrote.
-        layer: the layer's name.
-        fields: the attributes to read.
-        bounds: ``(min x, min y, max x, max y)`` in the layer's CRS.
-
-    Raises:
-        OutputError: the file cannot be read, or lacks a field.
+    Bounds are ``(min x, min y, max x, max y)`` in the layer's CRS.
     """
     if path.suffix != geoparquet.SUFFIX:
         found = _read(path, layer, fields, {"bbox": bounds})

@@ -42,7 +42,6 @@ class Overview:
     coverage: bool = False
     """Whether the polygons share their edges and stay a coverage."""
     style: LayerStyle | None = None
-    """Its style."""
 
 
 def overview_layer(layer: str) -> str:
@@ -73,7 +72,7 @@ def write_features(
     description: str = "",
     overview: Overview | None = None,
 ) -> int:
-    """Write one layer of polygons.
+    """Write one layer of polygons; returns the number of features.
 
     Batches are written as they come, so memory holds one at a time. A layer without features has all its
     fields. Before the file gets its name it is read again from end to end: its features are counted, their
@@ -88,9 +87,6 @@ def write_features(
         style: default style.
         description: for people.
         overview: a generalized second layer; a GeoPackage only.
-
-    Returns:
-        The number of features.
 
     Raises:
         OutputError: a bad name or ending, a full disk, features that do not fit the schema, no pyarrow,

@@ -40,7 +40,6 @@ class FileKind(Generic[AnyFile]):
     """What a file holds, and how to speak of it."""
 
     model: type[AnyFile]
-    """What it is validated as."""
     word: str
     """Such as ``workflow``."""
     needs: str
@@ -60,7 +59,6 @@ class ReadFile(Generic[AnyFile]):
     content: AnyFile
     """The model; ``name`` is the file's unless given."""
     source: Path
-    """Absolute path of the file."""
     origins: Mapping[str, str]
     """Key → where it was given: ``austin.yaml:12`` or ``--set``."""
 
@@ -68,12 +66,9 @@ class ReadFile(Generic[AnyFile]):
 def read_file(
     path: str | Path, kind: FileKind[AnyFile], overrides: Mapping[str, Any] | None = None
 ) -> ReadFile[AnyFile]:
-    """Read and validate a file.
+    """Read and validate a file: YAML, UTF-8.
 
-    Args:
-        path: YAML file, UTF-8.
-        kind: what it holds.
-        overrides: key (``tiling.halo``) → YAML text, as ``--set`` gives it, or a value that is not text.
+    ``overrides``: key (``tiling.halo``) → YAML text, as ``--set`` gives it, or a value that is not text.
 
     Raises:
         ConfigError: every mistake of file and overrides, one line each.
@@ -106,8 +101,7 @@ def merge_overrides(
 ) -> ReadFile[AnyFile]:
     """A model made in Python with overrides, as if it had been read from a file of the working directory.
 
-    Raises:
-        ConfigError: every mistake, one line each.
+    Raises as :func:`read_file`.
     """
     origins: dict[KeyPath, str] = {(): kind.word}
     found: list[tuple[str, str, str]] = []
@@ -122,14 +116,9 @@ def merge_overrides(
 
 
 def read_overrides(overrides: Mapping[str, Any], kind: FileKind[AnyFile]) -> AnyFile:
-    """What ``--set`` alone says, where a command takes no file.
+    """What ``--set`` alone says, where a command takes no file: every key of the kind has a default.
 
-    Args:
-        overrides: as for :func:`read_file`.
-        kind: what they are validated as; every key of it has a default.
-
-    Raises:
-        ConfigError: every mistake, one line each.
+    Raises as :func:`read_file`.
     """
     data: dict[str, Any] = {}
     origins: dict[KeyPath, str] = {(): _OVERRIDE}

@@ -52,9 +52,7 @@ _CARD = FileKind(
 @dataclass(frozen=True, slots=True)
 class _LoadedFile:
     source: Path
-    """Absolute path of the file."""
     output: Path
-    """Absolute path of the output folder."""
     origins: Mapping[str, str]
     """Key → where it was given: ``austin.yaml:12`` or ``--set``."""
 
@@ -70,7 +68,6 @@ class LoadedWorkflow(_LoadedFile):
     workflow: Workflow
     """The workflow: paths as written, those of ``--set`` absolute; ``name`` is the file's unless given."""
     catalog: Path
-    """Absolute path of the STAC catalog."""
     model: str
     """A shipped model's name, or the absolute path of a bundle."""
 
@@ -129,16 +126,10 @@ def dump_workflow(workflow: Workflow) -> str:
 
 
 def load_training(path: str | Path, overrides: Mapping[str, Any] | None = None) -> LoadedTraining:
-    """Read a training file.
+    """Read a training file: YAML, UTF-8.
 
-    Relative paths in the file are relative to the file, those of ``overrides`` (``output``, ``model.start``,
-    ``distill.teacher``) to the working directory. ``output`` is ``runs/<name>`` in the working directory
-    unless given.
-
-    Args:
-        path: YAML file, UTF-8.
-        overrides: key (``train.optimizer.rate``) → YAML text, as ``--set`` gives it, or a value that is no
-            text.
+    Paths and ``overrides`` are those of :func:`load_workflow`; overrides that are paths: ``output``,
+    ``model.start`` and ``distill.teacher``.
 
     Raises:
         ConfigError: every mistake of file and overrides, one line each:
@@ -166,11 +157,7 @@ def dump_training(training: Training) -> str:
 
 
 def load_card(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Card:
-    """Read a model card.
-
-    Args:
-        path: YAML file, UTF-8.
-        overrides: key → YAML text, as ``--set`` gives it, or a value that is not text.
+    """Read a model card: YAML, UTF-8; overrides as for :func:`load_workflow`.
 
     Raises:
         ConfigError: every mistake of file and overrides, one line each.

@@ -82,10 +82,7 @@ def plain_scalar(text: str) -> Any:
 
 
 def parse_yaml(text: str) -> Document:
-    """The values of a YAML text.
-
-    Args:
-        text: one document; empty text is the value None.
+    """The values of a YAML text of one document; empty text is the value None.
 
     Raises:
         YamlError: no YAML, tags, several documents, or too long, deep or many-fold.
