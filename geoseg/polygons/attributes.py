@@ -58,7 +58,6 @@ class Provenance:
     """Where the objects of one scene come from."""
 
     scene: str
-    """The catalog's id of the scene."""
     slug: str
     """The scene's folder name, with which the objects' ids start."""
     model: str
@@ -66,7 +65,6 @@ class Provenance:
     model_sha256: str
     """SHA-256 of its weights, hexadecimal."""
     run_id: str
-    """Id of the run."""
     acquired: str | None = None
     """Acquisition date or time, ISO 8601; None: unknown."""
 
@@ -84,12 +82,10 @@ def object_attributes(
     """Attributes of polygons, by name, in the order of :data:`FIELDS`.
 
     Args:
-        shapes: polygons with what is known of them.
         ground: the same polygons in CRS units, shape (n,).
         width: columns of the scene.
         meter: measures in the polygons' CRS.
         names: class id → class name.
-        provenance: what all of them share.
         calibrated: class id → what turns a mean probability into the share of such objects that are right.
 
     Returns:

@@ -44,7 +44,6 @@ class AreaMeter:
     """
 
     crs: str
-    """CRS of the polygons."""
     meters: tuple[float, float]
     """Shortest and longest length on the ground, in meters, of one CRS unit, over places and directions."""
     bend: float
@@ -54,10 +53,7 @@ class AreaMeter:
 
     @classmethod
     def of(cls, box: GeoBox) -> Self:
-        """Measure how a grid's CRS bends and scales.
-
-        Args:
-            box: the grid whose pixels the polygons are made of; any CRS that leads to longitude and latitude.
+        """Measure how a grid's CRS bends and scales; it must lead to longitude and latitude.
 
         Raises:
             GridError: parts of the grid have no longitude and latitude.
@@ -93,13 +89,9 @@ class AreaMeter:
         return self.sizes(polygons)[0]
 
     def sizes(self, polygons: Objects) -> tuple[Float64, Float64]:
-        """Areas in m² and perimeters in m, holes' outlines included.
+        """Areas in m² and perimeters in m, holes' outlines included: positive, float64, shape (n,).
 
-        Args:
-            polygons: valid shapely Polygons in the CRS, x first, shape (n,).
-
-        Returns:
-            Both float64, shape (n,), positive.
+        The polygons are valid, in the CRS, x first, shape (n,).
 
         Raises:
             GridError: a polygon has no longitude and latitude.
@@ -130,8 +122,7 @@ class AreaMeter:
 def _cut(rings: Objects, piece: Float64) -> tuple[Float64, Int64]:
     """Points along closed rings, each edge cut evenly into pieces no longer than its ring's.
 
-    Returns:
-        Points of all rings, each ring without its closing one, shape (m, 2); where each ring starts, and m.
+    Those of all rings, each without its closing one, shape (m, 2); and where each ring starts, and m.
     """
     ends, ring = shapely.get_coordinates(rings, return_index=True)
     inside = ring[1:] == ring[:-1]
@@ -179,11 +170,7 @@ class Frames:
 
 
 def ground_frames(box: GeoBox, places: Float64) -> Frames:
-    """The pixels at some places of a grid.
-
-    Args:
-        box: the grid; any CRS that leads to longitude and latitude.
-        places: columns and rows, float64 (n, 2).
+    """The pixels at some places of a grid: columns and rows, float64 (n, 2).
 
     Raises:
         GridError: a place has no longitude and latitude.

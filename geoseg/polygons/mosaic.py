@@ -36,17 +36,14 @@ class Counterparts:
     within: Int64
     """Other pairs where one, cut by its scene's edge, lies in the other, larger one, shape (m, 2)."""
     first_holds: Bool
-    """For each of these, whether the larger one is of the first scene, shape (m,)."""
+    """Of these, whether the larger one is of the first scene, shape (m,)."""
 
 
 def counterparts(first: Objects, second: Objects, first_cut: Bool, second_cut: Bool) -> Counterparts:
     """Find the same objects in two scenes.
 
-    Args:
-        first: valid polygons of one scene, in any planar unit, shape (a,).
-        second: those of the other, in the same CRS, shape (b,).
-        first_cut: whether each touches its scene's edge, shape (a,).
-        second_cut: the same, shape (b,).
+    The polygons are valid, shapes (a,) and (b,), in one CRS and any planar unit; ``first_cut`` and
+    ``second_cut`` say of each whether it touches its scene's edge.
     """
     pairs = shapely.STRtree(second).query(first, predicate="intersects").T
     pairs = pairs[np.lexsort(pairs.T[::-1])].astype(np.int64)
@@ -66,19 +63,13 @@ def dropped(
     alike: Sequence[tuple[int, int]],
     within: Sequence[tuple[int, int]],
 ) -> set[int]:
-    """Which objects go, so that no two of those which stay are the same.
+    """Which objects go, as positions in ``ranks``, so that no two of those which stay are the same.
 
     Pieces go first, the largest object that holds them deciding; then, of objects that are alike, those that
     a better one which stays is alike to. Whatever goes has a counterpart in another scene.
 
-    Args:
-        ranks: of each object; no two are equal.
-        areas: of each object, in square units.
-        alike: pairs of the same objects, as positions in ``ranks``.
-        within: pairs of a larger object and the piece that it holds.
-
-    Returns:
-        Positions in ``ranks``.
+    ``alike`` are pairs of the same objects, ``within`` pairs of a larger object and the piece that it holds,
+    both as positions in ``ranks``. No two ranks are equal; areas are in square units.
     """
     gone: set[int] = set()
     for larger, piece in sorted(within, key=lambda pair: (-areas[pair[1]], ranks[pair[1]])):
@@ -96,11 +87,8 @@ def dropped(
 def difference(polygons: Objects, taken: Objects, least: float) -> tuple[Objects, Int64]:
     """Polygons without the ground that others cover already.
 
-    Args:
-        polygons: valid polygons in any planar unit, shape (n,).
-        taken: valid polygons that cover ground already, in the same unit, shape (m,).
-        least: pieces below this area are left out, in the unit squared: rounding makes slivers along shared
-            edges.
+    ``polygons``, shape (n,), and ``taken``, (m,), are valid and in one planar unit. Pieces of an area below
+    ``least`` are left out, in the unit squared: rounding makes slivers along shared edges.
 
     Returns:
         What is left, as single polygons in the order of those they come from, of one polygon the largest part

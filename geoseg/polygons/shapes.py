@@ -26,9 +26,7 @@ class Shapes(Table):
     last_row: Int64
     """Row of the last pixel of its region, at which it was complete."""
     class_id: UInt8
-    """Class."""
     pixels: Int64
-    """Number of pixels that the polygon was made from."""
     score: Int64
     """Sum of their stored scores."""
     p10: UInt8

@@ -133,10 +133,8 @@ def collapse_rings(coordinates: Float64, ring_offsets: Int64, most: Float64) -> 
 def simplified_objects(polygons: Objects, tolerance: float, min_area: float) -> tuple[Objects, Bool]:
     """Objects that stand apart, each simplified by itself (Douglas and Peucker); small ones and holes go.
 
-    Args:
-        polygons: valid polygons in any planar unit, shape (n,).
-        tolerance: about how far an outline may move, in their unit.
-        min_area: objects and holes below this area are left out, in their unit squared.
+    The polygons are valid, shape (n,), in any planar unit. ``tolerance`` is about how far an outline may
+    move, in their unit; objects and holes below ``min_area`` are left out, in their unit squared.
 
     Returns:
         The polygons that stay, simplified and valid, shape (m,); which ones they are, shape (n,). One whose
@@ -153,15 +151,9 @@ def simplified_objects(polygons: Objects, tolerance: float, min_area: float) -> 
 def simplified_coverage(polygons: Objects, tolerance: float) -> Objects:
     """Neighbors that share edges, simplified together (Visvalingam and Whyatt): no gap, no overlap.
 
-    The outer boundary of the polygons given does not move, so that pieces of a coverage that are simplified
-    apart still fit together.
-
-    Args:
-        polygons: a valid coverage in any planar unit, shape (n,).
-        tolerance: side of a square as large as the largest triangle that may go, in their unit.
-
-    Returns:
-        The same polygons with fewer vertices, shape (n,).
+    The polygons are a valid coverage, shape (n,), in any planar unit. Their outer boundary does not move, so
+    that pieces of a coverage that are simplified apart still fit together. ``tolerance`` is the side of a
+    square as large as the largest triangle that may go, in their unit.
     """
     if not polygons.size:
         return polygons

@@ -30,7 +30,7 @@ def find_coverage(
     min_pixels: int,
     tolerance: float,
 ) -> Iterator[Shapes]:
-    """The regions of a scene, without gap or overlap.
+    """The regions of a scene, without gap or overlap, in the order of (last row, first pixel).
 
     Args:
         strips: consecutive rows from the top with all stored bands, from the start at each call.
@@ -39,9 +39,6 @@ def find_coverage(
         level: the stored value that separates two classes in the only band; None: a band per class.
         min_pixels: smaller regions go to their best neighbor.
         tolerance: how far an outline may move for fewer vertices, px; 0: not at all.
-
-    Yields:
-        Regions in the order of (last row, first pixel), whatever the strips.
     """
     clean = sieved(strips, width, min_pixels, level) if min_pixels > 1 else strips()
     for regions in trace_regions(clean, width, classes, level=level, touching=True):

@@ -20,7 +20,6 @@ def shared_sides(ids: UInt8, above: UInt8, below: UInt8, classes: int) -> UInt8:
         ids: class ids below ``classes``, uint8 (rows, width), 255 where there is no data.
         above: the row above the first one, uint8 (width,).
         below: the row below the last one.
-        classes: number of classes.
 
     Returns:
         uint8 (classes, rows, width), 0 to 4; of a pixel's own class, 0; 255 where there is no data.

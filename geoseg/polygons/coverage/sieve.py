@@ -51,14 +51,11 @@ class Sieve:
     """Columns of the scene."""
 
     def apply(self, strips: Iterable[Strip], level: float | None = None) -> Iterator[Strip]:
-        """The scene without its small regions.
+        """The same strips without their small regions: with new classes, and the scores of these.
 
         Args:
             strips: consecutive rows from the top of the scene that the plan was made of; heights may differ.
             level: the stored value that separates two classes in the only band; None: a band per class.
-
-        Yields:
-            The same strips with their new classes, and the scores of these.
 
         Raises:
             GridError: a strip has no bands, or does not fit the width.
@@ -92,30 +89,17 @@ class Sieve:
 def sieved(
     strips: Callable[[], Iterable[Strip]], width: int, min_pixels: int, level: float | None = None
 ) -> Iterator[Strip]:
-    """The scene without its small regions.
+    """The scene without its small regions; strips come from the start at each call.
 
-    Args:
-        strips: consecutive rows from the top with all bands, from the start at each call.
-        width: columns of the scene.
-        min_pixels: smaller regions go.
-        level: as for :meth:`Sieve.apply`.
-
-    Yields:
-        Strips of the heights that came.
-
-    Raises:
-        GridError: as :func:`plan_sieve`.
+    Arguments and errors are those of :func:`plan_sieve` and :meth:`Sieve.apply`.
     """
     return plan_sieve(strips(), width, min_pixels).apply(strips(), level)
 
 
 def plan_sieve(strips: Iterable[Strip], width: int, min_pixels: int) -> Sieve:
-    """Find the small regions of a scene and decide what becomes of them.
+    """Find the regions of fewer than ``min_pixels``, and decide what becomes of them.
 
-    Args:
-        strips: consecutive rows from the top, with all bands: one per class, or one for two classes.
-        width: columns of the scene.
-        min_pixels: smaller regions go.
+    Strips are consecutive rows from the top, with all bands: one per class, or one for two classes.
 
     Raises:
         GridError: a strip has no bands or does not fit the width, or a pixel's class has no band or no score.
@@ -226,14 +210,9 @@ class _Open:
 def _advance(
     before: _Open, classes: UInt8, stored: UInt8, row: int, least: int
 ) -> tuple[_Open, Int64, Int64]:
-    """Take in one strip.
+    """Take in one strip, from the scene's row ``row`` on; regions below ``least`` pixels are small.
 
-    Args:
-        before: what the strips above left.
-        classes: class ids, shape (rows, width).
-        stored: scores of all bands, shape (bands, rows, width).
-        row: the scene's row of the first one.
-        least: smaller regions are small.
+    ``classes`` have the shape (rows, width), the ``stored`` scores (bands, rows, width).
 
     Returns:
         What to carry on; upper ends of regions that change, of those that are now decided; and their classes.
@@ -402,14 +381,8 @@ def _decide(
 ) -> Int64:
     """Classes, shape (n,), that small regions end with: smallest first, by the sums of their scores.
 
-    Args:
-        class_id: as the following of :class:`_Regions`, all of fewer pixels than ``least``.
-        pixels: their sizes.
-        first: their first pixels.
-        evidence: sums of stored scores, shape (n, classes).
-        beside: classes of the large regions that they touch, shape (n, classes).
-        touching: pairs of them that touch, shape (2, m).
-        least: regions of so many pixels are large.
+    The first five are those of :class:`_Regions`, all of fewer pixels than ``least``; ``touching`` are pairs
+    of them that touch, shape (2, m).
     """
     count = pixels.size
     class_id, pixels, first = class_id.copy(), pixels.copy(), first.copy()

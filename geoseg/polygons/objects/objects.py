@@ -79,18 +79,13 @@ def find_objects(
     level: float | None,
     options: ObjectOptions,
 ) -> Iterator[Shapes]:
-    """The objects of a scene.
+    """The objects of a scene, in the order of (last row, first pixel); those that are too tall last.
 
     Args:
         strips: consecutive rows from the top, with all stored bands; the heights may differ.
         box: the grid of the pixels.
-        classes: ids to make objects of.
         level: the stored value that separates one foreground class from its background, in the only band;
             None where there is a band per class (then nothing is split).
-        options: how.
-
-    Yields:
-        Objects in the order of (last row, first pixel), whatever the strips; the too tall ones last.
 
     Raises:
         GridError: as :func:`geoseg.polygons.trace.exact.trace_regions`, or an object lies nowhere on the

@@ -38,20 +38,17 @@ a double still holds such a step; what is narrower is no shape on the ground."""
 
 
 def cut_overlaps(fits: Objects, contours: Objects, wanted: Bool) -> tuple[Objects, Bool]:
-    """Polygons without what belongs to their neighbors.
+    """The wanted polygons without what belongs to their neighbors, and which of them lost something.
 
     Of two fits that overlap, the one whose contour holds more of the overlap keeps it; of equals the first.
     Who keeps what follows from the fits as they came, so neither the order nor what else is given matters.
+    Who keeps an overlap gets the vertices of those that end there. Where a polygon falls apart its largest
+    part is kept; where nothing is left, its contour.
 
     Args:
         fits: shapely Polygons, shape (n,), all that may overlap the wanted ones.
         contours: what each was fitted to, shape (n,); these do not overlap.
         wanted: which ones to return.
-
-    Returns:
-        The wanted ones, cut, and which of them lost something, both of the length of the wanted. Who keeps
-        an overlap gets the vertices of those that end there. Where a polygon falls apart its largest part is
-        kept; where nothing is left, its contour.
     """
     chosen = np.flatnonzero(wanted)
     cut, lost = fits[chosen], np.zeros(chosen.size, np.bool_)
@@ -128,14 +125,9 @@ def within_scene(polygons: Objects, box: GeoBox) -> tuple[Objects, Bool]:
 
 
 def crossings(one: shapely.Polygon, other: shapely.Polygon) -> Float64:
-    """Where the outlines of two polygons cross or touch.
+    """Where the outlines of two polygons, in pixels, cross or touch.
 
-    Args:
-        one: in pixels.
-        other: the same; exchanging both may change the last bit.
-
-    Returns:
-        Points of shape (n, 2), at most :data:`_NEAR` off.
+    Points of shape (n, 2), at most :data:`_NEAR` off; exchanging the polygons may change the last bit.
     """
     points = shapely.get_coordinates(shapely.intersection(one.boundary, other.boundary))
     vertices = shapely.get_coordinates([one, other])
@@ -147,14 +139,10 @@ def crossings(one: shapely.Polygon, other: shapely.Polygon) -> Float64:
 
 
 def with_vertices(polygon: shapely.Polygon, points: Float64) -> shapely.Polygon:
-    """A polygon with further vertices in its nearest edges.
+    """A valid polygon with further vertices in its nearest edges; itself where it would then cross itself.
 
-    Args:
-        polygon: a valid polygon.
-        points: on its outline but for roundings and :data:`_NEAR`, shape (n, 2); vertices of it are left out.
-
-    Returns:
-        It, or the polygon as it came where it would cross itself.
+    The points, shape (n, 2), lie on its outline but for roundings and :data:`_NEAR`; its vertices are left
+    out.
     """
     rings = [np.asarray(ring.coords) for ring in (polygon.exterior, *polygon.interiors)]
     start = np.concatenate([ring[:-1] for ring in rings])
@@ -184,13 +172,9 @@ def _largest(shape: shapely.Geometry) -> shapely.Polygon:
 
 
 def snapped(polygons: Objects) -> Objects:
-    """Polygons on the steps: without spikes and necks that are narrower, they stay valid on the ground.
+    """Valid polygons in pixels, on the steps; of what falls apart the largest part.
 
-    Args:
-        polygons: valid shapely Polygons, in pixels, shape (n,).
-
-    Returns:
-        The same; of what falls apart the largest part.
+    Without spikes and necks that are narrower, they stay valid on the ground.
     """
     out: Objects = shapely.transform(polygons, _on_steps)
     for index in np.flatnonzero(~shapely.is_valid(out)).tolist():

@@ -39,12 +39,9 @@ _AROUND = np.ones((3, 3), np.bool_)
 
 
 class RowBuffer:
-    """Holds a fixed number of the latest rows, whatever the strips that they came in.
+    """Holds the latest ``kept`` rows, whatever the strips that they came in.
 
-    Args:
-        width: columns of the scene.
-        kept: rows to hold; memory is ``kept × width × layers`` bytes.
-        layers: bytes of a pixel.
+    Memory is ``kept × width × layers`` bytes.
     """
 
     def __init__(self, width: int, kept: int, layers: int = 1) -> None:
@@ -62,8 +59,7 @@ class RowBuffer:
     def crop(self, top: int, left: int, bottom: int, right: int) -> UInt8:
         """Pixels of a window, uint8 (layers, bottom - top, right - left); no data beyond the scene's edge.
 
-        Raises:
-            IndexError: some of its rows are no longer held.
+        A row that is no longer held is an IndexError.
         """
         if max(top, 0) < self._end - len(self._ring):
             raise IndexError(
@@ -105,7 +101,6 @@ class Segments:
     offset: Int64
     """Columns and rows from the canvas to the scene, shape (n, 2)."""
     width: int
-    """Columns of the canvas."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,15 +116,10 @@ class _Piece:
 
 
 def segment_labels(layers: UInt8, inside: Bool, seeds: Seeds) -> NDArray[np.int32] | None:
-    """Segments of one region.
+    """Segment, from 1, of each pixel of one region, 0 elsewhere; None: there are fewer than two seeds.
 
-    Args:
-        layers: stored scores, and those of the border where it counts, uint8 (1 or 2, rows, columns).
-        inside: the region's pixels.
-        seeds: what counts as a seed.
-
-    Returns:
-        Segment of each of its pixels from 1, 0 elsewhere; None where there are fewer than two seeds.
+    ``layers`` are the stored scores, and those of the border where it counts, uint8 (1 or 2, rows, columns);
+    ``inside`` is the region.
     """
     if seeds.neck:
         height = ndimage.gaussian_filter(ndimage.distance_transform_edt(inside), 1.0) * inside
@@ -256,13 +246,11 @@ def _colors(labels: NDArray[np.int32]) -> UInt8:
 def find_segments(
     regions: Regions, rows: RowBuffer, seeds: Seeds, level: float, tallest: int
 ) -> tuple[Bool, Segments | None]:
-    """Split the regions that hold two seeds or more.
+    """Split the regions, of one class against a background, that hold two seeds or more.
 
     Args:
-        regions: complete regions of one class against a background.
         rows: stored scores of that class, at least from the regions' first rows on, and in a second layer
             those of the border where it counts.
-        seeds: what counts as a seed.
         level: stored score that separates the class from the background.
         tallest: rows of the tallest region to be split; taller ones stay whole.
 

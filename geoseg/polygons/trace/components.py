@@ -23,9 +23,7 @@ class Components(Table):
     first: Int64
     """Flat index, ``row × width + column``, of the first pixel in raster order: unique in a scene."""
     class_id: UInt8
-    """Class."""
     pixels: Int64
-    """Number of pixels."""
     score: Int64
     """Sum of the stored scores of these pixels."""
     touches_edge: Bool

@@ -49,9 +49,8 @@ class Corners(RegionTable):
 def find_corners(strip: UInt8, is_class: Bool) -> tuple[Corners, Int64]:
     """Corners of all regions at the lattice points inside an array.
 
-    Args:
-        strip: class of each pixel, uint8, shape (rows, columns), C-contiguous.
-        is_class: which of the 256 values are classes, shape (256,).
+    ``strip`` holds the class of each pixel, uint8, shape (rows, columns), C-contiguous; ``is_class`` says
+    which of the 256 values are classes.
 
     Returns:
         The corners, with ``region`` 0 and lattice rows and columns counted from pixel (0, 0) of the array,
@@ -99,10 +98,7 @@ def find_corners(strip: UInt8, is_class: Bool) -> tuple[Corners, Int64]:
 
 
 def trace(corners: Corners) -> Objects:
-    """The polygons of complete regions.
-
-    Args:
-        corners: all corners of n regions with consecutive numbers, in any order.
+    """The polygons of n complete regions with consecutive numbers, from all their corners, in any order.
 
     Returns:
         n shapely Polygons in pixel coordinates (x: column, y: row), in order of region. Each is valid, has
@@ -160,11 +156,7 @@ def _keep_rings_apart(corners: Corners, along_rows: Int64) -> Bool:
 
 
 def _walk(following: Int64) -> tuple[Int64, Int64]:
-    """The cycles of a permutation, in the order of their first members.
-
-    Returns:
-        All members, cycle after cycle, and the length of each cycle.
-    """
+    """The cycles of a permutation, in the order of their first members; and the length of each cycle."""
     follow = following.tolist()
     seen = bytearray(len(follow))
     order: list[int] = []

@@ -72,12 +72,8 @@ def edge_key(
 ) -> Int64:
     """A number for each edge of the lattice and each of its two pixels.
 
-    Args:
-        row: lattice row of the edge's upper end (its own, of a horizontal edge).
-        col: lattice column of its left end (its own, of a vertical edge).
-        horizontal: whether the edge runs along a row.
-        second: whether it is seen from its right or lower pixel.
-        width: columns of the scene.
+    ``row`` and ``col`` are the lattice point at its upper or left end; ``second``: it is seen from its right
+    or lower pixel; ``width``: columns of the scene.
     """
     return ((row * (width + 1) + col) * 2 + horizontal) * 2 + second
 

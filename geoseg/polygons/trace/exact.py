@@ -37,15 +37,12 @@ _BATCH = 1 << 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Open:
-    """What is carried from strip to strip: components that reach the last row seen."""
+    """What is carried from strip to strip: components that reach the last row seen, each by its number."""
 
     components: Components
     corners: Corners
-    """Their corners so far; ``region`` is the component's number."""
     edges: Edges
-    """Their edges so far."""
     counts: ScoreCounts
-    """Their scores so far."""
     classes: UInt8
     """The last row's pixels with one without data on both sides, shape (width + 2,)."""
     stored: UInt8 | None
@@ -97,18 +94,7 @@ def trace_regions(
 ) -> Iterator[Regions]:
     """The same, with what sub-pixel outlines are made of where the strips have all bands.
 
-    Args:
-        strips: consecutive rows from the top; the heights may differ.
-        width: columns of the scene.
-        classes: ids to make polygons of, 0 to 254; pixels of other ids are left out.
-        level: see :func:`geoseg.polygons.trace.edges.find_edges`.
-        touching: the same.
-
-    Yields:
-        As :func:`exact_polygons`.
-
-    Raises:
-        GridError: as :func:`exact_polygons`.
+    ``level`` and ``touching`` are those of :func:`geoseg.polygons.trace.edges.find_edges`.
     """
     is_class = np.zeros(256, np.bool_)
     for class_id in classes:

@@ -51,7 +51,6 @@ class Regions:
     polygons: Objects
     """Shapely Polygons in pixel coordinates (x: column, y: row), shape (n,); see :func:`to_ground`."""
     components: Components
-    """Their statistics, in the same order."""
     detail: Detail | None = None
     """What their outlines are fitted to, where the strips had all bands."""
     oldest: int | None = None

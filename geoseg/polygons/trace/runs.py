@@ -35,11 +35,7 @@ class Runs:
 
 
 def find_runs(strip: UInt8) -> Runs:
-    """Cut an array into its runs.
-
-    Args:
-        strip: uint8, shape (rows, columns), both at least 1, C-contiguous.
-    """
+    """Cut a C-contiguous array, uint8 of shape (rows, columns), both at least 1, into its runs."""
     flat = strip.reshape(-1)
     begins = np.empty(flat.size, np.bool_)
     begins[0] = True
@@ -50,15 +46,10 @@ def find_runs(strip: UInt8) -> Runs:
 
 
 def touching_rows(runs: Runs, upper: Int64) -> tuple[Int64, Int64]:
-    """Pairs of runs of which one lies directly above the other.
+    """Pairs (upper, lower) of runs, by index, of which one lies directly above the other.
 
-    Args:
-        runs: runs of an array.
-        upper: indices of the runs to find lower neighbors of, none of them in the last row.
-
-    Returns:
-        The upper and the lower run of each pair, by index. Runs of neighboring rows of ``m`` and ``n`` runs
-        make at most ``m + n - 1`` pairs.
+    ``upper`` are the runs to find lower neighbors of, none of them in the last row. Runs of neighboring rows
+    of ``m`` and ``n`` runs make at most ``m + n - 1`` pairs.
     """
     first = runs.of(runs.start[upper] + runs.width)
     last = runs.of(runs.stop[upper] - 1 + runs.width)
@@ -68,12 +59,7 @@ def touching_rows(runs: Runs, upper: Int64) -> tuple[Int64, Int64]:
 
 
 def group(nodes: int, first: Int64, second: Int64) -> tuple[int, Int64]:
-    """Connected components of an undirected graph.
-
-    Args:
-        nodes: number of nodes.
-        first: one end of each edge, shape (m,).
-        second: the other end, shape (m,).
+    """Connected components of an undirected graph; its edges lead from ``first`` to ``second``, shape (m,).
 
     Returns:
         The number of components, and each node's, int64, shape (nodes,).

@@ -52,11 +52,7 @@ class Rings:
 
 
 def outline(regions: Regions, width: int) -> tuple[Rings, Int64]:
-    """Sub-pixel rings of complete regions.
-
-    Args:
-        regions: as :func:`geoseg.polygons.trace.exact.trace_regions` yields them, with their detail.
-        width: columns of the scene.
+    """Sub-pixel rings of complete regions with their detail, in a scene of so many columns.
 
     Returns:
         The rings, those of a region one after the other, exterior first, winding as those of the exact
@@ -118,8 +114,7 @@ def polygons_of(rings: Rings, region_start: Int64) -> Objects:
 def edge_contrast(regions: Regions) -> Float64:
     """How clearly each region ends: twice the mean distance from one half of its probability at its outline.
 
-    Returns:
-        float64, shape (n,), 0 (one half everywhere) to 1; NaN where a region borders on missing data only.
+    float64, shape (n,), 0 (one half everywhere) to 1; NaN where a region borders on missing data only.
     """
     assert regions.detail is not None
     edges = regions.detail.edges

@@ -99,7 +99,6 @@ class WallOptions:
     """Area, px², that one vertex less may displace where no walls fit."""
 
     def __post_init__(self) -> None:
-        """Check the values."""
         wrong = [
             f"{name} {value}"
             for name, value, low, high in (
@@ -190,11 +189,7 @@ def fit_walls(
 def fit_rectangles(polygons: Objects) -> Fits:
     """The smallest rectangle round each polygon, at any angle: simple, and larger than the polygon.
 
-    Args:
-        polygons: as for :func:`fit_walls`.
-
-    Raises:
-        GridError: as :func:`fit_walls`.
+    Polygons and errors are those of :func:`fit_walls`.
     """
     _check(polygons)
     boxes: Objects = shapely.orient_polygons(shapely.minimum_rotated_rectangle(polygons))

@@ -39,11 +39,9 @@ _SETTLED, _UPRIGHT, _FLAT, _SHORT = 0, 1, 2, 3
 def _leans(sine: float, length: float, least: float) -> bool:
     """Whether a wall has a direction of its own: clearly, or because it is long.
 
-    Args:
-        sine: of its angle to the direction that it would have else.
-        length: of it, px.
-        least: what it has to gain, px³: how much nearer it is to the contour in squared distance, integrated
-            over its length, than the wall of the other direction through its middle.
+    ``sine`` is that of its angle to the direction that it would have else; ``least`` what it has to gain,
+    px³: how much nearer it is to the contour in squared distance, integrated over its length in px, than the
+    wall of the other direction through its middle.
     """
     return bool(sine > _FLATTEST or length**3 / 12 * sine * sine > least)
 
@@ -116,12 +114,8 @@ def _trimmed(begins: Float64, wall: int, length: float, trim: float) -> tuple[fl
 def refine_direction(curve: Curve, begins: Float64, classes: Int64, direction: float, trim: float) -> float:
     """The direction with the least squared distance of the contour to walls along and across it.
 
-    Args:
-        curve: the ring.
-        begins: position where each wall begins, shape (W,).
-        classes: of the walls, shape (W,).
-        direction: of the walls up to now, radians.
-        trim: length at either end of a wall that does not count.
+    Directions are in radians, ``begins`` (where each wall begins) and ``classes`` of shape (W,); ``trim`` is
+    the length at either end of a wall that does not count.
     """
     length = curve[1][-1]
     uu = uv = vv = 0.0
@@ -274,9 +268,8 @@ def _settle(
 ) -> tuple[Float64, float, Float64, Float64, int, int]:
     """Fit lines and corners in turn until the corners stay, or until a wall turns out that cannot stay.
 
-    Returns:
-        Where walls begin now, the direction, lines (W, 3) and corners (W, 2), what ended it
-        (:data:`_SETTLED` …), and the wall concerned. Classes are changed in place.
+    Where walls begin now, the direction, lines (W, 3) and corners (W, 2), what ended it (:data:`_SETTLED` …),
+    and the wall concerned. Classes are changed in place.
     """
     length = curve[1][-1]
     count = begins.shape[0]
@@ -354,26 +347,20 @@ def draw(
     lean: float,
     most: float,
 ) -> tuple[Float64, Int64, float]:
-    """Walls through the contour, and their corners.
+    """Walls through the contour: corners, class of the wall that begins at each, and the direction.
 
     Lines and corners are fitted in turn: a line to the stretch of contour between its corners, less what a
     blur rounds; a corner where two lines meet. What is dropped: walls shorter than asked, that run backwards,
-    or that would make a spike where the contour has none.
+    or that would make a spike where the contour has none. No corners where the walls do not close to a ring,
+    or not without spikes.
 
     Args:
-        curve: the ring.
         begins: position where each wall begins, shape (W,).
-        classes: of the walls, shape (W,).
-        direction: of the walls, radians.
         turn: whether the direction may be refined.
         shortest: length of the shortest wall to keep.
         trim: length at either end of a wall that a blur rounded.
         lean: what walls that lean have to gain by it, px³ (:func:`_leans`).
         most: largest mean squared distance of the contour to what is left of its walls without spikes.
-
-    Returns:
-        Corners, shape (V, 2), with the class of the wall that begins at each, and the direction. No corners
-        where the walls do not close to a ring, or not without spikes.
     """
     length = curve[1][-1]
     classes = classes.copy()

@@ -49,10 +49,8 @@ def integrals(ax: float, ay: float, bx: float, by: float, length: float) -> tupl
 def close_ring(ring: Float64) -> Curve:
     """The curve of a ring, starting at the vertex that is farthest from the center of the area.
 
-    That vertex is a corner of nearly every building, and the same one after a rotation or a flip.
-
-    Args:
-        ring: float64, shape (M, 2), not closed, without repeated vertices, about the origin.
+    That vertex is a corner of nearly every building, and the same one after a rotation or a flip. The ring is
+    float64, shape (M, 2), not closed, without repeated vertices, about the origin.
     """
     count = ring.shape[0]
     area = cx = cy = 0.0

@@ -27,14 +27,9 @@ _STRAIGHT = 2  # of so many stretches one has no corner in it
 
 @compiled
 def sample(curve: Curve, step: float) -> tuple[Float64, Float64]:
-    """Points at equal distances along a curve, and the integrals up to each.
+    """Points at equal distances of about ``step`` along a curve, and the integrals up to each.
 
-    Args:
-        curve: the ring.
-        step: about their distance.
-
-    Returns:
-        Shapes (N + 1, 2) and (N + 1, 5), from position 0 to a whole lap.
+    Shapes (N + 1, 2) and (N + 1, 5), from position 0 to a whole lap.
     """
     vertices, along, sums = curve
     count = max(int(np.round(along[-1] / step)), 12)
@@ -52,11 +47,9 @@ def sample(curve: Curve, step: float) -> tuple[Float64, Float64]:
 def main_direction(points: Float64, span: int) -> tuple[float, float]:
     """Direction of a ring's walls from its chords, and how much the chords agree (0 to 1).
 
-    The mean of the chords' directions modulo a right angle, weighted by the square of their lengths.
-
-    Args:
-        points: equally distant along the ring, closed, shape (N + 1, 2).
-        span: number of steps that a chord spans.
+    The mean of the chords' directions modulo a right angle, weighted by the square of their lengths. The
+    points are equally distant along the ring, closed, shape (N + 1, 2); a chord spans ``span`` of their
+    steps.
     """
     real = imaginary = total = 0.0
     count = points.shape[0] - 1
@@ -76,11 +69,8 @@ def main_direction(points: Float64, span: int) -> tuple[float, float]:
 def roughness(sums: Float64, length: float) -> float:
     """Variance of a ring about lines of 9 px, the mean of the straighter half of them, px².
 
-    It tells noise, which is short, from walls that are not where they were looked for.
-
-    Args:
-        sums: of :func:`sample`, shape (N + 1, 5).
-        length: of the ring.
+    It tells noise, which is short, from walls that are not where they were looked for. ``sums`` are those of
+    :func:`sample`, shape (N + 1, 5).
     """
     count = sums.shape[0] - 1
     run = length / count * _SPAN
@@ -190,10 +180,8 @@ def split(
     Args:
         points: of :func:`sample`, shape (N + 1, 2).
         sums: likewise, shape (N + 1, 5).
-        length: of the ring.
         direction: of the walls, radians.
         price: of a wall along or across, px³.
-        min_wall: shortest wall.
         min_diagonal: shortest wall with a direction of its own; 0: there are none.
 
     Returns:
