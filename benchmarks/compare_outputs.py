@@ -85,6 +85,7 @@ LEFT_OUT_NAMES = (
     LeftOut("*/item.json", "size of a file that holds dates or fingerprints", "file:size"),
     LeftOut("*/roofs-demo/item.json", "date of the training", "datetime"),
     LeftOut("*/roofs-demo/item.json", "prose", "procedure"),
+    LeftOut("*/roofs-demo/item.json", "prose of the workflow file", "title"),
     LeftOut("*/log.jsonl", "date", "time"),
     LeftOut("*/log.jsonl", "timing", "seconds"),
     LeftOut("*/log.jsonl", "prose", "where"),

@@ -53,7 +53,9 @@ from rasterio.warp import reproject
 
 ROOT = Path(__file__).resolve().parent.parent
 
-RENAMED: Mapping[str, str] = {}
+RENAMED: Mapping[str, str] = {
+    "labelled_pixels": "labeled_pixels",  # JSON of `geoseg evaluate`: American spelling
+}
 """BASE's name → NEW's name of commands, workflow keys (dotted), workflow files, output files, JSON keys and
 raster tags. A checkout that knows the first name is run with it, another one with the second."""
 
@@ -399,6 +401,7 @@ def report(comparisons: Iterator[Comparison]) -> int:
         equal += not comparison.left_out and not comparison.differences
     names = {left.name: left.reason for left in LEFT_OUT_NAMES}
     print("left out by name: " + ", ".join(f"{name} ({reason})" for name, reason in names.items()))
+    print("renamed: " + (", ".join(f"{old} → {new}" for old, new in RENAMED.items()) or "nothing"))
     print(f"{equal + different} compared: {equal} equal, {different} different; {left_out} left out")
     if not equal + different:
         raise CommandError("there was nothing to compare")
