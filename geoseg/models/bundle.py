@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["ITEM_NAME", "Bundle", "calibrated_bundle", "load_bundle", "save_bundle", "shipped_bundles"]
 
 ITEM_NAME = "item.json"
-"""Name of a bundle's contract."""
 
 _networks: dict[str, Network] = {}
 _networks_lock = threading.Lock()
@@ -44,9 +43,7 @@ class Bundle:
     """A saved model: its contract and where its files are. Small and picklable; weights stay on disk."""
 
     spec: BundleSpec
-    """The contract."""
-    folder: Path
-    """Absolute path of the folder with ``item.json`` and ``weights.safetensors``."""
+    folder: Path  # absolute path of the folder with ``item.json`` and ``weights.safetensors``
 
     def network(self) -> Network:
         """The network with its weights: float32, CPU, channels last, evaluation mode, without gradients.
@@ -104,9 +101,6 @@ def save_bundle(folder: Path, spec: BundleSpec, network: Network) -> Bundle:
         spec: the contract; its ``weights`` are filled in here.
         network: float32; auxiliary heads that the contract's arguments do not name are left out.
 
-    Returns:
-        The bundle, its contract read back from its file.
-
     Raises:
         BundleError: the network is not the one that the contract describes, or holds NaN or infinity.
         OutputError: the folder cannot be written.
@@ -138,12 +132,7 @@ def calibrated_bundle(bundle: Bundle, calibration: Calibration, folder: Path) ->
     """Write a copy of a bundle that differs in its calibration alone.
 
     Args:
-        bundle: a saved one.
-        calibration: of its only class.
         folder: made when absent; a bundle in it is replaced.
-
-    Returns:
-        The copy, its contract read back from its file.
 
     Raises:
         BundleError: the weights are missing or altered, or the calibration is of another class.

@@ -29,7 +29,6 @@ class Row:
     """
 
     name: str
-    """As the paper calls it."""
     table: str
     """Where it is printed, as in ``Table 2(g)``."""
     parameters: str | None = None
@@ -51,25 +50,14 @@ class Figure:
     """One figure that a paper prints, and ours."""
 
     row: str
-    """The network, as the paper calls it."""
     table: str
-    """Where it is printed."""
-    measure: str
-    """``parameters``, ``operations`` or ``pass MB``."""
+    measure: str  # ``parameters``, ``operations`` or ``pass MB``
     printed: str
-    """The paper's figure."""
     ours: str
-    """The same of geoseg's network, with the same digits."""
 
 
 def paper_figures(architecture: str) -> Iterator[Figure]:
-    """Each figure that the papers print of an architecture and its variants, and ours.
-
-    A forward pass is counted only for the rows that need one.
-
-    Args:
-        architecture: a name of the registry.
-    """
+    """Each figure that the papers print of an architecture and its variants, and ours."""
     for row in ROWS.get(architecture, ()):
         with torch.device("meta"):
             network = build(architecture, **row.arguments)

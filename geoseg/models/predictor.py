@@ -36,16 +36,11 @@ _on_gpu: dict[str, Network] = {}
 
 
 def scaled(pixels: Tensor, valid: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """A network's input: ``(pixels - mean) / std``, and 0 where there is no data.
+    """A network's input, float32 (N, C, H, W): ``(pixels - mean) / std``, and 0 where there is no data.
 
     Args:
         pixels: float32 (N, C, H, W), in the scaling's units; anything, NaN too, where not valid.
         valid: bool (N, H, W).
-        mean: per band.
-        std: per band.
-
-    Returns:
-        Float32 (N, C, H, W).
     """
     shift = pixels.new_tensor(mean)[:, None, None]
     spread = pixels.new_tensor(std)[:, None, None]
@@ -61,7 +56,6 @@ class Predictor:
     about 96 px agree with larger ones but for rounding (1e-6); from there on the size changes no bit either.
 
     Args:
-        bundle: the model.
         device: ``cpu`` or ``cuda`` (or ``auto``).
         precision: ``fp32`` or ``bf16`` (or ``auto``).
         threads: threads inside an operation; set around each prediction, put back after it.
@@ -87,12 +81,9 @@ class Predictor:
 
     @classmethod
     def of(cls, network: Network, spec: BundleSpec, runtime: Runtime | None = None) -> Self:
-        """A predictor for a network that is in no bundle yet; it is copied.
+        """A predictor for a float32 network that is in no bundle yet, which is copied.
 
-        Args:
-            network: float32, on any device.
-            spec: its contract.
-            runtime: of this process; default: CPU, fp32, one thread.
+        The default runtime is the CPU with fp32 and one thread.
         """
         self = cls.__new__(cls)
         self.runtime = Runtime.resolve("cpu") if runtime is None else runtime
@@ -101,7 +92,7 @@ class Predictor:
         return self
 
     def logits(self, pixels: Float32, valid: Bool) -> Float32:
-        """Logits of some windows.
+        """Float32 logits (N, K, H, W) of some windows.
 
         Sizes that are no multiple of the alignment are padded below and on the right with the fill value, and
         the logits are cropped.
@@ -109,9 +100,6 @@ class Predictor:
         Args:
             pixels: float32 (N, C, H, W), in the units of the bundle's scaling, finite where valid.
             valid: bool (N, H, W); other pixels are seen as the fill value, whatever they hold.
-
-        Returns:
-            Float32 (N, K, H, W).
 
         Raises:
             SceneError: another number of bands than the model has.
@@ -184,8 +172,7 @@ def _tensor(array: npt.NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
-_FAR = 2
-"""The reference sees so many times the largest halo that is tried."""
+_FAR = 2  # the reference sees so many times the largest halo that is tried
 
 
 def measure_halo(
@@ -195,7 +182,7 @@ def measure_halo(
     core: int = 256,
     agreement: float = 0.9999,
 ) -> tuple[int, float]:
-    """The smallest halo that leaves the classes as a far larger one does.
+    """The smallest halo, in pixels, that leaves the classes as a far larger one does; and its agreement.
 
     Of each window the central core is predicted once with all of the window around it, and once with each
     halo: multiples of the alignment, from the largest down, until the classes disagree on too many pixels.
@@ -209,9 +196,6 @@ def measure_halo(
         core: side of the core, in pixels; rounded down to the alignment. Smaller is stricter: more of a
             small core is near its edge.
         agreement: share of all valid core pixels, over all windows, whose class must be the same.
-
-    Returns:
-        Halo in pixels, and its agreement.
 
     Raises:
         BundleError: no window, windows too small for the core, or no halo that agrees.

@@ -50,8 +50,6 @@ def resolve_device(
             everywhere: bf16 is about twice as fast but changes classes on a few pixels in ten thousand (more
             with untrained weights), a choice to make knowingly. For trainings it is bf16 on a GPU that has
             it, else fp32.
-        training: whether the network is trained.
-        gpus: how many a GPU device needs.
 
     Raises:
         RunError: no such device or precision here, or too few GPUs.
@@ -80,26 +78,17 @@ class Runtime:
     """What decides a network's last bits, beside the network: a plan stores it, a worker compares."""
 
     device: Device
-    """Kind of device."""
     processor: str
     """Instruction set of a CPU as torch uses it (``AVX512``), or the GPU's name."""
     precision: Precision
     """``fp32``, or ``bf16``: convolutions in bfloat16 with float32 weights and normalization."""
     threads: int
-    """Threads inside one operation."""
     torch: str
-    """Version of torch."""
     geoseg: str
-    """Version of geoseg."""
 
     @classmethod
     def resolve(cls, device: str = "auto", precision: str = "auto", threads: int = 1) -> Self:
-        """Describe this process.
-
-        Args:
-            device: see :func:`resolve_device`.
-            precision: see :func:`resolve_device`.
-            threads: threads inside one operation, at least 1.
+        """Describe this process; ``auto`` as in :func:`resolve_device`.
 
         Raises:
             RunError: no such device here, no such precision or number of threads.
@@ -119,9 +108,6 @@ class Runtime:
 
     def check(self, geoseg: str = __version__) -> None:
         """Refuse to compute here what was planned for another kind of process.
-
-        Args:
-            geoseg: version of the code that is to run.
 
         Raises:
             RunError: something differs; names what the plan has and what this process has.
@@ -194,10 +180,7 @@ def tune_allocator() -> bool:
     A network's activations are tens of megabytes each. By default glibc maps them afresh for every operation
     and the kernel clears each page again: measured at 512×512 on one core, Micro-Net runs 1.8 to 2.1 times
     and MiniNet #2 1.3 times as fast without that. The cost: a process keeps its peak (Micro-Net at 512×512:
-    about 0.5 GB more between windows) until it ends. ``GEOSEG_TUNE_MALLOC=0`` turns it off.
-
-    Returns:
-        Whether it was done; False on systems without glibc.
+    about 0.5 GB more between windows) until it ends. ``GEOSEG_TUNE_MALLOC=0`` turns it off. False: not done.
     """
     if os.environ.get("GEOSEG_TUNE_MALLOC") == "0" or sys.platform != "linux":
         return False

@@ -16,8 +16,7 @@ from geoseg.models.papers import Figure, paper_figures
 
 __all__ = ["Member", "model_zoo"]
 
-_SIDE = 1024
-"""Side of the image that work is counted on, in pixels: a multiple of every alignment."""
+_SIDE = 1024  # side of the image that work is counted on, in pixels: a multiple of every alignment
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,6 @@ class Figures:
     """What a network takes, for a number of bands and classes."""
 
     parameters: int
-    """Trainable weights."""
     giga_operations: float
     """10⁹ multiply-adds per 10⁶ pixels: what the papers call GFLOPs, convolutions alone."""
     bytes_per_pixel: float
@@ -41,15 +39,10 @@ class Member:
     """One architecture of the registry."""
 
     name: str
-    """What a bundle calls it."""
-    source: str
-    """Paper and table."""
-    needs: tuple[str, ...]
-    """Arguments besides ``bands`` and ``classes`` that have no default."""
-    figures: Figures | None
-    """None where it needs further arguments."""
-    paper: Figure | None
-    """One size that its paper prints, parameters before all; None where it prints none."""
+    source: str  # paper and table
+    needs: tuple[str, ...]  # arguments besides ``bands`` and ``classes`` that have no default
+    figures: Figures | None  # None where it needs further arguments
+    paper: Figure | None  # one size that its paper prints, parameters before all; None where it prints none
 
 
 def model_zoo(bands: int, classes: int) -> Iterator[Member]:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["CHECKPOINT_NAME", "config_identity", "read_checkpoint", "write_checkpoint"]
 
 CHECKPOINT_NAME = "last.pt"
-"""Name of the checkpoint in a training's folder."""
 
 _VERSION = 2
 
@@ -32,11 +31,7 @@ def config_identity(
     """What must not change in a training's file, known before any scene is read.
 
     Args:
-        config: How the network learns.
-        seed: Of everything random.
         origin: What the first weights are, beside the seed; empty: random.
-        distill: How a teacher is imitated; None: there is none.
-        teacher: Identity of the teacher.
     """
     return {
         "config": config.model_dump_json(),
@@ -50,9 +45,7 @@ def write_checkpoint(folder: Path, identity: Mapping[str, str], content: Mapping
     """Write a checkpoint, whole or not at all; an older one stays until it is.
 
     Args:
-        folder: Of the training.
         identity: What must not change between a checkpoint and its resumption, by what it is.
-        content: Tensors and plain values.
 
     Raises:
         OutputError: the disk is full or read-only.
@@ -68,7 +61,6 @@ def read_checkpoint(folder: Path, identity: Mapping[str, str]) -> dict[str, Any]
     """Read the folder's checkpoint, on the CPU; None where there is none.
 
     Args:
-        folder: Of the training.
         identity: What has to agree, all of it or the part that is known; a key that the checkpoint does not
             have counts as empty there.
 

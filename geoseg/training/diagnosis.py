@@ -20,14 +20,7 @@ __all__ = ["diverged", "mislabeled"]
 
 
 def diverged(sampler: ChipSampler, config: TrainConfig, step: int, what: str) -> RunError:
-    """A loss or weight that is no longer finite.
-
-    Args:
-        sampler: Cuts the step's chips once more, to look at them.
-        config: Its batch, and what advice fits.
-        step: The step, from 0.
-        what: What was found, such as ``the loss is nan``.
-    """
+    """What is no longer finite at a step, from 0; its chips are cut once more, to look at them."""
     chips = list(_chips(sampler, config, step))
     scenes = listed(dict.fromkeys(name for name, *_ in chips))
     spoilt = [

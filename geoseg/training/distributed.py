@@ -37,8 +37,7 @@ T = TypeVar("T")
 
 _TIMEOUT = timedelta(hours=2)
 """Longest wait for another process: while the first one validates, the workers wait."""
-_GRACE_S = 10.0
-"""Seconds that a failed process has to report why."""
+_GRACE_S = 10.0  # seconds that a failed process has to report why
 
 
 class _Sum(torch.autograd.Function):
@@ -61,12 +60,9 @@ class _Sum(torch.autograd.Function):
 class ProcessGroup:
     """The processes that share each batch."""
 
-    rank: int = 0
-    """Which of them this is; 0 is the one that validates, logs and saves."""
+    rank: int = 0  # which of them this is; 0 is the one that validates, logs and saves
     size: int = 1
-    """How many there are."""
-    local: int = 0
-    """Which of this machine's GPUs this process has."""
+    local: int = 0  # which of this machine's GPUs this process has
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
         """Sum of a tensor over the processes, with gradients."""
@@ -101,7 +97,6 @@ class ProcessGroup:
 
 
 SINGLE_PROCESS = ProcessGroup()
-"""One process."""
 
 
 def _has_idle_parameters(network: nn.Module, device: str) -> bool:
@@ -136,8 +131,6 @@ def launch(work: Callable[..., T], processes: int, device: str, *arguments: Any)
 
     Args:
         work: A function of a module, since the other processes import it.
-        processes: How many; 1 runs it here.
-        device: ``cpu`` or ``cuda``.
         *arguments: Picklable.
 
     Raises:

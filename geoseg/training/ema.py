@@ -36,10 +36,6 @@ class MovingAverage:
     It warms up, or the first random weights would stay in it for long: the decay of step ``t`` is
     ``min(decay, (1 + t) / (10 + t))``. torch's ``AveragedModel`` would average the counters of batch
     normalization too (or else copy its running statistics) and has one decay for all steps.
-
-    Args:
-        network: Whose state, on the device that it learns on.
-        decay: Share that stays each step.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:

@@ -22,30 +22,21 @@ __all__ = [
 class TrainingStarted:
     """Steps begin."""
 
-    step: int
-    """Steps done before: 0, or those of the checkpoint that is resumed."""
+    step: int  # steps done before: 0, or those of the checkpoint that is resumed
     steps: int
-    """Steps in all."""
-    chips: int
-    """Chips per step."""
+    chips: int  # chips per step
     steps_per_epoch: int
-    """Steps of an epoch."""
-    where: str
-    """Device, precision and processes, in words."""
+    where: str  # device, precision and processes, in words
 
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
     """The weights were changed once."""
 
-    step: int
-    """Steps done, this one among them."""
+    step: int  # steps done, this one among them
     loss: float
-    """Loss of the step's chips."""
     rate: float
-    """Learning rate."""
-    seconds: float
-    """Wall time since the step before."""
+    seconds: float  # wall time since the step before
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +44,14 @@ class Validated:
     """The network was scored on the held-out blocks."""
 
     step: int
-    """Steps done."""
     epoch: float
-    """Epochs done."""
-    rate: float
-    """Learning rate of the step before."""
-    loss: float
-    """Mean loss of the steps since the validation before."""
-    score: float
-    """What weights are chosen by: mean over places of the mean IoU of the scored classes."""
+    rate: float  # learning rate of the step before
+    loss: float  # mean loss of the steps since the validation before
+    score: float  # what weights are chosen by: mean over places of the mean IoU of the scored classes
     validation_loss: float
-    """Loss on the held-out blocks."""
-    iou: Mapping[str, tuple[float | None, ...]]
-    """IoU per place and class."""
-    kept: bool
-    """Whether these weights are the ones to keep so far."""
+    iou: Mapping[str, tuple[float | None, ...]]  # IoU per place and class
+    kept: bool  # whether these weights are the ones to keep so far
     seconds: float
-    """Wall time of the validation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +59,6 @@ class Saved:
     """A checkpoint was written: a training that is killed resumes from here."""
 
     step: int
-    """Steps done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +66,7 @@ class Notice:
     """Something that a person should know, such as a batch that was halved."""
 
     step: int
-    """Steps done."""
     text: str
-    """One sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +74,7 @@ class TrainingEnded:
     """No more steps."""
 
     step: int
-    """Steps done."""
     reason: str
-    """Why, in words."""
 
 
 Event = TrainingStarted | Stepped | Validated | Saved | Notice | TrainingEnded

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Learner", "StepResult"]
 
 _SEEDS = 2**63 - 1
-_Piece = tuple[Tensor, Tensor, Tensor]
-"""Pixels, validity and ids, on the device."""
+_Piece = tuple[Tensor, Tensor, Tensor]  # pixels, validity and ids, on the device
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,11 +40,8 @@ class StepResult:
     """What a step came to, still on the device: looking at it waits for the device."""
 
     step: int
-    """The step, from 0."""
-    loss: Tensor
-    """Scalar: the loss of all its chips, over all processes."""
-    wrong: Tensor
-    """Scalar: labels that are neither a class of the network nor 255, over all processes."""
+    loss: Tensor  # scalar: the loss of all its chips, over all processes
+    wrong: Tensor  # scalar: labels that are neither a class of the network nor 255, over all processes
 
 
 class Learner:
@@ -56,13 +52,7 @@ class Learner:
 
     Args:
         network: On the CPU; it is moved.
-        config: How it learns.
-        scaling: Of its input.
-        runtime: Where, and in which precision.
-        group: The processes that share each batch.
         seed: Of what a network draws, such as dropout.
-        distill: How a teacher is imitated; None: there is none.
-        teacher: The teacher.
         notify: Takes a sentence when the batch had to be cut.
     """
 
@@ -96,9 +86,7 @@ class Learner:
         """Change the weights once.
 
         Args:
-            step: From 0.
             batches: This process's chips of each batch of the step, on the CPU.
-            rate: Learning rate.
 
         Raises:
             RunError: a single chip is too much for the memory.
@@ -208,14 +196,9 @@ class Learner:
 
     @torch.no_grad()
     def logits(self, pixels: Tensor, valid: Tensor) -> Tensor:
-        """Logits of a window, as for a map, of the network in evaluation mode.
+        """Float32 logits (1, K, H, W) on the CPU, as for a map.
 
-        Args:
-            pixels: float32 (1, C, H, W), stored units.
-            valid: bool (1, H, W).
-
-        Returns:
-            Float32 (1, K, H, W) on the CPU.
+        Of stored pixels, float32 (1, C, H, W), and validity (1, H, W), by the network in evaluation mode.
         """
         device = self.runtime.device
         image = scaled(pixels.to(device), valid.to(device), self.scaling.mean, self.scaling.std)

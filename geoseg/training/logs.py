@@ -42,11 +42,7 @@ _NAMES = {
 
 
 class TrainingLog:
-    """Writes the log of one training; a watcher of its events, and a context manager.
-
-    Args:
-        folder: Of the training; made when absent.
-    """
+    """Writes the log of one training; a watcher of its events, and a context manager."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -59,10 +55,7 @@ class TrainingLog:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 

@@ -57,17 +57,10 @@ class Trainer:
     Args:
         network: Freshly built from the seed, or with the weights to start from, on the CPU; in training mode
             it may return a tuple, the main output first. It is changed.
-        sampler: Cuts the chips.
         validation: Scores on the held-out blocks; asked in the first process only.
-        config: How it learns.
         folder: Made when absent. A checkpoint in it is resumed.
         watch: Takes the events, in the first process only.
-        scaling: Of the network's input.
         seed: Of what the network draws, such as dropout.
-        hardware: Device, threads, workers.
-        group: The processes that share each batch.
-        distill: How a teacher is imitated; None: there is none.
-        teacher: The teacher.
         origin: What the first weights are, beside the seed; empty: random.
 
     Raises:
@@ -139,13 +132,10 @@ class Trainer:
         return self.progress.step
 
     def run(self, *, until: int | None = None) -> TrainResult | None:
-        """Train to the end, or to a step.
+        """Train to the end, or to a step; gives the weights kept, None when stopped before the end.
 
         Args:
             until: Stop after so many steps in all, checkpoint written (for tests and time limits).
-
-        Returns:
-            The weights kept; None when stopped before the end.
 
         Raises:
             RunError: the loss or a weight is no longer finite, or memory does not do for a single chip.

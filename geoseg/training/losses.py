@@ -1,12 +1,14 @@
 """Losses on logits: cross-entropy, Jaccard / Dice / Tversky, focal, imitation of a teacher, and their sum.
 
-Each works on any device, in float32 at least, and gives 0 with a gradient path where nothing is labeled.
+Each takes logits, float (N, K, …), and class ids (N, …), 255 where no label is; works on any device, in
+float32 at least; and gives 0 with a gradient path where nothing is labeled. The ``weight`` in its settings is
+the caller's to apply.
 
-Every mean over a batch can be taken in pieces: with the :class:`BatchCounts` of the whole batch, the losses
-of its pieces add up to the loss of the whole. That is what makes gradient accumulation, and processes that
-share a batch, equal to one large batch. The one exception is an overlap loss over the batch (``per_batch``),
-whose fraction needs all pixels at once: processes add up their sums (``combine``), but pieces that come one
-after the other are averaged, as accumulated gradients of that loss are everywhere.
+Every mean over a batch can be taken in pieces: with the ``counts`` of the whole batch (None: the piece is
+whole), the losses of its pieces add up to the loss of the whole. That is what makes gradient accumulation,
+and processes that share a batch, equal to one large batch. The one exception is an overlap loss over the
+batch (``per_batch``), whose fraction needs all pixels at once: processes add up their sums (``combine``), but
+pieces that come one after the other are averaged, as accumulated gradients of that loss are everywhere.
 
 Sources: :func:`overlap_loss` is that of "Jaccard Metric Losses" and "Dice Semimetric Losses" (Wang et al.),
 which "Finding a Faster UNet for Satellite Image Segmentation" trains with; :func:`focal_loss` "Focal Loss for
@@ -50,8 +52,7 @@ __all__ = [
 Combine = Callable[[Tensor], Tensor]
 """Adds a tensor up over all processes that share a batch, with gradients."""
 
-_PRESENT = 0.01
-"""A class is present where its largest target is above this (the authors' public code)."""
+_PRESENT = 0.01  # a class is present where its largest target is above this (the authors' public code)
 
 _CROSS_ENTROPY, _JACCARD, _FOCAL = CrossEntropy(), Overlap(kind="jaccard"), Focal()
 
@@ -60,16 +61,11 @@ _CROSS_ENTROPY, _JACCARD, _FOCAL = CrossEntropy(), Overlap(kind="jaccard"), Foca
 class BatchCounts:
     """What the means over a batch divide by. Those of the pieces of a batch add up to its own."""
 
-    images: Tensor
-    """Scalar: images."""
-    labeled: Tensor
-    """Scalar: labeled pixels."""
-    valid: Tensor
-    """Scalar: pixels with data."""
-    images_labeled: Tensor
-    """Scalar: images with a labeled pixel."""
-    images_with: Tensor
-    """(K,): images in which each class is labeled."""
+    images: Tensor  # scalar: images
+    labeled: Tensor  # scalar: labeled pixels
+    valid: Tensor  # scalar: pixels with data
+    images_labeled: Tensor  # scalar: images with a labeled pixel
+    images_with: Tensor  # (K,): images in which each class is labeled
 
     @classmethod
     def of(cls, target: Tensor, classes: int, valid: Tensor | None = None) -> Self:
@@ -77,7 +73,6 @@ class BatchCounts:
 
         Args:
             target: Class ids (N, …), 255 where no label is.
-            classes: Their number, K.
             valid: Bool (N, …); None: every pixel has data.
         """
         flat = target.flatten(1)
@@ -118,12 +113,6 @@ def cross_entropy(
 
     Divided by the number of labeled pixels, not by their weights, so that a class's factor means the same in
     every batch.
-
-    Args:
-        logits: Float (N, K, …).
-        target: Class ids (N, …), 255 where no label is.
-        settings: Class weights and label smoothing; ``weight`` is the caller's.
-        counts: Of the batch that this is a piece of; None: it is whole.
     """
     logits = _wide(logits)
     summed = functional.cross_entropy(
@@ -140,21 +129,10 @@ def cross_entropy(
 def focal_loss(
     logits: Tensor, target: Tensor, settings: Focal = _FOCAL, *, counts: BatchCounts | None = None
 ) -> Tensor:
-    """Mean over the labeled pixels of ``-w[t] (1 - p[t])^γ log p[t]``, ``p = softmax(logits)``.
-
-    Args:
-        logits: Float (N, K, …).
-        target: Class ids (N, …), 255 where no label is.
-        settings: γ and class weights; ``weight`` is the caller's.
-        counts: Of the batch that this is a piece of; None: it is whole.
-    """
+    """Mean over the labeled pixels of ``-w[t] (1 - p[t])^γ log p[t]``, ``p = softmax(logits)``."""
     log_p = _wide(logits).log_softmax(1)
     entropy = functional.nll_loss(
-        log_p,
-        target.long(),
-        _factors(log_p, settings.class_weights),
-        ignore_index=IGNORE,
-        reduction="none",
+        log_p, target.long(), _factors(log_p, settings.class_weights), ignore_index=IGNORE, reduction="none"
     )
     ids = torch.where(target == IGNORE, 0, target).long().unsqueeze(1)
     # The floor keeps the slope of a power below 1 finite where a pixel is exactly right.
@@ -173,11 +151,9 @@ def imitation_loss(
     """Mean over the valid pixels of ``T² KL(softmax(teacher / T) ‖ softmax(logits / T))``, labeled or not.
 
     Args:
-        logits: Float (N, K, …).
         teacher: Float (N, K, …), logits without gradient.
         temperature: T, above 0.
         valid: Bool (N, …): pixels with data; None: all.
-        counts: Of the batch that this is a piece of; None: it is whole.
     """
     log_p = (_wide(logits) / temperature).log_softmax(1)
     log_q = (_wide(teacher) / temperature).log_softmax(1)
@@ -206,14 +182,9 @@ def overlap_loss(
     ``T = (TP + s) / (TP + αFP + βFN + s)``, loss ``(1 - T)^γ``.
 
     Args:
-        logits: Float (N, K, …).
         target: Class ids (N, …), 255 where no label is; or soft labels, float (N, K, …).
-        settings: Weights, smoothing, norm, reduction; ``weight`` is the caller's.
         counts: Of the batch that this is a piece of (hard labels only); None: it is whole.
         combine: Adds sums up over the processes that share the batch; None: there is one.
-
-    Returns:
-        A scalar; 0 with a gradient path where no class is active.
     """
     logits = _wide(logits)
     classes = logits.shape[1]
@@ -306,11 +277,6 @@ class Objective:
     All terms count on the main output. Inner outputs (auxiliary heads) add the config's share of their
     cross-entropy, with its class weights and smoothing: MiniNet's deep supervision, 1.0 for the main one and
     0.4 for each of the others.
-
-    Args:
-        loss: The terms and their weights.
-        distill: How a teacher is imitated; None: there is none.
-        combine: Adds sums up over the processes that share a batch; None: there is one.
     """
 
     def __init__(self, loss: Loss, distill: Distill | None = None, combine: Combine | None = None) -> None:
@@ -330,14 +296,9 @@ class Objective:
         Args:
             outputs: Logits, float (N, K, H, W), the main ones first. Inner ones of another size are compared
                 at the target's size (bilinear).
-            target: Class ids (N, H, W), 255 where no label is.
             valid: Bool (N, H, W): where a teacher is imitated; None: everywhere.
             teacher: Float (N, K, H, W), with the border's channel or without; needed where the objective
                 distills.
-            counts: Of the batch that this is a piece of; None: it is whole.
-
-        Returns:
-            A scalar. The pieces of a batch add up to the whole (see :mod:`geoseg.training.losses`).
 
         Raises:
             RunError: the teacher's logits are missing or of another shape.
@@ -359,10 +320,7 @@ class Objective:
         if terms.deep_supervision:
             for logits in inner:
                 total = total + terms.deep_supervision * cross_entropy(
-                    _at(logits, target),
-                    target,
-                    terms.cross_entropy or CrossEntropy(),
-                    counts=counts,
+                    _at(logits, target), target, terms.cross_entropy or CrossEntropy(), counts=counts
                 )
         if self.distill is not None:
             total = total + self._imitation(main, teacher, self.distill, valid, counts)

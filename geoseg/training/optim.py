@@ -33,10 +33,6 @@ def make_optimizer(network: nn.Module, config: Optimizer) -> torch.optim.Optimiz
 
     Parameters fall into groups by whether they decay and whether they are the encoder's: those below a
     submodule called ``encoder``. Each group carries ``factor``, its share of the rate.
-
-    Args:
-        network: on the device that it learns on.
-        config: kind, rate, decay.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -80,13 +76,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def rate_factor(schedule: Schedule, step: int, steps: int, drops: int = 0) -> float:
-    """Share of the peak rate that a step learns with.
-
-    Args:
-        schedule: How the rate changes.
-        step: The step, from 0.
-        steps: Steps in all.
-        drops: How often a plateau was met.
+    """Share of the peak rate that a step, from 0, learns with after so many plateaus (``drops``).
 
     >>> [round(rate_factor(Poly(power=1.0, warmup=2), step, 4), 3) for step in range(5)]
     [0.5, 0.75, 0.5, 0.25, 0.0]
@@ -116,9 +106,7 @@ class TrainingSchedule:
     """
 
     config: TrainConfig
-    """How the network learns."""
-    epoch: int
-    """Chips that cover the labeled area once: an epoch, where the config gives none."""
+    epoch: int  # chips that cover the labeled area once: an epoch, where the config gives none
 
     @property
     def chips_per_step(self) -> int:

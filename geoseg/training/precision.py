@@ -25,25 +25,15 @@ _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class TrainingRuntime:
     """Device, precision and threads of a training, resolved."""
 
-    device: str
-    """``cpu``, or ``cuda:0`` …."""
-    precision: Precision
-    """Of convolutions; weights, losses and sums are float32."""
+    device: str  # ``cpu``, or ``cuda:0`` …
+    precision: Precision  # of convolutions; weights, losses and sums are float32
     threads: int
-    """Threads inside an operation."""
 
     @classmethod
     def resolve(
         cls, device: str = "auto", precision: str = "auto", threads: int = 1, *, index: int = 0, gpus: int = 1
     ) -> Self:
         """What ``auto`` means here, see :func:`~geoseg.models.runtime.resolve_device`.
-
-        Args:
-            device: ``cpu``, ``cuda`` or ``auto``.
-            precision: ``fp32``, ``bf16``, ``fp16`` or ``auto``.
-            threads: Inside an operation.
-            index: Which GPU.
-            gpus: How many GPUs the training needs.
 
         Raises:
             RunError: there is no such device here, or it does not have the precision.

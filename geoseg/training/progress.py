@@ -27,13 +27,10 @@ class TrainResult:
     state: dict[str, Tensor]
     """State of the network, float32 on the CPU: the averaged weights where the config averages."""
     step: int
-    """Step they are from."""
     score: Score
-    """Their score on the held-out blocks."""
     history: list[dict[str, Any]]
     """One row per validation: the fields of :class:`~geoseg.training.events.Validated`."""
     reason: str
-    """Why the training ended."""
 
 
 @dataclass(slots=True)
@@ -45,11 +42,8 @@ class Patience:
     """
 
     watch: Literal["loss", "score"]
-    """What has to improve."""
     best: float | None = None
-    """Best value so far."""
-    bad: int = 0
-    """Validations since."""
+    bad: int = 0  # validations since
 
     def see(self, *, loss: float, score: float) -> int:
         """Take the values of a validation; returns how many in a row brought nothing better."""
@@ -69,21 +63,13 @@ class Progress:
     """A checkpoint's part beside the network, its average and its optimizer."""
 
     step: int = 0
-    """Steps done."""
-    ended: str = ""
-    """Why the training is over; empty while it is not."""
-    drops: int = 0
-    """Plateaus met: how often the rate has fallen."""
-    plateau: Patience | None = None
-    """Counts towards a plateau, where the schedule is one."""
-    stopping: Patience | None = None
-    """Counts towards early stopping, where the config has it."""
-    losses: list[float] = field(default_factory=list)
-    """Losses of the steps since the last validation."""
+    ended: str = ""  # why the training is over; empty while it is not
+    drops: int = 0  # plateaus met: how often the rate has fallen
+    plateau: Patience | None = None  # counts towards a plateau, where the schedule is one
+    stopping: Patience | None = None  # counts towards early stopping, where the config has it
+    losses: list[float] = field(default_factory=list)  # losses of the steps since the last validation
     history: list[dict[str, Any]] = field(default_factory=list)
-    """One row per validation."""
-    best: dict[str, Any] | None = None
-    """Step, score and state of the weights to keep."""
+    best: dict[str, Any] | None = None  # step, score and state of the weights to keep
 
     @classmethod
     def begin(cls, config: TrainConfig) -> Self:

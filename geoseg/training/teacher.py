@@ -21,12 +21,7 @@ __all__ = ["Teacher"]
 
 
 class Teacher:
-    """A bundle's network in evaluation mode, without gradients, with its own scaling.
-
-    Args:
-        bundle: Of the teacher.
-        device: Where the student learns.
-    """
+    """A bundle's network in evaluation mode, without gradients, with its own scaling."""
 
     def __init__(self, bundle: Bundle, device: str) -> None:
         self.spec = bundle.spec
@@ -61,15 +56,7 @@ class Teacher:
 
     @torch.no_grad()
     def logits(self, pixels: Tensor, valid: Tensor) -> Tensor:
-        """The teacher's logits of chips.
-
-        Args:
-            pixels: float32 (N, C, H, W), stored units, on the device.
-            valid: bool (N, H, W).
-
-        Returns:
-            Float32 (N, K, H, W).
-        """
+        """Float32 logits (N, K, H, W) of chips, float32 (N, C, H, W) in stored units, valid (N, H, W)."""
         image = scaled(pixels, valid, self.spec.scaling.mean, self.spec.scaling.std)
         output = self._network(image.contiguous(memory_format=cast("Any", torch.channels_last)))
         return cast("Tensor", output).float()

@@ -32,11 +32,8 @@ _ALIGNMENT = 64
 
 class _Place(NamedTuple):
     scene: int
-    """Which scene."""
-    window: Window
-    """What the network sees; it may reach past the scene's edges, where the scene is mirrored."""
-    inner: Window
-    """What of it is scored, inside the scene."""
+    window: Window  # what the network sees; it may reach past the scene's edges, where the scene is mirrored
+    inner: Window  # what of it is scored, inside the scene
 
 
 class ValidationWindow(NamedTuple):
@@ -45,7 +42,6 @@ class ValidationWindow(NamedTuple):
     scene: LabeledScene
     """The scene, at the network's resolution."""
     window: Window
-    """Where it lies."""
     pixels: NDArray[np.float32]
     """(C, H, W), stored units."""
     valid: NDArray[np.bool_]
@@ -78,7 +74,6 @@ class Validation:
     Args:
         scenes: Labeled scenes; those without held-out pixels are left out.
         resolution: Meters on the ground per pixel that the network is made for: scenes are read at it.
-        classes: Number of classes.
         scored: Classes whose IoU counts in the choice (the others are reported).
         window: Side of the windows, in pixels. Nothing else shows how a network does in windows larger
             than its chips: with dilated convolutions it may fail there.

@@ -29,17 +29,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Views", "arguments_of", "draft_spec", "measured_spec", "procedure_of", "views_of"]
 
-_AGREEMENTS = (0.9999, 0.999, 0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.5)
-"""Asked of a halo, the best first."""
+_AGREEMENTS = (0.9999, 0.999, 0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.5)  # asked of a halo, the best first
 _SCORED = 512
 """Side of what is scored of a validation window at least, where the network does not depend on its size: with
 a wide halo, windows of the chips' size would compute each pixel dozens of times."""
-_CORE = 256
-"""Side of what is compared where a halo is measured."""
-_HALO_PIXELS = 3e6
-"""Pixels of imagery that a halo is measured on, at most."""
-_HALO_WINDOWS = 8
-"""Windows of it, at most."""
+_CORE = 256  # side of what is compared where a halo is measured
+_HALO_PIXELS = 3e6  # pixels of imagery that a halo is measured on, at most
+_HALO_WINDOWS = 8  # windows of it, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +135,6 @@ def procedure_of(training: Training, step: int, start: str | None = None) -> str
     """How a network came to be, in a few sentences.
 
     Args:
-        training: The training file.
-        step: Step that the weights are from.
         start: What the weights started from; None: random ones.
     """
     config, chips = training.train, training.chips
@@ -232,14 +226,7 @@ def measured_spec(
 def halo_of(
     predictor: Predictor, scenes: Sequence[LabeledScene], views: Views, seed: int
 ) -> tuple[int, float]:
-    """Halo in pixels and its agreement: the best agreement that windows of this size allow.
-
-    Args:
-        predictor: The trained network.
-        scenes: On the network's grid.
-        views: Windows that maps are made in.
-        seed: Of the choice of places.
-    """
+    """Halo in pixels and its agreement: the best agreement that windows of this size allow."""
     if not views.context:
         return 0, 1.0
     core = views.window - 2 * views.context if views.fixed else _CORE

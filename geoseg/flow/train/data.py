@@ -29,28 +29,20 @@ if TYPE_CHECKING:
 
 __all__ = ["SceneRead", "chip_settings", "index_data", "open_data"]
 
-_TOLD = 12
-"""Mistakes that are listed; a wrong path in a catalog of a thousand scenes is one."""
+_TOLD = 12  # mistakes that are listed; a wrong path in a catalog of a thousand scenes is one
 
 
 @dataclass(frozen=True, slots=True)
 class SceneRead:
     """A scene was read for the first time."""
 
-    scene: str
-    """The catalog's id."""
+    scene: str  # the catalog's id
     place: str
-    """Scenes of one place are scored together."""
-    number: int
-    """Which of the scenes, from 1."""
+    number: int  # which of the scenes, from 1
     of: int
-    """Scenes in all."""
-    pixels: int
-    """Labeled pixels to train on, at the resolution that chips are cut at."""
-    held: int
-    """Labeled pixels that are held out, margins included."""
-    repaired: int
-    """Polygons that were invalid and had to be repaired."""
+    pixels: int  # labeled pixels to train on, at the resolution that chips are cut at
+    held: int  # labeled pixels that are held out, margins included
+    repaired: int  # polygons that were invalid and had to be repaired
 
 
 def chip_settings(training: Training) -> ChipSettings:
@@ -74,10 +66,6 @@ def chip_settings(training: Training) -> ChipSettings:
 
 def open_data(loaded: LoadedTraining, cache: SceneCache) -> tuple[FileScene, ...]:
     """Open the headers and labels of all scenes; no pixel is read.
-
-    Args:
-        loaded: The training file.
-        cache: Where tiles are kept.
 
     Raises:
         CatalogError: a catalog cannot be read, or has no such scene or no scene at all.

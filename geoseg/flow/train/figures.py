@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_figures"]
 
 CURVES_NAME = "curves.png"
-"""Losses and scores over the steps."""
 PREDICTIONS_NAME = "predictions.png"
-"""Held-out blocks beside their truth."""
 
 _DPI: Final = 150
 _INK: Final = "#263238"
@@ -46,21 +44,13 @@ _PLACES: Final = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f6aa8", "#8d6e6
 """Okabe and Ito's palette first, which the color-blind can read."""
 _SHOWN: Final = (("worst", 0.0), ("", 0.2), ("median", 0.5), ("", 0.65), ("", 0.85), ("best", 1.0))
 """Which held-out blocks are shown, by their rank."""
-_LEAST: Final = 0.5
-"""Labeled pixels of a block that is shown, as a share of those of the fullest."""
+_LEAST: Final = 0.5  # labeled pixels of a block that is shown, as a share of those of the fullest
 
 
 def draw_figures(
     output: Path, predictor: Predictor, validation: Validation, result: TrainResult, before: Score
 ) -> tuple[Path, ...]:
     """Draw the curves of a training and its predictions on held-out blocks.
-
-    Args:
-        output: folder of the training, with its log.
-        predictor: the trained network.
-        validation: the held-out blocks.
-        result: the weights kept.
-        before: score before the first step.
 
     Returns:
         The pictures: curves, and predictions where a held-out block shows anything of a class.
@@ -198,8 +188,7 @@ class _Block(NamedTuple):
 class _Part(NamedTuple):
     """The part of a block that one window scores."""
 
-    window: Window
-    """In the scene's own count of the network's pixels."""
+    window: Window  # in the scene's own count of the network's pixels
     truth: NDArray[np.uint8]
     mapped: NDArray[np.uint8]
 

@@ -65,8 +65,6 @@ def first_network(training: Training, start: Bundle | None, notify: Notify = lam
     """The network as it is before the first step, a function of the file, its seed and the start.
 
     Args:
-        training: The training file.
-        start: Whose weights it starts from.
         notify: Takes a sentence about weights that could not be taken over.
 
     Raises:

@@ -33,22 +33,14 @@ __all__ = ["PreparedTraining", "prepare_training"]
 class PreparedTraining:
     """A training file whose scenes, network and device are there."""
 
-    loaded: LoadedTraining
-    """The file and where its values stand."""
+    loaded: LoadedTraining  # the file and where its values stand
     scenes: tuple[FileScene, ...]
-    """Its scenes, opened."""
     cache: SceneCache
-    """Where their tiles are kept."""
     views: Views
-    """Windows of validation and maps."""
-    start: Bundle | None
-    """Whose weights it starts from."""
+    start: Bundle | None  # whose weights it starts from
     runtime: TrainingRuntime
-    """Device, precision, threads."""
-    workers: int
-    """Threads or processes that cut chips."""
-    remarks: tuple[str, ...] = ()
-    """What is no mistake but may not be meant, a sentence each."""
+    workers: int  # threads or processes that cut chips
+    remarks: tuple[str, ...] = ()  # what is no mistake but may not be meant, a sentence each
 
     @property
     def training(self) -> Training:
@@ -72,7 +64,6 @@ def prepare_training(path: str | Path, overrides: Mapping[str, Any] | None = Non
     """Load a training file and check all that can be checked before a pixel is read.
 
     Args:
-        path: training file.
         overrides: ``--set`` values by dotted key.
 
     Raises:

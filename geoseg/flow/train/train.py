@@ -43,10 +43,8 @@ __all__ = ["Event", "FirstScored", "TrainSummary", "train"]
 class FirstScored:
     """The network was scored before it learns."""
 
-    score: Score
-    """On the held-out blocks."""
-    start: str
-    """What its weights are, in words."""
+    score: Score  # on the held-out blocks
+    start: str  # what its weights are, in words
 
 
 Event = SceneRead | FirstScored | LoopEvent
@@ -58,34 +56,27 @@ class TrainSummary:
     """The result of a training."""
 
     bundle: Bundle
-    """The trained model."""
     output: Path
     """Folder of checkpoint, logs, pictures and bundle."""
     before: Score
     """On the held-out blocks, before the first step."""
     result: TrainResult
-    """The weights kept, and their score."""
     start: str
     """What the training started from, in words."""
     seconds: float
-    """Wall time of this call."""
     pictures: tuple[Path, ...]
     """Curves, and predictions; held-out blocks that show nothing of any class give no predictions."""
 
 
 def train(
-    path: str | Path,
-    overrides: Mapping[str, Any] | None = None,
-    watch: Watch = lambda _event: None,
+    path: str | Path, overrides: Mapping[str, Any] | None = None, watch: Watch = lambda _event: None
 ) -> TrainSummary:
     """Train by a file, or continue a training that was stopped in the same output folder.
 
     A script calls it under ``if __name__ == "__main__":``: processes that cut chips import the script.
 
     Args:
-        path: training file.
         overrides: values by dotted key, such as ``{"train.steps": 500}``; text is read as after ``--set``.
-        watch: called with each event.
 
     Raises:
         GeosegError: as :func:`prepare_training`; and what the loop raises, with all that was done until the

@@ -92,13 +92,7 @@ class Count:
 
 
 def count(architecture: str, height: int, width: int, /, **arguments: Any) -> Count:
-    """Count one forward pass over one image, in evaluation mode.
-
-    Args:
-        architecture: a name of :data:`~geoseg.models.networks.registry.ARCHITECTURES`.
-        height: of the image, in pixels.
-        width: of the image, in pixels.
-        **arguments: as for :func:`~geoseg.models.networks.registry.build`.
+    """Count one forward pass over one image, in evaluation mode; arguments as of :func:`build`.
 
     Raises:
         BundleError: as :func:`~geoseg.models.networks.registry.build`.

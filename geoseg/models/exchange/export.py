@@ -45,12 +45,9 @@ __all__ = [
 TOLERANCE = 1e-4
 """Largest difference from torch: of probabilities, and of logits relative to the largest."""
 
-_LEAST_SIDE = 32
-"""Smallest side of the images that exports are traced with and checked on, in pixels."""
-_WITHOUT_DATA = 0.02
-"""Share of their pixels that has no data."""
-_MOST_UNITS = 1 << 16
-"""Largest side of an image, in units of the alignment; and of a batch."""
+_LEAST_SIDE = 32  # smallest side of the images that exports are traced with and checked on, in pixels
+_WITHOUT_DATA = 0.02  # share of their pixels that has no data
+_MOST_UNITS = 1 << 16  # largest side of an image, in units of the alignment; and of a batch
 
 _Run = Callable[[Tensor], tuple[Tensor | None, Tensor]]
 """Pixels to logits, where they can be had, and probabilities."""
@@ -61,13 +58,9 @@ class Exported:
     """A file that was written and checked."""
 
     path: Path
-    """The file."""
     size: int
-    """Its bytes."""
-    sizes: tuple[tuple[int, ...], ...]
-    """Shapes of the images that it was checked on."""
-    difference: float
-    """Largest difference of a probability from torch's."""
+    sizes: tuple[tuple[int, ...], ...]  # shapes of the images that it was checked on
+    difference: float  # largest difference of a probability from torch's
 
 
 class _Probabilities(nn.Module):
@@ -90,7 +83,6 @@ def export_onnx(bundle: Bundle, path: Path, tile: int | None = None) -> Exported
     """Write a bundle as one ONNX file, with the metadata that the QGIS plugin Deepness reads.
 
     Args:
-        bundle: the model.
         path: final name; written whole or not at all.
         tile: side of square images, in pixels, for programs that want one size (Deepness does). None: height
             and width are free, in multiples of the alignment. The batch is always free.
@@ -143,7 +135,6 @@ def export_torch(bundle: Bundle, path: Path) -> Exported:
     The STAC item is the program's extra file ``item.json``.
 
     Args:
-        bundle: the model.
         path: final name; written whole or not at all.
 
     Raises:
@@ -288,7 +279,6 @@ def state_contract(model: Any, spec: BundleSpec, tile: int | None) -> None:
 
     Args:
         model: an ``onnx.ModelProto`` of one input and one output; altered.
-        spec: the model's contract.
         tile: side of its images, in pixels. None: height and width are free.
 
     Raises:
@@ -332,11 +322,9 @@ def state_contract(model: Any, spec: BundleSpec, tile: int | None) -> None:
 
 
 def with_logits(onnx: Any, model: Any) -> Any:
-    """A copy that gives the softmax's input instead: saturated probabilities would hide a difference.
+    """A copy of an ``onnx.ModelProto`` that ends in a softmax, with the softmax's input as its output.
 
-    Args:
-        onnx: the package.
-        model: an ``onnx.ModelProto`` whose last operation is a softmax.
+    Saturated probabilities would hide a difference.
     """
     twin = onnx.ModelProto()
     twin.CopyFrom(model)
@@ -348,12 +336,7 @@ def with_logits(onnx: Any, model: Any) -> Any:
 
 
 def open_session(runtime: Any, model: str | bytes) -> Any:
-    """An inference session on the CPU, with one thread.
-
-    Args:
-        runtime: the package ``onnxruntime``.
-        model: a file's path, or its bytes.
-    """
+    """A session of the package ``onnxruntime`` on the CPU, with one thread, of a file's path or its bytes."""
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only

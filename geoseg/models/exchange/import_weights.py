@@ -30,7 +30,6 @@ def import_bundle(weights: Path, card: Card, folder: Path) -> tuple[Bundle, list
 
     Args:
         weights: ``.safetensors``, or what ``torch.save`` wrote.
-        card: what the weights do not hold.
         folder: where the bundle goes; one in it is replaced.
 
     Returns:

@@ -22,33 +22,25 @@ from geoseg.models.runtime import intra_op_threads
 
 __all__ = ["Check", "verify"]
 
-_SIDE = 64
-"""Least side of an image that is tried, in pixels."""
+_SIDE = 64  # least side of an image that is tried, in pixels
 _FARTHEST = 4096
 """Largest radius that is measured, in pixels: beyond it, the strips that measuring takes become large."""
-_ROUNDING = 1e-4
-"""Share of the largest logit that another place in memory may change."""
+_ROUNDING = 1e-4  # share of the largest logit that another place in memory may change
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """One thing that was looked at."""
 
-    name: str
-    """Such as ``weights``."""
+    name: str  # such as ``weights``
     passed: bool
-    """Whether it is as the contract says."""
-    message: str
-    """What was found, or what is wrong and what to do."""
+    message: str  # what was found, or what is wrong and what to do
 
 
 def verify(name_or_path: str | Path) -> Iterator[Check]:
     """Look at a bundle; nothing is written.
 
     Checks that need something which another one found broken are left out.
-
-    Args:
-        name_or_path: a shipped bundle's name, or the path of a bundle's folder or ``item.json``.
 
     Yields:
         ``contract``, ``architecture``, ``weights``, ``fit``, ``forward``, ``odd sizes``, ``receptive field``,

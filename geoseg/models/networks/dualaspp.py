@@ -37,27 +37,20 @@ from geoseg.models.networks.network import Architecture, Bands, Classes, Network
 __all__ = ["DUAL_ASPP", "EncoderDecoder"]
 
 _DROPOUT = 0.1
-_QUARTER, _EIGHTH = 4, 8
-"""Strides of the shallow taps."""
+_QUARTER, _EIGHTH = 4, 8  # strides of the shallow taps
 _DEEP_RATES = (6, 12, 18)
 _EIGHTH_RATES = (12, 24, 36)
 _DEEP_WIDTH = 128
 _EIGHTH_WIDTH = 19
 _DEEPLAB_WIDTH = 256
-_FINAL_RADIUS = 2
-"""Pixels that the final block's two 3×3 convolutions reach to either side."""
+_FINAL_RADIUS = 2  # pixels that the final block's two 3×3 convolutions reach to either side
 
 
 def enlarge(features: Tensor, factor: int, size: Sequence[int]) -> Tensor:
-    """Bilinear upsampling by a whole factor between pixel areas, cropped to a size.
+    """Bilinear upsampling of (N, C, h, w) by a whole factor between pixel areas, cropped to a smaller size.
 
     The factor is whole and corners are not aligned: a value depends on neither where its tile lies nor how
     large it is, whatever the image's size.
-
-    Args:
-        features: (N, C, h, w).
-        factor: at least 1.
-        size: height and width, at most ``factor`` times h and w.
     """
     if factor > 1:
         features = F.interpolate(features, scale_factor=float(factor), mode="bilinear", align_corners=False)
@@ -106,7 +99,6 @@ class Head(nn.Module, abc.ABC):
     """EncoderFeatures to logits at ``stride`` input pixels per pixel."""
 
     stride: int
-    """Input pixels per pixel of the logits."""
 
     @abc.abstractmethod
     def forward(self, features: EncoderFeatures) -> Tensor:

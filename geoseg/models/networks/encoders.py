@@ -79,12 +79,9 @@ def conv_norm(
 class EncoderFeatures(NamedTuple):
     """What an encoder hands to a head: float (N, C, ⌈H/stride⌉, ⌈W/stride⌉) each."""
 
-    quarter: Tensor
-    """At stride 4."""
-    eighth: Tensor
-    """At stride 8."""
-    deep: Tensor
-    """At the encoder's ``stride``."""
+    quarter: Tensor  # at stride 4
+    eighth: Tensor  # at stride 8
+    deep: Tensor  # at the encoder's ``stride``
 
 
 class Encoder(nn.Module):
@@ -130,13 +127,7 @@ class Encoder(nn.Module):
         return EncoderFeatures(quarter, eighth, deep)
 
     def receptive_field(self, *, quarter: Span | None = None, eighth: Span | None = None, deep: Span) -> Span:
-        """Positions of the image that can influence these positions of the features, pooling aside.
-
-        Args:
-            quarter: at 1/4; None: that tap is not used.
-            eighth: at 1/8; None: that tap is not used.
-            deep: at the deepest tap.
-        """
+        """Positions of the image that can influence these of the features (None: unused), pooling aside."""
         span = _before(self.deep, deep)
         span = _before(self.eighth, span if eighth is None else span.join(eighth))
         return _before(self.quarter, span if quarter is None else span.join(quarter))
@@ -163,8 +154,7 @@ _V2_GROUPS = (  # expansion, channels, blocks, stride of the first one: Table 2
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-_V2_QUARTER, _V2_EIGHTH = 2, 3
-"""Groups up to the taps at 1/4 (24 channels) and 1/8 (32)."""
+_V2_QUARTER, _V2_EIGHTH = 2, 3  # groups up to the taps at 1/4 (24 channels) and 1/8 (32)
 _V2_DILATED = 160
 """At output stride 16 the group with so many channels keeps its input's size; from it on, each group's first
 block is dilated."""
@@ -202,7 +192,6 @@ def mobilenetv2(bands: int, stride: Literal[16, 32]) -> Encoder:
     it. Here they are the first with 160 channels and the one with 320, by 2.
 
     Args:
-        bands: input channels.
         stride: output stride: 32 is natural, 16 keeps the groups of 160 and 320 channels at 1/16.
     """
     groups: list[list[nn.Module]] = [[conv_norm(bands, _V2_STEM, 3, stride=2, activation=relu6)]]
@@ -258,12 +247,7 @@ _LARGE = (
     _Row(5, 672, 160, excite=True, swish=True, stride=2),
     _Row(5, 960, 160, excite=True, swish=True, stride=1),
 )
-_LARGE_DUAL = (
-    *_LARGE[:12],
-    _LARGE[12]._replace(stride=2),
-    _LARGE[13]._replace(stride=1),
-    _LARGE[14],
-)
+_LARGE_DUAL = (*_LARGE[:12], _LARGE[12]._replace(stride=2), _LARGE[13]._replace(stride=1), _LARGE[14])
 _SMALL = (
     _Row(3, 16, 16, excite=True, swish=False, stride=2),
     _Row(3, 72, 24, excite=False, swish=False, stride=2),
@@ -330,8 +314,7 @@ class _Plan(NamedTuple):
     rows: Sequence[_Row]
     taps: tuple[int, int, int]
     stride: int
-    last: int | None
-    """Channels of the last 1×1 convolution, if there is one."""
+    last: int | None  # channels of the last 1×1 convolution, if there is one
 
 
 _PLANS = {
@@ -365,8 +348,6 @@ def mobilenetv3(
     Channels at 1/4, 1/8 and the deepest tap: Large 24, 40 and 160; Small 16, 24 and 40 (1/16) or 96 (1/32).
 
     Args:
-        bands: input channels.
-        size: of the two networks of the paper.
         stride: 16: tapped on the way to 1/32; 32: its end is the tap.
         full: at stride 16, with the blocks after the tap and the last 1×1 convolution, which no output uses
             and the published figures count.
@@ -428,7 +409,6 @@ def resnet101(bands: int, *, full: bool = False) -> Encoder:
     dilated is open: the Dual ASPP paper does not say, and no count depends on it.
 
     Args:
-        bands: input channels.
         full: with ImageNet's classifier, which nothing computes and the published size counts.
     """
     stem: list[nn.Module] = [

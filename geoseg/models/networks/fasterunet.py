@@ -73,8 +73,6 @@ class UNet(Network):
     """A U-Net whose levels differ in width and in their number of convolutions.
 
     Args:
-        bands: input channels.
-        classes: output channels.
         widths: channels from the top level to the bottleneck, two or more.
         convs: convolutions of a block, one for each width; a level has as many on the way up.
 
@@ -147,21 +145,9 @@ _SOURCE = "Cai, Zhang, Finding a Faster UNet: Tables 3 and 4"
 _SKINNY = (32, 64, 128, 256, 512, 512, 512)
 
 FASTER_UNET: Mapping[str, Architecture] = {
-    "unet-base": Architecture(
-        _member((64, 128, 256, 512, 1024), (2, 2, 2, 2, 2)),
-        _SOURCE,
-    ),
-    "unet-short": Architecture(
-        _member((128, 128, 256, 512), (2, 2, 2, 2)),
-        _SOURCE,
-    ),
-    "unet-skinny": Architecture(
-        _member(_SKINNY, (1, 1, 1, 1, 1, 1, 1)),
-        _SOURCE,
-    ),
-    "unet-less-conv": Architecture(
-        _member(_SKINNY, (3, 3, 1, 1, 1, 1, 1)),
-        _SOURCE,
-    ),
+    "unet-base": Architecture(_member((64, 128, 256, 512, 1024), (2, 2, 2, 2, 2)), _SOURCE),
+    "unet-short": Architecture(_member((128, 128, 256, 512), (2, 2, 2, 2)), _SOURCE),
+    "unet-skinny": Architecture(_member(_SKINNY, (1, 1, 1, 1, 1, 1, 1)), _SOURCE),
+    "unet-less-conv": Architecture(_member(_SKINNY, (3, 3, 1, 1, 1, 1, 1)), _SOURCE),
 }
 """The Faster-UNet family's own networks; its two others come from segmentation-models-pytorch."""

@@ -48,8 +48,6 @@ class LiteUNet(Network):
     """Encoder at 1/2 … 1/16, decoder with nearest upsampling and two 3×3 convolutions a level.
 
     Args:
-        bands: input channels.
-        classes: output channels.
         decoder: channels of the decoder at 1/8, 1/4, 1/2 and the input's size.
     """
 
@@ -110,15 +108,11 @@ class LiteUNet(Network):
 
 
 def _liteunet(
-    *,
-    bands: Bands,
-    classes: Classes,
-    decoder: tuple[Width, Width, Width, Width] = _DECODER,
+    *, bands: Bands, classes: Classes, decoder: tuple[Width, Width, Width, Width] = _DECODER
 ) -> Network:
     return LiteUNet(bands, classes, decoder=decoder)
 
 
 LITE_UNET: Mapping[str, Architecture] = {
-    "liteunet": Architecture(_liteunet, "ours: a U-Net on EfficientNet-Lite0 (Tan, Le 2019) down to 1/16"),
+    "liteunet": Architecture(_liteunet, "ours: a U-Net on EfficientNet-Lite0 (Tan, Le 2019) down to 1/16")
 }
-"""Our own network, by name."""

@@ -36,9 +36,7 @@ class Fire(nn.Module):
     """Squeeze 1×1, then expand 1×1 and dilated 3×3 in parallel; ReLU after each, no bias.
 
     Args:
-        inputs: channels in.
         outputs: channels out, half from either expansion; even.
-        squeezed: channels between.
         dilation: of the 3×3 expansion, in pixels of its level.
     """
 
@@ -94,8 +92,6 @@ class MicroNet(Network):
     concatenate have no decoder at their deepest level.
 
     Args:
-        bands: input channels.
-        classes: output channels.
         widths: channels per level, even; one level per width.
         encoder: dilations of a level's modules on the way down, in order; or such a tuple for each level.
         decoder: and on the way up, from the top level to the deepest that has a decoder.
@@ -216,15 +212,11 @@ _ROW_FIVE = (1, 2, 5), (1, 2, 3), (1, 1, 2)
 MICRONET: Mapping[str, Architecture] = {
     "micronet": Architecture(_member(_THREE, (1, 1, 2, 3), (3, 2, 1)), _SOURCE),
     "micronet-unet": Architecture(_member(_FIVE, (1, 1), (1, 1), None, "concat"), _SOURCE),
-    "micronet-bm1": Architecture(
-        _member(_FIVE, (1, 1), (1, 1), 0.125, "concat"),
-        _SOURCE,
-    ),
+    "micronet-bm1": Architecture(_member(_FIVE, (1, 1), (1, 1), 0.125, "concat"), _SOURCE),
     "micronet-bm2": Architecture(_member(_THREE, (1, 1, 1), (1, 1, 1)), _SOURCE),
     "micronet-bm3": Architecture(_member(_THREE, (1, 2, 3), (3, 2, 1)), _SOURCE),
     "micronet-125": Architecture(
-        _member(_THREE, _ROW_FIVE, tuple(level[::-1] for level in _ROW_FIVE)),
-        _SOURCE,
+        _member(_THREE, _ROW_FIVE, tuple(level[::-1] for level in _ROW_FIVE)), _SOURCE
     ),
     "micronet-11123": Architecture(_member(_THREE, (1, 1, 1, 2, 3), (3, 2, 1)), _SOURCE),
 }

@@ -180,16 +180,13 @@ Downsampling = Literal["both", "conv", "pool"]
 
 _BRANCHES = (0, 3, 4, 4)
 """Depthwise branches of a block, per stage; the first stage has plain residual blocks."""
-_CAPS = (32, 64, 128)
-"""Widest decoder level at 1/2, 1/4, 1/8: only the wide rows of Table 2(g) reach them."""
+_CAPS = (32, 64, 128)  # widest decoder level at 1/2, 1/4, 1/8: only the wide rows of Table 2(g) reach them
 
 
 class MiniNet(Network):
     """Four stages at 1/2 … 1/16, a light decoder back to 1/2, bilinear upsampling to the input's size.
 
     Args:
-        bands: input channels.
-        classes: output channels.
         widths: channels of the four stages; #1 is (16, 32, 64, 64), #2 (16, 32, 64, 96) (Table 2(g)).
         blocks: blocks of the four stages; #1 is (2, 2, 3, 4), #2 (2, 2, 3, 10) (Table 2(h)).
         activation: with a slope per channel, or plain (Table 2(f)).
@@ -361,4 +358,3 @@ MININET: Mapping[str, Architecture] = {
         _member((16, 32, 64, 96), (2, 2, 3, 10)), "Liu et al. 2022, MiniNet #2: Tables 1 and 2"
     ),
 }
-"""MiniNet #1 and #2; their paper's ablations are arguments of #2."""

@@ -37,9 +37,7 @@ class Span(NamedTuple):
     """
 
     lo: int
-    """First position."""
     hi: int
-    """Last position."""
 
     def widen(self, radius: int) -> Span:
         """Through a stride-1 convolution that reaches so many positions to either side."""
@@ -75,12 +73,9 @@ class Network(nn.Module, abc.ABC):
     auxiliary heads, all at the input's size.
     """
 
-    alignment: int
-    """Tiles whose offsets are multiples of this number of pixels agree with each other."""
+    alignment: int  # tiles whose offsets are multiples of this number of pixels agree with each other
     bands: int
-    """Input channels."""
     classes: int
-    """Output channels."""
 
     @abc.abstractmethod
     def receptive_field(self, span: Span) -> Span | None:
@@ -120,9 +115,7 @@ def init_he(network: nn.Module) -> None:
 
 # A bundle may come from anywhere: sizes beyond any published network are refused before they are allocated.
 Bands = Annotated[int, Field(ge=1, le=1024)]
-"""Input channels."""
 Classes = Annotated[int, Field(ge=1, le=1024)]
-"""Output channels."""
 Width = Annotated[int, Field(ge=1, le=4096)]
 """Channels of a feature map."""
 EvenWidth = Annotated[int, Field(ge=2, le=4096, multiple_of=2)]
@@ -142,16 +135,12 @@ class Architecture:
 
 
 def without_border(logits: Tensor, classes: int) -> Tensor:
-    """Logits of the classes alone: what the border's channel holds belongs to class 1.
+    """Logits (N, classes, H, W) of the classes alone: what the border's channel holds belongs to class 1.
 
     ``softmax`` of the result has the border's probability added to that of class 1.
 
     Args:
         logits: float (N, K, H, W) with K = ``classes``, or one more where the last is the border.
-        classes: number of classes.
-
-    Returns:
-        Float (N, classes, H, W); the logits themselves where there is no border.
     """
     if logits.shape[1] == classes:
         return logits

@@ -22,10 +22,8 @@ from torch.utils._pytree import tree_leaves
 
 __all__ = ["Offsets", "field_of_view"]
 
-_SIDES = (2048, 8192)
-"""Sides of the square images that are tried, in pixels: meta tensors take no memory."""
-_FAR = np.iinfo(np.int64).max // 2
-"""Beyond all positions."""
+_SIDES = (2048, 8192)  # sides of the square images that are tried, in pixels: meta tensors take no memory
+_FAR = np.iinfo(np.int64).max // 2  # beyond all positions
 _ROWS, _COLUMNS = 2, 3
 
 _POINTWISE = frozenset(
@@ -70,12 +68,10 @@ class _GlobalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
-    """Worst reach of every output phase, along either axis: ``before[p]`` pixels back, ``after[p]`` ahead."""
+    """Worst reach in pixels: ``before[p]`` back, ``after[p]`` ahead, p: position modulo the alignment."""
 
     before: tuple[int, ...]
-    """By position modulo the alignment, in pixels."""
     after: tuple[int, ...]
-    """By position modulo the alignment, in pixels."""
 
 
 def field_of_view(network: nn.Module, bands: int, alignment: int) -> Offsets | None:
@@ -83,7 +79,6 @@ def field_of_view(network: nn.Module, bands: int, alignment: int) -> Offsets | N
 
     Args:
         network: on the meta device; it is put into evaluation mode.
-        bands: its input channels.
         alignment: the period of its output in pixels: shifting the input by it shifts the output.
 
     Returns:
@@ -141,11 +136,7 @@ class _Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         return False
 
     def __torch_dispatch__(
-        self,
-        func: Any,
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         del types
         result = func(*args, **(kwargs or {}))

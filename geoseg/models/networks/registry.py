@@ -28,21 +28,12 @@ __all__ = ["ARCHITECTURES", "build", "traits"]
 class Traits:
     """What tiling needs to know of a network."""
 
-    alignment: int
-    """Tile offsets are multiples of this, in pixels."""
-    receptive_field_radius: int | None
-    """Receptive field's worst side in pixels; None: global."""
+    alignment: int  # tile offsets are multiples of this, in pixels
+    receptive_field_radius: int | None  # receptive field's worst side in pixels; None: global
 
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
-    {
-        **MICRONET,
-        **FASTER_UNET,
-        **MININET,
-        **SMP,
-        **DUAL_ASPP,
-        **LITE_UNET,
-    }
+    {**MICRONET, **FASTER_UNET, **MININET, **SMP, **DUAL_ASPP, **LITE_UNET}
 )
 """Every network that a bundle can name: each family offers its own, this is all of them."""
 
@@ -51,7 +42,6 @@ def build(architecture: str, /, **arguments: Any) -> Network:
     """A network with fresh random weights, in training mode, on torch's default device.
 
     Args:
-        architecture: a name of :data:`ARCHITECTURES`.
         **arguments: ``bands`` and ``classes``, and what else the architecture takes; lists stand for tuples.
 
     Raises:

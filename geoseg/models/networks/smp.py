@@ -40,8 +40,6 @@ class SmpNetwork(Network):
     None where it cannot be shown (image pooling, squeeze and excitation, attention, group norm).
 
     Args:
-        bands: input channels.
-        classes: output channels.
         architecture: SMP's name of the decoder in small letters, such as ``unetplusplus``.
         encoder: SMP's or, after ``tu-``, timm's name.
         options: other parameters of SMP's class, such as ``{"decoder_channels": [128, 64, 32, 16, 8]}``.
@@ -157,17 +155,10 @@ def _preset(architecture: str, encoder: str) -> Callable[..., Network]:
 _SOURCE = "Cai, Zhang, Finding a Faster UNet: Tables 3 and 4, by segmentation-models-pytorch"
 
 SMP: Mapping[str, Architecture] = {
-    "unetpp-resnet34": Architecture(
-        _preset("unetplusplus", "resnet34"),
-        _SOURCE,
-    ),
-    "deeplabv3plus-resnet34": Architecture(
-        _preset("deeplabv3plus", "resnet34"),
-        _SOURCE,
-    ),
+    "unetpp-resnet34": Architecture(_preset("unetplusplus", "resnet34"), _SOURCE),
+    "deeplabv3plus-resnet34": Architecture(_preset("deeplabv3plus", "resnet34"), _SOURCE),
     "smp": Architecture(_smp, "segmentation-models-pytorch: any of its architectures and encoders"),
 }
-"""SMP's networks: the two of the Faster-UNet paper, and all."""
 
 
 _OURS = (
@@ -201,12 +192,7 @@ def made_by_smp(
     would keep and even compute them for nothing.
 
     Args:
-        architecture: see :class:`SmpNetwork`.
-        encoder: see :class:`SmpNetwork`.
-        options: see :class:`SmpNetwork`, as JSON.
-        align_corners: see :class:`SmpNetwork`.
-        bands: input channels.
-        classes: output channels.
+        options: as JSON; what has no line here is as in :class:`SmpNetwork`.
         weights: SMP's name of pre-trained weights, or True for timm's; this alone may use the network.
 
     Raises:
@@ -271,7 +257,6 @@ def _whole(
     classes: int,
     weights: str | bool | None = None,
 ) -> Any:
-    """The network as SMP makes it."""
     smp = library()
     kinds: Mapping[str, Any] = smp.MODEL_ARCHITECTURES_MAPPING
     if architecture not in kinds:
@@ -335,8 +320,7 @@ def _check_encoder(encoder: str) -> None:
         raise BundleError(f"argument 'encoder': neither SMP nor timm has {encoder!r}{hint}")
 
 
-_PATIENCE_S = 4.0
-"""How long the hub may take to answer before what it would give is taken from the cache."""
+_PATIENCE_S = 4.0  # how long the hub may take to answer before what it would give is taken from the cache
 _FROM_SCRATCH = "set model.encoder_weights to null to train from random weights"
 
 
@@ -346,7 +330,6 @@ def load_encoder(network: Network, weights: str) -> None:
     For other than three bands, SMP and timm spread the first layer's weights over them.
 
     Args:
-        network: a network of segmentation-models-pytorch.
         weights: ``imagenet``, or another name that SMP gives weights of this encoder. An encoder of timm has
             those that its own name says.
 

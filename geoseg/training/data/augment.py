@@ -29,14 +29,10 @@ __all__ = ["ColorSettings", "Geometry", "cut_holes", "jitter", "warp"]
 class Geometry:
     """How a chip lies on its scene."""
 
-    factor: float
-    """Chip pixels per scene pixel: above 1 enlarges."""
-    angle: float
-    """Rotation in degrees; quarter turns are exact and belong to ``turns``."""
-    turns: int
-    """Quarter turns, 0 to 3."""
-    flip: bool
-    """Mirrored left to right, before the turns."""
+    factor: float  # chip pixels per scene pixel: above 1 enlarges
+    angle: float  # rotation in degrees; quarter turns are exact and belong to ``turns``
+    turns: int  # quarter turns, 0 to 3
+    flip: bool  # mirrored left to right, before the turns
 
     def source_side(self, size: int) -> int:
         """Side in scene pixels of the square that a chip of this size is cut from."""
@@ -56,8 +52,6 @@ def warp(
         pixels: Float (C, h, w), h = w = ``geometry.source_side(size)``.
         valid: Bool (h, w).
         labels: Integer (h, w).
-        size: Side of the chip.
-        geometry: What to do.
 
     Returns:
         Float (C, size, size), bool (size, size), int64 (size, size).
@@ -100,40 +94,25 @@ def warp(
 class ColorSettings:
     """Ranges of the changes of color and sensor: a draw is uniform in ±range, or happens by chance."""
 
-    brightness: float = 0.12
-    """Shift, as a share of the value range."""
-    contrast: float = 0.25
-    """Relative change of the spread around the chip's mean."""
-    gamma: float = 0.25
-    """Of the natural logarithm of gamma."""
-    gain: float = 0.08
-    """Relative change of each band on its own (white balance)."""
-    saturation: float = 0.35
-    """Relative change of the distance from gray."""
-    hue: float = 15.0
-    """Degrees; three bands only."""
-    blur: float = 0.2
-    """Probability of a Gaussian blur, sigma 0.4 to 1.2 px."""
-    noise: float = 0.3
-    """Probability of Gaussian noise, sigma up to 3 % of the value range."""
-    holes: float = 0.05
-    """Probability of a rectangle without data."""
+    brightness: float = 0.12  # shift, as a share of the value range
+    contrast: float = 0.25  # relative change of the spread around the chip's mean
+    gamma: float = 0.25  # of the natural logarithm of gamma
+    gain: float = 0.08  # relative change of each band on its own (white balance)
+    saturation: float = 0.35  # relative change of the distance from gray
+    hue: float = 15.0  # degrees; three bands only
+    blur: float = 0.2  # probability of a Gaussian blur, sigma 0.4 to 1.2 px
+    noise: float = 0.3  # probability of Gaussian noise, sigma up to 3 % of the value range
+    holes: float = 0.05  # probability of a rectangle without data
 
 
 _RGB = 3
 
 
 def jitter(pixels: Tensor, top: float, settings: ColorSettings, rng: np.random.Generator) -> Tensor:
-    """Change color, light and sharpness of a chip.
+    """Change color, light and sharpness of a chip: float (C, H, W) in 0 … ``top``, its type's largest value.
 
     Args:
-        pixels: Float (C, H, W) in 0 … ``top``.
-        top: Largest value of the data type.
-        settings: How far.
         rng: Source of all draws; the number of draws does not depend on what they are.
-
-    Returns:
-        Float (C, H, W) in 0 … ``top``.
     """
     draw = rng.uniform(-1.0, 1.0, 6)
     gains = 1.0 + settings.gain * rng.uniform(-1.0, 1.0, pixels.shape[0])
@@ -177,8 +156,7 @@ def _hue_saturation(image: Image, degrees: float, saturation: float) -> Image:
     return turned
 
 
-_BLUR_RADIUS = 3
-"""Pixels that the blur reaches."""
+_BLUR_RADIUS = 3  # pixels that the blur reaches
 
 
 def _gaussian(image: Image, sigma: float) -> Image:

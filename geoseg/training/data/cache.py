@@ -23,12 +23,10 @@ OPEN_SCENES = 16
 
 
 class OpenScene(NamedTuple):
-    """The readers of one scene."""
+    """The readers of one scene, on the same grid."""
 
     pixels: SceneReader
-    """Its pixels."""
     labels: LabelReader
-    """Its labels, on the same grid."""
 
 
 class SceneCache:
@@ -38,9 +36,6 @@ class SceneCache:
     stay. What comes beside it is one tile that is being read, and what the caller cuts out of tiles.
 
     A copy that travels to another process is empty and opens files of its own. Threads may share a cache.
-
-    Args:
-        limit: Bytes of tiles to keep, at least 0.
 
     Raises:
         RunError: a negative limit.

@@ -32,12 +32,9 @@ __all__ = ["Chip", "ChipSampler", "ChipSettings"]
 class Chip(NamedTuple):
     """One training example, or a batch of them with a leading axis."""
 
-    pixels: Tensor
-    """Float (C, S, S), in stored units."""
-    valid: Tensor
-    """Bool (S, S)."""
-    labels: Tensor
-    """int64 (S, S): class ids, 255 ignored."""
+    pixels: Tensor  # float (C, S, S), in stored units
+    valid: Tensor  # bool (S, S)
+    labels: Tensor  # int64 (S, S): class ids, 255 ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,6 @@ class ChipSettings:
     focus: float = 0.5
     """Probability that a chip's center is a pixel of a class drawn evenly, not any labeled pixel."""
     color: ColorSettings = field(default_factory=ColorSettings)
-    """Color and sensor."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -89,8 +85,6 @@ class ChipSampler:
 
     Args:
         scenes: Where chips come from, in proportion to their weights.
-        settings: Size, scales, colors.
-        seed: Not negative.
         indexes: Of the scenes, where they are known; else the scenes are read once for them.
 
     Raises:
@@ -152,7 +146,6 @@ class ChipSampler:
         """Chip of this number.
 
         Args:
-            index: Not negative.
             size: Its side; None: the first of the settings.
         """
         settings = self.settings
@@ -174,8 +167,6 @@ class ChipSampler:
         """Chips ``step × size`` … of a batch: float (N, C, S, S), bool (N, S, S), int64 (N, S, S).
 
         Args:
-            step: Number of the batch.
-            size: Chips in it.
             part: (i, n): only chips i, i + n, i + 2n … of it, for process i of n that share a batch.
         """
         first, stride = part

@@ -41,10 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Extent", "FileScene", "find_extent", "label_reader", "label_window", "open_scene"]
 
-_TOLERANCE = 0.02
-"""A scene that is this little finer than asked for keeps its own pixels."""
-_MAP_TOLERANCE = 0.1
-"""The same for the grid that maps are made on: the default of a bundle's contract."""
+_TOLERANCE = 0.02  # a scene that is this little finer than asked for keeps its own pixels
+_MAP_TOLERANCE = 0.1  # the same for the grid that maps are made on: the default of a bundle's contract
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,37 +53,21 @@ class FileScene:
     """
 
     name: str
-    """The catalog's id."""
     scene: Pixels
-    """Its files."""
     label: LabelRef
-    """Its labels."""
-    grid: GeoBox
-    """The pixels that are read: the scene's own, or its footprint in fewer of them."""
-    extent: Window
-    """The labeled area and its surroundings in that grid; nothing outside is read."""
-    parts: tuple[Window, ...]
-    """Squares of the grid, cut to the extent, that hold a label."""
+    grid: GeoBox  # the pixels that are read: the scene's own, or its footprint in fewer of them
+    extent: Window  # the labeled area and its surroundings in that grid; nothing outside is read
+    parts: tuple[Window, ...]  # squares of the grid, cut to the extent, that hold a label
     dtype: np.dtype[Any]
-    """Type of the pixels."""
     cache: SceneCache
-    """Where tiles are kept."""
-    limit: Window | None = None
-    """Nothing outside this window of the scene's own pixels is read."""
-    stretch: tuple[float, float] | None = None
-    """Stored values that become 0 and 255."""
+    limit: Window | None = None  # nothing outside this window of the scene's own pixels is read
+    stretch: tuple[float, float] | None = None  # stored values that become 0 and 255
     weight: float = 1.0
-    """See :class:`~geoseg.training.data.scenes.ArrayScene`."""
     place: str = ""
-    """See :class:`~geoseg.training.data.scenes.ArrayScene`."""
     split: Split = field(default_factory=Split)
-    """Which blocks validate."""
     chooses: bool = True
-    """See :class:`~geoseg.training.data.scenes.ArrayScene`."""
-    repaired: int = 0
-    """Polygons that were invalid and had to be repaired."""
-    key: str = ""
-    """Names scene, labels and grid in the cache."""
+    repaired: int = 0  # polygons that were invalid and had to be repaired
+    key: str = ""  # names scene, labels and grid in the cache
 
     @property
     def identity(self) -> str:
@@ -199,18 +181,12 @@ def open_scene(
     """Open a scene's headers and find where it is labeled; no pixel is read yet.
 
     Args:
-        ref: The scene.
         label: Its labels, in any CRS.
         resolution: Finest ground resolution that chips are drawn at, in meters; a scene that is coarser keeps
             its own pixels, but for one whose pixels are not square on the ground.
-        cache: Where tiles are kept; shared by the scenes of a training.
         bands: As in :func:`geoseg.io.raster.scene.describe`.
         limit: Nothing outside this window of the scene's own pixels is read.
         stretch: Stored values that become 0 and 255; pixels are then 8 bits.
-        weight: See :class:`~geoseg.training.data.scenes.ArrayScene`.
-        place: See :class:`~geoseg.training.data.scenes.ArrayScene`.
-        split: Which blocks validate.
-        chooses: See :class:`~geoseg.training.data.scenes.ArrayScene`.
 
     Raises:
         SceneError: the scene cannot be read.
@@ -250,28 +226,21 @@ def _on(scene: FileScene, grid: GeoBox) -> FileScene:
     return replace(scene, grid=grid, extent=found.window, parts=found.parts, repaired=found.repaired, key=key)
 
 
-_SURROUNDINGS = 64
-"""Pixels kept around the labeled area."""
+_SURROUNDINGS = 64  # pixels kept around the labeled area
 
 
 class Extent(NamedTuple):
     """The labeled part of a grid."""
 
-    window: Window
-    """The labeled area and its surroundings."""
-    parts: tuple[Window, ...]
-    """Squares of the grid, cut to that, that hold a label."""
-    repaired: int
-    """Polygons that were invalid and had to be repaired."""
+    window: Window  # the labeled area and its surroundings
+    parts: tuple[Window, ...]  # squares of the grid, cut to that, that hold a label
+    repaired: int  # polygons that were invalid and had to be repaired
 
 
 def find_extent(scene: Pixels, label: LabelRef, grid: GeoBox, limit: Window | None) -> Extent:
     """Read the labels of a grid once, square by square; no pixel is read.
 
     Args:
-        scene: The scene.
-        label: Its labels.
-        grid: The pixels to be read.
         limit: Nothing that is made of pixels outside this window of the scene's own is part of the extent.
 
     Raises:
@@ -297,21 +266,13 @@ def find_extent(scene: Pixels, label: LabelRef, grid: GeoBox, limit: Window | No
 
 
 def label_reader(scene: Pixels, label: LabelRef, grid: GeoBox) -> LabelReader:
-    """A reader of a scene's labels on a grid.
-
-    Raises:
-        LabelError: names the scene and the file.
-    """
+    """A reader of a scene's labels on a grid; a :class:`LabelError` names the scene and the file."""
     with of_scene(scene.ref.id):
         return LabelReader(label, grid, scene.geobox)
 
 
 def label_window(name: str, reader: LabelReader, window: Window) -> NDArray[np.uint8]:
-    """Labels of a window.
-
-    Raises:
-        LabelError: names the scene and the file.
-    """
+    """Labels of a window; a :class:`LabelError` names the scene and the file."""
     with of_scene(name):
         return reader.read(window)
 

@@ -24,14 +24,10 @@ class Split:
     lattice: each row and each column of blocks gives its share, and no two of them touch by a side.
     """
 
-    block: float = 48.0
-    """Side of a block in meters on the ground."""
-    every: int = 5
-    """One block of this many is held out; at least 3 (0: none is)."""
-    margin: float = 3.0
-    """Meters beside a block held out that are neither trained on nor scored."""
-    phase: int = 0
-    """Which of the blocks."""
+    block: float = 48.0  # side of a block in meters on the ground
+    every: int = 5  # one block of this many is held out; at least 3 (0: none is)
+    margin: float = 3.0  # meters beside a block held out that are neither trained on nor scored
+    phase: int = 0  # which of the blocks
 
     def __post_init__(self) -> None:
         if self.every in (1, 2) or self.every < 0 or self.block <= 0 or self.margin < 0:

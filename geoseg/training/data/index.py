@@ -28,18 +28,12 @@ __all__ = ["SceneIndex", "fit_scaling", "index_scene"]
 class SceneIndex:
     """Training pixels of a scene, by tile and class: a few numbers per tile, whatever the scene's size."""
 
-    tiles: tuple[Window, ...]
-    """Tiles that hold a training pixel."""
-    counts: NDArray[np.int64]
-    """(tiles, classes): training pixels."""
-    total: NDArray[np.float64]
-    """(bands,): sum of the training pixels, stored units."""
-    squares: NDArray[np.float64]
-    """(bands,): sum of their squares."""
-    top: float
-    """The largest value of all."""
-    held: int
-    """Labeled pixels that are held out: blocks and margins."""
+    tiles: tuple[Window, ...]  # tiles that hold a training pixel
+    counts: NDArray[np.int64]  # (tiles, classes): training pixels
+    total: NDArray[np.float64]  # (bands,): sum of the training pixels, stored units
+    squares: NDArray[np.float64]  # (bands,): sum of their squares
+    top: float  # the largest value of all
+    held: int  # labeled pixels that are held out: blocks and margins
 
     @property
     def pixels(self) -> int:
@@ -68,7 +62,6 @@ def index_scene(scene: LabeledScene, classes: Sequence[str] | None = None) -> Sc
     """Read a scene's tiles once.
 
     Args:
-        scene: Labeled scene.
         classes: Names of the classes, by id; labels beyond are refused. None: any id.
 
     Raises:

@@ -21,12 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ChipLoader", "chip_workers"]
 
-_AHEAD = 3
-"""Batches that wait for the training, per process or thread."""
-_WORTH_TELLING = 5.0
-"""Seconds of waiting that are not worth a word."""
-_MOST_PROCESSES = 12
-"""Processes that ``auto`` takes at most: enough for a thousand chips of 256 px a second."""
+_AHEAD = 3  # batches that wait for the training, per process or thread
+_WORTH_TELLING = 5.0  # seconds of waiting that are not worth a word
+_MOST_PROCESSES = 12  # processes that ``auto`` takes at most: enough for a thousand chips of 256 px a second
 
 
 def chip_workers(asked: int | str, device: str, processes: int = 1) -> int:
@@ -38,7 +35,6 @@ def chip_workers(asked: int | str, device: str, processes: int = 1) -> int:
 
     Args:
         asked: A number, or ``auto``.
-        device: ``cpu`` or ``cuda``.
         processes: Trainings that share this machine's cores (one per GPU).
     """
     if isinstance(asked, int):
@@ -70,11 +66,6 @@ class ChipLoader:
     each with a cache of its own.
 
     Args:
-        sampler: Cuts the chips.
-        size: Chips in a batch.
-        first: Number of the first batch.
-        stop: Number after that of the last one.
-        workers: At least 1.
         part: As in :meth:`~geoseg.training.data.chips.ChipSampler.batch`.
 
     Raises:

@@ -20,15 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = [
-    "TILE",
-    "ArrayScene",
-    "LabeledScene",
-    "Patch",
-    "squares",
-    "training_labels",
-    "validation_labels",
-]
+__all__ = ["TILE", "ArrayScene", "LabeledScene", "Patch", "squares", "training_labels", "validation_labels"]
 
 TILE = 256
 """Side of the squares that scenes are read in, in pixels of their grid."""
@@ -133,7 +125,6 @@ class ArrayScene:
     """
 
     name: str
-    """Its name in logs and figures."""
     pixels: NDArray[Any]
     """(C, H, W) in stored units, uint8, uint16 or float32."""
     valid: NDArray[np.bool_]
@@ -147,7 +138,6 @@ class ArrayScene:
     weight: float = 1.0
     """Chips come from the scenes in proportion to this."""
     split: Split = field(default_factory=Split)
-    """Which blocks validate."""
     chooses: bool = True
     """Whether the score on its held-out blocks takes part in choosing the weights; it is reported anyway."""
 
