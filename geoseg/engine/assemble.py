@@ -47,7 +47,6 @@ class AssembleTask:
     """A scene whose probabilities are there, as partial results or in the raster of an older map."""
 
     plan: Plan
-    """The scene's plan."""
     partials: tuple[PartialManifest, ...]
     """Manifests of its partial results, top to bottom; empty: those of the map that is there are reused."""
 
@@ -107,10 +106,6 @@ def _assemble(task: AssembleTask) -> AssembledScene:
 
 class PartialProbabilities:
     """Encoded probabilities on the model's grid, or on the scene's, read from partial results row by row.
-
-    Args:
-        plan: the scene's plan.
-        manifests: of all its partial results, top to bottom.
 
     Raises:
         OutputError: partial results are missing or do not cover the scene.

@@ -80,13 +80,9 @@ def prediction_bytes(
     """What a task adds to its worker while it predicts.
 
     Args:
-        grid: the scene's windows.
-        rows: window rows of the task.
         overlaps: whether neighboring windows overlap, so that rows wait for those below.
         batch: windows that are read and stitched at a time.
         at_once: windows in one forward pass.
-        channels: bands of the scene.
-        classes: channels of the logits.
         stored: bands of the encoded probabilities.
         network: memory of a forward pass per pixel of its window, in bytes, the heap's holes included.
     """
@@ -109,11 +105,10 @@ def assembly_bytes(
     aligned: bool = False,
     border: bool = False,
 ) -> int:
-    """What a task adds to its worker while it assembles a scene.
+    """What a task adds to its worker while it assembles a scene, in bytes.
 
     Args:
-        width: columns of the rasters.
-        height: rows of the rasters.
+        width: columns of the rasters, ``height`` their rows.
         bands: of the encoded probabilities.
         resampled: whether the rasters are on another grid than the model's.
         mode: of the polygons; None: there are none.
@@ -131,15 +126,14 @@ def assembly_bytes(
 
 
 def disk_bytes(grid: TileGrid, overlaps: int, pixels: int, *, classes: int, stored: int, bands: int) -> int:
-    """What a scene takes on disk at its fullest, polygons aside.
+    """What a scene takes on disk at its fullest, polygons aside, in bytes.
 
     Args:
         grid: the scene's windows.
         overlaps: places where two tasks share rows.
         pixels: of the rasters.
         classes: channels of the logits.
-        stored: bands of the encoded probabilities.
-        bands: of the probability raster.
+        stored: bands of the encoded probabilities; ``bands``: of the probability raster.
     """
     shared = 2 * 2 * grid.rows.halo * overlaps
     partials = grid.cols.length * (stored * grid.rows.length + _FLOAT * classes * shared)

@@ -49,9 +49,7 @@ class Finished:
     """The outcome of one task."""
 
     key: Any
-    """What the task was submitted under."""
     value: Any = None
-    """What its function returned."""
     error: BaseException | None = None
     """What it raised instead, or what happened to its worker."""
 
@@ -66,11 +64,7 @@ class Executor(Protocol):
         """Hand a task over; the key comes back with its outcome."""
 
     def wait(self) -> Finished:
-        """The next outcome; blocks until there is one.
-
-        Raises:
-            RunError: whatever ran the tasks is gone.
-        """
+        """The next outcome, once there is one; RunError where whatever ran the tasks is gone."""
 
 
 class _Serial:
@@ -129,12 +123,7 @@ class _Dask:
 
 
 def auto_workers(tasks: int, worker_bytes: int) -> int:
-    """Workers for this machine: as many as cores and memory allow (a container's limits count), at least 1.
-
-    Args:
-        tasks: more workers than tasks would wait for nothing.
-        worker_bytes: memory of one worker.
-    """
+    """Workers for this machine: at least 1, as many as tasks, cores and memory (or its container) allow."""
     return max(1, min(int(CPU_COUNT), tasks, int(MEMORY_LIMIT) // worker_bytes))
 
 
@@ -194,9 +183,7 @@ def open_executor(
 
     Args:
         kind: ``serial``; ``threads`` or ``processes`` of a local cluster on 127.0.0.1.
-        workers: number of threads or processes.
         scheduler: address of a running dask scheduler; overrides kind and workers.
-        name: prefix of the task keys.
 
     Raises:
         RunError: no scheduler answers, it has no workers, or workers do not start.

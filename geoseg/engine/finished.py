@@ -80,21 +80,13 @@ def _is_there(path: Path, size: int) -> bool:
 
 
 class ReusedProbabilities:
-    """Encoded probabilities as the raster of a finished map holds them.
-
-    Args:
-        plan: one for which :meth:`FinishedMap.can_reuse` is true.
-    """
+    """Encoded probabilities as the raster of a finished map holds them, if it can be reused."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
 
     def strips(self, rows: int) -> Iterator[tuple[Window, UInt8]]:
-        """Windows of the model's grid over its full width, from the top, and their values.
-
-        Raises:
-            OutputError: the raster cannot be read.
-        """
+        """Windows of the model's grid over its full width, from the top, and their values."""
         path, row = self._plan.folder / PROBABILITY_NAME, 0
         try:
             for strip in read_strips(path, range(1, self._plan.encoding.count + 1), rows):

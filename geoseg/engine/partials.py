@@ -38,13 +38,10 @@ class PartialManifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    """File stem of the partial result."""
     fingerprint: str
-    """Fingerprint of the scene's plan."""
     files: dict[str, str]
     """Array name → sha256 of its file."""
     windows: int
-    """Windows predicted."""
     skipped: int
     """Windows without data, not predicted."""
     seconds: float
@@ -56,12 +53,7 @@ def _array_path(folder: Path, name: str, array: str) -> Path:
 
 
 def write_partial(folder: Path, arrays: Mapping[str, Array], manifest: PartialManifest) -> PartialManifest:
-    """Write a partial result: each array, then the manifest.
-
-    Args:
-        folder: the scene's folder of partial results; made where it is missing.
-        arrays: C-contiguous arrays by name.
-        manifest: all but the hashes, which are filled in.
+    """Write a partial result: each C-contiguous array, then the manifest, completed by their hashes.
 
     Raises:
         OutputError: the disk is full or read-only.
@@ -97,11 +89,7 @@ def find_partial(folder: Path, name: str, fingerprint: str) -> PartialManifest |
 
 
 def open_partial(folder: Path, manifest: PartialManifest, array: str) -> Array:
-    """An array of a partial result, mapped from disk.
-
-    Raises:
-        OutputError: there is no such array, its file is gone or is no array.
-    """
+    """An array of a partial result, mapped from disk; OutputError where it is gone or is no array."""
     path = _array_path(folder, manifest.name, array)
     try:
         mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)

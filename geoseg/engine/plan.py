@@ -45,31 +45,25 @@ class Plan:
     grid: GeoBox
     """The model's grid: the same footprint at the model's ground resolution."""
     tiles: Tiles
-    """Windows, blend, batch, window rows of each task."""
     encoding: ProbabilityEncoding
     """How logits become encoded probabilities and classes."""
     bundle: Bundle
-    """The model: a path and its contract."""
     runtime: Runtime
     """Device, precision, threads and library versions that a worker must match."""
     stretch: tuple[float, float] | None
     """Stored values mapped linearly to 0 … 255, or None."""
     vectorize: Vectorize | None
-    """How classes become polygons; None: they do not."""
     write: Write
-    """Which rasters are written."""
     folder: Path
-    """Where the scene's outputs go."""
 
     @property
     def fingerprint(self) -> str:
         """Sha256 over everything that decides the scene's outputs (not over executors, tasks or batches)."""
-        beside = {"merge"}  # decides nothing of the scene's own files
+        polygons = self.vectorize
         content = self._prediction_inputs | {
             "encoding": asdict(self.encoding),
-            "vectorize": None
-            if self.vectorize is None
-            else self.vectorize.model_dump(mode="json", exclude=beside),
+            # Merging decides nothing of the scene's own files.
+            "vectorize": None if polygons is None else polygons.model_dump(mode="json", exclude={"merge"}),
             "write": self.write.model_dump(mode="json"),
         }
         if self.calibration is not None:
@@ -169,9 +163,7 @@ class PredictTask:
     """What one task predicts."""
 
     plan: Plan
-    """The scene's plan."""
     rows: WindowRows
-    """Its window rows."""
 
     @property
     def name(self) -> str:
@@ -180,11 +172,7 @@ class PredictTask:
 
 
 def check_contract(scene: Scene, bundle: Bundle, stretch: tuple[float, float] | None) -> None:
-    """Compare a scene's header with the model's contract.
-
-    Raises:
-        SceneError: the scene breaks the contract.
-    """
+    """Compare a scene's header with the model's contract; SceneError where the scene breaks it."""
     spec = bundle.spec
     if len(scene.bands) != len(spec.bands):
         raise SceneError(
@@ -202,12 +190,10 @@ def check_contract(scene: Scene, bundle: Bundle, stretch: tuple[float, float] | 
 
 
 def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime, output: Path) -> Plan:
-    """Plan one scene.
+    """Plan one scene; every ``auto`` is resolved here.
 
     Args:
         scene: from :func:`geoseg.io.raster.scene.describe`.
-        bundle: the model.
-        workflow: every choice; ``auto`` is resolved here.
         runtime: resolved once, on the driver.
         output: folder of the run; the scene gets one of its own in it.
 
@@ -229,20 +215,10 @@ def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime
     )
     vectorize = workflow.vectorize
     encoding = spec.encoding(0.5 if vectorize is None else vectorize.threshold)
-    return Plan(
-        scene=scene,
-        grid=grid,
-        tiles=tiles,
-        encoding=encoding,
-        bundle=bundle,
-        runtime=runtime,
-        stretch=stretch,
-        vectorize=None
-        if vectorize is None
-        else vectorize.resolved(binary=encoding.binary, border=encoding.border),
-        write=workflow.write,
-        folder=output / scene_slug(scene.ref.id),
-    )
+    if vectorize is not None:
+        vectorize = vectorize.resolved(binary=encoding.binary, border=encoding.border)
+    folder = output / scene_slug(scene.ref.id)
+    return Plan(scene, grid, tiles, encoding, bundle, runtime, stretch, vectorize, workflow.write, folder)
 
 
 def _raster_bytes(scene: Scene) -> int:
@@ -251,20 +227,17 @@ def _raster_bytes(scene: Scene) -> int:
 
 
 def check_classes(workflow: Workflow, bundle: Bundle) -> None:
-    """Compare the classes that a workflow names with the model's.
-
-    Raises:
-        ConfigError: the model has no such class.
-    """
-    method = workflow.vectorize.split.method if workflow.vectorize is not None else "auto"
-    if method == "border" and not bundle.spec.border:
+    """Compare the classes that a workflow names with the model's; ConfigError where one is unknown."""
+    vectorize = workflow.vectorize
+    if vectorize is None:
+        return
+    if vectorize.split.method == "border" and not bundle.spec.border:
         raise ConfigError(
             f"vectorize.split.method: border needs a model that knows borders between objects, and "
             f"{bundle.spec.name} has no such channel; use auto, seeds or necks"
         )
     names = [c.name for c in bundle.spec.classes]
-    wanted = workflow.vectorize.classes if workflow.vectorize is not None else None
-    for name in wanted or ():
+    for name in vectorize.classes or ():
         if name not in names:
             raise ConfigError(
                 f"vectorize.classes: the model {bundle.spec.name} has no class {name!r}, only "

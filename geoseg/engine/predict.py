@@ -23,20 +23,9 @@ __all__ = ["WindowPredictor", "predict_and_stitch", "predict_window_rows"]
 
 
 class WindowPredictor:
-    """Reads windows and predicts them.
+    """Reads and predicts windows on the model's grid; ``stretch``: the values that become 0 and 255."""
 
-    Args:
-        reader: the pixels, on the model's grid.
-        predictor: the network.
-        stretch: stored values that become 0 and 255, or None.
-    """
-
-    def __init__(
-        self,
-        reader: Reader,
-        predictor: Predictor,
-        stretch: tuple[float, float] | None,
-    ) -> None:
+    def __init__(self, reader: Reader, predictor: Predictor, stretch: tuple[float, float] | None) -> None:
         self._reader = reader
         self._predictor = predictor
         self._stretch = stretch
@@ -71,14 +60,7 @@ class WindowPredictor:
 def predict_and_stitch(
     stitcher: Stitcher, encoding: ProbabilityEncoding, batch: int, rows: WindowRows, predict: WindowPredictor
 ) -> tuple[UInt8, WindowOverlaps]:
-    """Predict and stitch the window rows of one task.
-
-    Args:
-        stitcher: windows of the model's grid.
-        encoding: how logits become probabilities.
-        batch: windows per forward pass.
-        rows: the window rows.
-        predict: reads and predicts windows.
+    """Predict and stitch the window rows of one task, ``batch`` windows per forward pass.
 
     Returns:
         Encoded probabilities of the scene's rows that they finish, uint8 (bands, rows, scene width), and the

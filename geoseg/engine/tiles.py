@@ -26,7 +26,7 @@ _TASK_PIXELS = 4_000_000
 _LEAST_TASKS = 8
 """Tasks of a small scene, where it has so many window rows: it still feeds several workers."""
 _LARGEST_BATCH = 16
-"""Windows at once on a GPU, at most."""
+"""Of windows on a GPU."""
 _STEP = 32
 """Pixels by which windows are made smaller until they fit the memory, or the alignment where it is larger."""
 
@@ -36,9 +36,7 @@ class Tiles:
     """How a scene is cut, with every ``auto`` resolved."""
 
     grid: TileGrid
-    """Windows on the model's grid."""
     blend: Blend
-    """Weights of overlapping windows."""
     exact: bool
     """Whether the halo covers the network's receptive field: the map does not depend on the windows."""
     batch: int
@@ -72,8 +70,6 @@ def resolve_tiles(
 
     Args:
         shape: ``(height, width)`` of the model's grid.
-        bundle: the model.
-        tiling: the workflow's choices.
         memory: bytes that one worker may use.
         device: ``cpu`` or ``cuda``.
         raster: bytes of the scene's pixels, uncompressed, of which GDAL caches some; 0: no file is read.

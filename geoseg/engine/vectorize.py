@@ -43,7 +43,6 @@ class ProbabilityRaster:
     """Encoded probabilities of a scene, from the top."""
 
     grid: GeoBox
-    """The grid of their pixels."""
     encoding: ProbabilityEncoding
     """Their bands, and how classes follow from them."""
     strips: Callable[[], Iterator[UInt8]]
@@ -99,15 +98,11 @@ def _certain(ids: UInt8) -> Strip:
 
 
 def find_shapes(raster: ProbabilityRaster, classes: Sequence[int], options: Vectorize) -> Iterator[Shapes]:
-    """Polygons of a scene.
+    """Polygons of a scene, in pixels, with what is known of them.
 
     Args:
-        raster: the scene's probabilities.
         classes: ids to make polygons of.
         options: how; nothing in it is ``auto``.
-
-    Yields:
-        Polygons in pixels, with what is known of them.
 
     Raises:
         GridError: a polygon has no place on the ground.
@@ -143,13 +138,12 @@ def _exact(raster: ProbabilityRaster, classes: Sequence[int], min_pixels: float)
 def find_class_shapes(raster: ClassMap, classes: Sequence[int], options: Vectorize) -> Iterator[Shapes]:
     """Polygons of a class map, as :func:`find_shapes` makes them of probabilities.
 
+    Objects are not split: no pixel is surer than another. ``score``, ``low`` and ``contrast`` mean nothing.
+
     Args:
         raster: the ids, in the encoding ``CLASS_IDS``.
         classes: ids to make polygons of.
-        options: how; nothing in it is ``auto``. Objects are not split: no pixel is surer than another.
-
-    Yields:
-        Polygons in pixels; their ``score``, ``low`` and ``contrast`` mean nothing.
+        options: how; nothing in it is ``auto``.
 
     Raises:
         GridError: a polygon has no place on the ground.

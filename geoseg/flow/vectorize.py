@@ -34,7 +34,7 @@ from geoseg.polygons.geodesic import AreaMeter
 from geoseg.polygons.shapes import Shapes
 from geoseg.words import did_you_mean, listed
 
-__all__ = ["PolygonLayer", "Vectorized", "polygon_layer", "vectorize", "vectorize_options"]
+__all__ = ["polygon_layer", "vectorize", "vectorize_options"]
 
 _OF_PROBABILITY: Final = ("threshold", "peak", "split")
 """Keys that mean nothing where there are class ids alone."""
@@ -51,7 +51,6 @@ class _Settings(Section):
     """What ``--set`` may say."""
 
     vectorize: Vectorize = Vectorize()
-    """How classes become polygons."""
 
 
 _KIND: Final = FileKind(
@@ -61,14 +60,11 @@ _KIND: Final = FileKind(
 
 @dataclass(frozen=True, slots=True)
 class _RasterClass:
-    """One class."""
+    """One class, its color as ``#rrggbb``."""
 
     id: int
-    """Its id in the layer."""
     name: str
-    """Its name."""
     color: str
-    """``#rrggbb``."""
     background: bool = False
     """Whether it is what lies between the objects."""
 
@@ -78,15 +74,11 @@ class Vectorized:
     """What was made."""
 
     file: Path
-    """The layer's file."""
     layer: str
-    """Its name."""
     kind: Kind
     """What the raster's values were taken for."""
     mode: str
-    """exact, objects or coverage."""
     polygons: int
-    """Number of polygons."""
     classes: tuple[tuple[int, str], ...]
     """Id and name of each class that was outlined."""
     run_id: str
@@ -126,9 +118,7 @@ def vectorize(
         overrides: ``vectorize.…`` keys, as in a workflow.
         kind: what the values are; auto: class ids where they are whole numbers without a scale.
         names: class id → name, over what the raster says.
-        trust: what GDAL may open.
         mask: raster of the same grid whose first band is 0 where there is no data.
-        overwrite: whether files that are there are replaced.
 
     Raises:
         ConfigError: a mistake in the options; all of them are found before a pixel is read.
@@ -156,11 +146,7 @@ def vectorize(
 
 
 def vectorize_options(overrides: Mapping[str, Any]) -> Vectorize:
-    """Options from ``vectorize.…`` keys.
-
-    Raises:
-        ConfigError: every mistake, one line each.
-    """
+    """Options from ``vectorize.…`` keys; ConfigError lists every mistake."""
     return read_overrides(overrides, _KIND).vectorize
 
 
@@ -193,9 +179,7 @@ def layer_name(stem: str) -> str:
     name = re.sub(r"[^A-Za-z0-9_]+", "_", plain).strip("_")[:_LAYER_LENGTH].rstrip("_") or "polygons"
     if not name[0].isalpha():
         name = f"layer_{name}"
-    if not is_layer_name(name):
-        name = f"polygons_{name}"
-    return name
+    return name if is_layer_name(name) else f"polygons_{name}"
 
 
 def _check_files(raster: Path, output: Path, *, overwrite: bool) -> None:
@@ -217,13 +201,11 @@ class PolygonLayer:
     """The polygons of a raster, before they are written."""
 
     mode: str
-    """exact, objects or coverage."""
     classes: tuple[tuple[int, str], ...]
     """Id and name of each class that is outlined."""
     styles: tuple[ClassStyle, ...]
     """Their colors; those of all classes of the raster where none is outlined."""
     features: Iterator[Features]
-    """The polygons, once, with the fields :data:`geoseg.polygons.attributes.FIELDS`."""
     run_id: str
     """Id of raster, options and version, as in the layer."""
 
@@ -282,15 +264,9 @@ def polygon_layer(
 
 
 def _classes_of(raster: ScoreRaster, ids: Sequence[int], names: Mapping[int, str]) -> list[_RasterClass]:
-    """The classes of a raster.
+    """The classes of a raster with these ids: of probabilities as many as bands of classes, in their order.
 
-    Args:
-        raster: the raster.
-        ids: their ids; of probabilities as many as bands of classes, in their order.
-        names: id → name, over the band descriptions. Class 0 of a class raster is background unless named.
-
-    Raises:
-        ConfigError: a name for a class that no band stands for.
+    Names go over the band descriptions. Class 0 of a class raster is background unless named.
     """
     for number in names:
         if number not in ids:
@@ -309,11 +285,7 @@ def _classes_of(raster: ScoreRaster, ids: Sequence[int], names: Mapping[int, str
 
 
 def _chosen_classes(classes: Sequence[_RasterClass], options: Vectorize, href: str) -> list[_RasterClass]:
-    """Those to outline: the ones that options name, else all but the background (in a coverage, all).
-
-    Raises:
-        ConfigError: there is no such class.
-    """
+    """Those to outline: the ones that options name, else all but the background (in a coverage, all)."""
     names = [c.name for c in classes]
     for name in options.classes or ():
         if name not in names:

@@ -27,7 +27,6 @@ IGNORE: Final = 255
 SCALE: Final = 200
 """Encoded value of probability 1."""
 _PIECE = 1 << 16
-"""Pixels of a few rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +77,8 @@ class ProbabilityEncoding:
     def encode(self, logits: Float32) -> UInt8:
         """Softmax of logits, encoded.
 
-        Args:
-            logits: float32 (channels, height, width), NaN where the scene has no data.
-
-        Returns:
-            uint8 (bands, height, width).
+        Float32 (channels, height, width), NaN where the scene has no data, becomes uint8 (bands, height,
+        width).
         """
         stored = np.empty((self.count, *logits.shape[1:]), np.uint8)
         for rows in row_pieces(logits.shape[1:]):
@@ -99,9 +95,7 @@ class ProbabilityEncoding:
         np.exp(raised, out=raised)
         total = raised[0].copy()
         for channel in raised[1:]:
-            total += (
-                channel  # one after another: numpy's own sum takes another order where there is one pixel
-            )
+            total += channel  # in this order: numpy's own sum takes another where there is one pixel
         for class_id, place in zip(self.class_ids, stored, strict=False):
             place[...] = np.rint(raised[class_id] / total * np.float32(SCALE))
         if self.border:
@@ -110,13 +104,10 @@ class ProbabilityEncoding:
         stored[:, empty] = NODATA
 
     def classify(self, stored: UInt8) -> UInt8:
-        """Class ids of encoded probabilities.
+        """Class ids, uint8 (height, width), 255 where the scene has no data.
 
         Args:
             stored: uint8 (bands, height, width).
-
-        Returns:
-            uint8 (height, width), 255 where the scene has no data.
         """
         chosen: UInt8
         if self.binary:
@@ -135,12 +126,7 @@ class ProbabilityEncoding:
         return chosen
 
     def confidence(self, stored: UInt8, chosen: UInt8) -> UInt8:
-        """Encoded probability of the chosen class (uint8, 0 … 200, 255 for no data).
-
-        Args:
-            stored: uint8 (bands, height, width).
-            chosen: uint8 (height, width), from :meth:`classify`.
-        """
+        """Encoded probability of what :meth:`classify` chose: uint8 (height, width), 0 … 200 or 255."""
         value: UInt8
         if self.binary:
             (foreground,) = self.class_ids
@@ -166,15 +152,10 @@ def row_pieces(shape: tuple[int, int]) -> Iterator[slice]:
 
 
 def resampled(stored: UInt8, resampler: Resampler, window: Window) -> UInt8:
-    """Encoded probabilities on another grid.
+    """Encoded probabilities in a window of another grid: uint8 (bands, height, width).
 
-    Args:
-        stored: uint8 (bands, h, w), the pixels of ``resampler.source_window(window)``.
-        resampler: from their grid to the other.
-        window: pixels of the other grid.
-
-    Returns:
-        uint8 (bands, height, width) of the window; 255 where less than half of a pixel has data.
+    ``stored`` holds the pixels of ``resampler.source_window(window)``. 255 where less than half of a pixel
+    has data.
     """
     values, share = resampler.values(list(stored), stored[0] != NODATA, window)
     np.clip(values, 0, SCALE, out=values)

@@ -29,9 +29,6 @@ def footprint(box: GeoBox) -> tuple[dict[str, Any], list[float]]:
     crosses the antimeridian is cut there into several polygons (RFC 7946 §3.1.9), and its box has west > east
     (§5.2); what holds a pole reaches up to it over all longitudes.
 
-    Args:
-        box: a grid in any CRS that PROJ takes to longitude and latitude.
-
     Returns:
         GeoJSON geometry (Polygon or MultiPolygon, outer rings counter-clockwise), and
         ``[west, south, east, north]``.

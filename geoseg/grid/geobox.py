@@ -68,11 +68,7 @@ class GeoBox:
         return GeoBox(window.height, window.width, self.transform @ origin, self.crs)
 
     def zoom(self, height: int, width: int) -> GeoBox:
-        """The same footprint with another number of pixels: same CRS, origin and orientation.
-
-        Raises:
-            GridError: empty shape.
-        """
+        """The same footprint with another number of pixels: same CRS, origin and orientation."""
         if (height, width) == self.shape:
             return self
         scale = Affine.scale(self.width / width, self.height / height)

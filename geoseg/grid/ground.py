@@ -20,10 +20,8 @@ _GEOD = Geod(ellps="WGS84")
 class GroundResolution:
     """Size of a pixel on the ground, in meters, at a scene's center."""
 
-    across: float
-    """Meters from one column to the next."""
+    across: float  # from one column to the next
     down: float
-    """Meters from one row to the next."""
 
     @property
     def mean(self) -> float:
@@ -33,9 +31,6 @@ class GroundResolution:
 
 def ground_resolution(box: GeoBox) -> GroundResolution:
     """Geodesic size of the center pixel: EPSG:3857 by cos(latitude), degrees and feet by their length.
-
-    Args:
-        box: any grid whose CRS PROJ can take to longitude and latitude.
 
     Raises:
         GridError: the center pixel has no longitude and latitude in this CRS.
@@ -57,7 +52,6 @@ def model_grid(box: GeoBox, resolution: float, tolerance: float = 0.0) -> GeoBox
     """The grid a network of a given ground resolution sees: same CRS, origin and footprint.
 
     Args:
-        box: the scene's grid.
         resolution: ground resolution that the network was trained for, in meters.
         tolerance: relative difference within which the scene's own pixels are used unchanged, per axis.
 

@@ -58,11 +58,9 @@ class PixelMap:
         return cls(grid, source, project, area if np.isfinite(area) and area > 0 else 1.0)
 
     def source_pixels(self, window: Window) -> tuple[Int64, Int64, Bool]:
-        """Row and column of the source pixel under each center of a window of the grid.
+        """Row and column of the source pixel under each center of a window, and whether there is one.
 
-        Returns:
-            Rows, columns, and whether there is such a pixel (elsewhere row or column may be -1); each has
-            the window's shape.
+        Each has the window's shape. Where there is none, row or column may be -1.
         """
         row, col = np.mgrid[window.row : window.row_stop, window.col : window.col_stop] + 0.5
         step = ~self.source.transform

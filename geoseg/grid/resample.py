@@ -25,7 +25,7 @@ from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 
-__all__ = ["HALF", "Axis", "Resampler", "Taps"]
+__all__ = ["HALF", "Axis", "Resampler"]
 
 HALF = 0.5 - 1e-9
 """Share of valid source pixels from which a resampled pixel is valid: half, as sums of weights round."""
@@ -52,9 +52,7 @@ class Axis:
     """One axis of a resampling: ``target`` pixels cover the source interval ``[offset, offset + span]``."""
 
     source: int
-    """Number of source pixels."""
     target: int
-    """Number of target pixels."""
     span: float
     """Length that all target pixels cover together, in source pixels."""
     offset: float = 0.0
@@ -125,9 +123,7 @@ class Resampler:
     """
 
     rows: Axis
-    """Down the image."""
     cols: Axis
-    """Across the image."""
 
     @classmethod
     def between(cls, source: GeoBox, target: GeoBox) -> Resampler:

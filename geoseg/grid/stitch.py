@@ -18,7 +18,7 @@ from geoseg.grid.blend import Blend, axis_weights
 from geoseg.grid.tiling import TileGrid, WindowRows
 from geoseg.grid.window import Window
 
-__all__ = ["Emit", "Prediction", "Stitcher", "WindowOverlaps"]
+__all__ = ["Prediction", "Stitcher", "WindowOverlaps"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,11 +56,8 @@ class Stitcher:
     """
 
     tiles: TileGrid
-    """Windows of the scene."""
     blend: Blend
-    """Kind of the weights."""
-    classes: int
-    """Channels of the logits."""
+    classes: int  # channels of the logits
 
     def overlap_above(self, row: int) -> tuple[int, int]:
         """Scene rows (half-open, possibly empty) shared by a row of windows and the row above it."""
@@ -79,7 +76,6 @@ class Stitcher:
         """Predict and stitch the window rows of one task.
 
         Args:
-            rows: the window rows.
             predict: gives the predictions of a batch of windows of one row, in order.
             batch: largest number of windows per call.
             emit: receives finished pixels.

@@ -77,14 +77,11 @@ class WindowAxis:
 
 @dataclass(frozen=True, slots=True)
 class WindowRows:
-    """Consecutive rows of windows over the scene's whole width: what one task computes."""
+    """Consecutive rows of windows over the scene's width, ``[first, stop)``: what task ``index`` computes."""
 
     index: int
-    """Number of the task, from the top."""
     first: int
-    """First window row."""
     stop: int
-    """Window row after the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +89,7 @@ class TileGrid:
     """The windows of a scene: the product of two axes."""
 
     rows: WindowAxis
-    """Windows from top to bottom."""
     cols: WindowAxis
-    """Windows from left to right."""
 
     def __len__(self) -> int:
         return len(self.rows) * len(self.cols)

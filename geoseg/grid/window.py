@@ -26,13 +26,9 @@ class Window:
     """
 
     row: int
-    """First row (pixels, from the top)."""
     col: int
-    """First column (pixels, from the left)."""
     height: int
-    """Rows, at least 1."""
     width: int
-    """Columns, at least 1."""
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:

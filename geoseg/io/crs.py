@@ -22,15 +22,10 @@ _NAMELESS = {"", "unknown", "unnamed", "undefined", "unspecified"}
 
 @lru_cache(maxsize=64)
 def written_crs(crs: str) -> str:
-    """The text of a CRS as it goes into files.
+    """The text of a CRS (code, WKT or PROJ text) as it goes into files: ``AUTHORITY:code``, else WKT2.
 
-    Args:
-        crs: ``EPSG:n``, another authority's code, WKT or PROJ text.
-
-    Returns:
-        ``AUTHORITY:code`` where that is what came, else WKT2. A CRS without a name (PROJ text, and GeoTIFF
-        files made from it) is looked up, and named by its method where no authority has a code for it:
-        clients list a CRS by its name.
+    A CRS without a name (PROJ text, and GeoTIFF files made from it) is looked up, and named by its method
+    where no authority has a code for it: clients list a CRS by its name.
 
     Raises:
         OutputError: PROJ does not know the CRS.
@@ -71,16 +66,10 @@ def is_code(crs: str) -> bool:
 
 
 def same_crs(found: str | None, geobox: GeoBox) -> bool:
-    """Whether the CRS read back from a file is a grid's own.
+    """Whether the CRS that a library read back from a file (None: none) is a grid's own.
 
-    Args:
-        found: the CRS a library reports, as text; None: the file has none.
-        geobox: the grid that was written.
-
-    Returns:
-        True where both are equal but for the order of axes (files keep easting or longitude first). Formats
-        round the numbers of a CRS that has no code; such a one also is the same when it moves no corner of
-        the grid by a thousandth of a pixel.
+    The order of axes does not count: files keep easting or longitude first. Formats round the numbers of a
+    CRS that has no code; it is the same when it moves no corner of the grid by a thousandth of a pixel.
     """
     if found is None:
         return False
@@ -97,10 +86,6 @@ def same_crs(found: str | None, geobox: GeoBox) -> bool:
 
 def bounds_in(geobox: GeoBox, crs: str) -> tuple[float, float, float, float]:
     """``(min x, min y, max x, max y)`` of a grid in another CRS.
-
-    Args:
-        geobox: the grid.
-        crs: a code, WKT or PROJ text.
 
     Raises:
         OutputError: the grid has no place in the CRS.

@@ -73,9 +73,6 @@ _FULL_BYTES = 128 * 1024
 def free_bytes(path: Path) -> int:
     """Bytes that an unprivileged user can still write where a path lies or will lie.
 
-    Args:
-        path: a file or folder; it need not exist yet.
-
     Raises:
         OutputError: the file system cannot be asked.
     """
@@ -96,10 +93,9 @@ def output_error(path: Path, error: BaseException, needed: int = _FULL_BYTES) ->
 
     Args:
         path: the file under its final name.
-        error: what Python, GDAL or SQLite raised. Libraries that hide the system's error code are searched
-            for its words.
-        needed: bytes that the file may take. With less than that free, a failure that names no cause is put
-            down to the full disk.
+        error: what was raised; where libraries hide the system's error code, their words are searched.
+        needed: bytes that the file may take. With less free, the disk is to blame for
+            an error that names no cause.
     """
     if isinstance(error, OutputError):
         return error
@@ -143,11 +139,7 @@ def _free_text(path: Path) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal; read in pieces.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """SHA-256 of a file's bytes, hexadecimal; read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -192,18 +184,14 @@ def _make_folder(folder: Path) -> None:
 def staged(path: Path, verify: Callable[[Path], None] | None = None) -> Iterator[Path]:
     """A temporary path that becomes the file when the block ends well.
 
-    On success: the temporary file is forced to disk, ``verify`` looks at it, side files of an older file of
-    the same name are removed (a stale SQLite journal would be played into the new database), the file is
-    renamed and the folder is forced to disk. On any error, Ctrl-C included, the temporary file and all beside
-    it whose names start like it are removed; an older file of the same name stays as it was.
+    On success: the temporary file is forced to disk, ``verify`` looks at it (and raises to refuse it), side
+    files of an older file of the same name are removed (a stale SQLite journal would be played into the new
+    database), the file is renamed and the folder is forced to disk. On any error, Ctrl-C included, the
+    temporary file and all beside it whose names start like it are removed; an older file of the same name
+    stays as it was.
 
-    Args:
-        path: final name; missing folders are made.
-        verify: called with the temporary path after the block; raises to refuse the file.
-
-    Yields:
-        A hidden, unused name in the same folder, with the same suffix. Scratch files belong beside it, under
-        names that start with its stem; after an error they are removed with it.
+    Missing folders are made. The path is a hidden, unused name in the same folder, with the same suffix.
+    Scratch files belong beside it, under names that start with its stem.
 
     Raises:
         OutputError: the disk is full or read-only, permission is denied, or nothing was written.
@@ -239,9 +227,6 @@ def sweep_temporaries(folder: Path) -> list[Path]:
     A temporary file is left over when its process on this host has ended, or, if another host made it, when
     it has not changed for a day.
 
-    Returns:
-        The files removed.
-
     Raises:
         OutputError: a file that should go cannot be removed.
     """
@@ -275,21 +260,16 @@ def _is_stale(path: Path, match: re.Match[str]) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file, whole or not at all.
-
-    Raises:
-        OutputError: see :func:`staged`.
-    """
+    """Write a UTF-8 file, whole or not at all; raises as :func:`staged`."""
     with staged(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON (2 spaces, keys in the order given, no NaN), whole or not at all.
+    """Write JSON (2 spaces, keys in the order given), whole or not at all.
 
     Raises:
         OutputError: see :func:`staged`.
-        ValueError: the value holds NaN or infinity.
-        TypeError: the value holds what JSON has no form for.
+        ValueError, TypeError: NaN, infinity, or what JSON has no form for.
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

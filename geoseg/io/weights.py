@@ -25,28 +25,15 @@ from safetensors.numpy import load, save
 from geoseg.errors import BundleError
 from geoseg.io.files import staged
 
-__all__ = [
-    "MAX_ITEM_BYTES",
-    "MAX_WEIGHTS_BYTES",
-    "Arrays",
-    "State",
-    "copy_weights",
-    "read_item",
-    "read_state",
-    "read_weights",
-    "write_weights",
-]
+__all__ = ["Arrays", "State", "copy_weights", "read_item", "read_state", "read_weights", "write_weights"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-"""Tensors by name."""
-
 State = dict[str, npt.NDArray[Any]]
 """Tensors by name, as they were saved."""
 
 MAX_WEIGHTS_BYTES = 2_000_000_000
 """Largest weights file that is read; safetensors holds no more elements than bytes, so this bounds both."""
 MAX_ITEM_BYTES = 2_000_000
-"""Largest item that is read."""
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.int64))
 _LENGTH_BYTES = 8
@@ -65,11 +52,11 @@ _SLACK = 1_000_000
 
 
 def write_weights(path: Path, arrays: Arrays) -> tuple[str, int]:
-    """Write tensors as safetensors, whole or not at all.
+    """Write tensors as safetensors, in order of name, so that equal tensors give equal bytes.
 
     Args:
         path: final name.
-        arrays: float32, or int64 for counters; written in order of name, so equal tensors give equal bytes.
+        arrays: float32, or int64 for counters.
 
     Returns:
         Sha256 of the file, hexadecimal, and its size in bytes.
@@ -89,15 +76,8 @@ def write_weights(path: Path, arrays: Arrays) -> tuple[str, int]:
     return hashlib.sha256(data).hexdigest(), len(data)
 
 
-def read_weights(path: Path, sha256: str) -> dict[str, npt.NDArray[Any]]:
-    """Read tensors from safetensors.
-
-    Args:
-        path: the file.
-        sha256: what it must hash to, hexadecimal.
-
-    Returns:
-        Writable float32 and int64 arrays by name, of finite values.
+def read_weights(path: Path, sha256: str) -> State:
+    """Writable float32 and int64 arrays by name, all finite, of a safetensors file with this sha256.
 
     Raises:
         BundleError: no such file, a pickle or other format, altered, truncated or too large.
@@ -116,12 +96,7 @@ def read_weights(path: Path, sha256: str) -> dict[str, npt.NDArray[Any]]:
 
 
 def copy_weights(path: Path, sha256: str, target: Path) -> None:
-    """Copy a weights file, byte by byte.
-
-    Args:
-        path: the file.
-        sha256: what it must hash to, hexadecimal.
-        target: the copy's final name.
+    """Copy a weights file with this sha256, byte by byte.
 
     Raises:
         BundleError: no such file, a pickle, altered or too large.
@@ -133,7 +108,6 @@ def copy_weights(path: Path, sha256: str, target: Path) -> None:
 
 
 def _checked(path: Path, sha256: str) -> bytes:
-    """The bytes of the weights file that a contract names."""
     data = _read(path, MAX_WEIGHTS_BYTES, "weights")
     for magic, what in _PICKLES.items():
         # A safetensors file begins with its header's length, in eight bytes that may be a pickle's, too.
@@ -174,7 +148,6 @@ def read_item(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path, limit: int, what: str) -> bytes:
-    """A regular file's bytes."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
             raise BundleError(f"{path} is not a regular file; a bundle's {what} must be one")

@@ -129,22 +129,14 @@ def _check_contract(array: xr.DataArray, spec: BundleSpec, stretch: tuple[float,
 class _Prediction:
     """One array's prediction as tasks: rows of windows over rows of the array."""
 
-    box: GeoBox
-    """The array's grid."""
-    grid: GeoBox
-    """The model's grid."""
+    box: GeoBox  # of the array
+    grid: GeoBox  # of the model
     tiles: Tiles
-    """Windows on the model's grid."""
     encoding: ProbabilityEncoding
-    """From logits to stored probabilities."""
     bundle: Bundle
-    """The model."""
     runtime: Runtime
-    """Device, precision, threads."""
     stretch: tuple[float, float] | None
-    """Stored values that become 0 and 255."""
     nodata: float | None
-    """Value that means no data in all bands."""
 
     @property
     def stitcher(self) -> Stitcher:

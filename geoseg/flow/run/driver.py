@@ -26,11 +26,7 @@ Task = PredictTask | AssembleTask
 
 
 class Driver:
-    """Hands out tasks and takes their outcomes, in any order.
-
-    Args:
-        watch: called with each event.
-    """
+    """Hands out tasks and takes their outcomes, in any order; ``watch`` is called with each event."""
 
     def __init__(self, watch: Watch) -> None:
         self.outcomes: dict[str, SceneOutcome] = {}
@@ -68,11 +64,7 @@ class Driver:
         return len(self._predictions) + len(self._assemblies)
 
     def start(self, where: str) -> None:
-        """Report that work begins.
-
-        Args:
-            where: executor and number of workers, in words.
-        """
+        """Report that work begins, ``where``: executor and number of workers, in words."""
         predicted = {id(task.plan): task.plan for task in self._predictions}.values()
         pixels = sum(plan.grid.window.pixels for plan in predicted)
         self._watch(RunStarted(len(self.plans), len(self._predictions), pixels, where))

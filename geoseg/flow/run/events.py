@@ -18,28 +18,22 @@ left; failed: the run's own fault, its partial results stay for the next run."""
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """Work begins."""
+    """Work begins, on so many pixels of the models' grids; ``where`` is executor and number of workers."""
 
     scenes: int
-    """Scenes to map."""
     window_rows: int
     """Tasks: consecutive rows of windows, over all scenes."""
     pixels: int
-    """Pixels of the model's grids, over all scenes."""
     where: str
-    """Executor and number of workers, in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowRowsFinished:
-    """The window rows of one task are predicted."""
+    """The window rows of one task are predicted: pixels of the model's grid, wall time in seconds."""
 
     scene: str
-    """The scene's id."""
     pixels: int
-    """Pixels of the model's grid that they stand for."""
     seconds: float
-    """Wall time of the task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +41,10 @@ class SceneOutcome:
     """How a scene ended; reported once for every scene."""
 
     scene: str
-    """The catalog's id."""
     status: Status
-    """done, skipped, refused or failed."""
     reason: str = ""
     """Why; of a scene that is done, only where its probabilities were reused."""
     folder: Path | None = None
-    """Where its map is."""
     polygons: int | None = None
     """Polygons written; None: none were asked for, or the scene is not done."""
 
@@ -67,11 +58,8 @@ class RunSummary:
     """What a run did; every scene of the workflow is in it exactly once."""
 
     output: Path
-    """Folder of the run."""
     scenes: tuple[SceneOutcome, ...]
-    """One per scene."""
     seconds: float
-    """Wall time."""
     score: ScoreReport | None = None
     """The map's score, where the workflow asks for one."""
     unscored: str | None = None

@@ -31,12 +31,11 @@ from geoseg.io.vector.reader import layer_style
 from geoseg.io.vector.writer import FORMATS, layer_files, overview_layer
 from geoseg.polygons.attributes import FIELDS
 
-__all__ = ["MANIFEST", "MERGED", "PROJECT", "write_outputs"]
+__all__ = ["MERGED", "write_outputs"]
 
 MERGED: Final = "merged"
 """Stem of the merged layer's file."""
 PROJECT: Final = "run.qgz"
-"""The QGIS project."""
 MANIFEST: Final = "run.json"
 """What both were made from."""
 _LAYOUT: Final = 1
@@ -50,7 +49,6 @@ def write_outputs(
     """Write the merged layer, where it is asked for, and the project of the scenes that are mapped.
 
     Args:
-        prepared: the run.
         mapped: ids of the finished scenes; without any, nothing is written.
         merge: whether to write ``merged.*``; without it, one of an older run is removed.
         coverage: whether polygons share their edges, which the overview keeps.
@@ -173,14 +171,11 @@ def _unused(path: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _MergedFile:
-    """The merged layer's file."""
+    """The merged layer's file, by its absolute path, and the grid over all scenes in its CRS."""
 
     path: Path
-    """Absolute path."""
     grid: GeoBox
-    """The grid over all scenes, in its CRS."""
     coverage: bool
-    """Whether polygons share their edges."""
 
 
 def _polygons_path(plan: Plan) -> Path:
@@ -191,17 +186,7 @@ def _polygons_path(plan: Plan) -> Path:
 
 
 def _project_text(output: Path, title: str, plans: Sequence[Plan], merged: _MergedFile | None) -> str:
-    """The project's text.
-
-    Args:
-        output: absolute path of the run's folder.
-        title: the run's name.
-        plans: of the finished scenes, at least one, by id.
-        merged: the layer of all scenes, where there is one.
-
-    Raises:
-        OutputError: the style of a scene's polygons cannot be read.
-    """
+    """The project of the finished scenes, at least one, by id, and of the layer of all scenes, if any."""
     crs = plans[0].grid.crs if merged is None else merged.grid.crs
     boxes = [bounds_in(plan.grid, crs) for plan in plans]
     wests, souths, easts, norths = zip(*boxes, strict=True)

@@ -25,7 +25,6 @@ class Refusal:
     """A scene that is not mapped, and why."""
 
     scene: str
-    """The catalog's id of the scene."""
     reason: str
     """One sentence: what came, what was needed, what to do."""
 
@@ -35,15 +34,11 @@ class Prepared:
     """A workflow with its model, its plans and the scenes that cannot be planned."""
 
     loaded: LoadedWorkflow
-    """The workflow and where its values stand."""
     bundle: Bundle
-    """The model."""
     runtime: Runtime
-    """Device, precision and threads, resolved once."""
     plans: tuple[Plan, ...]
     """One per scene that can be mapped, in the catalog's order."""
     refused: tuple[Refusal, ...]
-    """Scenes that cannot, in the catalog's order."""
 
 
 def prepare(source: str | Path | Workflow, overrides: Mapping[str, Any] | None = None) -> Prepared:

@@ -115,11 +115,7 @@ def rectangle(corners: tuple[tuple[float, float], ...], grid: GeoBox) -> PixelPo
 
 
 def vector_layers(path: Path) -> tuple[str, ...]:
-    """Names of a file's layers, in its order.
-
-    Raises:
-        LabelError: the file cannot be opened.
-    """
+    """Names of a file's layers, in its order; LabelError where it cannot be opened."""
     try:
         return tuple(str(name) for name in pyogrio.list_layers(path)[:, 0])
     except _READ_ERRORS as error:
@@ -137,8 +133,6 @@ def vector_polygons(
 
     Args:
         path: GeoPackage, GeoJSON or FlatGeobuf.
-        layer: the layer's name.
-        grid: the pixels wanted.
         attribute: holds the values as whole numbers; None: every polygon has the value 1.
         names: the attribute's values as text, and what each burns; empty: the values are whole numbers.
 
@@ -182,7 +176,6 @@ def _read_layer(
 ) -> tuple[NDArray[np.object_], NDArray[Any] | None, Transformer]:
     """Shapes that may touch the grid, in the file's order, the attribute of each, and what projects them."""
     where = f"labels {path}, layer {layer}"
-    columns = [] if attribute is None else [attribute]
     try:
         info = pyogrio.read_info(path, layer=layer)
         if not info["crs"]:
@@ -195,7 +188,7 @@ def _read_layer(
         _, fids, wkb, fields = pyogrio.raw.read(
             path,
             layer=layer,
-            columns=columns,
+            columns=[] if attribute is None else [attribute],
             force_2d=True,
             return_fids=True,
             bbox=_search_bounds(grid, to_grid),

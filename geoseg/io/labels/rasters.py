@@ -44,11 +44,7 @@ def _open(path: Path) -> Iterator[Any]:
 
 
 def lies_on_scene(path: Path) -> bool:
-    """Whether a raster has no georeferencing of its own, and is laid on its scene pixel by pixel.
-
-    Raises:
-        LabelError: unreadable.
-    """
+    """Whether a raster has no georeferencing of its own, and is laid on its scene pixel by pixel."""
     with _open(path) as source:
         return not source.crs
 
@@ -58,18 +54,15 @@ class LabelRaster:
     """A raster of class ids or mask values and where it lies; nothing stays open."""
 
     path: Path
-    """GeoTIFF or PNG of one band."""
     grid: GeoBox
     """Where its pixels lie: its own georeferencing, or the scene's where it has none."""
     classes: tuple[tuple[float, int], ...]
-    """Value → class id; empty: values are ids."""
 
     @classmethod
     def open(cls, path: Path, classes: tuple[tuple[float, int], ...], scene_grid: GeoBox) -> LabelRaster:
         """Look at a raster's header.
 
         Args:
-            path: GeoTIFF or PNG of one band.
             classes: value → class id (0..254, or 255: not labeled); empty: values are ids.
             scene_grid: the scene's own pixels, which a raster without CRS is laid on.
 
@@ -101,11 +94,7 @@ class LabelRaster:
         return cls(path, grid, classes)
 
     def read(self, grid: GeoBox, window: Window) -> NDArray[np.uint8]:
-        """Class ids at the centers of a window's pixels: the source pixel that holds each center.
-
-        Args:
-            grid: any grid, in any CRS.
-            window: pixels of that grid.
+        """Class ids at the centers of a window of any grid: the source pixel that holds each center.
 
         Returns:
             uint8, shape (height, width) of the window; 255 outside the raster, at its nodata, and where a

@@ -32,14 +32,7 @@ from geoseg.grid.window import Window
 from geoseg.io.labels.layers import AREA_LAYER, PixelPolygons, rectangle, vector_layers, vector_polygons
 from geoseg.io.labels.rasters import LabelRaster, lies_on_scene
 
-__all__ = [
-    "BORDER",
-    "LabelReader",
-    "Labels",
-    "counts_scene_pixels",
-    "label_kind",
-    "read_labels",
-]
+__all__ = ["BORDER", "LabelReader", "Labels", "counts_scene_pixels", "label_kind", "read_labels"]
 
 BORDER = 2
 """Label of the pixels of one class of objects that lie near another object."""
@@ -67,7 +60,6 @@ def read_labels(label: LabelRef, grid: GeoBox, scene_grid: GeoBox | None = None)
     windows of one scene, keep a :class:`LabelReader`.
 
     Args:
-        label: the reference.
         grid: the pixels wanted, in any CRS and resolution, such as a network's grid.
         scene_grid: the scene's own pixels. Needed where the reference counts in them: an ``area_window``,
             or a raster without georeferencing. Where given, the reference must overlap the scene; else
@@ -81,11 +73,7 @@ def read_labels(label: LabelRef, grid: GeoBox, scene_grid: GeoBox | None = None)
 
 
 def label_kind(path: Path) -> Literal["raster", "vector"]:
-    """What a reference is, by its first bytes rather than its name.
-
-    Raises:
-        LabelError: missing, or none of GeoTIFF, PNG, GeoPackage, GeoJSON, FlatGeobuf.
-    """
+    """What a reference is, by its first bytes rather than its name; LabelError where it is neither."""
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -105,11 +93,7 @@ def label_kind(path: Path) -> Literal["raster", "vector"]:
 
 
 def counts_scene_pixels(label: LabelRef) -> bool:
-    """Whether a reference is placed in the scene's own pixels, so that the scene must be known.
-
-    Raises:
-        LabelError: the file is missing or unreadable.
-    """
+    """Whether a reference is placed in the scene's own pixels, so that the scene must be known."""
     path = Path(label.href)
     return label.area_window is not None or (label_kind(path) == "raster" and lies_on_scene(path))
 
@@ -117,21 +101,9 @@ def counts_scene_pixels(label: LabelRef) -> bool:
 class LabelReader:
     """Labels of a grid, window by window; opens files on reading and keeps none open.
 
-    Args:
-        label: the reference.
-        grid: the pixels that windows are counted in.
-        scene_grid: as for :func:`read_labels`.
-
-    Raises:
-        LabelError: as :func:`read_labels`; values of a raster are looked at when they are read.
+    Arguments and errors are those of :func:`read_labels`; values of a raster are looked at when they are
+    read.
     """
-
-    grid: GeoBox
-    """The pixels that windows are counted in."""
-    repaired: int
-    """Polygons (labels and area) that were invalid and had to be repaired."""
-    features: int
-    """Label polygons that touch the grid; 0 for a raster."""
 
     def __init__(self, label: LabelRef, grid: GeoBox, scene_grid: GeoBox | None = None) -> None:
         self.grid = grid
@@ -166,11 +138,7 @@ class LabelReader:
         return self._labels if isinstance(self._labels, PixelPolygons) else None
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """Class ids of a window, uint8 (height, width); 255 = not labeled, as is all past the grid's edges.
-
-        Raises:
-            LabelError: unreadable pixels, or values that are no class ids.
-        """
+        """Class ids of a window, uint8 (height, width); 255: not labeled, or past the grid's edges."""
         labels = np.full(window.shape, IGNORE, np.uint8)
         inside = window.intersect(self.grid.window)
         if inside is None:
@@ -217,8 +185,7 @@ def _areas(label: LabelRef, grid: GeoBox, scene_grid: GeoBox | None) -> tuple[Pi
         window = Window(row, col, height, width)
         if window.intersect(scene_grid.window) is None:
             raise LabelError(f"labels {label.href}: the area window {label.area_window} is outside the scene")
-        corners = scene_grid[window].corners
-        areas.append(rectangle(corners, grid))
+        areas.append(rectangle(scene_grid[window].corners, grid))
     return tuple(areas)
 
 

@@ -41,7 +41,7 @@ _SCRATCH = {
     "zlevel": 1,
     "bigtiff": "if_safer",
 }
-"""Creation options of the file that blocks are written to."""
+"""Of the file that blocks are written to; the COG is made of it."""
 
 _COG = {
     "driver": "COG",
@@ -51,15 +51,11 @@ _COG = {
     "OVERVIEWS": "IGNORE_EXISTING",
     "BIGTIFF": "IF_SAFER",
 }
-"""Creation options of the file that is made of it."""
 
 _OVERHEAD = 1 << 20
 """Bytes of a file that are not pixels, and what GDAL holds back, generously."""
 
 _STRIP_PIXELS = 1 << 22
-"""Pixels of a strip (4 million), where the scene is not wider than that."""
-
-
 _Written = list[tuple[Window, int]]
 """What went into a file: each window and the checksum of its pixels, all bands."""
 
@@ -83,15 +79,11 @@ def write_cog(
     tiles, GDAL's cache (128 MB). Disk while writing: about twice the result.
 
     Args:
-        path: final name.
         geobox: where the pixels lie; rotated and south-up grids are written as they are.
-        bands: description of each band, at least one.
         blocks: windows that cover every pixel once, in any order, each with uint8 (bands, height, width).
-        nodata: value of pixels without data.
         colormap: value → red, green, blue (0..255) for a file of one band.
         scale: what one step of the stored value is worth; clients show value × scale.
         overviews: ``nearest`` for classes; ``average`` for quantities, pixels without data left out.
-        tags: text metadata of the file.
 
     Raises:
         OutputError: the disk is full or read-only, the CRS cannot be stored, or other pixels read back.
@@ -116,9 +108,8 @@ def write_cog(
             with _writing(path, needed):
                 target.close()
         _check_cover(geobox, [window for window, _ in written])
-        predictor = (
-            "NO" if colormap else "STANDARD"
-        )  # neighboring probabilities differ little, classes do not
+        # Neighboring probabilities differ little, classes do not.
+        predictor = "NO" if colormap else "STANDARD"
         with _writing(path, needed):
             rasterio.shutil.copy(
                 scratch, temporary, **_COG, PREDICTOR=predictor, OVERVIEW_RESAMPLING=overviews.upper()
@@ -151,7 +142,6 @@ def _set_metadata(
     scale: float | None,
     tags: Mapping[str, str] | None,
 ) -> None:
-    """All that a file states beside its pixels."""
     target.descriptions = tuple(bands)
     if colormap:
         target.write_colormap(1, {value: (*rgb, 255) for value, rgb in colormap.items()})

@@ -90,7 +90,6 @@ _SIGNATURES = (
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _GEOKEYS = 34735
 _LONGEST = 240
-"""Characters of a path in a message."""
 
 
 def refusal(file: str, text: str) -> SceneError:
@@ -121,11 +120,7 @@ def environment(trust: Trust) -> rasterio.Env:
 
 @contextmanager
 def gdal_errors(failure: Callable[[BaseException], GeosegError]) -> Iterator[None]:
-    """What GDAL raises inside the block is raised as geoseg's own error.
-
-    Args:
-        failure: the error to raise; :func:`reason` gives GDAL's words.
-    """
+    """What GDAL raises inside the block is raised as ``failure(error)``; see :func:`reason`."""
     try:
         yield
     except GDAL_ERRORS as error:
@@ -134,14 +129,10 @@ def gdal_errors(failure: Callable[[BaseException], GeosegError]) -> Iterator[Non
 
 @contextmanager
 def reading_back(path: Path, shown: Path | None = None) -> Iterator[None]:
-    """Settings and errors for a raster that geoseg wrote.
+    """Settings and errors for a raster that geoseg wrote; ``shown``: what an error names instead of the path.
 
     GDAL's settings belong to the thread, not to the block of code: enter this around each call, never around
     a ``yield``, since a caller's own settings would be undone in the wrong order.
-
-    Args:
-        path: the file.
-        shown: what an error names instead of a temporary file.
 
     Raises:
         OutputError: GDAL cannot open or read it.
@@ -192,8 +183,6 @@ def open_raster(href: str, trust: Trust, *, pixels: bool) -> DatasetReader:
     """Open a file, inside :func:`environment`.
 
     Args:
-        href: absolute path.
-        trust: ``catalog`` or ``local``.
         pixels: whether pixels will be read: overviews are then out of reach for files of a catalog. (GDAL
             hides band descriptions together with overviews, so a header is read with both; that is safe as
             long as no overview is asked for.)
@@ -205,17 +194,14 @@ def open_raster(href: str, trust: Trust, *, pixels: bool) -> DatasetReader:
     start = _start(href, path)
     tiff = start.startswith(_TIFF)
     if trust == "catalog" and not tiff:
-        what = next(
-            (name for signature, name in _SIGNATURES if start.startswith(signature)), "something else"
-        )
+        known = (name for signature, name in _SIGNATURES if start.startswith(signature))
+        what = next(known, "something else")
         raise refusal(
             href, f"is not a GeoTIFF but {what}: convert it with gdal_translate, or set trust: local"
         )
-    options: dict[str, str] = {}
-    if trust == "catalog":
-        options["GEOREF_SOURCES"] = "INTERNAL"
-        if pixels:
-            options["OVERVIEW_LEVEL"] = "NONE"
+    options = {"GEOREF_SOURCES": "INTERNAL"} if trust == "catalog" else {}
+    if trust == "catalog" and pixels:
+        options["OVERVIEW_LEVEL"] = "NONE"
     text = "has a header that is truncated or corrupt" if tiff else "is not a raster that GDAL reads"
     with (
         gdal_errors(lambda error: refusal(href, f"{text} ({reason(error)}): fetch the file again")),
@@ -229,19 +215,11 @@ def open_raster(href: str, trust: Trust, *, pixels: bool) -> DatasetReader:
 
 @contextmanager
 def open_header(href: str, trust: Trust) -> Iterator[DatasetReader]:
-    """A file open for its header alone, with the settings of its trust; closed with the block.
-
-    Raises:
-        SceneError: as :func:`open_raster`, or GDAL fails inside the block.
-    """
-
-    def failure(error: BaseException) -> GeosegError:
-        text = f"has a header that cannot be read ({reason(error)}): fetch the file again"
-        return refusal(href, text)
-
+    """A file open for its header alone; SceneError as :func:`open_raster`, also for the block."""
+    text = "has a header that cannot be read ({}): fetch the file again"
     with (
         environment(trust),
-        gdal_errors(failure),
+        gdal_errors(lambda error: refusal(href, text.format(reason(error)))),
         open_raster(href, trust, pixels=False) as dataset,
     ):
         yield dataset

@@ -67,7 +67,11 @@ def file_stamp(files: Iterable[str]) -> str:
 
 def alpha_bands(dataset: DatasetReader) -> frozenset[int]:
     """Numbers of the bands, from 1, whose color interpretation is alpha."""
-    return frozenset(i for i, kind in enumerate(dataset.colorinterp, 1) if kind == ColorInterp.alpha)
+    return _bands_of(dataset, ColorInterp.alpha)
+
+
+def _bands_of(dataset: DatasetReader, wanted: ColorInterp) -> frozenset[int]:
+    return frozenset(i for i, kind in enumerate(dataset.colorinterp, 1) if kind == wanted)
 
 
 def read_header(href: str, trust: Trust) -> Header:
@@ -90,9 +94,7 @@ def read_header(href: str, trust: Trust) -> Header:
             scales=tuple(map(float, dataset.scales)),
             offsets=tuple(map(float, dataset.offsets)),
             alpha=alpha_bands(dataset),
-            palette=frozenset(
-                i for i, kind in enumerate(dataset.colorinterp, 1) if kind == ColorInterp.palette
-            ),
+            palette=_bands_of(dataset, ColorInterp.palette),
             files=tuple(dataset.files),
             stamp=file_stamp(dataset.files),
         )

@@ -25,9 +25,6 @@ def open_map(path: Path, *, masked: bool) -> xr.DataArray:
 
     Returns:
         Dimensions (band, y, x), dask-backed in the blocks of the file, with CRS and transform.
-
-    Raises:
-        OutputError: the raster cannot be opened.
     """
     with reading_back(path):
         opened = rioxarray.open_rasterio(path, chunks={}, masked=masked, mask_and_scale=masked, lock=False)

@@ -28,10 +28,7 @@ TOP_BAND = "probability of the class"
 
 
 class MapReader:
-    """Reads windows of a class or probability raster; a context manager.
-
-    Args:
-        path: a GeoTIFF of bytes.
+    """Reads windows of a class or probability raster (a GeoTIFF of bytes); a context manager.
 
     Raises:
         OutputError: the file cannot be read, or holds no bytes.
@@ -39,7 +36,6 @@ class MapReader:
     """
 
     grid: GeoBox
-    """Where its pixels lie."""
     bands: tuple[str, ...]
     """Description of each band; empty where it has none."""
     border: bool
@@ -64,24 +60,17 @@ class MapReader:
         self._source.close()
 
     def read(self, window: Window) -> UInt8:
-        """The pixels of a window inside the raster: uint8, shape (bands, height, width).
-
-        Raises:
-            OutputError: the pixels cannot be decoded.
-        """
+        """The pixels of a window inside the raster: uint8, shape (bands, height, width)."""
         return _read(self.path, self._source, None, window)
 
 
 def read_strips(path: Path, bands: Sequence[int], rows: int | None = None) -> Iterator[UInt8]:
-    """Stream a byte raster from the top, as stored (no scale applied).
+    """Stream a byte raster from the top, as stored (no scale applied): uint8 (bands, rows, width).
 
     Args:
         path: a GeoTIFF.
         bands: numbers of the bands to read, from 1, in the order wanted.
         rows: rows of a strip; the last one may have fewer. None: :func:`~geoseg.io.raster.cog.strip_rows`.
-
-    Yields:
-        uint8, shape (bands, rows, width).
 
     Raises:
         OutputError: the file cannot be read, has no such band or holds no bytes.

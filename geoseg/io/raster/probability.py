@@ -57,7 +57,6 @@ class ScoreRaster:
     scene: Scene
     """Its grid and bands; its id is the file's stem."""
     kind: Kind
-    """What its values are."""
     names: tuple[str, ...]
     """Description of each band, empty where it has none."""
     block: tuple[int, int]
@@ -84,7 +83,6 @@ def describe_scores(
     Args:
         path: one or more bands of probabilities (floats, or whole numbers with a scale), or one of class ids.
         kind: what the values are; auto: class ids where they are whole numbers without a scale.
-        trust: what GDAL may open.
         mask: raster of the same grid whose first band is 0 where there is no data.
 
     Raises:
@@ -160,12 +158,11 @@ def _scale(header: Header, index: int, kind: Kind) -> tuple[float, float]:
 
 
 def _kind(header: Header, chosen: list[int], wanted: str) -> Kind:
-    """What the values are, as far as a header tells."""
     if not chosen:
         raise refusal(header.href, "has an alpha band only: give one with probabilities or class ids")
     dtypes = ", ".join(sorted({header.dtypes[i - 1] for i in chosen}))
     bands = f"{len(chosen)} band{'s' * (len(chosen) != 1)} of {dtypes}"
-    unscaled = _is_unscaled(header, chosen) if "complex" not in dtypes else False
+    unscaled = "complex" not in dtypes and _is_unscaled(header, chosen)
     why = None
     if "complex" in dtypes:
         why = f"has {bands}: convert them to probabilities"
@@ -213,7 +210,6 @@ class ScoreReader:
     """Reads a raster of scores from the top, each block once; a context manager.
 
     Args:
-        raster: from :func:`describe_scores`.
         pixels: most pixels of a strip, though at least a row.
         reader: where the pixels come from; None: from the raster's file.
     """
@@ -232,10 +228,7 @@ class ScoreReader:
             self._file.close()
 
     def probabilities(self) -> Iterator[UInt8]:
-        """Stored probabilities.
-
-        Yields:
-            uint8 (bands, rows, width): ``round(200 p)``, 255 where there is no data.
+        """Stored probabilities, uint8 (bands, rows, width): ``round(200 p)``, 255 where there is no data.
 
         Raises:
             SceneError: pixels that cannot be decoded, or a value that is no probability.
@@ -243,13 +236,10 @@ class ScoreReader:
         return self._strips(self._stored, len(self.raster.scene.bands))
 
     def class_ids(self, known: NDArray[np.int32]) -> Iterator[UInt8]:
-        """Class ids by their place among those known.
+        """Class ids by their place among those known, uint8 (1, rows, width); 255 where there is no data.
 
         Args:
             known: ids, rising, shape (n,), at most 255; every id of the raster is among them.
-
-        Yields:
-            uint8 (1, rows, width): 0 … n - 1, 255 where there is no data.
 
         Raises:
             SceneError: pixels that cannot be decoded, or a value that is not a class id.
@@ -333,14 +323,7 @@ class ScoreReader:
         ids: NDArray[np.int32] = values.astype(np.int32)
         return ids
 
-    def _wrong(
-        self,
-        values: Float32,
-        where: Bool,
-        window: Window,
-        band: BandRef,
-        why: str,
-    ) -> SceneError:
+    def _wrong(self, values: Float32, where: Bool, window: Window, band: BandRef, why: str) -> SceneError:
         row, col = (int(place[0]) for place in np.nonzero(where))
         return self._refusal(
             f"has the value {float(values[row, col]):.8g} in band {band.index} (row {window.row + row}, "

@@ -38,7 +38,6 @@ __all__ = [
     "Raster",
     "Reader",
     "Stored",
-    "StoredBands",
     "judge",
     "read_bands",
     "scaled",
@@ -108,7 +107,7 @@ def judge(bands: list[NDArray[Any]], nodata: Sequence[float | None]) -> Stored:
 
     Args:
         bands: one array (height, width) of real numbers per band.
-        nodata: the stored value of each band that means no data; None: there is none beside NaN and infinity.
+        nodata: of each band, as stored; None: there is none beside NaN and infinity.
     """
     shape = bands[0].shape
     sound, blank = np.ones(shape, np.bool_), np.ones(shape, np.bool_)
@@ -140,7 +139,7 @@ class BandGroup:
     Args:
         sources: files or arrays of the same grid.
         grid: pixels to deliver: the same footprint in any number of pixels.
-        mask: whether pixels are valid in a window of the sources' grid, by a mask of its own; None: no mask.
+        mask: which pixels of a window of the sources' grid are valid, by a mask of its own.
     """
 
     def __init__(
@@ -219,10 +218,7 @@ def scaled(pixels: Float32, valid: Bool, factors: tuple[NDArray[Any], NDArray[An
 def show(window: Window, grid: GeoBox, read: Callable[[Window], tuple[Float32, Bool]]) -> Raster:
     """Any window of a grid whose image is mirrored at its edges.
 
-    Args:
-        window: inside the grid or not.
-        grid: the pixels.
-        read: pixels and validity of a window inside the grid.
+    ``read`` gives pixels and validity of a window inside the grid.
     """
     inside, (rows, cols) = mirrored(window, grid.shape)
     pixels, valid = read(inside)
@@ -232,12 +228,7 @@ def show(window: Window, grid: GeoBox, read: Callable[[Window], tuple[Float32, B
 
 
 def stretched(pixels: Float32, stretch: tuple[float, float] | None) -> Float32:
-    """Pixels for a model of 8 bits: the two values become 0 and 255, all beyond is clipped.
-
-    Args:
-        pixels: any shape.
-        stretch: the values that mean black and white; None: the pixels come back as they are.
-    """
+    """Pixels of any shape for a model of 8 bits: the two values become 0 and 255, all beyond is clipped."""
     if stretch is None:
         return pixels
     low, high = stretch

@@ -23,15 +23,12 @@ from geoseg.io.raster.header import Header, read_header
 
 __all__ = ["Scene", "describe", "grid_of", "mask_alpha", "pixel_size", "verify_checksums"]
 
-"""Prefix of a multihash that is a SHA-256 of 32 bytes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Scene:
     """A scene that can be read: a plain value, safe to pickle and to send to a worker."""
 
     ref: SceneRef
-    """The catalog's entry."""
     geobox: GeoBox
     """The scene's own grid: that of the selected band with the smallest pixels."""
     bands: tuple[BandRef, ...]
@@ -45,7 +42,6 @@ class Scene:
     identity: str
     """Text that stays the same while the pixels do: per file the catalog's checksum, or size and time."""
     files: tuple[str, ...] = ()
-    """Every file that was opened, side files of trusted scenes included."""
 
     @property
     def value_dtype(self) -> str:
@@ -70,15 +66,14 @@ class _Headers:
 def describe(ref: SceneRef, bands: Sequence[str | int] | None = None) -> Scene:
     """Describe a scene by its headers, or refuse it in one line.
 
+    Files of one scene may differ in resolution; they share CRS, orientation and footprint.
+
     Args:
         ref: the scene as its catalog describes it. Where it lists no bands, the bands of ``ref.href`` are
             named by color interpretation, else description, else ``b1``, ``b2`` …, and the file's own scale
             and offset count.
         bands: bands to read, in order: names, or numbers from 1 in the catalog's list (in the file where it
             lists none). None: all but alpha. An alpha band is data only where it is asked for.
-
-    Returns:
-        The scene. Files of one scene may differ in resolution; they share CRS, orientation and footprint.
 
     Raises:
         SceneError: a file is missing, no raster, not allowed by the scene's trust, without georeference, cut
@@ -119,26 +114,16 @@ def _described(ref: SceneRef, bands: Sequence[str | int] | None) -> Scene:
 
 
 def grid_of(path: Path) -> GeoBox:
-    """The grid of a GeoTIFF of any kind, a class raster included.
-
-    Raises:
-        SceneError: the file cannot be opened or has no georeference.
-    """
+    """The grid of a GeoTIFF of any kind, a class raster included; SceneError where it has none."""
     with of_scene(path.stem):
         return read_header(str(path), "catalog").geobox
 
 
 def mask_alpha(scene: Scene, href: str, alpha: Iterable[int]) -> int | None:
-    """The alpha band of a file that marks where it is valid.
+    """Number of the alpha band of a scene's file that marks where it is valid, of those that it calls alpha.
 
-    Args:
-        scene: a described scene.
-        href: one of its files.
-        alpha: numbers of the bands that the file calls alpha.
-
-    Returns:
-        Its number; None where there is none, where it is read as data, or where the catalog gives it the name
-        of a measurement (files with four bands often call near infrared alpha).
+    None where there is none, where it is read as data, or where the catalog gives it the name of a
+    measurement (files with four bands often call near infrared alpha).
     """
     data = {(band.href, band.index) for band in scene.bands}
     data |= {(band.href, band.index) for band in scene.ref.bands if not _unnamed(band)}
@@ -160,9 +145,7 @@ def _select(ref: SceneRef, bands: Sequence[str | int] | None, headers: _Headers)
             for i in range(header.count)
         )
     if bands is None:
-        chosen = [
-            band for band in available if not (_unnamed(band) and band.index in headers[band.href].alpha)
-        ]
+        chosen = [b for b in available if not (_unnamed(b) and b.index in headers[b.href].alpha)]
     else:
         chosen = [_find(band, available) for band in bands]
     if not chosen:
@@ -229,11 +212,7 @@ def _short(crs: str) -> str:
 
 
 def pixel_size(href: str, box: GeoBox) -> GroundResolution:
-    """Size of a file's pixels on the ground.
-
-    Raises:
-        SceneError: the grid has no place on the ground.
-    """
+    """Size of a file's pixels on the ground; SceneError where the grid has no place there."""
     try:
         return ground_resolution(box)
     except (GridError, CRSError, ProjError) as error:

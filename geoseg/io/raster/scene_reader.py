@@ -159,11 +159,7 @@ class _File:
             raise refusal(self.href, "has changed since it was described: start the run again")
 
     def decode(self, window: Window, indexes: list[int], *, mask: bool = False) -> NDArray[Any]:
-        """Bands, or their masks, of a window inside the file: (bands, height, width).
-
-        Raises:
-            SceneError: the file is cut off or corrupt there.
-        """
+        """Bands, or their masks, of a window inside the file: (bands, height, width)."""
         place = RasterioWindow(window.col, window.row, window.width, window.height)
         with gdal_errors(lambda error: self._damaged(window, reason(error))), collected_warnings() as warned:
             if mask:
@@ -179,34 +175,26 @@ class _File:
     def _damaged(self, window: Window, why: str) -> SceneError:
         place = f"rows {window.row}..{window.row_stop - 1}, columns {window.col}..{window.col_stop - 1}"
         return refusal(
-            self.href,
-            f"is truncated or corrupt somewhere in {place} ({why}): fetch the file again",
+            self.href, f"is truncated or corrupt somewhere in {place} ({why}): fetch the file again"
         )
 
 
 class _BandFile(_File):
-    """A file that holds selected bands of a scene.
-
-    Raises:
-        SceneError: the file cannot be opened, or is not the one that was described.
-    """
+    """A file that holds selected bands of a scene."""
 
     def __init__(self, scene: Scene, href: str) -> None:
         super().__init__(scene, href)
         chosen = [(position, band.index) for position, band in enumerate(scene.bands) if band.href == href]
         self.positions = tuple(position for position, _ in chosen)
-        """Where this file's bands go among the scene's."""
         self._indexes = [index for _, index in chosen]
         self._nodata = [self._nodata_of(index) for index in self._indexes]
         self.fill = tuple(0.0 if value is None else value for value in self._nodata)
-        """Stored nodata of each band, 0 where it has none."""
         self._alpha = mask_alpha(scene, href, alpha_bands(self.dataset))
         self._masks = self._mask_bands()
 
     def _nodata_of(self, index: int) -> float | None:
-        value = (
-            self.scene.ref.nodata if self.scene.ref.nodata is not None else self.dataset.nodatavals[index - 1]
-        )
+        declared = self.scene.ref.nodata
+        value = self.dataset.nodatavals[index - 1] if declared is None else declared
         return None if value is None or not np.isfinite(value) else float(value)
 
     def _mask_bands(self) -> list[int]:
@@ -217,11 +205,7 @@ class _BandFile(_File):
         return stored[:1] if stored and MaskFlags.per_dataset in flags[stored[0]] else stored
 
     def read(self, window: Window) -> Stored:
-        """The bands in a window inside the file; each block is decoded once.
-
-        Raises:
-            SceneError: the file is cut off or corrupt there.
-        """
+        """The bands in a window inside the file; each block is decoded once."""
         wanted = list(dict.fromkeys([*self._indexes, *([self._alpha] if self._alpha else [])]))
         data = self.decode(window, wanted)
         bands = [data[wanted.index(index)] for index in self._indexes]
@@ -235,26 +219,14 @@ class _BandFile(_File):
 
 
 class _MaskFile(_File):
-    """The mask asset of a scene, such as SCL or QA.
-
-    Raises:
-        SceneError: the file cannot be opened, or is not the one that was described.
-    """
+    """The mask asset of a scene, such as SCL or QA."""
 
     def __init__(self, scene: Scene, ref: MaskRef) -> None:
         super().__init__(scene, ref.href)
         self._ref = ref
 
     def read(self, window: Window, geobox: GeoBox) -> NDArray[np.bool_]:
-        """Where the mask calls a window of another grid valid: its pixel nearest to each center.
-
-        Args:
-            window: inside the other grid.
-            geobox: the other grid, of the same footprint.
-
-        Raises:
-            SceneError: the file is cut off or corrupt there.
-        """
+        """Where the mask calls a window of another grid valid, by its pixel nearest to each center."""
         resampler = Resampler.between(self.geobox, geobox)
         values = self.decode(resampler.nearest_window(window), [self._ref.index])[0]
         return resampler.nearest(~np.isin(values, self._ref.invalid), window)
