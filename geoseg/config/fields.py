@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StrictStr, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StrictFloat, StrictStr, WithJsonSchema
 
 from geoseg.config.units import Quantity
 from geoseg.words import did_you_mean
 
-__all__ = ["Auto", "AutoOrCount", "Band", "PathText", "at_least", "distinct", "word_or_quantity"]
+__all__ = ["Auto", "AutoOrCount", "Band", "PathText", "Stretch", "at_least", "distinct", "word_or_quantity"]
 
 Auto = Literal["auto"]
 """To be resolved once, on the driver, and then written into the plan."""
@@ -78,6 +78,12 @@ def at_least(fewest: int, most: int) -> AfterValidator:
     return AfterValidator(counted)
 
 
+def _rising(stretch: tuple[float, float]) -> tuple[float, float]:
+    if not -float("inf") < stretch[0] < stretch[1] < float("inf"):
+        raise ValueError(f"must be [low, high] with low below high, got [{stretch[0]}, {stretch[1]}]")
+    return stretch
+
+
 def _path(given: str) -> str:
     if not given.strip():
         raise ValueError("is empty; give a path")
@@ -99,5 +105,7 @@ _BAND_SCHEMA = {
 }
 Band = Annotated[int | str, BeforeValidator(_band), WithJsonSchema(_BAND_SCHEMA)]
 """A band's number in its file, from 1, or its name."""
+Stretch = Annotated[tuple[StrictFloat, StrictFloat], AfterValidator(_rising)]
+"""Stored values that mean black and white."""
 PathText = Annotated[StrictStr, AfterValidator(_path)]
 """A local path, as written."""

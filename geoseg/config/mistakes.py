@@ -121,11 +121,6 @@ def _unknown_key(model: type[BaseModel], place: _Place) -> str:
     return f"unknown key{hint}" if hint else f"unknown key; keys here: {listed(known)}"
 
 
-def _missing(place: _Place) -> str:
-    field = place.holder.model_fields[str(place.path[-1])]
-    return f"is missing: {' '.join((field.description or '').split())}"
-
-
 def _no_section(place: _Place, given: object) -> str:
     sections = list(_sections(place.annotation))
     keys = listed(dict.fromkeys(key for section in sections for key in section.model_fields))
@@ -159,7 +154,8 @@ def _sentence(model: type[BaseModel], place: _Place, error: ErrorDetails) -> str
         case "extra_forbidden":
             text = _unknown_key(model, place)
         case "missing":
-            text = _missing(place)
+            field = place.holder.model_fields[str(place.path[-1])]
+            text = f"is missing: {' '.join((field.description or '').split())}"
         case "value_error":
             text = str(context["error"])
         case "model_type" | "model_attributes_type":

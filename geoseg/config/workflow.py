@@ -16,23 +16,13 @@ from pydantic import (
     model_validator,
 )
 
-from geoseg.config.fields import Auto, AutoOrCount, Band, PathText, distinct, word_or_quantity
+from geoseg.config.fields import Auto, AutoOrCount, Band, PathText, Stretch, distinct, word_or_quantity
 from geoseg.config.section import Section, editor_schema
 from geoseg.config.stac.refs import Trust
 from geoseg.config.units import Pixels, Size
 from geoseg.config.vectorize import Vectorize
 
-__all__ = [
-    "NAME_LENGTH",
-    "Compute",
-    "Evaluate",
-    "Scenes",
-    "Tiling",
-    "Vectorize",
-    "Workflow",
-    "Write",
-    "workflow_schema",
-]
+__all__ = ["NAME_LENGTH", "Scenes", "Tiling", "Vectorize", "Workflow", "Write", "workflow_schema"]
 
 NAME_LENGTH = 200
 """Longest name of a workflow, in characters."""
@@ -48,7 +38,7 @@ class Scenes(Section):
     whose names the model asks for."""
     nodata: Annotated[StrictFloat, Field(allow_inf_nan=False)] | None = None
     """Stored value that means no data, over what files and catalog say. NaN is always invalid."""
-    stretch: tuple[StrictFloat, StrictFloat] | None = None
+    stretch: Stretch | None = None
     """[low, high]: stored values mapped linearly onto 0..255, for models that expect 8 bits; the same for
     every scene."""
     trust: Trust = "catalog"
@@ -60,13 +50,6 @@ class Scenes(Section):
     def _pair(cls, stretch: object) -> object:
         if isinstance(stretch, list | tuple) and len(stretch) != 2:  # noqa: PLR2004 low and high
             raise ValueError(f"must be [low, high], got {len(stretch)} numbers")
-        return stretch
-
-    @field_validator("stretch")
-    @classmethod
-    def _rising(cls, stretch: tuple[float, float] | None) -> tuple[float, float] | None:
-        if stretch is not None and not -float("inf") < stretch[0] < stretch[1] < float("inf"):
-            raise ValueError(f"must be [low, high] with low below high, got [{stretch[0]}, {stretch[1]}]")
         return stretch
 
 

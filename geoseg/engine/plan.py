@@ -14,7 +14,7 @@ import numpy as np
 
 from geoseg._version import __version__
 from geoseg.config.digest import digest
-from geoseg.config.model.calibration import Calibration
+from geoseg.config.model.contract import Calibration
 from geoseg.config.slug import scene_slug
 from geoseg.config.vectorize import Vectorize
 from geoseg.config.workflow import Workflow, Write

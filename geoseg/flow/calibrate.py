@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.config.model.calibration import LEAST_OBJECTS, Calibration
+from geoseg.config.model.contract import LEAST_OBJECTS, Calibration
 from geoseg.engine.finished import ITEM_NAME
 from geoseg.errors import BundleError, LabelError, OutputError
 from geoseg.flow.evaluate.objects import ERRORS_LAYER

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from geoseg._version import __version__
-from geoseg.config.model.calibration import Calibration
-from geoseg.config.model.contract import BundleSpec, WeightsFile
+from geoseg.config.model.contract import BundleSpec, Calibration, WeightsFile
 from geoseg.config.model.mlm import WEIGHTS_NAME, from_item, to_item
 from geoseg.errors import BundleError
 from geoseg.io.files import write_json

@@ -21,7 +21,7 @@ from synthetic.bundles import random_bundle
 from synthetic.neighborhood import generate
 from synthetic.writing import write_scene
 
-from geoseg.config.model.calibration import LEAST_OBJECTS, Calibration
+from geoseg.config.model.contract import LEAST_OBJECTS, Calibration
 from geoseg.config.model.mlm import from_item, to_item
 from geoseg.errors import BundleError, LabelError, OutputError
 from geoseg.flow.calibrate import Scored, calibrate, halves_errors, reliability_error

@@ -6,7 +6,7 @@ item's content as a value; :mod:`geoseg.config.model.mlm` translates.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     AwareDatetime,
@@ -20,23 +20,22 @@ from pydantic import (
 )
 
 from geoseg.config.digest import digest
-from geoseg.config.model.calibration import Calibration
 from geoseg.errors import BundleError
 from geoseg.grid.encoding import BORDER_NAME, ProbabilityEncoding
 
 __all__ = [
-    "BundleSpec",
-    "ClassSpec",
-    "DataSource",
-    "Metric",
-    "Scaling",
-    "Training",
+    "LEAST_OBJECTS", "BundleSpec", "Calibration", "ClassSpec", "DataSource", "Metric", "Scaling", "Training",
     "WeightsFile",
-]
+]  # fmt: skip
+
+LEAST_OBJECTS: Final = 50
+"""Fewest objects that a calibration is fitted to: even one share of so many is known to 0.14 only (95 %)."""
+_MOST_KNOTS: Final = 10_000
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 BandName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 ValueType = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
 
@@ -100,6 +99,32 @@ class Metric(_Value):
     high: Number | None = None
     data: Text
     """What it was measured on."""
+
+
+class Calibration(_Value):
+    """A rising function from the confidence of an object to the share of such objects that are right.
+
+    It holds for polygons of the mode ``objects`` whose confidence is their mean probability (``conf_mean``);
+    right is what has an IoU of 0.5 or more with an object of the reference. Straight between knots, level
+    beyond (:class:`geoseg.score.pixels.isotonic.Isotonic`).
+    """
+
+    class_name: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=63)]
+    """The class it is for, the only one that is not background."""
+    knots: Annotated[tuple[tuple[Share, Share], ...], Field(min_length=1, max_length=_MOST_KNOTS)]
+    """Confidence, strictly rising, and share that is right, never falling."""
+    objects: Annotated[int, Field(strict=True, ge=LEAST_OBJECTS)]
+    """How many it was fitted to."""
+    data: Text
+    """What it was fitted on, in words."""
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        for before, after in zip(self.knots[:-1], self.knots[1:], strict=True):
+            if after[0] <= before[0] or after[1] < before[1]:
+                first, second = (f"({knot[0]:g}, {knot[1]:g})" for knot in (before, after))
+                raise ValueError(f"knots must rise: after {first} comes {second}")
+        return self
 
 
 class WeightsFile(_Value):
@@ -264,17 +289,14 @@ class BundleSpec(_Value):
         }  # fmt: skip
         if self.border:
             decisive.add("border")
-        content = self.model_dump(mode="json", include=decisive) | {"weights": self.sha256}
-        return digest(content)
+        return digest(self.model_dump(mode="json", include=decisive) | {"weights": self.sha256})
 
     @property
     def exact_halo(self) -> int | None:
         """Smallest multiple of the alignment that covers the radius, in pixels; None: no halo does."""
-        return (
-            None
-            if self.receptive_field_radius is None
-            else -(-self.receptive_field_radius // self.alignment) * self.alignment
-        )
+        if self.receptive_field_radius is None:
+            return None
+        return -(-self.receptive_field_radius // self.alignment) * self.alignment
 
     @property
     def attribution(self) -> str:

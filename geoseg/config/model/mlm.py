@@ -140,11 +140,7 @@ def _output(spec: BundleSpec) -> dict[str, Any]:
 
 
 def item_text(spec: BundleSpec) -> str:
-    """The item of :func:`to_item` as one line of JSON.
-
-    Raises:
-        BundleError: the bundle was not saved yet.
-    """
+    """The item of :func:`to_item` as one line of JSON."""
     return json.dumps(to_item(spec), ensure_ascii=False)
 
 

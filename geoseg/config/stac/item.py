@@ -5,7 +5,6 @@ Which bands it offers, how they are called, what masks them, when it was taken, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,12 +33,13 @@ def scene_of(item_id: str, properties: Json, assets: Json, resolve: Resolve, tru
     data = _data_assets(every, trust)
     bands, found = _choose_bands(data, resolve)
     labels = tuple((one.key, label_of(one, resolve)) for one in every if one.kind(trust) == "labels")
+    nodata = {band.nodata for band in found}
     return SceneRef(
         id=item_id,
         bands=bands,
         href=None if bands else resolve(data[0].key, data[0].href),
         mask=_mask_of(every, trust, resolve),
-        nodata=_common_nodata(found),
+        nodata=nodata.pop() if len(nodata) == 1 else None,  # where bands differ, the files' tags count
         acquired=acquired(properties),
         labels=labels,
         trust=trust,
@@ -59,8 +59,7 @@ def acquired(properties: Json) -> str | None:
     start, end = properties.get("start_datetime"), properties.get("end_datetime")
     if not isinstance(start, str) or not isinstance(end, str):
         return None
-    day, last_day = start[:10], end[:10]
-    return day if day == last_day else f"{start}/{end}"
+    return start[:10] if start[:10] == end[:10] else f"{start}/{end}"
 
 
 def label_of(asset: Asset, resolve: Resolve) -> LabelRef:
@@ -201,12 +200,6 @@ def _choose_bands(
     return references, chosen
 
 
-def _common_nodata(bands: Sequence[_Found]) -> float | None:
-    """The nodata value that every band declares; None where they differ, so that the files' tags count."""
-    values = {band.nodata for band in bands}
-    return values.pop() if len(values) == 1 else None
-
-
 def _mask_of(assets: Sequence[Asset], trust: Trust, resolve: Resolve) -> MaskRef | None:
     """The mask of an item: its first band, and which values are unusable.
 
@@ -275,7 +268,9 @@ def _band(asset: Asset, fields: Sequence[Json], index: int, fallback: str) -> _F
     scale = number(asset, "raster:scale", merged.get("raster:scale", 1.0))
     if scale == 0:
         raise CatalogError(f"asset {asset.key!r}: raster:scale of band {index} is 0, so it has no values")
-    size = merged.get("gsd")
+    size, nodata = merged.get("gsd"), merged.get("nodata")
+    if str(nodata).lower() == "nan":  # is invalid whether or not it is declared
+        nodata = None
     return _Found(
         asset=asset,
         index=index,
@@ -283,7 +278,7 @@ def _band(asset: Asset, fields: Sequence[Json], index: int, fallback: str) -> _F
         common=_lower(asset, merged.get("eo:common_name")),
         scale=scale,
         offset=number(asset, "raster:offset", merged.get("raster:offset", 0.0)),
-        nodata=_nodata(asset, merged.get("nodata")),
+        nodata=None if nodata is None else number(asset, "nodata", nodata),
         size=None if size is None else number(asset, "gsd", size),
         fallback=fallback,
     )
@@ -306,15 +301,6 @@ def _lower(asset: Asset, name: object) -> str | None:
     if not isinstance(name, str) or not name.strip():
         raise CatalogError(f"asset {asset.key!r}: a band's name must be text, got {name!r:.60}")
     return name.strip().lower()
-
-
-def _nodata(asset: Asset, value: object) -> float | None:
-    """NaN is invalid whether or not it is declared, so it is not kept."""
-    if value is None or (isinstance(value, str) and value.lower() == "nan"):
-        return None
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return number(asset, "nodata", value)
 
 
 def _finer(one: _Found, other: _Found) -> _Found:

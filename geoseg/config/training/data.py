@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from geoseg.config.fields import Band, PathText, distinct
+from geoseg.config.fields import Band, PathText, Stretch, distinct
 from geoseg.config.model.contract import DataSource
 from geoseg.config.section import Section
 from geoseg.config.stac.refs import Trust
@@ -124,7 +124,7 @@ class DataEntry(Section):
     """Bands of the scenes, by name or number, in the order of the model's; without it, by their names."""
     nodata: Annotated[StrictFloat, Field(allow_inf_nan=False)] | None = None
     """Stored value that means no data, over what files and catalog say."""
-    stretch: tuple[StrictFloat, StrictFloat] | None = None
+    stretch: Stretch | None = None
     """[low, high]: stored values mapped linearly onto 0..255."""
     trust: Trust = "catalog"
     """catalog: plain GeoTIFFs, no side files. local: everything GDAL reads from your own disk."""
@@ -150,13 +150,6 @@ class DataEntry(Section):
         if window is not None and (min(window) < 0 or min(window[2:]) < 1):
             raise ValueError(f"must be [row, col, height, width] with pixels in it, got {list(window)}")
         return window
-
-    @field_validator("stretch")
-    @classmethod
-    def _rising(cls, stretch: tuple[float, float] | None) -> tuple[float, float] | None:
-        if stretch is not None and not -float("inf") < stretch[0] < stretch[1] < float("inf"):
-            raise ValueError(f"must be [low, high] with low below high, got [{stretch[0]}, {stretch[1]}]")
-        return stretch
 
 
 class Split(Section):

@@ -21,33 +21,15 @@ from geoseg.config.section import Section
 from geoseg.words import did_you_mean
 
 __all__ = [
-    "Adam",
-    "ClassWeights",
-    "Constant",
-    "Cosine",
-    "CrossEntropy",
-    "EarlyStopping",
-    "Focal",
-    "KerasDecay",
-    "Loss",
-    "Optimizer",
-    "Overlap",
-    "Plateau",
-    "Poly",
-    "Positive",
-    "Reduction",
-    "Schedule",
-    "Sgd",
-    "TrainConfig",
-]
+    "Adam", "Constant", "Cosine", "CrossEntropy", "EarlyStopping", "Focal", "KerasDecay", "Loss", "Optimizer",
+    "Overlap", "Plateau", "Poly", "Positive", "Reduction", "Schedule", "Sgd", "TrainConfig",
+]  # fmt: skip
 
 Positive = Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[StrictFloat, Field(ge=0, lt=1)]
 Count = Annotated[StrictInt, Field(ge=1, le=10**9)]
-
-
-Weight = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)]
+Weight = NotNegative
 ClassWeights = Annotated[tuple[Weight, ...], Field(min_length=2, max_length=255)]
 """One factor per class, in the order of the classes."""
 

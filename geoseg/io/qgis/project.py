@@ -104,11 +104,13 @@ def project_text(
     sources = {layer: _source(folder, layer) for layer in layers}
     names = {layer: _identity(layer, sources[layer]) for layer in layers}
     _tree(root, layers, sources, names)
-    west, south, east, north = _padded(extent)
+    west, south, east, north = extent
+    margin = _MARGIN * max(east - west, north - south)
+    shown = west - margin, south - margin, east + margin, north + margin
     canvas = ET.SubElement(root, "mapcanvas", name="theMapCanvas", annotationsVisible="1")
     ET.SubElement(canvas, "units").text = "degrees" if CRS.from_user_input(crs).is_geographic else "meters"
     box = ET.SubElement(canvas, "extent")
-    view = dict(zip(("xmin", "ymin", "xmax", "ymax"), map(repr, (west, south, east, north)), strict=True))
+    view = dict(zip(("xmin", "ymin", "xmax", "ymax"), map(repr, shown), strict=True))
     for side, text in view.items():
         ET.SubElement(box, side).text = text
     _crs(ET.SubElement(canvas, "destinationsrs"), crs)
@@ -125,12 +127,6 @@ def project_text(
     _crs(ET.SubElement(settings, "DefaultViewExtent", view), crs)
     ET.indent(root, " ")
     return DOCTYPE + NOT_XML.sub("\N{REPLACEMENT CHARACTER}", ET.tostring(root, encoding="unicode")) + "\n"
-
-
-def _padded(extent: Bounds) -> Bounds:
-    west, south, east, north = extent
-    margin = _MARGIN * max(east - west, north - south)
-    return west - margin, south - margin, east + margin, north + margin
 
 
 def _source(folder: Path, layer: ProjectLayer) -> str:

@@ -15,17 +15,9 @@ from xml.sax.saxutils import quoteattr
 from geoseg.errors import OutputError
 
 __all__ = [
-    "DOCTYPE",
-    "NOT_XML",
-    "ClassStyle",
-    "at_scales",
-    "classes_qml",
-    "kinds_qml",
-    "palette",
-    "polygons_qml",
-    "probability_qml",
-    "scale_range",
-]
+    "DOCTYPE", "NOT_XML", "ClassStyle", "at_scales", "classes_qml", "kinds_qml", "palette", "polygons_qml",
+    "probability_qml", "scale_range",
+]  # fmt: skip
 
 DOCTYPE: Final = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 """First line of every document."""

@@ -33,6 +33,7 @@ _MAX_BYTES = 1 << 29
 _MAX_DEPTH = 30
 _VARIABLE = re.compile(r"\$(?:(?P<plain>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)\})(?=/|$)", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NO_NAME = re.compile("[\0\ud800-\udfff]")  # no name of a file can hold these
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two letters or more: `C:` is a drive
 _STAC_MISTAKES = (pystac.STACError, pystac.STACTypeError, KeyError, TypeError, ValueError, AttributeError)
 """What pystac raises for JSON that is not STAC."""
@@ -88,8 +89,11 @@ def load_catalog(path: str | Path, trust: Trust = "catalog", ids: Collection[str
     if not items and not refused:
         raise CatalogError(f"{path}: holds no items; make one with `geoseg catalog FOLDER`")
     if ids is not None:
-        known = {found.id for found in items} | {refusal.id for refusal in refused}
-        _check_known(path, ids, known)
+        known = {entry.id for entry in entries}
+        for wanted in ids:
+            if wanted not in known:
+                hint = did_you_mean(wanted, known) or f"; it holds {listed(sorted(known))}"
+                raise CatalogError(f"{path}: holds no item {wanted!r}{hint}")
         items = [found for found in items if found.id in ids]
         refused = [refusal for refusal in refused if refusal.id in ids]
     ambiguous = _ambiguous(items)
@@ -217,7 +221,7 @@ def _item(value: object, file: Path, position: int | None = None) -> _Found | Un
     item_id = value.get("id") if isinstance(value, dict) else None
     if not isinstance(value, dict) or not isinstance(item_id, str) or not item_id:
         return UnusableItem(place, f"{place}: is not a STAC item: its id must be text")
-    if "\0" in item_id or not _encodable(item_id):
+    if _NO_NAME.search(item_id):
         return _refused(ascii(item_id), "no file can hold this id; give it another")
     try:
         for asset in assets_of(value.get("assets") or {}):
@@ -232,10 +236,6 @@ def _item(value: object, file: Path, position: int | None = None) -> _Found | Un
 
 def _refused(scene: str, reason: object) -> UnusableItem:
     return UnusableItem(scene, f"scene {scene}: {reason}")
-
-
-def _encodable(text: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _why(error: Exception) -> str:
@@ -268,13 +268,6 @@ def _ambiguous(items: list[_Found]) -> dict[str, str]:
             for found in group:
                 reasons[found.id] = f"{len(group)} items have this id ({where}); give each its own"
     return reasons
-
-
-def _check_known(path: Path, ids: Collection[str], known: set[str]) -> None:
-    for wanted in ids:
-        if wanted not in known:
-            hint = did_you_mean(wanted, known) or f"; it holds {listed(sorted(known))}"
-            raise CatalogError(f"{path}: holds no item {wanted!r}{hint}")
 
 
 class UnsetVariableError(CatalogError):

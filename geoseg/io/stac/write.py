@@ -44,12 +44,8 @@ _EO_COMMON_NAMES = frozenset(
 )
 """Common names of the eo extension 2.0."""
 _OF_MAPS: Final = (
-    "classification/v1.1.0",
-    "file/v2.1.0",
-    "processing/v1.2.0",
-    "projection/v2.0.0",
-    "raster/v1.1.0",
-)
+    "classification/v1.1.0", "file/v2.1.0", "processing/v1.2.0", "projection/v2.0.0", "raster/v1.1.0",
+)  # fmt: skip
 """Extensions of a map's item."""
 _MEDIA: Final = {
     ".tif": pystac.MediaType.COG,
@@ -58,6 +54,8 @@ _MEDIA: Final = {
     ".parquet": "application/vnd.apache.parquet",
     ".qml": pystac.MediaType.XML,
 }
+_COMPLEX: Final = {"complex64": "cfloat32", "complex128": "cfloat64", "complex_int16": "cint16"}
+"""numpy type → STAC's name, which is that of its parts."""
 _SOFTWARE: Final = ("geoseg", "torch", "numpy", "rasterio", "pyogrio", "shapely", "pyproj")
 
 
@@ -201,21 +199,16 @@ def _scaled(header: Header) -> bool:
 def _asset(header: Header, path: Path, relative_to: Path, *, is_cog: bool) -> pystac.Asset:
     href = Path(os.path.relpath(path, Path(os.path.abspath(relative_to)))).as_posix()  # noqa: PTH100 as above
     return pystac.Asset(
-        href=href
-        if href.startswith("../")
-        else f"./{href}",  # a name such as `$a` or `c:1.tif` is not an href
+        href if href.startswith("../") else f"./{href}",  # a name such as `$a` or `c:1.tif` is not an href
         media_type=pystac.MediaType.COG if is_cog else pystac.MediaType.GEOTIFF,
         roles=["data"],
-        extra_fields={
-            "bands": [_band(header, i) for i in range(header.count)],
-            **_file(path),
-        },
+        extra_fields={"bands": [_band(header, i) for i in range(header.count)], **_file(path)},
     )
 
 
 def _band(header: Header, i: int) -> dict[str, Any]:
-    name, nodata = header.names[i], header.nodata[i]
-    band: dict[str, Any] = {"name": name, "data_type": _data_type(header.dtypes[i])}
+    name, nodata, dtype = header.names[i], header.nodata[i], header.dtypes[i]
+    band: dict[str, Any] = {"name": name, "data_type": _COMPLEX.get(dtype, dtype)}
     if name in _EO_COMMON_NAMES:
         band["eo:common_name"] = name
     if nodata is not None:
@@ -225,11 +218,6 @@ def _band(header: Header, i: int) -> dict[str, Any]:
     if _scaled(header):
         band["raster:scale"], band["raster:offset"] = header.scales[i], header.offsets[i]
     return band
-
-
-def _data_type(dtype: str) -> str:
-    """STAC's name of a numpy type: complex ones are called by their parts."""
-    return {"complex64": "cfloat32", "complex128": "cfloat64", "complex_int16": "cint16"}.get(dtype, dtype)
 
 
 def scene_item(
@@ -319,13 +307,8 @@ def _raster(path: Path, model: BundleSpec) -> dict[str, Any]:
         }
         if source.colorinterp[0].name == "palette":
             facts["classification:classes"] = [
-                {
-                    "value": one.id,
-                    "name": one.name,
-                    "description": one.title,
-                    "color_hint": one.color[1:].upper(),
-                }
-                for one in model.classes
+                {"value": c.id, "name": c.name, "description": c.title, "color_hint": c.color[1:].upper()}
+                for c in model.classes
             ]
     return facts
 
@@ -336,21 +319,14 @@ def _dates(acquired: str | None, now: datetime) -> dict[str, Any]:
         return {**_span(OLDEST, now), "geoseg:datetime_source": UNKNOWN_DATE}
     first, _, last = acquired.partition("/")
     start, end = _moment(first), _moment(last or first)
-    if _is_day(last or first):
+    if len(last or first) <= len("2000-01-01"):  # a day, to its last second
         end += timedelta(days=1, seconds=-1)
     return {"datetime": start} if start == end else _span(start, end)
 
 
 def _span(start: datetime, end: datetime) -> dict[str, Any]:
-    return {
-        "datetime": None,
-        "start_datetime": datetime_to_str(start),
-        "end_datetime": datetime_to_str(end),
-    }
-
-
-def _is_day(text: str) -> bool:
-    return len(text) <= len("2000-01-01")
+    ends = {"start_datetime": datetime_to_str(start), "end_datetime": datetime_to_str(end)}
+    return {"datetime": None, **ends}
 
 
 def _moment(text: str) -> datetime:

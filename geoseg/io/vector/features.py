@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from geoseg.polygons.geodesic import AreaMeter
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.regions import to_ground
 
-__all__ = ["DTYPES", "Features", "LayerStyle", "Table", "features_of", "grouped"]
+__all__ = ["DTYPES", "Features", "LayerStyle", "Table", "features_of", "grouped", "joined"]
 
 DTYPES: Final[Mapping[str, Any]] = MappingProxyType(
     {"text": np.object_, "integer": np.int64, "real": np.float64, "boolean": np.bool_}
@@ -94,21 +94,20 @@ def grouped(batches: Iterable[Features]) -> Iterator[Features]:
             held.append(batch)
             count += batch.geometry.size
         if count >= _GROUP:
-            yield _joined(held)
+            yield joined(held, list(held[0].attributes))
             held, count = [], 0
     if held:
-        yield _joined(held)
+        yield joined(held, list(held[0].attributes))
 
 
-def _joined(batches: list[Features]) -> Features:
+def joined(batches: Sequence[Features], fields: Sequence[str]) -> Features:
+    """Batches as one, with these fields; an OutputError where theirs differ."""
     if len({tuple(batch.attributes) for batch in batches}) > 1:
         raise OutputError("the batches of a layer differ in their fields")
+    nothing = np.zeros(0, np.object_)
     return Features(
-        np.concatenate([batch.geometry for batch in batches]),
-        {
-            name: np.concatenate([batch.attributes[name] for batch in batches])
-            for name in batches[0].attributes
-        },
+        np.concatenate([batch.geometry for batch in batches] or [nothing]),
+        {name: np.concatenate([batch.attributes[name] for batch in batches] or [nothing]) for name in fields},
     )
 
 

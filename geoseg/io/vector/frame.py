@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import geopandas as gpd
-import numpy as np
 import pandas as pd
 from pyogrio.errors import DataSourceError
 
 from geoseg.errors import OutputError
-from geoseg.io.vector.features import Features, Table
+from geoseg.io.vector.features import Features, Table, joined
 
 __all__ = ["frame_of", "read_frame"]
 
@@ -21,13 +20,11 @@ _PANDAS: Mapping[str, str] = {"text": "str", "integer": "int64", "real": "float6
 
 def frame_of(batches: Iterable[Features], table: Table) -> gpd.GeoDataFrame:
     """Features in the table's CRS, in memory, with the columns that a layer of this table has in a file."""
-    held = [*batches] or [table.nothing()]
+    held = joined([*batches] or [table.nothing()], list(table.schema))
     columns = {
-        field: pd.Series(np.concatenate([batch.attributes[field] for batch in held]), dtype=_PANDAS[kind])
-        for field, kind in table.schema.items()
+        field: pd.Series(held.attributes[field], dtype=_PANDAS[kind]) for field, kind in table.schema.items()
     }
-    geometry = np.concatenate([batch.geometry for batch in held])
-    return gpd.GeoDataFrame(columns, geometry=gpd.GeoSeries(geometry, crs=table.geobox.crs))
+    return gpd.GeoDataFrame(columns, geometry=gpd.GeoSeries(held.geometry, crs=table.geobox.crs))
 
 
 def read_frame(path: Path, layer: str) -> gpd.GeoDataFrame:

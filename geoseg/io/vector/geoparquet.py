@@ -42,11 +42,8 @@ def _arrow(module: str = "pyarrow") -> Any:
 def _types() -> dict[str, Any]:
     arrow = _arrow()
     return {
-        "text": arrow.string(),
-        "integer": arrow.int64(),
-        "real": arrow.float64(),
-        "boolean": arrow.bool_(),
-    }
+        "text": arrow.string(), "integer": arrow.int64(), "real": arrow.float64(), "boolean": arrow.bool_()
+    }  # fmt: skip
 
 
 def write(temporary: Path, path: Path, table: Table, groups: Iterable[Features], description: str) -> int:

@@ -22,7 +22,7 @@ from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FeatureErr
 
 from geoseg.errors import OutputError
 from geoseg.io.vector import geoparquet
-from geoseg.io.vector.features import Features
+from geoseg.io.vector.features import Features, joined
 
 __all__ = ["LayerInfo", "Piece", "layer_info", "layer_style", "read_pieces", "read_within"]
 
@@ -121,18 +121,8 @@ def read_within(path: Path, layer: str, fields: Sequence[str], bounds: Bounds) -
         order = np.argsort(found.numbers)
         return Piece(found.numbers[order], found.features[order])
     met = [_met(piece, bounds) for piece in read_pieces(path, layer, fields)]
-    return Piece(
-        np.concatenate([np.zeros(0, np.int64), *(piece.numbers for piece in met)]),
-        Features(
-            np.concatenate([np.zeros(0, np.object_), *(piece.features.geometry for piece in met)]),
-            {
-                name: np.concatenate([piece.features.attributes[name] for piece in met])
-                if met
-                else np.zeros(0, np.object_)
-                for name in fields
-            },
-        ),
-    )
+    numbers = np.concatenate([np.zeros(0, np.int64), *(piece.numbers for piece in met)])
+    return Piece(numbers, joined([piece.features for piece in met], fields))
 
 
 def _met(piece: Piece, bounds: Bounds) -> Piece:

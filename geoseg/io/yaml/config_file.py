@@ -20,16 +20,9 @@ from geoseg.io.yaml.strict_yaml import MAX_BYTES, Document, Mistake, YamlError, 
 from geoseg.words import did_you_mean
 
 __all__ = [
-    "FileKind",
-    "ReadFile",
-    "absolute",
-    "is_path",
-    "merge_overrides",
-    "parse_overrides",
-    "read_file",
-    "read_overrides",
+    "FileKind", "absolute", "is_path", "merge_overrides", "parse_overrides", "read_file", "read_overrides",
     "where",
-]
+]  # fmt: skip
 
 _OVERRIDE = "--set"
 AnyFile = TypeVar("AnyFile", bound=Section)
@@ -78,7 +71,7 @@ def read_file(
     try:
         document = parse_yaml(text)
     except YamlError as error:
-        raise ConfigError(_report(str(path), error.mistakes)) from error
+        raise ConfigError(_joined(_located(path, error.mistakes))) from error
     if document.value is None:
         raise ConfigError(f"{path}: is empty; a {kind.word} needs at least {kind.needs}")
     if not isinstance(document.value, dict):
@@ -86,7 +79,7 @@ def read_file(
 
     origins: dict[KeyPath, str] = {(): str(path)}
     origins.update({key: f"{path}:{line}" for key, line in document.lines.items()})
-    found = [(_origin(path, mistake), mistake.key, mistake.text) for mistake in document.mistakes]
+    found = _located(path, document.mistakes)
     data = document.value
     for key, value in (overrides or {}).items():
         found += _override(data, origins, key, _as_text(key, value), kind)
@@ -250,12 +243,9 @@ def _nearest(origins: Mapping[KeyPath, str], key: KeyPath) -> str:
     return origins[key]
 
 
-def _origin(path: Path | str, mistake: Mistake) -> str:
-    return str(path) if mistake.line is None else f"{path}:{mistake.line}"
-
-
-def _report(path: str, found: Iterable[Mistake]) -> str:
-    return _joined([(_origin(path, mistake), mistake.key, mistake.text) for mistake in found])
+def _located(path: Path, found: Iterable[Mistake]) -> list[tuple[str, str, str]]:
+    """Mistakes as (where, key, what is wrong)."""
+    return [(str(path) if one.line is None else f"{path}:{one.line}", one.key, one.text) for one in found]
 
 
 def _joined(found: Iterable[tuple[str, str, str]]) -> str:

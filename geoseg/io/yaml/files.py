@@ -15,14 +15,9 @@ from geoseg.io.yaml.config_file import FileKind, absolute, is_path, merge_overri
 from geoseg.io.yaml.strict_yaml import dump_yaml
 
 __all__ = [
-    "LoadedTraining",
-    "LoadedWorkflow",
-    "dump_training",
-    "dump_workflow",
-    "load_card",
-    "load_training",
+    "LoadedTraining", "LoadedWorkflow", "dump_training", "dump_workflow", "load_card", "load_training",
     "load_workflow",
-]
+]  # fmt: skip
 
 _WORKFLOW = FileKind(
     Workflow,

@@ -303,11 +303,7 @@ def _frames(shapes: Shapes, box: GeoBox) -> Frames:
 
 
 def _filled(
-    rings: Rings,
-    region_start: Int64,
-    polygons: Objects,
-    pixel_area: Float64,
-    options: ObjectOptions,
+    rings: Rings, region_start: Int64, polygons: Objects, pixel_area: Float64, options: ObjectOptions
 ) -> Objects:
     """Polygons without their small holes."""
     count = np.diff(region_start)

@@ -48,13 +48,7 @@ class Components(Table):
         return out
 
 
-def run_components(
-    runs: Runs,
-    chosen: Bool,
-    at_edge: Bool,
-    scores: UInt8,
-    row: int,
-) -> Components:
+def run_components(runs: Runs, chosen: Bool, at_edge: Bool, scores: UInt8, row: int) -> Components:
     """Each chosen run of a strip as a component of its own.
 
     Args:

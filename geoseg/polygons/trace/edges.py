@@ -63,13 +63,7 @@ class Edges(RegionTable):
     """The same along the rows."""
 
 
-def edge_key(
-    row: Int64,
-    col: Int64,
-    horizontal: Bool,
-    second: Bool,
-    width: int,
-) -> Int64:
+def edge_key(row: Int64, col: Int64, horizontal: Bool, second: Bool, width: int) -> Int64:
     """A number for each edge of the lattice and each of its two pixels.
 
     ``row`` and ``col`` are the lattice point at its upper or left end; ``second``: it is seen from its right
@@ -79,13 +73,7 @@ def edge_key(
 
 
 def find_edges(
-    classes: UInt8,
-    stored: UInt8,
-    row: int,
-    is_class: Bool,
-    level: float | None,
-    *,
-    touching: bool,
+    classes: UInt8, stored: UInt8, row: int, is_class: Bool, level: float | None, *, touching: bool
 ) -> tuple[Edges, Int64]:
     """Edges that end at the lattice points inside a strip.
 

@@ -61,9 +61,7 @@ class _Wanted:
 
 
 def exact_polygons(
-    strips: Iterable[tuple[UInt8, UInt8]],
-    width: int,
-    classes: Collection[int],
+    strips: Iterable[tuple[UInt8, UInt8]], width: int, classes: Collection[int]
 ) -> Iterator[Regions]:
     """Polygons and statistics of every 4-connected component of a scene.
 
@@ -205,12 +203,7 @@ def _find_edges(
     return scores[:, -1].copy(), edges, beside
 
 
-def _beside_nodata(
-    value: UInt8,
-    of_class: Bool,
-    upper: Int64,
-    lower: Int64,
-) -> Bool:
+def _beside_nodata(value: UInt8, of_class: Bool, upper: Int64, lower: Int64) -> Bool:
     """Which runs of a class have a pixel without data on any of their four sides."""
     blank = value == NODATA
     beside = np.zeros(value.size, np.bool_)

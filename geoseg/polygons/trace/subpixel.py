@@ -104,9 +104,7 @@ def polygons_of(rings: Rings, region_start: Int64) -> Objects:
     last = np.cumsum(count + 1) - 1
     closed[last] = rings.start[:-1]
     polygons: Objects = shapely.from_ragged_array(
-        shapely.GeometryType.POLYGON,
-        rings.xy[closed],
-        (np.concatenate([[0], last + 1]), region_start),
+        shapely.GeometryType.POLYGON, rings.xy[closed], (np.concatenate([[0], last + 1]), region_start)
     )
     return polygons
 
