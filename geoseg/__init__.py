@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from geoseg.api.polygons import vectorize
     from geoseg.api.run import Run, SceneMap, run
     from geoseg.config.workflow import Workflow
-    from geoseg.flow.predict.predict import predict
+    from geoseg.flow.predict import predict
     from geoseg.models.bundle import load_bundle as load_model
 
 __all__ = [
@@ -60,7 +60,7 @@ _HOMES = {
     "catalog": "geoseg.api.functions",
     "evaluate": "geoseg.api.functions",
     "load_model": "geoseg.models.bundle",
-    "predict": "geoseg.flow.predict.predict",
+    "predict": "geoseg.flow.predict",
     "run": "geoseg.api.run",
     "train": "geoseg.api.functions",
     "vectorize": "geoseg.api.polygons",

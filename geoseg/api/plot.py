@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geoseg.grid.encoding import NODATA
-from geoseg.io.raster.lazy import colors_of
+from geoseg.io.raster.data_array import colors_of
 
 if TYPE_CHECKING:
     import geopandas as gpd

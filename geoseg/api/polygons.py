@@ -14,10 +14,10 @@ from geoseg.config.stac.refs import BandRef, SceneRef, Trust
 from geoseg.config.vectorize import Vectorize
 from geoseg.engine.bounds import POLYGON_STRIP
 from geoseg.errors import SceneError
-from geoseg.flow.predict.array import geobox_of, nodata_of
 from geoseg.flow.vectorize import polygon_layer, vectorize_options
 from geoseg.grid.encoding import BORDER_NAME
 from geoseg.grid.ground import ground_resolution
+from geoseg.io.raster.data_array import geobox_of, nodata_of
 from geoseg.io.raster.probability import Kind, ScoreRaster, ScoreReader, describe_scores
 from geoseg.io.raster.reader import ArrayReader
 from geoseg.io.raster.scene import Scene

@@ -17,7 +17,7 @@ from geoseg.engine.finished import CLASSES_NAME, PROBABILITY_NAME, FinishedMap
 from geoseg.errors import OutputError
 from geoseg.flow.run.events import Event, Status, Watch
 from geoseg.flow.run.run import run as run_workflow
-from geoseg.io.raster.lazy import open_map
+from geoseg.io.raster.data_array import open_map
 from geoseg.io.vector.frame import read_frame
 from geoseg.io.vector.writer import FORMATS
 from geoseg.score.report.values import ScoreReport

@@ -174,13 +174,14 @@ class PredictTask:
 def check_contract(scene: Scene, bundle: Bundle, stretch: tuple[float, float] | None) -> None:
     """Compare a scene's header with the model's contract; SceneError where the scene breaks it."""
     spec = bundle.spec
-    if len(scene.bands) != len(spec.bands):
+    dtype = scene.value_dtype
+    broken = spec.broken_by(len(scene.bands), dtype, stretched=stretch is not None)
+    if broken == "bands":
         raise SceneError(
             f"{len(scene.bands)} bands ({', '.join(b.name for b in scene.bands)}) but the model "
             f"{spec.name} needs {len(spec.bands)} ({', '.join(spec.bands)}); name them in scenes.bands"
         )
-    dtype = scene.value_dtype
-    if dtype != spec.value_dtype and stretch is None:
+    if broken == "values":
         scaled = dtype != scene.dtype
         what, example = ("values of a raster:scale", "[0, 0.4]") if scaled else ("pixels", "[0, 10000]")
         raise SceneError(

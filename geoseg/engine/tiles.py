@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from geoseg.config.units import Pixels
@@ -91,7 +90,7 @@ def resolve_tiles(
     else:
         wanted = _LARGEST_WINDOW if exact or spec.window is None else spec.window
         largest = max(wanted, least)
-    for window in _from_to(largest, least, math.lcm(_STEP, spec.alignment)):
+    for window in (*range(largest, least, -math.lcm(_STEP, spec.alignment)), least):
         grid = tile_grid(shape, window, halo, spec.alignment)
         for axis in (grid.rows, grid.cols):
             axis_weights(axis, blend)  # refuses what cannot be blended, before any work
@@ -116,11 +115,6 @@ def resolve_tiles(
         f"{memory / 1e9:.2f} GB; give more memory, or a smaller "
         f"{'tiling.batch' if batch > 1 else 'tiling.window' if tiling.window != 'auto' else 'tiling.halo'}"
     )
-
-
-def _from_to(largest: int, least: int, step: int) -> Iterator[int]:
-    yield from range(largest, least, -step)
-    yield least
 
 
 def _batches(tiling: Tiling, device: str) -> tuple[int, ...]:

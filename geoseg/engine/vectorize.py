@@ -98,11 +98,7 @@ def _certain(ids: UInt8) -> Strip:
 
 
 def find_shapes(raster: ProbabilityRaster, classes: Sequence[int], options: Vectorize) -> Iterator[Shapes]:
-    """Polygons of a scene, in pixels, with what is known of them.
-
-    Args:
-        classes: ids to make polygons of.
-        options: how; nothing in it is ``auto``.
+    """Polygons of a scene's classes, in pixels, with what is known of them; no option is ``auto``.
 
     Raises:
         GridError: a polygon has no place on the ground.
@@ -136,14 +132,9 @@ def _exact(raster: ProbabilityRaster, classes: Sequence[int], min_pixels: float)
 
 
 def find_class_shapes(raster: ClassMap, classes: Sequence[int], options: Vectorize) -> Iterator[Shapes]:
-    """Polygons of a class map, as :func:`find_shapes` makes them of probabilities.
+    """Polygons of a class map (in the encoding ``CLASS_IDS``), as :func:`find_shapes` makes them.
 
     Objects are not split: no pixel is surer than another. ``score``, ``low`` and ``contrast`` mean nothing.
-
-    Args:
-        raster: the ids, in the encoding ``CLASS_IDS``.
-        classes: ids to make polygons of.
-        options: how; nothing in it is ``auto``.
 
     Raises:
         GridError: a polygon has no place on the ground.

@@ -215,11 +215,7 @@ def polygon_layer(
 ) -> PolygonLayer:
     """Read a raster once to find what is wrong; its polygons are made when they are asked for.
 
-    Args:
-        reader: the raster.
-        options: how polygons are made.
-        given: the options that were given, not defaults.
-        names: class id → name, over what the raster says.
+    ``given`` are the options that were given, not defaults; ``names`` (by class id) go over the raster's own.
 
     Raises:
         ConfigError: options that mean nothing for this raster, or a class that it does not have.

@@ -11,14 +11,10 @@ __all__ = ["polygon_iou", "repaired"]
 
 
 def polygon_iou(one: Objects, other: Objects) -> Float64:
-    """Intersection over union of each pair of valid polygons; symmetric.
+    """Intersection over union of each pair of valid polygons, in any planar unit; symmetric.
 
-    Args:
-        one: Polygons, MultiPolygons, None or empty, in any planar unit, shape (n,).
-        other: their counterparts, shape (n,).
-
-    Returns:
-        float64, shape (n,): 0 where one of a pair is missing, NaN where both are.
+    Of Polygons, MultiPolygons, None or empty, both of shape (n,). Float64, shape (n,): 0 where one of a pair
+    is missing, NaN where both are.
     """
     shared = np.nan_to_num(shapely.area(shapely.intersection(one, other)))
     union = np.nan_to_num(shapely.area(one)) + np.nan_to_num(shapely.area(other)) - shared
@@ -27,13 +23,10 @@ def polygon_iou(one: Objects, other: Objects) -> Float64:
 
 
 def repaired(polygons: Objects) -> Objects:
-    """Polygons with the invalid ones made valid; valid and missing ones as they came.
+    """Polygons (shape (n,), None too) with the invalid ones made valid; valid and missing ones as they came.
 
     By the method ``structure``; what has no area is dropped. An invalid polygon may become a MultiPolygon or
     empty.
-
-    Args:
-        polygons: Polygons, MultiPolygons or None, shape (n,).
     """
     valid = shapely.is_valid(polygons) | shapely.is_missing(polygons)
     if valid.all():

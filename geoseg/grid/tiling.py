@@ -130,7 +130,6 @@ def tile_grid(shape: tuple[int, int], window: int, halo: int, alignment: int) ->
     """Windows of at most the given size, all equal, that cover a scene with the least surplus.
 
     Args:
-        shape: ``(height, width)`` of the scene in pixels.
         window: largest window side, in pixels.
         halo: context on each side, in pixels; rounded up to the alignment.
         alignment: the network's alignment, in pixels.

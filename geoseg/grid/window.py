@@ -104,11 +104,7 @@ def reflected(start: int, stop: int, size: int) -> NDArray[np.intp]:
 def mirrored(
     window: Window, shape: tuple[int, int]
 ) -> tuple[Window, tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """What a window shows of an image that is mirrored at its edges without end.
-
-    Args:
-        window: any rectangle, inside the image or not.
-        shape: ``(height, width)`` of the image in pixels.
+    """What a window shows of an image of ``shape`` (height, width) that is mirrored at its edges without end.
 
     Returns:
         The smallest window inside the image that holds all of it, and the row (height, 1) and column

@@ -7,6 +7,7 @@ crash leaves behind is recognized by its name (host and process) and removed by 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -20,10 +21,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from geoseg.errors import OutputError
+from geoseg.errors import OutputError, RunError
 
 __all__ = [
     "free_bytes",
+    "locked",
     "output_error",
     "sha256_of",
     "staged",
@@ -273,3 +275,34 @@ def write_json(path: Path, value: Any) -> None:
         ValueError, TypeError: NaN, infinity, or what JSON has no form for.
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for the length of a ``with`` block, by a lock of the kernel that ends with its process.
+
+    The library ``filelock`` takes the same lock, but falls back to a marker file where there are no locks;
+    a killed run would leave it.
+
+    Raises:
+        RunError: another run holds the folder.
+        OutputError: the folder cannot be made or written to.
+    """
+    path = folder / ".geoseg.lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"{folder}: another run is writing here; wait for it to end or choose another output"
+            ) from error
+        except OSError as error:  # a file system without locks
+            raise output_error(path, error) from error
+        yield
+    finally:
+        os.close(handle)

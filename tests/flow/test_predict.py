@@ -18,7 +18,7 @@ from synthetic.bundles import random_bundle
 from geoseg.config.workflow import Tiling
 from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import ConfigError, GridError, SceneError
-from geoseg.flow.predict.predict import predict
+from geoseg.flow.predict import predict
 from geoseg.grid.encoding import ProbabilityEncoding
 from geoseg.grid.window import reflected
 from geoseg.models.bundle import Bundle

@@ -24,7 +24,7 @@ from synthetic.writing import write_scene
 
 from geoseg.engine.assemble import AssembledScene, AssembleTask
 from geoseg.engine.plan import Plan
-from geoseg.flow.predict.predict import predict
+from geoseg.flow.predict import predict
 from geoseg.flow.run.events import Event, WindowRowsFinished
 from geoseg.flow.run.prepare import prepare
 from geoseg.flow.run.run import RunSummary, run
@@ -390,7 +390,7 @@ def test_interrupting_the_command_leaves_no_partial_file(plain: Path, tmp_path: 
 
 
 def test_two_runs_do_not_share_a_folder(plain: Path, tmp_path: Path) -> None:
-    from geoseg.io.lock import locked  # noqa: PLC0415 - only here
+    from geoseg.io.files import locked  # noqa: PLC0415 - only here
 
     with locked(tmp_path):
         done = subprocess.run(

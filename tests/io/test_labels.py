@@ -23,13 +23,27 @@ from geoseg.config.stac.refs import LabelRef
 from geoseg.errors import LabelError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
-from geoseg.io.labels.reader import LabelReader, label_kind, read_labels
+from geoseg.io.labels.reader import LabelReader, label_kind
 
 UTM = "EPSG:26914"
 SOUTH_UP = Affine(0.3, 0, 617000, 0, 0.3, 3344000)
 NORTH_UP = Affine(0.3, 0, 617000, 0, -0.3, 3344000)
 ROTATED = Affine.translation(617000, 3344000) @ Affine.rotation(23) @ Affine.scale(0.3, -0.4)
 GRID = GeoBox(90, 120, NORTH_UP, UTM)
+
+
+@dataclass
+class Labels:
+    """Labels of a whole grid."""
+
+    classes: NDArray[np.uint8]
+    repaired: int
+    features: int
+
+
+def read_labels(label: LabelRef, grid: GeoBox, scene_grid: GeoBox | None = None) -> Labels:
+    reader = LabelReader(label, grid, scene_grid)
+    return Labels(reader.read(grid.window), reader.repaired, reader.features)
 
 
 def write_layer(

@@ -24,8 +24,7 @@ from geoseg.flow.run.driver import Driver
 from geoseg.flow.run.events import RunSummary, SceneOutcome, Watch
 from geoseg.flow.run.outputs import write_outputs
 from geoseg.flow.run.prepare import Prepared, prepare
-from geoseg.io.files import free_bytes
-from geoseg.io.lock import locked
+from geoseg.io.files import free_bytes, locked
 from geoseg.score.report.values import ScoreReport
 
 __all__ = ["run"]

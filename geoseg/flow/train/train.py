@@ -12,8 +12,7 @@ from geoseg.flow.train.contract import draft_spec, measured_spec, procedure_of
 from geoseg.flow.train.data import SceneRead, chip_settings, index_data
 from geoseg.flow.train.initial_weights import first_network, first_score, origin_of
 from geoseg.flow.train.prepare import PreparedTraining, prepare_training
-from geoseg.io.files import sweep_temporaries
-from geoseg.io.lock import locked
+from geoseg.io.files import locked, sweep_temporaries
 from geoseg.models.bundle import Bundle, save_bundle
 from geoseg.models.networks.registry import build
 from geoseg.models.predictor import Predictor

@@ -82,15 +82,13 @@ class PixelPolygons:
 
 
 def near_another(numbers: NDArray[np.integer], distance: float) -> NDArray[np.bool_]:
-    """Which pixels of numbered objects have a pixel of another one within a distance.
+    """Which pixels of numbered objects have a pixel of another one within a distance, shape (rows, columns).
+
+    Beyond the edges there is no object: give ``ceil(distance)`` more pixels on each side than are wanted.
 
     Args:
         numbers: object of each pixel, 0 where there is none, shape (rows, columns).
         distance: between the centers of two pixels, in pixels.
-
-    Returns:
-        Shape (rows, columns). Beyond the edges there is no object: give ``ceil(distance)`` more pixels on
-        each side than are wanted.
     """
     found = np.zeros(numbers.shape, np.bool_)
     rows, columns = numbers.shape

@@ -15,7 +15,6 @@ A pixel's label never depends on the window that was asked for.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -32,44 +31,12 @@ from geoseg.grid.window import Window
 from geoseg.io.labels.layers import AREA_LAYER, PixelPolygons, rectangle, vector_layers, vector_polygons
 from geoseg.io.labels.rasters import LabelRaster, lies_on_scene
 
-__all__ = ["BORDER", "LabelReader", "Labels", "counts_scene_pixels", "label_kind", "read_labels"]
+__all__ = ["BORDER", "LabelReader", "counts_scene_pixels", "label_kind"]
 
 BORDER = 2
 """Label of the pixels of one class of objects that lie near another object."""
 _SLACK = 1.02
 """A projection's meters are some per mille off the ground's: two pixels of 0.3 m shall lie within 0.6 m."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Labels:
-    """Labels of a grid."""
-
-    classes: NDArray[np.uint8]
-    """shape (H, W), class ids; 255 = not labeled."""
-    repaired: int
-    """Polygons (labels and area) that were invalid and had to be repaired."""
-    features: int
-    """Label polygons that touch the grid; 0 for a raster."""
-
-
-def read_labels(label: LabelRef, grid: GeoBox, scene_grid: GeoBox | None = None) -> Labels:
-    """Labels of all pixels of a grid.
-
-    A window's labels, ``read_labels(label, grid[window], scene_grid).classes``, equal the whole's,
-    ``read_labels(label, grid, scene_grid).classes[window.slices]``. For a scene too large for memory, or many
-    windows of one scene, keep a :class:`LabelReader`.
-
-    Args:
-        grid: the pixels wanted, in any CRS and resolution, such as a network's grid.
-        scene_grid: the scene's own pixels. Needed where the reference counts in them: an ``area_window``,
-            or a raster without georeferencing. Where given, the reference must overlap the scene; else
-            the grid.
-
-    Raises:
-        LabelError: unreadable or ambiguous reference, values that are no class ids, no overlap.
-    """
-    reader = LabelReader(label, grid, scene_grid)
-    return Labels(reader.read(grid.window), reader.repaired, reader.features)
 
 
 def label_kind(path: Path) -> Literal["raster", "vector"]:
@@ -101,8 +68,16 @@ def counts_scene_pixels(label: LabelRef) -> bool:
 class LabelReader:
     """Labels of a grid, window by window; opens files on reading and keeps none open.
 
-    Arguments and errors are those of :func:`read_labels`; values of a raster are looked at when they are
-    read.
+    Args:
+        label: the reference.
+        grid: the pixels that windows are counted in, in any CRS and resolution.
+        scene_grid: the scene's own pixels. Needed where the reference counts in them: an ``area_window``,
+            or a raster without georeferencing. Where given, the reference must overlap the scene; else
+            the grid.
+
+    Raises:
+        LabelError: unreadable or ambiguous reference, no overlap. Values of a raster are looked at
+            when they are read.
     """
 
     def __init__(self, label: LabelRef, grid: GeoBox, scene_grid: GeoBox | None = None) -> None:

@@ -49,7 +49,6 @@ def date_properties(tags: Mapping[str, str], file_name: str, changed: float) -> 
 
     Args:
         tags: GDAL's metadata of the file, its IMAGERY domain included.
-        file_name: name without folders.
         changed: modification time of the file, seconds since 1970.
     """
     places = {

@@ -106,10 +106,8 @@ def _check_size(href: str, dataset: DatasetReader) -> None:
     if dataset.count > _MAX_BANDS:
         raise refusal(href, f"declares {dataset.count} bands, more than {_MAX_BANDS}: extract those needed")
     if dataset.width * dataset.height > _MAX_PIXELS:
-        raise refusal(
-            href,
-            f"declares {dataset.height}×{dataset.width} pixels, more than {_MAX_PIXELS:.0e}: cut it",
-        )
+        size = f"{dataset.height}×{dataset.width}"
+        raise refusal(href, f"declares {size} pixels, more than {_MAX_PIXELS:.0e}: cut it")
 
 
 def _check_blocks(href: str, dataset: DatasetReader) -> None:
@@ -186,10 +184,8 @@ def _side_file_hint(href: str, trust: Trust) -> str:
     if trust == "local":
         return ""
     path = Path(href)
-    beside = (
-        path.with_name(path.name + ".aux.xml"),
-        *(path.with_suffix(s) for s in (".tfw", ".TFW", ".prj")),
-    )
+    world_files = [path.with_suffix(suffix) for suffix in (".tfw", ".TFW", ".prj")]
+    beside = (path.with_name(path.name + ".aux.xml"), *world_files)
     found = next((file.name for file in beside if file.exists()), None)
     return f"; {found} beside it is read only with trust: local" if found else ""
 

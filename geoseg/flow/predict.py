@@ -1,4 +1,8 @@
-"""``geoseg.predict``: an xarray image in, classes and probabilities on the same grid out."""
+"""``geoseg.predict``: an xarray image in, classes and probabilities on the same grid out.
+
+The array is cut into rows of windows; the engine runs over an :class:`~geoseg.io.raster.reader.ArrayReader`,
+lazily where the array is lazy, and the results are joined. No file is opened but the model's.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,6 @@ from geoseg.config.workflow import Workflow
 from geoseg.engine.predict import WindowPredictor, predict_and_stitch
 from geoseg.engine.tiles import Tiles, resolve_tiles
 from geoseg.errors import ConfigError, SceneError
-from geoseg.flow.predict.array import geobox_of, nodata_of
 from geoseg.grid.encoding import BORDER_NAME, NODATA, SCALE, ProbabilityEncoding, resampled
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import model_grid
@@ -28,6 +31,7 @@ from geoseg.grid.resample import Resampler
 from geoseg.grid.stitch import Stitcher, WindowOverlaps
 from geoseg.grid.tiling import WindowRows
 from geoseg.grid.window import Window, mirrored
+from geoseg.io.raster.data_array import geobox_of, nodata_of
 from geoseg.io.raster.reader import ArrayReader
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.predictor import Predictor
@@ -38,7 +42,7 @@ __all__ = ["predict"]
 
 def predict(
     array: xr.DataArray,
-    bundle: Bundle | str | Path,
+    model: Bundle | str | Path,
     *,
     threshold: float = 0.5,
     stretch: tuple[float, float] | None = None,
@@ -53,7 +57,7 @@ def predict(
     Args:
         array: dimensions (band, y, x), with a CRS and a regular grid as rioxarray gives them; any real dtype;
             its bands are the model's, in the model's order. No data: ``rio.nodata`` in all bands, NaN in any.
-        bundle: a bundle, a shipped model's name or a path.
+        model: a bundle, a shipped model's name or a path.
         threshold: probability from which a pixel of a model with one foreground class belongs to it.
         stretch: stored values mapped linearly to 0 … 255, for models that expect 8 bits.
         halo: in the model's pixels: a number, text such as ``96 px``, ``auto`` or ``exact``.
@@ -81,21 +85,22 @@ def predict(
         compute={"memory": _with_unit(memory, "B"), "device": device, "precision": precision},
         vectorize={"threshold": threshold},
     )
-    model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    bundle = model if isinstance(model, Bundle) else load_bundle(model)
+    spec = bundle.spec
     box = geobox_of(array)
-    _check_contract(array, model.spec, stretch)
-    grid = model_grid(box, model.spec.resolution, model.spec.resolution_tolerance)
+    _check_contract(array, spec, stretch)
+    grid = model_grid(box, spec.resolution, spec.resolution_tolerance)
     runtime = Runtime.resolve(device=device, precision=precision, threads=1)
-    tiles = resolve_tiles(grid.shape, model, options.tiling, options.compute.memory.bytes, runtime.device)
-    encoding = model.spec.encoding(threshold)
-    job = _Prediction(box, grid, tiles, encoding, model, runtime, stretch, nodata_of(array))
+    tiles = resolve_tiles(grid.shape, bundle, options.tiling, options.compute.memory.bytes, runtime.device)
+    encoding = spec.encoding(threshold)
+    job = _Prediction(box, grid, tiles, encoding, bundle, runtime, stretch, nodata_of(array))
     stored: Any
     if isinstance(array.data, da.Array):
         stored = job.stored(array.data)
     else:
         pixels = da.from_array(np.asarray(array.data), chunks=-1, name=False)
         stored = job.stored(pixels).compute(scheduler="synchronous")
-    return _dataset(array, box.transform, stored, encoding, [c.name for c in model.spec.classes])
+    return _dataset(array, box.transform, stored, encoding, [c.name for c in spec.classes])
 
 
 def _with_unit(value: float | str, unit: str) -> str:
@@ -113,12 +118,13 @@ def _options(**sections: dict[str, Any]) -> Workflow:
 
 
 def _check_contract(array: xr.DataArray, spec: BundleSpec, stretch: tuple[float, float] | None) -> None:
-    if array.shape[0] != len(spec.bands):
+    broken = spec.broken_by(len(array), array.dtype.name, stretched=stretch is not None)
+    if broken == "bands":
         raise SceneError(
             f"the array has {array.shape[0]} bands but the model {spec.name} needs {len(spec.bands)} "
             f"({', '.join(spec.bands)}), in this order; select them with array.sel(band=[…])"
         )
-    if array.dtype.kind not in "buif" or (array.dtype.name != spec.value_dtype and stretch is None):
+    if broken == "values" or array.dtype.kind not in "buif":
         raise SceneError(
             f"the array holds {array.dtype} but the model {spec.name} was trained on {spec.value_dtype}; "
             "give real numbers and stretch=(low, high), the values that mean black and white"
