@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -253,24 +254,14 @@ class SceneTally:
             raise GridError(f"scene {self.scene}: cells of {self.side} px do not make cells of {side} px")
         merged, cell = np.unique(self.places // (side // self.side), axis=0, return_inverse=True)
 
-        def summed(array: Int64 | None) -> Int64 | None:
-            if array is None:
-                return None
+        def summed(array: Int64) -> Int64:
             sums = np.zeros((len(merged), *array.shape[1:]), np.int64)
             np.add.at(sums, cell.ravel(), array)
             return sums
 
-        cells = summed(self.cells)
-        assert cells is not None
-        return replace(
-            self,
-            side=side,
-            places=merged,
-            cells=cells,
-            boundary=summed(self.boundary),
-            calibration=summed(self.calibration),
-            objects=summed(self.objects),
-        )
+        counts = {name: getattr(self, name) for name in ("cells", "boundary", "calibration", "objects")}
+        coarse: dict[str, Any] = {k: summed(array) for k, array in counts.items() if array is not None}
+        return replace(self, side=side, places=merged, **coarse)
 
     def cell_of(self, rows: Int64, cols: Int64) -> Int64:
         """Which cell each of n pixels of the map lies in: an index into ``places``.

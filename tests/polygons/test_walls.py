@@ -23,7 +23,7 @@ from geoseg.polygons.walls.align import align_directions
 from geoseg.polygons.walls.fit import KINDS, Fits, WallOptions, fit_rectangles, fit_walls
 from geoseg.polygons.walls.rings import close_ring
 from geoseg.polygons.walls.segments import roughness, sample, split
-from geoseg.score.objects.shapes import ShapeMeasures, iou, shape_measures
+from geoseg.score.objects.shapes import ShapeMeasures, shape_measures
 
 SIDE = 10
 SHARP = 40
@@ -87,7 +87,7 @@ def assert_sound(fits: Fits, given: Objects) -> None:
     assert shapely.is_valid(fits.polygons).all()
     assert set(shapely.get_type_id(fits.polygons)) <= {shapely.GeometryType.POLYGON}
     assert set(fits.kind) <= set(KINDS)
-    np.testing.assert_allclose(fits.iou, iou(fits.polygons, given), atol=1e-12)
+    np.testing.assert_allclose(fits.iou, shape_measures(fits.polygons, given, step=1).iou, atol=1e-12)
     change = np.abs(shapely.area(fits.polygons) / shapely.area(given) - 1)
     free = fits.kind == "free"
     assert change[~free].max(initial=0) <= 0.02
@@ -331,7 +331,7 @@ def test_noise_makes_no_wall_lean(noise: float) -> None:
     assert np.isin(straight.kind, PLAIN).mean() >= 0.9
     houses, leans = fitted(12)
     assert (leans.kind == "diagonal").mean() >= (0.9 if noise == 0.6 else 0.6)
-    assert iou(leans.polygons, houses).mean() >= (0.97 if noise == 0.6 else 0.94)
+    assert shape_measures(leans.polygons, houses, step=1).iou.mean() >= (0.97 if noise == 0.6 else 0.94)
 
 
 @given(

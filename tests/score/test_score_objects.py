@@ -313,8 +313,8 @@ class TestMeasures:
         assert found.counts.f1 == 1
         assert found.precisions() == (1,) * 10
         assert found.reliability()[..., 0].sum() == 1
-        assert found.number(Outcome.EXCLUDED) == 1
-        assert found.number(Outcome.EXCLUDED, reference=True) == 0
+        assert (found.outcome == Outcome.EXCLUDED).sum() == 1
+        assert (found.reference_outcome == Outcome.EXCLUDED).sum() == 0
 
     def test_a_confidence_is_a_share(self) -> None:
         with pytest.raises(GridError, match="is 0 to 1"):

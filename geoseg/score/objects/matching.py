@@ -98,11 +98,7 @@ def overlaps(mapped: Objects, reference: Objects) -> Overlaps:
 
 
 def match_objects(
-    mapped: Objects,
-    reference: Objects,
-    *,
-    cut: Bool | None = None,
-    reference_cut: Bool | None = None,
+    mapped: Objects, reference: Objects, *, cut: Bool | None = None, reference_cut: Bool | None = None
 ) -> Matching:
     """Pair objects off and say what became of each.
 
@@ -138,8 +134,8 @@ def match_objects(
     pieces = scored & (found.of_mapped > MOSTLY)
     merges = np.bincount(found.mapped[covered], minlength=len(mapped)) > 1
     splits = np.bincount(found.reference[pieces], minlength=len(reference)) > 1
-    merged = _marked(len(reference), found.reference[covered & merges[found.mapped]])
-    piece = _marked(len(mapped), found.mapped[pieces & splits[found.reference]])
+    merged = np.isin(np.arange(len(reference)), found.reference[covered & merges[found.mapped]])
+    piece = np.isin(np.arange(len(mapped)), found.mapped[pieces & splits[found.reference]])
 
     iou, reference_iou = np.zeros(len(mapped)), np.zeros(len(reference))
     np.maximum.at(iou, found.mapped, found.iou)
@@ -154,12 +150,6 @@ def match_objects(
         reference_iou=reference_iou,
         reference_outcome=_outcomes(reference_out, reference_partner >= 0, merged, splits, Outcome.MISSED),
     )
-
-
-def _marked(count: int, places: Int64) -> Bool:
-    found = np.zeros(count, np.bool_)
-    found[places] = True
-    return found
 
 
 def _pieces(polygons: Objects) -> tuple[Objects, Int64]:
@@ -202,36 +192,20 @@ def _left_out(
 ) -> tuple[Bool, Bool]:
     """Which objects of either side are not scored, see :func:`match_objects`."""
 
-    def out(cut: Bool, partner: Int64, other_cut: Bool, inside: Bool) -> Bool:
-        alone = partner < 0
-        left_out = cut | (alone & inside)
-        left_out[~alone] |= other_cut[partner[~alone]]
-        return left_out
+    def out(cut: Bool, partner: Int64, other_cut: Bool, inside: Int64) -> Bool:
+        partner_cut = np.append(other_cut, False)[partner]  # -1, no partner: the False at the end
+        lost: Bool = cut | partner_cut | ((partner < 0) & np.isin(np.arange(len(cut)), inside))
+        return lost
 
-    # Lies mostly in an object of the other side that is cut.
-    inside = _marked(len(cut), found.mapped[reference_cut[found.reference] & (found.of_mapped > MOSTLY)])
-    reference_inside = _marked(
-        len(reference_cut), found.reference[cut[found.mapped] & (found.of_reference > MOSTLY)]
-    )
+    # Those that lie mostly in an object of the other side that is cut.
+    inside = found.mapped[reference_cut[found.reference] & (found.of_mapped > MOSTLY)]
+    reference_inside = found.reference[cut[found.mapped] & (found.of_reference > MOSTLY)]
     return (
         out(cut, partner, reference_cut, inside),
         out(reference_cut, reference_partner, cut, reference_inside),
     )
 
 
-def _outcomes(
-    out: Bool,
-    matched: Bool,
-    merged: Bool,
-    split: Bool,
-    rest: Outcome,
-) -> NDArray[np.int8]:
-    found = np.full(len(out), rest, np.int8)
-    for kind, which in (
-        (Outcome.SPLIT, split),
-        (Outcome.MERGED, merged),
-        (Outcome.MATCHED, matched),
-        (Outcome.EXCLUDED, out),
-    ):
-        found[which] = kind
-    return found
+def _outcomes(out: Bool, matched: Bool, merged: Bool, split: Bool, rest: Outcome) -> NDArray[np.int8]:
+    kinds = (Outcome.EXCLUDED, Outcome.MATCHED, Outcome.MERGED, Outcome.SPLIT)
+    return np.select((out, matched, merged, split), kinds, rest).astype(np.int8)

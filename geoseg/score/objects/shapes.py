@@ -1,15 +1,14 @@
 """How well single polygons are drawn: measures between predicted polygons and the true ones they stand for.
 
-Every function takes two aligned arrays as :func:`shape_measures` does, pair by pair, in one planar CRS of any
-unit. A pair without a predicted polygon (None or empty) is missed: its IoU and C-IoU are 0, the other
-measures NaN, undefined. Arrays of different length, a step that is not above zero and geometries without an
-area are refused with a GridError.
+Polygons are in one planar CRS of any unit. A pair without a predicted polygon (None or empty) is missed: its
+IoU and C-IoU are 0, the other measures NaN, undefined. Arrays of different length, a step that is not above
+zero and geometries without an area are refused with a GridError.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -20,7 +19,7 @@ from geoseg.compiled import compiled
 from geoseg.errors import GridError
 from geoseg.grid.polygons import polygon_iou, repaired
 
-__all__ = ["ShapeMeasures", "hausdorff", "iou", "polis", "right_angles", "shape_measures", "tangent_error"]
+__all__ = ["ShapeMeasures", "right_angles", "shape_measures"]
 
 RIGHT_ANGLE_TOLERANCE = 1.0
 """Degrees that a right angle may be off."""
@@ -52,13 +51,6 @@ class ShapeSummary:
     """Share of all predicted vertices that are right angles."""
     area_bias: float
     """Predicted area over true area, less one."""
-
-    def to_dict(self) -> dict[str, float | int | None]:
-        """The figures by name; None for NaN."""
-        return {
-            name: None if isinstance(value, float) and np.isnan(value) else value
-            for name, value in asdict(self).items()
-        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +127,7 @@ def shape_measures(predicted: Objects, true: Objects, *, step: float) -> ShapeMe
     """
     _check(predicted, true, step)
     found, truth = Outlines.of(predicted), Outlines.of(true)
-    overlap = iou(predicted, true)
+    overlap = polygon_iou(repaired(predicted), repaired(true))
     corners, true_corners = found.vertices, truth.vertices
     off = np.abs(corners - true_corners) / np.maximum(corners + true_corners, 1)
     present = corners > 0
@@ -145,7 +137,7 @@ def shape_measures(predicted: Objects, true: Objects, *, step: float) -> ShapeMe
         polis=_polis(found, truth),
         hausdorff=_hausdorff(found, truth, step),
         tangent_error=_tangent_error(found, truth, step),
-        right_angles=_right_angles(found, RIGHT_ANGLE_TOLERANCE),
+        right_angles=right_angles(predicted),
         vertices=corners,
         true_vertices=true_corners,
         area=np.nan_to_num(shapely.area(predicted)),
@@ -155,49 +147,14 @@ def shape_measures(predicted: Objects, true: Objects, *, step: float) -> ShapeMe
     )
 
 
-def iou(predicted: Objects, true: Objects) -> Float64:
-    """Intersection over union of each pair, (N,): 0 where one is missing, NaN where both are."""
-    _check(predicted, true)
-    return polygon_iou(repaired(predicted), repaired(true))
-
-
-def polis(predicted: Objects, true: Objects) -> Float64:
-    """PoLiS distance of each pair, (N,), in the polygons' unit; symmetric.
-
-    The mean distance of one polygon's vertices to the other's boundary, averaged over both ways (Avbelj,
-    Müller & Bamler 2014, "A Metric for Polygon Comparison and Building Extraction Evaluation").
-    """
-    _check(predicted, true)
-    return _polis(Outlines.of(predicted), Outlines.of(true))
-
-
-def hausdorff(predicted: Objects, true: Objects, *, step: float) -> Float64:
-    """Hausdorff distance between the boundaries of each pair, (N,), in the polygons' unit; symmetric.
-
-    Edges count in full, not only their vertices: points are taken along them, so that the distance is at
-    most half a step too short.
-    """
-    _check(predicted, true, step)
-    return _hausdorff(Outlines.of(predicted), Outlines.of(true), step)
-
-
-def tangent_error(predicted: Objects, true: Objects, *, step: float) -> Float64:
-    """Largest angle, 0 to 90°, of the predicted boundary to the true one where it is nearest, (N,).
-
-    The max tangent angle error of Girard et al. 2021 ("Polygonal Building Segmentation by Frame Field
-    Learning"), except that they take the maximum along a contour and this the 95th percentile of the points
-    along all of a polygon's rings: a point beside a corner, nearest to the other edge, makes any maximum 90.
-    """
-    _check(predicted, true, step)
-    return _tangent_error(Outlines.of(predicted), Outlines.of(true), step)
-
-
 def right_angles(polygons: Objects, tolerance: float = RIGHT_ANGLE_TOLERANCE) -> Float64:
     """Share of each polygon's vertices that are 90° or 270°, within a tolerance in degrees; NaN: none."""
-    return _right_angles(Outlines.of(polygons), tolerance)
+    outlines = Outlines.of(polygons)
+    right = np.abs(outlines.turns() - 90) <= tolerance
+    return _means(right.astype(np.float64), outlines.first)
 
 
-def _check(predicted: Objects, true: Objects, step: float = 1.0) -> None:
+def _check(predicted: Objects, true: Objects, step: float) -> None:
     if predicted.shape != true.shape or predicted.ndim != 1:
         raise GridError(
             f"polygons come in pairs: got shapes {predicted.shape} and {true.shape}, needed the same (n,)"
@@ -213,12 +170,17 @@ def _check(predicted: Objects, true: Objects, step: float = 1.0) -> None:
 
 
 def _polis(found: Outlines, truth: Outlines) -> Float64:
+    """Mean distance of one polygon's vertices to the other's boundary, averaged over both ways.
+
+    Avbelj, Müller & Bamler 2014, "A Metric for Polygon Comparison and Building Extraction Evaluation".
+    """
     there, _ = truth.nearest(found.start, found.first)
     back, _ = found.nearest(truth.start, truth.first)
     return (_means(there, found.first) + _means(back, truth.first)) / 2
 
 
 def _hausdorff(found: Outlines, truth: Outlines, step: float) -> Float64:
+    """Edges count in full: of points along them, so that the distance is at most half a step too short."""
     largest = np.zeros(len(found.first) - 1)
     for one, other in ((found, truth), (truth, found)):
         points, edge = one.sampled(step)
@@ -229,6 +191,11 @@ def _hausdorff(found: Outlines, truth: Outlines, step: float) -> Float64:
 
 
 def _tangent_error(found: Outlines, truth: Outlines, step: float) -> Float64:
+    """Largest angle between the boundaries, as Girard et al. 2021 define it, with one exception.
+
+    They take the maximum along a contour, this takes the 95th percentile of the points along all rings: a
+    point beside a corner, nearest to the other edge, makes any maximum 90.
+    """
     points, edge = found.sampled(step)
     first = found.firsts(edge)
     _, beside = truth.nearest(points, first)
@@ -239,11 +206,6 @@ def _tangent_error(found: Outlines, truth: Outlines, step: float) -> Float64:
     # Of two lines without direction: at most a right angle.
     angle = np.degrees(np.arctan2(np.abs(cross), np.abs((here * there).sum(axis=1))))
     return _quantiles(np.where(missed, np.nan, angle), first, _HIGH)
-
-
-def _right_angles(outlines: Outlines, tolerance: float) -> Float64:
-    right = np.abs(outlines.turns() - 90) <= tolerance
-    return _means(right.astype(np.float64), outlines.first)
 
 
 def _means(values: Float64, first: Int64) -> Float64:
@@ -358,13 +320,7 @@ class Outlines:
 
 
 @compiled
-def _sampled(
-    start: Float64,
-    way: Float64,
-    length: Float64,
-    rings: Int64,
-    step: float,
-) -> tuple[Array, Array]:
+def _sampled(start: Float64, way: Float64, length: Float64, rings: Int64, step: float) -> tuple[Array, Array]:
     """Points of each ring, measured from its own start: the same bits in any company."""
     pieces = np.zeros(len(rings) - 1, np.int64)
     around = np.zeros(len(rings) - 1)
@@ -392,11 +348,7 @@ def _sampled(
 
 @compiled
 def _nearest(
-    points: Float64,
-    first: Int64,
-    start: Float64,
-    way: Float64,
-    edges: Int64,
+    points: Float64, first: Int64, start: Float64, way: Float64, edges: Int64
 ) -> tuple[Array, Array]:
     distance = np.full(len(points), np.nan)
     nearest = np.full(len(points), -1, np.int64)

@@ -102,10 +102,6 @@ class ObjectTally:
         matched = int((here & (self.outcome == Outcome.MATCHED)).sum())
         return ObjectCounts(matched, int(here.sum()), int(there.sum()))
 
-    def number(self, outcome: Outcome, *, reference: bool = False) -> int:
-        """How many mapped objects, or objects of the reference, have an outcome."""
-        return int(((self.reference_outcome if reference else self.outcome) == outcome).sum())
-
     def precisions(self, ious: Sequence[float] = COCO_IOUS) -> tuple[float | None, ...]:
         """Average precision at each IoU; None: the reference has no objects."""
         scored = self.outcome != Outcome.EXCLUDED

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from geoseg.arrays import Array, Bool, Float64, Int64, UInt8
 from geoseg.errors import GridError, LabelError
 from geoseg.grid.encoding import SCALE
+from geoseg.score.pixels.confusion import defined, ratio
 
 __all__ = ["BINS", "Reliability", "binned", "calibration_errors", "tally"]
 
@@ -53,12 +54,7 @@ class Reliability:
         return cls(np.zeros((classes + 1, _VALUES, 2), np.int64))
 
     @classmethod
-    def of(
-        cls,
-        truth: Array,
-        mapped: Array,
-        stored: UInt8,
-    ) -> Reliability:
+    def of(cls, truth: Array, mapped: Array, stored: UInt8) -> Reliability:
         """Count the pixels that have a label and a class.
 
         Args:
@@ -96,11 +92,11 @@ class Reliability:
 
     def expected_error(self, bins: int = BINS) -> tuple[float | None, ...]:
         """Expected calibration error of each class, then of the mapped class; None: no pixels."""
-        return _defined(calibration_errors(binned(self.counts, bins))[0])
+        return defined(calibration_errors(binned(self.counts, bins))[0])
 
     def largest_error(self, bins: int = BINS) -> tuple[float | None, ...]:
         """Largest calibration error of a bin of each class, then of the mapped class; None: no pixels."""
-        return _defined(calibration_errors(binned(self.counts, bins))[1])
+        return defined(calibration_errors(binned(self.counts, bins))[1])
 
     @property
     def brier(self) -> tuple[float | None, ...]:
@@ -108,10 +104,7 @@ class Reliability:
         steps = np.arange(_VALUES)
         distance = np.stack((steps**2, (SCALE - steps) ** 2), axis=1)
         squares, pixels = (self.counts[:-1] * distance).sum(axis=(1, 2)), self.counts[:-1].sum(axis=(1, 2))
-        return tuple(
-            float(square) / SCALE**2 / int(count) if count else None
-            for square, count in zip(squares, pixels, strict=True)
-        )
+        return defined(ratio(squares / SCALE**2, pixels))
 
     @property
     def brier_score(self) -> float | None:
@@ -164,12 +157,5 @@ def calibration_errors(sums: Array) -> tuple[Float64, Float64]:
     pixels, hits, predicted = sums[..., 0], sums[..., 1], sums[..., 2]
     away = np.abs(hits - predicted / SCALE)
     total = pixels.sum(axis=-1)
-    expected = np.full(total.shape, np.nan)
-    np.divide(away.sum(axis=-1), total, out=expected, where=total > 0)
-    each = np.zeros(away.shape)
-    np.divide(away, pixels, out=each, where=pixels > 0)
-    return expected, np.where(total > 0, each.max(axis=-1), np.nan)
-
-
-def _defined(values: Float64) -> tuple[float | None, ...]:
-    return tuple(None if np.isnan(value) else float(value) for value in values)
+    largest = np.nan_to_num(ratio(away, pixels)).max(axis=-1)
+    return ratio(away.sum(axis=-1), total), np.where(total > 0, largest, np.nan)

@@ -18,7 +18,7 @@ from geoseg.arrays import Array, Bool, Float64, Int64
 from geoseg.errors import LabelError
 from geoseg.grid.encoding import IGNORE
 
-__all__ = ["DEFINITIONS", "Confusion", "defined", "margins", "mean_iou", "measures", "pair_index"]
+__all__ = ["DEFINITIONS", "Confusion", "defined", "margins", "mean_iou", "measures", "pair_index", "ratio"]
 
 
 MeanIou = Literal["dataset", "cityscapes", "per-image", "faster-unet", "faster-unet-present"]
@@ -177,15 +177,15 @@ def measures(hits: Array, truth: Array, mapped: Array) -> dict[str, Float64]:
     package goes through :func:`defined`.
     """
     union = truth + mapped - hits
-    iou = _ratio(hits, union)
+    iou = ratio(hits, union)
     return {
         "iou": iou,
-        "precision": _ratio(hits, mapped),
-        "recall": _ratio(hits, truth),
-        "f1": _ratio(2 * hits, truth + mapped),
+        "precision": ratio(hits, mapped),
+        "recall": ratio(hits, truth),
+        "f1": ratio(2 * hits, truth + mapped),
         "mean_iou": _mean(iou, truth > 0),
         "mean_iou_cityscapes": _mean(iou, union > 0),
-        "accuracy": _ratio(hits.sum(axis=-1), truth.sum(axis=-1)),
+        "accuracy": ratio(hits.sum(axis=-1), truth.sum(axis=-1)),
     }
 
 
@@ -236,7 +236,8 @@ def mean_iou(
     return defined(_mean(per_class, present)[None])[0]
 
 
-def _ratio(part: Array, whole: Array) -> Float64:
+def ratio(part: Array, whole: Array) -> Float64:
+    """Part over whole; NaN where the whole is zero."""
     quotient = np.full(np.shape(whole), np.nan)
     np.divide(part, whole, out=quotient, where=np.asarray(whole) > 0)
     return quotient
@@ -244,4 +245,4 @@ def _ratio(part: Array, whole: Array) -> Float64:
 
 def _mean(values: Float64, chosen: Bool) -> Float64:
     """Mean of the chosen values over the last axis; NaN where none is chosen."""
-    return _ratio(np.where(chosen, values, 0.0).sum(axis=-1), chosen.sum(axis=-1))
+    return ratio(np.where(chosen, values, 0.0).sum(axis=-1), chosen.sum(axis=-1))

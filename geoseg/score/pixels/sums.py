@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -62,10 +62,14 @@ class Sums:
         found: Bool = np.asarray(self.pixels.any(axis=(1, 2)))
         return found
 
+    def each(self, change: Callable[[Array], Array]) -> Sums:
+        """The same sums with their cells changed, each array alike."""
+        rest = (self.boundary, self.calibration, self.objects)
+        return Sums(change(self.pixels), *(None if array is None else change(array) for array in rest))
+
     def chosen(self, cells: Array) -> Sums:
         """Some of the cells."""
-        rest = (None if array is None else array[cells] for array in self._rest)
-        return Sums(self.pixels[cells], *rest)
+        return self.each(lambda array: array[cells])
 
     def weighted(self, weights: Float64) -> Sums:
         """M sums of cells taken as often as weights (M, N) say; whole numbers, exact below 2^53."""
@@ -74,17 +78,11 @@ class Sums:
             flat = weights @ array.reshape(len(array), -1).astype(np.float64)
             return flat.reshape(len(weights), *array.shape[1:])
 
-        rest = (None if array is None else summed(array) for array in self._rest)
-        return Sums(summed(self.pixels), *rest)
+        return self.each(summed)
 
     def total(self) -> Sums:
         """The sum of all cells, as one."""
-        rest = (None if array is None else array.sum(axis=0, keepdims=True) for array in self._rest)
-        return Sums(self.pixels.sum(axis=0, keepdims=True), *rest)
-
-    @property
-    def _rest(self) -> tuple[Array | None, ...]:
-        return self.boundary, self.calibration, self.objects
+        return self.each(lambda array: array.sum(axis=0, keepdims=True))
 
     def measures(self) -> dict[str, Float64]:
         """All measures of N cells, NaN where undefined.

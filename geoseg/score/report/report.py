@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.arrays import Array, Float64, Int64
 from geoseg.errors import LabelError
@@ -208,22 +210,21 @@ def _objects(
 
 
 def _curves(names: Sequence[str], reliability: Reliability) -> tuple[Curve, ...]:
-    curves = []
-    for name, sums in zip((*names, "confidence"), binned(reliability.counts).tolist(), strict=True):
-        if not any(pixels for pixels, _, _ in sums):
-            continue
-        bins = tuple(
-            CurveBin(
-                low=place / BINS,
-                high=(place + 1) / BINS,
-                pixels=pixels,
-                said=said / SCALE / pixels if pixels else None,
-                true=hits / pixels if pixels else None,
-            )
-            for place, (pixels, hits, said) in enumerate(sums)
-        )
-        curves.append(Curve(name=name, bins=bins))
-    return tuple(curves)
+    return tuple(
+        Curve(name=name, bins=tuple(CurveBin(pixels=pixels, **one) for pixels, one in _bins(sums)))
+        for name, sums in zip((*names, "confidence"), binned(reliability.counts), strict=True)
+        if sums.any()
+    )
+
+
+def _bins(sums: Array) -> Iterator[tuple[int, dict[str, Any]]]:
+    """What is counted in each bin, and the other values of the bin, of sums (bins, 3)."""
+    for place, (number, hits, said) in enumerate(sums.tolist()):
+        shares = {
+            "said": said / SCALE / number if number else None,
+            "true": hits / number if number else None,
+        }
+        yield int(number), {"low": place / BINS, "high": (place + 1) / BINS, **shares}
 
 
 def _number(measures: dict[str, Float64], name: str, index: int | None = None) -> float | None:
@@ -243,7 +244,9 @@ def _object_score(
     known = [value for value in precisions if value is not None]
     each = [(scene, found.counts) for scene, found in scenes]
     scores = [found.f1 for _, found in each if found.f1 is not None]
-    error = float(calibration_errors(tally.reliability())[0])
+    reliability = tally.reliability()
+    error = float(calibration_errors(reliability)[0])
+    bins = tuple(ObjectBin(objects=objects, **one) for objects, one in _bins(reliability))
     return ObjectScore(
         id=class_id,
         name=name,
@@ -257,11 +260,11 @@ def _object_score(
         },
         reference_objects=counts.reference,
         mapped_objects=counts.mapped,
-        mapped=_errors(tally, Outcome.FALSE, reference=False),
-        reference=_errors(tally, Outcome.MISSED, reference=True),
+        mapped=_errors(tally.outcome, Outcome.FALSE),
+        reference=_errors(tally.reference_outcome, Outcome.MISSED),
         sizes=tuple(_size(low, high, tally.of_size(low, high)) for low, high in SIZES),
         calibration_error=error if counts.mapped else None,
-        reliability=_reliability(tally) if counts.mapped else (),
+        reliability=bins if counts.mapped else (),
         shape=_shape(tally),
         scenes=tuple(
             SceneObjects(scene=scene, f1=one.f1, reference_objects=one.reference, mapped_objects=one.mapped)
@@ -274,16 +277,14 @@ def _of_class(intervals: Sequence[Interval | None], class_id: int) -> Interval |
     return intervals[class_id] if intervals else None
 
 
-def _errors(tally: ObjectTally, wrong: Outcome, *, reference: bool) -> ErrorCounts:
-    def number(outcome: Outcome) -> int:
-        return tally.number(outcome, reference=reference)
-
+def _errors(outcomes: NDArray[np.int8], wrong: Outcome) -> ErrorCounts:
+    counts = np.bincount(outcomes, minlength=len(Outcome)).tolist()
     return ErrorCounts(
-        matched=number(Outcome.MATCHED),
-        wrong=number(wrong),
-        merged=number(Outcome.MERGED),
-        split=number(Outcome.SPLIT),
-        excluded=number(Outcome.EXCLUDED),
+        matched=counts[Outcome.MATCHED],
+        wrong=counts[wrong],
+        merged=counts[Outcome.MERGED],
+        split=counts[Outcome.SPLIT],
+        excluded=counts[Outcome.EXCLUDED],
     )
 
 
@@ -299,35 +300,13 @@ def _size(low: float, high: float, counts: ObjectCounts) -> SizeScore:
     )
 
 
-def _reliability(tally: ObjectTally) -> tuple[ObjectBin, ...]:
-    return tuple(
-        ObjectBin(
-            low=place / BINS,
-            high=(place + 1) / BINS,
-            objects=int(objects),
-            said=said / SCALE / objects if objects else None,
-            true=hits / objects if objects else None,
-        )
-        for place, (objects, hits, said) in enumerate(tally.reliability().tolist())
-    )
-
-
 def _shape(tally: ObjectTally) -> ObjectShape | None:
     if tally.shapes is None or not len(tally.shapes.iou):
         return None
-    found = tally.shapes.summary().to_dict()
-    return ObjectShape.model_validate(
-        {
-            "pairs": found["pairs"],
-            "polis_m": found["polis"],
-            "hausdorff_m": found["hausdorff"],
-            "vertex_ratio": found["n_ratio"],
-            **{
-                name: found[name]
-                for name in ("iou", "c_iou", "tangent_error", "right_angles", "area_bias", "invalid")
-            },
-        }
-    )
+    found = asdict(tally.shapes.summary())
+    names = {"polis_m": "polis", "hausdorff_m": "hausdorff", "vertex_ratio": "n_ratio"}
+    values = {name: found[names.get(name, name)] for name in ObjectShape.model_fields}
+    return ObjectShape.model_validate({k: None if np.isnan(value) else value for k, value in values.items()})
 
 
 def aligned(models: Sequence[Sequence[SceneTally]]) -> tuple[int, list[Sums]]:
@@ -359,39 +338,29 @@ def _spread(tally: SceneTally, places: Int64) -> Sums:
     index = {place: row for row, place in enumerate(map(tuple, places.tolist()))}
     rows = [index[place] for place in map(tuple, tally.places.tolist())]
 
-    def spread(array: Array | None) -> Array | None:
-        if array is None:
-            return None
+    def spread(array: Array) -> Array:
         wide = np.zeros((len(places), *array.shape[1:]), array.dtype)
         wide[rows] = array
         return wide
 
-    sums = tally.sums
-    pixels = spread(sums.pixels)
-    assert pixels is not None
-    return Sums(pixels, spread(sums.boundary), spread(sums.calibration))
+    return tally.sums.each(spread)
 
 
 def compare(sums: Sequence[Sums], how: Bootstrap) -> list[tuple[Scores, Scores | None]]:
     """The scores of each model, and how much more they are than the first's; ``sums``: of :func:`aligned`."""
     found: list[tuple[Scores, Scores | None]] = []
     for place, one in enumerate(sums):
-        values, intervals = one.total().measures(), intervals_of(one, how)
-        names = {"boundary_iou": "mean_boundary_iou"}
-        own = {
-            key: _measures(values.get(name, np.full((1,), np.nan))[0], getattr(intervals, name))
-            for key in Scores.model_fields
-            for name in (names.get(key, key),)
-        }
-        away = None
-        if place:
-            more = differences(one, sums[0], how)
-            away = {
-                key: _measures(*more.get(names.get(key, key), (np.array(np.nan), None)))
-                for key in Scores.model_fields
-            }
-        found.append((Scores(**own), None if away is None else Scores(**away)))
+        intervals = intervals_of(one, how)
+        own = {name: (row[0], getattr(intervals, name)) for name, row in one.total().measures().items()}
+        found.append((_scores(own), _scores(differences(one, sums[0], how)) if place else None))
     return found
+
+
+def _scores(found: Mapping[str, tuple[Any, Any]]) -> Scores:
+    """Measures and intervals by the names of :meth:`Sums.measures`; those not counted are undefined."""
+    names = {"boundary_iou": "mean_boundary_iou"}
+    each = {key: found.get(names.get(key, key), (np.nan, None)) for key in Scores.model_fields}
+    return Scores(**{key: _measures(*one) for key, one in each.items()})
 
 
 def _measures(values: Any, intervals: Interval | tuple[Interval | None, ...] | None) -> Any:

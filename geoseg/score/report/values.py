@@ -33,6 +33,10 @@ __all__ = [
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values: numbers, text, null; no NaN."""
+        return self.model_dump(mode="json")
+
 
 class Measure(_Value):
     """A measure with its interval."""
@@ -249,10 +253,6 @@ class ScoreReport(_Value):
     """Of each class that is outlined; empty where no polygons lie beside the maps."""
     without_objects: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values: numbers, text, null; no NaN."""
-        return self.model_dump(mode="json")
-
 
 class Scores(_Value):
     """Measures of one map as in :class:`ScoreReport`, or how much more they are than another map's."""
@@ -317,7 +317,3 @@ class Comparison(_Value):
     draws: int
     seed: int
     level: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values: numbers, text, null; no NaN."""
-        return self.model_dump(mode="json")
