@@ -20,7 +20,7 @@ import click
 from geoseg._version import __version__
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.models import models
-from geoseg.cli.options import trust_option, workflow_command
+from geoseg.cli.options import progress_option, trust_option, workflow_command
 from geoseg.cli.train import train
 from geoseg.cli.vectorize import vectorize
 from geoseg.errors import GeosegError
@@ -44,13 +44,7 @@ def cli(context: click.Context, *, debug: bool) -> None:
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Use a running dask scheduler, such as tcp://host:8786.")
 @click.option("--overwrite", is_flag=True, help="Map scenes again that another configuration mapped here.")
-@click.option(
-    "--progress",
-    type=click.Choice(["auto", "bar", "plain", "json", "none"]),
-    default="auto",
-    show_default=True,
-    help="auto: a bar on a terminal, plain lines elsewhere.",
-)
+@progress_option
 @click.pass_context
 def run(
     context: click.Context,

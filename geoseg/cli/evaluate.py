@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from geoseg.cli.options import workflow_command
-
-if TYPE_CHECKING:
-    from geoseg.config.stac.refs import LabelRef
 
 __all__ = ["evaluate"]
 
@@ -40,11 +37,7 @@ __all__ = ["evaluate"]
 @click.option("--area", type=click.Path(path_type=Path), help="File with the labeled area.")
 @click.option("--area-layer", help="Layer of the labeled area.")
 @click.option(
-    "--window",
-    nargs=4,
-    type=int,
-    metavar="ROW COL HEIGHT WIDTH",
-    help="Labeled area in the scene's pixels.",
+    "--window", nargs=4, type=int, metavar="ROW COL HEIGHT WIDTH", help="Labeled area in the scene's pixels."
 )
 @click.option(
     "--boundary",
@@ -84,14 +77,21 @@ def evaluate(
     Without --model, the maps that `geoseg run` made. With it, the workflow's labeled scenes are mapped with
     each model, as `geoseg run` does, and compared with the first one; finished scenes are not mapped again.
     """
+    from geoseg.config.stac.refs import LabelRef
     from geoseg.score.pixels.boundary import BoundaryWidth
 
     if asset is not None and reference is not None:
         raise click.UsageError("--asset and --reference both say what to score against; give one of them")
     label = None
     if reference is not None:
-        label = _reference(
-            reference, layer, attribute, values, area=area, area_layer=area_layer, window=window
+        label = LabelRef(
+            href=str(reference.absolute()),
+            layer=layer,
+            attribute=attribute,
+            classes=tuple(map(_value, values)),
+            area_href=None if area is None else str(area.absolute()),
+            area_layer=area_layer,
+            area_window=window,
         )
     elif layer or attribute or values or area or area_layer or window:
         raise click.UsageError("--layer, --attribute, --value, --area and --window describe a --reference")
@@ -143,29 +143,6 @@ def _compare(
         print_comparison(found.comparison)
         click.echo(f"\nmaps and scores: {found.folder}")
     return found.exit_code
-
-
-def _reference(
-    reference: Path,
-    layer: str | None,
-    attribute: str | None,
-    values: tuple[str, ...],
-    *,
-    area: Path | None,
-    area_layer: str | None,
-    window: tuple[int, int, int, int] | None,
-) -> LabelRef:
-    from geoseg.config.stac.refs import LabelRef
-
-    return LabelRef(
-        href=str(reference.absolute()),
-        layer=layer,
-        attribute=attribute,
-        classes=tuple(_value(text) for text in values),
-        area_href=None if area is None else str(area.absolute()),
-        area_layer=area_layer,
-        area_window=window,
-    )
 
 
 def _value(text: str) -> tuple[float, int]:

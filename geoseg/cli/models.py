@@ -13,6 +13,10 @@ __all__ = ["models"]
 
 _NAME_OR_PATH = click.argument("model", metavar="NAME|PATH")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_BUNDLE_TO_MAKE = click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Bundle to make."
+)
+_OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 _FORMATS = {".onnx": "onnx", ".pt2": "torch-export"}
 
 
@@ -127,6 +131,14 @@ def export(model: str, *, output: Path, kind: str | None, tile: int | None) -> N
     )
 
 
+def _refuse_to_replace(bundle: Path, *, overwrite: bool) -> None:
+    from geoseg.errors import OutputError
+    from geoseg.models.bundle import ITEM_NAME
+
+    if (bundle / ITEM_NAME).exists() and not overwrite:
+        raise OutputError(f"{bundle} holds a bundle already; choose another folder, or give --overwrite")
+
+
 def _template(context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
     if value:
         from geoseg.config.model_card import CARD_TEMPLATE
@@ -143,11 +155,9 @@ def _template(context: click.Context, _option: click.Parameter, value: bool) -> 
     type=click.Path(path_type=Path),
     help="What the weights do not hold: bands, classes, scaling, license … (YAML).",
 )
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Bundle to make."
-)
+@_BUNDLE_TO_MAKE
 @set_option("Override a key of the card, such as architecture=unet-skinny; may be repeated.")
-@click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
+@_OVERWRITE
 @click.option(
     "--template",
     is_flag=True,
@@ -163,12 +173,9 @@ def import_model(
 
     STATE_DICT is a safetensors file, or a state dict that torch.save wrote.
     """
-    from geoseg.errors import OutputError
     from geoseg.io.yaml.files import load_card
-    from geoseg.models.bundle import ITEM_NAME
 
-    if (output / ITEM_NAME).exists() and not overwrite:
-        raise OutputError(f"{output} holds a bundle already; choose another folder, or give --overwrite")
+    _refuse_to_replace(output, overwrite=overwrite)
     described = load_card(card, overrides)
     from geoseg.models.exchange.import_weights import import_bundle
 
@@ -194,10 +201,8 @@ def import_model(
     help="Scored objects of a scene, as geoseg evaluate writes them beside a map of this model; may be "
     "repeated.",
 )
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Bundle to make."
-)
-@click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
+@_BUNDLE_TO_MAKE
+@_OVERWRITE
 def calibrate(model: str, *, errors: tuple[Path, ...], output: Path, overwrite: bool) -> None:
     """Calibrate the confidence of a model's objects.
 
@@ -205,12 +210,10 @@ def calibrate(model: str, *, errors: tuple[Path, ...], output: Path, overwrite: 
     runs with it write that share as conf_right. It is for one class against a background, and holds for
     objects of the options and of imagery like those it was fitted on.
     """
-    from geoseg.errors import OutputError
     from geoseg.flow.calibrate import calibrate as fitted
-    from geoseg.models.bundle import ITEM_NAME, load_bundle
+    from geoseg.models.bundle import load_bundle
 
-    if (output / ITEM_NAME).exists() and not overwrite:
-        raise OutputError(f"{output} holds a bundle already; choose another folder, or give --overwrite")
+    _refuse_to_replace(output, overwrite=overwrite)
     found = fitted(load_bundle(model), errors, output)
     fitted_on, spec = found.calibration, found.bundle.spec
     click.echo(

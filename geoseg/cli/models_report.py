@@ -50,7 +50,11 @@ def print_models(bands: int, classes: int, *, papers: bool, as_json: bool) -> No
     print_table(Table("Shipped models", _SHIPPED, tuple(map(_shipped_row, shipped)), left=(0, 1, 4, 6)))
     click.echo()
     if papers:
-        rows = tuple(_paper_row(name, figure) for name, found in figures.items() for figure in found)
+        rows = tuple(
+            (name, one.row, one.table, one.measure, one.printed, one.ours)
+            for name, found in figures.items()
+            for one in found
+        )
         print_table(Table("What the papers print, and geoseg's networks", _PAPERS, rows, left=(0, 1, 2, 3)))
         return
     title = f"Networks, with {bands} bands and {classes} classes"
@@ -116,10 +120,6 @@ def _row(member: Member) -> tuple[str, ...]:
 
 def _what(figure: Figure) -> str:
     return figure.row if figure.measure == "parameters" else f"{figure.row}, {figure.measure}"
-
-
-def _paper_row(name: str, figure: Figure) -> tuple[str, ...]:
-    return name, figure.row, figure.table, figure.measure, figure.printed, figure.ours
 
 
 def print_bundle(bundle: Bundle, *, as_json: bool) -> None:

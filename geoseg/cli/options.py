@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-__all__ = ["set_option", "trust_option", "workflow_command"]
+__all__ = ["progress_option", "set_option", "trust_option", "workflow_command"]
 
 _EXISTING_FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 
@@ -31,6 +31,14 @@ def workflow_command(function: Callable[..., Any]) -> Callable[..., Any]:
     option = set_option("Override a key of the workflow, such as tiling.halo=exact; may be repeated.")
     return click.argument("workflow", type=_EXISTING_FILE)(option(function))
 
+
+progress_option = click.option(
+    "--progress",
+    type=click.Choice(["auto", "bar", "plain", "json", "none"]),
+    default="auto",
+    show_default=True,
+    help="auto: a bar on a terminal, plain lines elsewhere.",
+)
 
 trust_option = click.option(
     "--trust",

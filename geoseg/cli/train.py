@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geoseg.cli.options import workflow_command
+from geoseg.cli.options import progress_option, workflow_command
 from geoseg.words import counted
 
 if TYPE_CHECKING:
@@ -19,13 +19,7 @@ __all__ = ["train"]
 @click.command()
 @workflow_command
 @click.option("--check", is_flag=True, help="Find every mistake of the file and its scenes; train nothing.")
-@click.option(
-    "--progress",
-    type=click.Choice(["auto", "bar", "plain", "json", "none"]),
-    default="auto",
-    show_default=True,
-    help="auto: a bar on a terminal, plain lines elsewhere.",
-)
+@progress_option
 def train(workflow: Path, *, overrides: dict[str, str], check: bool, progress: str) -> None:
     """Train a network on labeled scenes, or resume its training.
 

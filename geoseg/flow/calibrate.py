@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from geoseg.config.model.contract import LEAST_OBJECTS, Calibration
 from geoseg.engine.finished import ITEM_NAME
 from geoseg.errors import BundleError, LabelError, OutputError
-from geoseg.flow.evaluate.objects import ERRORS_LAYER
-from geoseg.io.vector.reader import layer_info, read_pieces
+from geoseg.flow.evaluate.objects import ERRORS_LAYER, read_columns
+from geoseg.io.vector.reader import layer_info
 from geoseg.models.bundle import Bundle, calibrated_bundle
 from geoseg.polygons.attributes import CONFIDENCE
 from geoseg.score.objects.matching import LEAST_IOU
@@ -158,13 +158,8 @@ def _read(path: Path, name: str, odd: int) -> Scored:
     """The mapped objects of a scene; ``odd``: 1 where an odd number came before, its middle in the south."""
     if CONFIDENCE not in layer_info(path, ERRORS_LAYER).kinds:
         raise OutputError(f"{path} has no field {CONFIDENCE}; score the map again with geoseg evaluate")
-    fields = ("side", "class_name", "error", CONFIDENCE)
-    pieces = [piece.features for piece in read_pieces(path, ERRORS_LAYER, fields)]
-    side, class_name, error, sure = (
-        np.concatenate([np.zeros(0, kind), *(piece.attributes[field] for piece in pieces)])
-        for field, kind in zip(fields, (np.object_, np.object_, np.object_, np.float64), strict=True)
-    )
-    shapes = np.concatenate([np.zeros(0, np.object_), *(piece.geometry for piece in pieces)])
+    text = dict.fromkeys(("side", "class_name", "error"), np.object_)
+    shapes, side, class_name, error, sure = read_columns(path, ERRORS_LAYER, {**text, CONFIDENCE: np.float64})
     mapped = (side == "map") & (class_name == name)
     is_share = (sure >= 0) & (sure <= 1)
     if not is_share[mapped].all():

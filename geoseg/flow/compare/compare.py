@@ -21,16 +21,14 @@ from geoseg.engine.plan import Plan
 from geoseg.errors import ConfigError, GeosegError, LabelError, of_scene
 from geoseg.flow.compare.throughput import Speed, Stopwatch, speed_of
 from geoseg.flow.evaluate.evaluate import Evaluated, check_reference, evaluate_run, pairs_of
-from geoseg.flow.evaluate.scene import Pair, label_reader
+from geoseg.flow.evaluate.scene import Pair, label_reader, strips
 from geoseg.flow.evaluate.worst import WORST_NAME, check_drawable, draw_worst
 from geoseg.flow.run.events import Event, RunSummary, Status, Watch
 from geoseg.flow.run.prepare import Prepared, prepare
 from geoseg.flow.run.run import run
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
-from geoseg.grid.window import Window
 from geoseg.io.files import write_json, write_text
-from geoseg.io.raster.cog import strip_rows
 from geoseg.io.yaml.files import load_workflow
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.cost.operations import count
@@ -233,9 +231,9 @@ def _labeled_scenes(
 def _beyond(pair: Pair, grid: GeoBox, classes: Sequence[ClassSpec]) -> int | None:
     """The first class id of the labels that the model has not; None: it has all."""
     labels = label_reader(pair, grid)
-    rows, labeled = strip_rows(grid.width), False
-    for row in range(0, grid.height, rows):
-        ids = labels.read(Window(row, 0, min(rows, grid.height - row), grid.width))
+    labeled = False
+    for window in strips(grid):
+        ids = labels.read(window)
         strange = (ids != IGNORE) & (ids >= len(classes))
         if strange.any():
             return int(np.unique(ids[strange])[0])

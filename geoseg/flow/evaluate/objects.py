@@ -18,17 +18,15 @@ import shapely
 from geoseg.arrays import Array, Bool, Float64, Int64, Objects, UInt8
 from geoseg.config.slug import scene_slug
 from geoseg.errors import OutputError
-from geoseg.flow.evaluate.scene import Pair, label_reader
+from geoseg.flow.evaluate.scene import Pair, label_reader, strips
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
 from geoseg.grid.polygons import repaired
-from geoseg.grid.window import Window
 from geoseg.io.crs import same_crs
 from geoseg.io.files import output_error
 from geoseg.io.labels.reader import LabelReader
 from geoseg.io.qgis.style import ClassStyle, kinds_qml
-from geoseg.io.raster.cog import strip_rows
 from geoseg.io.raster.maps import MapReader
 from geoseg.io.vector.reader import layer_info, read_pieces
 from geoseg.io.vector.writer import FORMATS, Features, LayerStyle, write_features
@@ -45,7 +43,7 @@ if TYPE_CHECKING:
     from geoseg.config.model.contract import ClassSpec
     from geoseg.config.workflow import Vectorize
 
-__all__ = ["ERRORS_LAYER", "ERRORS_NAME", "Outlined", "score_objects", "write_errors"]
+__all__ = ["ERRORS_LAYER", "ERRORS_NAME", "Outlined", "read_columns", "score_objects", "write_errors"]
 
 ERRORS_NAME = "errors.gpkg"
 """The layer of errors in a scene's folder."""
@@ -241,15 +239,9 @@ class ObjectSet:
         return ObjectSet(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
 
-def _strips(grid: GeoBox) -> Iterator[Window]:
-    rows = strip_rows(grid.width)
-    for row in range(0, grid.height, rows):
-        yield Window(row, 0, min(rows, grid.height - row), grid.width)
-
-
-def _components(strips: Iterator[UInt8], width: int, classes: Sequence[int]) -> tuple[Objects, Int64]:
-    """Outlines of the 4-connected components of a raster, in its pixels, and their classes."""
-    found = list(exact_polygons(((strip, np.zeros_like(strip)) for strip in strips), width, classes))
+def _components(raster: Iterator[UInt8], width: int, classes: Sequence[int]) -> tuple[Objects, Int64]:
+    """Outlines of the 4-connected components of strips of a raster, in its pixels, and their classes."""
+    found = list(exact_polygons(((strip, np.zeros_like(strip)) for strip in raster), width, classes))
     none = np.zeros(0, np.object_)
     return (
         np.concatenate([none, *(batch.polygons for batch in found)]),
@@ -257,17 +249,12 @@ def _components(strips: Iterator[UInt8], width: int, classes: Sequence[int]) -> 
     )
 
 
-def _labeled(reader: MapReader, labels: LabelReader) -> shapely.MultiPolygon:
-    """Where there is both a label and a map, in pixels."""
-
-    def strips() -> Iterator[UInt8]:
-        for window in _strips(reader.grid):
-            (mapped,) = reader.read(window)
-            counted = (labels.read(window) != IGNORE) & (mapped != IGNORE)
-            yield np.where(counted, 0, IGNORE).astype(np.uint8)
-
-    parts, _ = _components(strips(), reader.grid.width, [0])
-    return shapely.MultiPolygon(list(parts))
+def _labeled(reader: MapReader, labels: LabelReader) -> Iterator[UInt8]:
+    """0 where there is both a label and a map, else 255, by strips."""
+    for window in strips(reader.grid):
+        (mapped,) = reader.read(window)
+        counted = (labels.read(window) != IGNORE) & (mapped != IGNORE)
+        yield np.where(counted, 0, IGNORE).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -283,19 +270,14 @@ class ScoredArea:
     @classmethod
     def of(cls, reader: MapReader, labels: LabelReader) -> Self:
         """The scored area of a map and its labels."""
-        whole = _labeled(reader, labels)
+        parts, _ = _components(_labeled(reader, labels), reader.grid.width, [0])
+        whole = shapely.MultiPolygon(list(parts))
         edge = whole.boundary
         shapely.prepare(whole)
         shapely.prepare(edge)
         return cls(reader.grid, AreaMeter.of(reader.grid), whole, edge)
 
-    def objects(
-        self,
-        shapes: Objects,
-        class_id: Array,
-        names: Array,
-        confidence: Array,
-    ) -> ObjectSet:
+    def objects(self, shapes: Objects, class_id: Array, names: Array, confidence: Array) -> ObjectSet:
         """Objects from single valid polygons in pixels, each with its class, id and confidence: (n,)."""
         ground = to_ground(shapely.orient_polygons(shapes), self.grid.transform)
         return ObjectSet(
@@ -324,15 +306,21 @@ def mapped_objects(path: Path, layer: str, area: ScoredArea) -> ObjectSet:
             f"{path} has no attribute {' or '.join(_CONFIDENCE_FIELDS)}, needed to rank its objects; map the "
             "scene again"
         )
-    fields = ("id", "class_id", sure)
-    pieces = [piece.features for piece in read_pieces(path, layer, fields)]
-    columns = {
-        name: np.concatenate([np.zeros(0, kind), *(piece.attributes[name] for piece in pieces)])
-        for name, kind in zip(fields, (np.object_, np.int64, np.float64), strict=True)
-    }
-    polygons = np.concatenate([np.zeros(0, np.object_), *(piece.geometry for piece in pieces)])
+    polygons, *columns = read_columns(path, layer, {"class_id": np.int64, "id": np.object_, sure: np.float64})
     shapes, owner = _single(_to_pixels(polygons, area.grid))
-    return area.objects(shapes, *(columns[name][owner] for name in ("class_id", "id", sure)))
+    return area.objects(shapes, *(column[owner] for column in columns))
+
+
+def read_columns(path: Path, layer: str, fields: Mapping[str, type[np.generic]]) -> list[Array]:
+    """A whole layer's geometry, then its attributes by name; of a layer without features, of these types."""
+    pieces = [piece.features for piece in read_pieces(path, layer, list(fields))]
+    return [
+        np.concatenate([np.zeros(0, np.object_), *(piece.geometry for piece in pieces)]),
+        *(
+            np.concatenate([np.zeros(0, kind), *(piece.attributes[name] for piece in pieces)])
+            for name, kind in fields.items()
+        ),
+    ]
 
 
 def reference_objects(labels: LabelReader, classes: Sequence[int], slug: str, area: ScoredArea) -> ObjectSet:
@@ -342,8 +330,8 @@ def reference_objects(labels: LabelReader, classes: Sequence[int], slug: str, ar
         shapes, owner = _single(found.shapes)
         class_id = found.values[owner].astype(np.int64)
     else:
-        strips = (labels.read(window) for window in _strips(labels.grid))
-        shapes, class_id = _components(strips, labels.grid.width, classes)
+        raster = (labels.read(window) for window in strips(labels.grid))
+        shapes, class_id = _components(raster, labels.grid.width, classes)
     names = np.array([f"{slug}-reference-{number}" for number in range(len(shapes))], np.object_)
     wanted = np.isin(class_id, classes)
     return area.objects(shapes[wanted], class_id[wanted], names[wanted], np.full(int(wanted.sum()), np.nan))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from geoseg.score.tally import CellCounter, Extra, SceneTally
 if TYPE_CHECKING:
     from geoseg.config.model.contract import ClassSpec
 
-__all__ = ["Pair", "evaluate_scene", "label_reader"]
+__all__ = ["Pair", "evaluate_scene", "label_reader", "strips"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,13 @@ def evaluate_scene(
     return counter.tally(pair.scene, repaired=labels.repaired, features=labels.features, reach=reach)
 
 
+def strips(grid: GeoBox) -> Iterator[Window]:
+    """A grid from the top, by strips of about 4 million pixels."""
+    rows = strip_rows(grid.width)
+    for row in range(0, grid.height, rows):
+        yield Window(row, 0, min(rows, grid.height - row), grid.width)
+
+
 def label_reader(pair: Pair, grid: GeoBox) -> LabelReader:
     """The reference on a grid of its scene; raises as :func:`evaluate_scene`."""
     return LabelReader(pair.label, grid, pair.own() if counts_scene_pixels(pair.label) else grid)
@@ -99,8 +106,7 @@ class _Probabilities:
 
     def beside(self, window: Window, mapped: UInt8, known: Extra) -> Extra:
         """Probabilities of a window's pixels, beside what is known of them."""
-        stored = self.reader.read(window)
-        encoding = self.encoding
+        stored, encoding = self.reader.read(window), self.encoding
         confidence = stored[0] if self.top else encoding.confidence(stored, mapped)
         if not self.top and not encoding.binary:
             return Extra(known.near, stored, confidence)

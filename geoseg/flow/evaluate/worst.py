@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from geoseg.arrays import Float32, Float64
+from geoseg.arrays import Float32
 from geoseg.config.model.contract import BundleSpec
 from geoseg.config.stac.refs import SceneRef
 from geoseg.config.workflow import Scenes
 from geoseg.errors import OutputError, RunError
 from geoseg.flow.evaluate.scene import Pair, label_reader
-from geoseg.grid.geobox import GeoBox
 from geoseg.io.raster.maps import MapReader
 from geoseg.io.raster.reader import Raster
 from geoseg.io.raster.scene import describe
@@ -74,13 +73,21 @@ def draw_worst(
     for index in sorted({index for index, _ in chosen}):
         (pair, _), grid = scored[index], grids[index]
         labels = label_reader(pair, grid)
-        picture = _Picture.of(refs, pair.scene, spec, reading)
-        with MapReader(pair.classes_tif) as reader, picture.reader(grid) as scene:
+        ref = refs.get(pair.scene)
+        if ref is None:
+            raise OutputError(
+                f"scene {pair.scene}: is scored but not in the catalog; no picture can be drawn"
+            )
+        if reading.nodata is not None:
+            ref = replace(ref, nodata=reading.nodata)
+        source = describe(ref, reading.bands or spec.bands)
+        on_map = replace(grid, crs=source.geobox.crs)
+        with MapReader(pair.classes_tif) as reader, SceneReader(source, on_map) as scene:
             panels += [
                 Panel(
                     scene=pair.scene,
                     box=grid[window],
-                    image=picture.shown(scene.read(window)),
+                    image=_shown(scene.read(window), spec, reading.stretch),
                     truth=labels.read(window),
                     mapped=reader.read(window)[0],
                 )
@@ -92,43 +99,20 @@ def draw_worst(
     return len(panels)
 
 
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """How a scene is shown: three of its bands, and what is black and white in each."""
+def _shown(raster: Raster, spec: BundleSpec, stretch: tuple[float, float] | None) -> Float32:
+    """A window as it is drawn: float32 (height, width, 3), 0 to 1; white where there is no data.
 
-    ref: SceneRef
-    names: Sequence[str | int] | None
-    spec: BundleSpec
-    stretch: tuple[float, float] | None
-
-    @classmethod
-    def of(cls, refs: Mapping[str, SceneRef], scene: str, spec: BundleSpec, reading: Scenes) -> _Picture:
-        ref = refs.get(scene)
-        if ref is None:
-            raise OutputError(f"scene {scene}: is scored but not in the catalog; no picture can be drawn")
-        if reading.nodata is not None:
-            ref = replace(ref, nodata=reading.nodata)
-        return cls(ref, reading.bands or spec.bands, spec, reading.stretch)
-
-    def reader(self, grid: GeoBox) -> SceneReader:
-        scene = describe(self.ref, self.names)
-        return SceneReader(scene, replace(grid, crs=scene.geobox.crs))
-
-    def shown(self, raster: Raster) -> Float32:
-        """A window as it is drawn: float32 (height, width, 3), 0 to 1; white where there is no data."""
-        low, high = self._ends()
-        names = list(self.spec.bands)
-        bands = [names.index(name) for name in _RGB] if set(_RGB) <= set(names) else [0, 1, 2]
-        if len(names) < len(_RGB):
-            bands = [0, 0, 0]
-        scaled = (raster.pixels[bands] - low[bands, None, None]) / (high - low)[bands, None, None]
-        shown = np.where(raster.valid, np.clip(scaled, 0, 1), 1).astype(np.float32)
-        return np.moveaxis(shown, 0, -1)
-
-    def _ends(self) -> tuple[Float64, Float64]:
-        """Values of black and white, per band: the same for every window."""
-        mean, std = np.array(self.spec.scaling.mean), np.array(self.spec.scaling.std)
-        if self.stretch is not None or self.spec.value_dtype == "uint8":
-            low, high = self.stretch or (0, 255)
-            return np.full(mean.shape, float(low)), np.full(mean.shape, float(high))
-        return mean - _DEVIATIONS * std, mean + _DEVIATIONS * std
+    Black and white are the same for every window.
+    """
+    mean, std = np.array(spec.scaling.mean), np.array(spec.scaling.std)
+    if stretch is not None or spec.value_dtype == "uint8":
+        low, high = (np.full(mean.shape, float(end)) for end in stretch or (0, 255))
+    else:
+        low, high = mean - _DEVIATIONS * std, mean + _DEVIATIONS * std
+    names = list(spec.bands)
+    bands = [names.index(name) for name in _RGB] if set(_RGB) <= set(names) else [0, 1, 2]
+    if len(names) < len(_RGB):
+        bands = [0, 0, 0]
+    scaled = (raster.pixels[bands] - low[bands, None, None]) / (high - low)[bands, None, None]
+    shown = np.where(raster.valid, np.clip(scaled, 0, 1), 1).astype(np.float32)
+    return np.moveaxis(shown, 0, -1)

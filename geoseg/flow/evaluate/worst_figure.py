@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from pyproj import CRS
 
-from geoseg.arrays import Array, Bool, Float32, UInt8
+from geoseg.arrays import Bool, Float32, UInt8
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
@@ -40,15 +40,18 @@ _THINNEST: Final = 0.3
 """Inches of a panel that would be thinner."""
 _LONGEST: Final = 44
 """Characters of a scene's id in a title."""
-_HEADS: Final = ("scene", "reference", "map", "difference")
+_COLUMNS: Final = 4
 _GROUND: Final = "#eceff1"
 """Color of the background class: what lies between the objects should not shout."""
 _INK: Final = "#263238"
 # Okabe and Ito's palette, which the color-blind can read.
-_RIGHT: Final = "#009e73"
-_MISSED: Final = "#0072b2"
-_FALSE: Final = "#d55e00"
-_CONFUSED: Final = "#cc79a7"
+_KINDS: Final = {
+    "right": "#009e73",
+    "missed": "#0072b2",
+    "false": "#d55e00",
+    "confused": "#cc79a7",
+    "wrong": "#d55e00",
+}
 _BAR_SHARE: Final = 0.3
 """Of a window's width that its scale bar may take."""
 
@@ -75,7 +78,7 @@ class Panel:
 
 def draw(path: Path, panels: Sequence[Panel], classes: Sequence[ClassSpec]) -> None:
     """Write windows, at least one, as a PNG: scene, reference, map and difference of each in a row."""
-    column = _WIDTH / len(_HEADS)
+    column = _WIDTH / _COLUMNS
     sizes = [_size(panel.box, column - 2 * _GAP) for panel in panels]
     heights = [height + _GAP for _, height in sizes]
     title, foot = 0.34, 0.62
@@ -88,7 +91,7 @@ def draw(path: Path, panels: Sequence[Panel], classes: Sequence[ClassSpec]) -> N
         figure.text(
             0.008, (top + 0.07) / total, _title(panel, classes), fontsize=9.5, color=_INK, parse_math=False
         )
-        for place, (head, picture) in enumerate(zip(_HEADS, _pictures(panel, classes), strict=True)):
+        for place, (head, picture) in enumerate(_pictures(panel, classes).items()):
             left, bottom = (place * column + _GAP) / _WIDTH, (top - height) / total
             axes = figure.add_axes((left, bottom, width / _WIDTH, height / total))
             axes.imshow(picture, interpolation="nearest" if place else "antialiased", aspect="auto")
@@ -96,7 +99,7 @@ def draw(path: Path, panels: Sequence[Panel], classes: Sequence[ClassSpec]) -> N
             axes.set_yticks([])
             for spine in axes.spines.values():
                 spine.set(color="#90a4ae", linewidth=0.6)
-            _head(axes, head)
+            _label(axes, (0.02, 0.975), head, va="top", fontsize=8, pad=1.8)
             if not place:
                 _scale_bar(axes, panel.box)
         top -= height + _GAP
@@ -120,13 +123,13 @@ def draw(path: Path, panels: Sequence[Panel], classes: Sequence[ClassSpec]) -> N
         figure.savefig(temporary, format="png", dpi=_DPI)
 
 
-def _pictures(panel: Panel, classes: Sequence[ClassSpec]) -> list[Array]:
-    return [
-        panel.image,
-        _colored(panel.truth, classes),
-        _colored(panel.mapped, classes),
-        _difference(panel, classes),
-    ]
+def _pictures(panel: Panel, classes: Sequence[ClassSpec]) -> dict[str, Float32]:
+    return {
+        "scene": panel.image,
+        "reference": _colored(panel.truth, classes),
+        "map": _colored(panel.mapped, classes),
+        "difference": _difference(panel, classes),
+    }
 
 
 def _color(spec: ClassSpec) -> str:
@@ -156,15 +159,6 @@ def _kinds(panel: Panel, classes: Sequence[ClassSpec]) -> dict[str, Bool]:
         "false": both & on_ground & ~as_ground,
         "confused": both & ~same & ~on_ground & ~as_ground,
     }
-
-
-_KINDS: Final = {
-    "right": _RIGHT,
-    "missed": _MISSED,
-    "false": _FALSE,
-    "confused": _CONFUSED,
-    "wrong": _FALSE,
-}
 
 
 def _difference(panel: Panel, classes: Sequence[ClassSpec]) -> Float32:
@@ -219,9 +213,11 @@ def _size(box: GeoBox, side: float) -> tuple[float, float]:
     return max(_THINNEST, side / max(1.0, ratio)), max(_THINNEST, side * min(1.0, ratio))
 
 
-def _head(axes: Axes, text: str) -> None:
-    box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.8}
-    axes.text(0.02, 0.975, text, transform=axes.transAxes, va="top", fontsize=8, color=_INK, bbox=box)
+def _label(
+    axes: Axes, place: tuple[float, float], text: str, *, va: str, fontsize: float, pad: float
+) -> None:
+    box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": pad}
+    axes.text(*place, text, transform=axes.transAxes, va=va, fontsize=fontsize, color=_INK, bbox=box)
 
 
 def _scale_bar(axes: Axes, box: GeoBox) -> None:
@@ -241,23 +237,15 @@ def _scale_bar(axes: Axes, box: GeoBox) -> None:
             )
         )
     text = f"{length:g} m" if length < 1000 else f"{length / 1000:g} km"  # noqa: PLR2004 - a kilometer
-    label = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.2}
-    axes.text(
-        left, low + 0.034, text, transform=axes.transAxes, va="bottom", fontsize=7.5, color=_INK, bbox=label
-    )
+    _label(axes, (left, low + 0.034), text, va="bottom", fontsize=7.5, pad=1.2)
 
 
 def _legend(panels: Sequence[Panel], classes: Sequence[ClassSpec]) -> list[Patch]:
     """Classes first, then the kinds of difference that occur."""
-    handles = [
-        Patch(facecolor=_color(spec), edgecolor="#90a4ae", linewidth=0.5, label=spec.title)
-        for spec in classes
-    ]
+    entries = [(_color(spec), spec.title) for spec in classes]
     seen = {kind for panel in panels for kind, where in _kinds(panel, classes).items() if where.any()}
     labels = {"missed": "missed (reference only)", "false": "false (map only)", "right": "in both"}
-    handles += [
-        Patch(facecolor=color, edgecolor="#90a4ae", linewidth=0.5, label=labels.get(kind, kind))
-        for kind, color in _KINDS.items()
-        if kind in seen
+    entries += [(color, labels.get(kind, kind)) for kind, color in _KINDS.items() if kind in seen]
+    return [
+        Patch(facecolor=color, edgecolor="#90a4ae", linewidth=0.5, label=label) for color, label in entries
     ]
-    return handles
