@@ -88,10 +88,8 @@ def intervals_of(sums: Sums, how: Bootstrap | None = None) -> Intervals:
     """
     how = how or Bootstrap()
     sums = sums.chosen(sums.scored)
-    bearing, values = sums.bearing(), drawn(sums, how)
-    if not values:
-        values = {name: np.full((1, *count.shape), np.nan) for name, count in bearing.items()}
-    found = {name: _intervals(values[name], count, how) for name, count in bearing.items()}
+    values = drawn(sums, how)
+    found = {name: _intervals(values[name], count, how) for name, count in sums.bearing().items()}
     return Intervals(**found)  # type: ignore[arg-type] # tuples where a measure has classes, else one
 
 
@@ -99,17 +97,17 @@ def drawn(sums: Sums, how: Bootstrap) -> dict[str, Float64]:
     """Every measure of each draw, by the names of :meth:`Sums.measures`: (draws, K) or (draws,).
 
     Draws depend on the seed and the number of cells alone: two maps of the same cells are drawn alike, which
-    is what makes :func:`differences` of them paired. Empty where there are fewer than two cells.
+    is what makes :func:`differences` of them paired. One draw of NaN where there are fewer than two cells.
     """
     count = len(sums)
-    draws: dict[str, list[Float64]] = {}
+    if count < _FEWEST_CELLS:
+        return {name: np.full_like(values, np.nan) for name, values in sums.total().measures().items()}
     generator = np.random.default_rng(how.seed)
-    step = max(1, _CHUNK // max(count, 1))
-    for first in range(0, how.draws if count >= _FEWEST_CELLS else 0, step):
+    step, chunks = max(1, _CHUNK // count), []
+    for first in range(0, how.draws, step):
         weights = generator.multinomial(count, np.full(count, 1 / count), size=min(step, how.draws - first))
-        for name, values in sums.weighted(weights.astype(np.float64)).measures().items():
-            draws.setdefault(name, []).append(values)
-    return {name: np.concatenate(values) for name, values in draws.items()}
+        chunks.append(sums.weighted(weights.astype(np.float64)).measures())
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
 def differences(sums: Sums, base: Sums, how: Bootstrap) -> dict[str, tuple[Float64, _Found]]:
@@ -127,8 +125,8 @@ def differences(sums: Sums, base: Sums, how: Bootstrap) -> dict[str, tuple[Float
     found: dict[str, tuple[Float64, _Found]] = {}
     for name in (name for name in here if name in there):
         away = here[name][0] - there[name][0]
-        draws = first[name] - second[name] if first else np.full((1, *away.shape), np.nan)
-        found[name] = away, _intervals(draws, np.minimum(bearing[name], also[name]), how)
+        few = np.minimum(bearing[name], also[name])
+        found[name] = away, _intervals(first[name] - second[name], few, how)
     return found
 
 
@@ -136,7 +134,7 @@ def _intervals(values: Float64, bearing: NDArray[np.intp], how: Bootstrap) -> _F
     """The interval of draws (M,), or those of each class of draws (M, K)."""
     if values.ndim > 1:
         return tuple(
-            _interval(values[:, index], int(count), how) for index, count in enumerate(bearing.tolist())
+            _interval(one, count, how) for one, count in zip(values.T, bearing.tolist(), strict=True)
         )
     return _interval(values, int(bearing), how)
 

@@ -340,8 +340,7 @@ def _summed_area(scene: SceneTally) -> Int64:
     table = np.zeros((rows + 1, cols + 1), np.int64)
     wrong = scene.cells.sum(axis=(1, 2)) - np.trace(scene.cells, axis1=1, axis2=2)
     table[scene.places[:, 0] + 1, scene.places[:, 1] + 1] = wrong
-    summed: Int64 = table.cumsum(axis=0).cumsum(axis=1)
-    return summed
+    return np.asarray(table.cumsum(axis=0).cumsum(axis=1))
 
 
 def _wrong(table: Int64, window: Window, cell: int) -> int:

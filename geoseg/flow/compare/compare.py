@@ -105,8 +105,7 @@ def evaluate_models(
     Args:
         path: workflow file; its own model does not matter.
         models: names of shipped bundles, or paths of bundles; the others are compared with the first.
-        asset: key of the label asset; default: the workflow's ``evaluate.asset``.
-        reference: one reference for all scenes, in place of the catalog's.
+        asset: as for :func:`~geoseg.flow.evaluate.evaluate.evaluate_workflow`, and so ``reference``.
         worst: windows of each model to draw; 0: none.
         watch: gives the watcher of a model's run, by the model's name.
 

@@ -131,8 +131,7 @@ def evaluate_run(
         scenes: the catalog's scenes; those without a map in the folder are named in the report.
         bands: those that the maps were made from, which decide what a scene's own pixels are; None: all.
         asset: key of the label asset of each scene, where several.
-        reference: one reference for all scenes, in place of the catalog's.
-        outlined: as for :func:`evaluate_pairs`.
+        reference: one for all scenes, in place of the catalog's.
 
     Raises:
         LabelError: no scene could be scored; a key that no scene has; several assets and none named.
@@ -241,11 +240,7 @@ def _no_label(scenes: Iterable[SceneRef], asset: str | None) -> str:
 
 
 def check_reference(label: LabelRef | None) -> None:
-    """Refuse a description of another kind of file, which would be ignored without a word.
-
-    Raises:
-        LabelError: polygons with values, or a raster with layers or attributes.
-    """
+    """Refuse polygons with values, and a raster with layers or attributes: they would be ignored in silence."""
     if label is None:
         return
     kind = label_kind(Path(label.href))

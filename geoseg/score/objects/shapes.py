@@ -180,7 +180,7 @@ def _polis(found: Outlines, truth: Outlines) -> Float64:
 
 
 def _hausdorff(found: Outlines, truth: Outlines, step: float) -> Float64:
-    """Edges count in full: of points along them, so that the distance is at most half a step too short."""
+    """Edges count in full, by points along them: the distance is at most half a step too short."""
     largest = np.zeros(len(found.first) - 1)
     for one, other in ((found, truth), (truth, found)):
         points, edge = one.sampled(step)
@@ -191,10 +191,11 @@ def _hausdorff(found: Outlines, truth: Outlines, step: float) -> Float64:
 
 
 def _tangent_error(found: Outlines, truth: Outlines, step: float) -> Float64:
-    """Largest angle between the boundaries, as Girard et al. 2021 define it, with one exception.
+    """Largest angle of the predicted boundary to the true one where it is nearest.
 
-    They take the maximum along a contour, this takes the 95th percentile of the points along all rings: a
-    point beside a corner, nearest to the other edge, makes any maximum 90.
+    Girard et al. 2021 ("Polygonal Building Segmentation by Frame Field Learning") take the maximum along a
+    contour, this takes the 95th percentile of the points along all rings: a point beside a corner, nearest to
+    the other edge, makes any maximum 90.
     """
     points, edge = found.sampled(step)
     first = found.firsts(edge)
@@ -280,11 +281,6 @@ class Outlines:
     def vertices(self) -> Int64:
         """Vertices of each polygon, without the repeated closing ones: shape (N,)."""
         return np.diff(self.first)
-
-    @property
-    def polygon(self) -> Int64:
-        """Which polygon each edge belongs to, shape (E,)."""
-        return np.repeat(np.arange(len(self.first) - 1), self.vertices)
 
     def turns(self) -> Float64:
         """Change of direction at each edge's end, in degrees, 0 to 180, shape (E,)."""

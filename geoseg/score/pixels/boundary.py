@@ -104,8 +104,7 @@ def near_contour(ids: Array, counted: Bool, reach: Reach) -> Bool:
     """
     lowest = _around(np.where(counted, ids, 255).astype(np.uint8), reach, np.minimum, 255)
     highest = _around(np.where(counted, ids, 0).astype(np.uint8), reach, np.maximum, 0)
-    near: Bool = counted & ((lowest < ids) | (highest > ids))
-    return near
+    return np.asarray(counted & ((lowest < ids) | (highest > ids)))
 
 
 def _around(values: UInt8, reach: Reach, choose: np.ufunc, outside: int) -> UInt8:

@@ -106,14 +106,12 @@ class Confusion:
     @property
     def truth(self) -> Int64:
         """int64, shape (K,): pixels of each true class."""
-        truth: Int64 = self.counts.sum(axis=1)
-        return truth
+        return np.asarray(self.counts.sum(axis=1))
 
     @property
     def mapped(self) -> Int64:
         """int64, shape (K,): pixels mapped as each class."""
-        mapped: Int64 = self.counts.sum(axis=0)
-        return mapped
+        return np.asarray(self.counts.sum(axis=0))
 
     @property
     def iou(self) -> tuple[float | None, ...]:

@@ -59,8 +59,7 @@ class Sums:
     @property
     def scored(self) -> Bool:
         """Which cells have pixels."""
-        found: Bool = np.asarray(self.pixels.any(axis=(1, 2)))
-        return found
+        return np.asarray(self.pixels.any(axis=(1, 2)))
 
     def each(self, change: Callable[[Array], Array]) -> Sums:
         """The same sums with their cells changed, each array alike."""

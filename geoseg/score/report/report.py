@@ -171,8 +171,6 @@ def _classes(
     intervals: Intervals,
 ) -> tuple[ClassScore, ...]:
     errors, largest, brier = reliability.expected_error(), reliability.largest_error(), reliability.brier
-    boundary_intervals = intervals.boundary_iou or (None,) * len(names)
-    error_intervals = intervals.class_calibration_error or (None,) * len(names)
     return tuple(
         ClassScore(
             id=index,
@@ -185,8 +183,10 @@ def _classes(
             mapped_pixels=int(total.mapped[index]),
             reference_share=int(total.truth[index]) / total.pixels,
             mapped_share=int(total.mapped[index]) / total.pixels,
-            boundary_iou=Measure.of(_number(measures, "boundary_iou", index), boundary_intervals[index]),
-            calibration_error=Measure.of(errors[index], error_intervals[index]),
+            boundary_iou=Measure.of(
+                _number(measures, "boundary_iou", index), _of_class(intervals.boundary_iou, index)
+            ),
+            calibration_error=Measure.of(errors[index], _of_class(intervals.class_calibration_error, index)),
             largest_calibration_error=largest[index],
             brier=brier[index],
         )

@@ -189,12 +189,9 @@ def _size(size: SizeScore) -> str:
 
 def _shape(row: ObjectScore) -> tuple[str, ...]:
     shape = row.shape
-    return (
-        "–" if shape is None or shape.polis_m is None else f"{shape.polis_m:.2f} m",
-        "–" if shape is None or shape.vertex_ratio is None else f"×{shape.vertex_ratio:.2f}",
-        "–" if shape is None or shape.right_angles is None else f"{shape.right_angles:.0%}",
-        _value(row.calibration_error),
-    )
+    drawn = (None,) * 3 if shape is None else (shape.polis_m, shape.vertex_ratio, shape.right_angles)
+    figures = (_value(*one) for one in zip(drawn, ("{:.2f} m", "×{:.2f}", "{:.0%}"), strict=True))
+    return (*figures, _value(row.calibration_error))
 
 
 def _scenes(report: ScoreReport) -> Table:
@@ -306,19 +303,19 @@ def _cost(one: ModelScore) -> tuple[str, ...]:
         f"{cost.parameters:,}",
         f"{cost.gflops_per_mpx:.2f}",
         f"{cost.weights_bytes / 1e6:.2f} MB",
-        *("–" if v is None else f"{v:.2f}" for v in (cost.network_mpx_per_second, cost.map_mpx_per_second)),
+        _value(cost.network_mpx_per_second, "{:.2f}"),
+        _value(cost.map_mpx_per_second, "{:.2f}"),
     )
 
 
-def _value(value: float | None, sign: str = "") -> str:
-    """Three digits; –: undefined."""
-    return "–" if value is None else f"{value:{sign}.3f}"
+def _value(value: float | None, form: str = "{:.3f}") -> str:
+    return "–" if value is None else form.format(value)
 
 
 def _measure(measure: Measure, *, signed: bool = False) -> str:
     """A measure with its interval, where it has one; of a difference, * where that leaves zero out."""
     sign = "+" if signed else ""
-    value = _value(measure.value, sign)
+    value = _value(measure.value, f"{{:{sign}.3f}}")
     if measure.low is None or measure.high is None:
         return value
     mark = " *" if signed and (measure.low > 0 or measure.high < 0) else "  " if signed else ""
