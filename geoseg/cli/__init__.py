@@ -84,15 +84,8 @@ def demo(context: click.Context, name: str, *, output: Path | None) -> None:
     path = shared_workflow({"buildings": "austin_buildings", "landcover": "landcover"}[name])
     click.echo(f"geoseg run {path}")
     overrides = {} if output is None else {"output": str(output.absolute())}
-    context.invoke(
-        run,
-        workflow=path,
-        overrides=overrides,
-        workers=None,
-        scheduler=None,
-        overwrite=False,
-        progress="auto",
-    )
+    options = {"workers": None, "scheduler": None, "overwrite": False, "progress": "auto"}
+    context.invoke(run, workflow=path, overrides=overrides, **options)
 
 
 @cli.command()

@@ -34,17 +34,11 @@ def print_models(bands: int, classes: int, *, papers: bool, as_json: bool) -> No
     members = list(model_zoo(bands, classes))
     figures = {member.name: list(paper_figures(member.name)) for member in members} if papers else {}
     if as_json:
-        networks = [
-            asdict(member)
-            | ({"figures_of_papers": [asdict(f) for f in figures[member.name]]} if papers else {})
-            for member in members
-        ]
-        shown = {
-            "bands": bands,
-            "classes": classes,
-            "models": [_shipped_json(b) for b in shipped],
-            "networks": networks,
-        }
+        networks = [asdict(member) for member in members]
+        for network in networks if papers else []:
+            network["figures_of_papers"] = [asdict(figure) for figure in figures[network["name"]]]
+        models = [_shipped_json(bundle) for bundle in shipped]
+        shown = {"bands": bands, "classes": classes, "models": models, "networks": networks}
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return
     print_table(Table("Shipped models", _SHIPPED, tuple(map(_shipped_row, shipped)), left=(0, 1, 4, 6)))

@@ -194,20 +194,11 @@ class RunWatcher:
 
 
 def _run_table(summary: RunSummary) -> Table:
-    return Table(
-        "",
-        ("scene", "status", "polygons", "remark"),
-        tuple(
-            (
-                one.scene,
-                one.status,
-                "" if one.polygons is None else f"{one.polygons:,}",
-                one.reason.removeprefix(f"scene {one.scene}: "),
-            )
-            for one in summary.scenes
-        ),
-        left=(0, 1, 3),
-    )
+    rows = []
+    for one in summary.scenes:
+        polygons = "" if one.polygons is None else f"{one.polygons:,}"
+        rows.append((one.scene, one.status, polygons, one.reason.removeprefix(f"scene {one.scene}: ")))
+    return Table("", ("scene", "status", "polygons", "remark"), tuple(rows), left=(0, 1, 3))
 
 
 class TrainWatcher:
@@ -306,21 +297,13 @@ def _described(event: TrainEvent) -> tuple[str, str]:  # noqa: PLR0911 - one per
 def _training_table(before: Score, after: Score, spec: BundleSpec) -> Table:
     """IoU by place and class: before and after."""
     shown = [one for one in spec.classes if not one.background] or list(spec.classes)
-    return Table(
-        "",
-        ("IoU held out", *(one.name for one in shown)),
-        tuple(
-            (
-                place,
-                *(f"{_iou(before.iou[place][one.id])} → {_iou(after.iou[place][one.id])}" for one in shown),
-            )
-            for place in sorted(after.iou)
-        ),
-    )
 
+    def change(place: str, class_id: int) -> str:
+        both = (score.iou[place][class_id] for score in (before, after))
+        return " → ".join("–" if value is None else f"{value:.3f}" for value in both)
 
-def _iou(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    rows = tuple((place, *(change(place, one.id) for one in shown)) for place in sorted(after.iou))
+    return Table("", ("IoU held out", *(one.name for one in shown)), rows)
 
 
 def duration(seconds: float) -> str:

@@ -23,7 +23,7 @@ from geoseg.flow.compare.throughput import Speed, Stopwatch, speed_of
 from geoseg.flow.evaluate.evaluate import Evaluated, check_reference, evaluate_run, pairs_of
 from geoseg.flow.evaluate.scene import Pair, label_reader, strips
 from geoseg.flow.evaluate.worst import WORST_NAME, check_drawable, draw_worst
-from geoseg.flow.run.events import Event, RunSummary, Status, Watch
+from geoseg.flow.run.events import Event, RunSummary, Watch
 from geoseg.flow.run.prepare import Prepared, prepare
 from geoseg.flow.run.run import run
 from geoseg.grid.encoding import IGNORE
@@ -44,7 +44,6 @@ __all__ = ["evaluate_models"]
 
 FOLDER_NAME = "evaluate"
 """Folder of the models' maps in the workflow's output."""
-_BAD_ENDS: tuple[Status, Status] = ("failed", "refused")
 _COUNTED_SIDE = 1024
 """Side of the image that operations are counted on, in pixels."""
 
@@ -140,7 +139,8 @@ def evaluate_models(
     )
     write_json(folder / "comparison.json", comparison.to_dict())
     write_text(folder / "comparison.md", comparison_markdown(comparison))
-    failed, refused = (any(one.count(status) for one in summaries) for status in _BAD_ENDS)
+    failed = any(one.count("failed") for one in summaries)
+    refused = any(one.count("refused") for one in summaries)
     return Compared(comparison, folder, 1 if failed else 2 if refused else 0)
 
 

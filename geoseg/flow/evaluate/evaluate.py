@@ -240,7 +240,7 @@ def _no_label(scenes: Iterable[SceneRef], asset: str | None) -> str:
 
 
 def check_reference(label: LabelRef | None) -> None:
-    """Refuse polygons with values, and a raster with layers or attributes: they would be ignored in silence."""
+    """Refuse polygons with values, and a raster with layers or attributes, which would be ignored."""
     if label is None:
         return
     kind = label_kind(Path(label.href))

@@ -93,11 +93,9 @@ class ObjectTally:
 
     def of_size(self, low: float, high: float) -> ObjectCounts:
         """The objects of ``low`` to ``high`` m² (exclusive); a pair has the size of its reference object."""
-        here = (self.outcome != Outcome.EXCLUDED) & (self.area >= low) & (self.area < high)
-        there = (
-            (self.reference_outcome != Outcome.EXCLUDED)
-            & (self.reference_area >= low)
-            & (self.reference_area < high)
+        sides = ((self.outcome, self.area), (self.reference_outcome, self.reference_area))
+        here, there = (
+            (outcome != Outcome.EXCLUDED) & (area >= low) & (area < high) for outcome, area in sides
         )
         matched = int((here & (self.outcome == Outcome.MATCHED)).sum())
         return ObjectCounts(matched, int(here.sum()), int(there.sum()))
