@@ -56,7 +56,8 @@ class Bundle:
         key = self.spec.identity
         with _networks_lock:
             if key not in _networks:
-                _networks[key] = _load(self)
+                skeleton, path = _skeleton(self.spec), self.folder / WEIGHTS_NAME
+                _networks[key] = _filled(skeleton, read_weights(path, self.spec.sha256), str(path))
             return _networks[key]
 
 
@@ -180,12 +181,6 @@ def _skeleton(spec: BundleSpec) -> Network:
                 f"{json.dumps(spec.arguments):.200} has {value}; correct it and save the bundle again"
             )
     return network
-
-
-def _load(bundle: Bundle) -> Network:
-    path = bundle.folder / WEIGHTS_NAME
-    network = _skeleton(bundle.spec)
-    return _filled(network, read_weights(path, bundle.spec.sha256), str(path))
 
 
 def _filled(network: Network, arrays: Mapping[str, Any], source: str) -> Network:

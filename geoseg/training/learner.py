@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from geoseg.errors import RunError
+from geoseg.errors import BundleError, RunError
 from geoseg.grid.encoding import IGNORE
+from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.predictor import scaled
 from geoseg.models.runtime import is_out_of_memory
 from geoseg.training.distributed import ProcessGroup
@@ -22,14 +24,15 @@ from geoseg.training.optim import make_optimizer, set_rate
 from geoseg.training.precision import TrainingRuntime
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from geoseg.config.model.contract import Scaling
     from geoseg.config.training.train_config import TrainConfig
     from geoseg.config.training.training_file import Distill
     from geoseg.models.networks.network import Network
     from geoseg.training.data.chips import Chip
-    from geoseg.training.teacher import Teacher
 
-__all__ = ["Learner", "StepResult"]
+__all__ = ["Learner", "StepResult", "Teacher"]
 
 _SEEDS = 2**63 - 1
 _Piece = tuple[Tensor, Tensor, Tensor]  # pixels, validity and ids, on the device
@@ -42,6 +45,48 @@ class StepResult:
     step: int
     loss: Tensor  # scalar: the loss of all its chips, over all processes
     wrong: Tensor  # scalar: labels that are neither a class of the network nor 255, over all processes
+
+
+class Teacher:
+    """A bundle's network in evaluation mode, without gradients, with its own scaling."""
+
+    def __init__(self, bundle: Bundle, device: str) -> None:
+        self.spec = bundle.spec
+        network = bundle.network() if device == "cpu" else copy.deepcopy(bundle.network()).to(device)
+        self._network = network.requires_grad_(requires_grad=False).eval()
+
+    @classmethod
+    def load(
+        cls, name_or_path: str | Path, bands: Sequence[str], classes: Sequence[str], device: str
+    ) -> Teacher:
+        """Load a bundle that can teach a network of these bands and classes.
+
+        Raises:
+            BundleError: no such bundle, or it has other bands or classes.
+        """
+        bundle = load_bundle(name_or_path)
+        for what, own, wanted in (
+            ("bands", bundle.spec.bands, tuple(bands)),
+            ("classes", tuple(c.name for c in bundle.spec.classes), tuple(classes)),
+        ):
+            if own != wanted:
+                raise BundleError(
+                    f"distill.teacher: {bundle.spec.name} has the {what} {', '.join(own)}, this training "
+                    f"{', '.join(wanted)}; a teacher needs the same ones in the same order"
+                )
+        return cls(bundle, device)
+
+    @property
+    def identity(self) -> str:
+        """Of its weights and contract."""
+        return self.spec.identity
+
+    @torch.no_grad()
+    def logits(self, pixels: Tensor, valid: Tensor) -> Tensor:
+        """Float32 logits (N, K, H, W) of chips, float32 (N, C, H, W) in stored units, valid (N, H, W)."""
+        image = scaled(pixels, valid, self.spec.scaling.mean, self.spec.scaling.std)
+        output = self._network(image.contiguous(memory_format=cast("Any", torch.channels_last)))
+        return cast("Tensor", output).float()
 
 
 class Learner:

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from geoseg.config.training.training_file import Hardware
+from geoseg.errors import LabelError, RunError
 from geoseg.training.checkpoint import CHECKPOINT_NAME, config_identity, read_checkpoint, write_checkpoint
 from geoseg.training.data.loader import ChipLoader, chip_workers
-from geoseg.training.diagnosis import diverged, mislabeled
 from geoseg.training.distributed import SINGLE_PROCESS, ProcessGroup, check_batch_divides
 from geoseg.training.ema import MovingAverage, swapped_state
 from geoseg.training.events import (
@@ -32,20 +32,24 @@ from geoseg.training.events import (
     Validated,
     Watch,
 )
-from geoseg.training.learner import Learner, StepResult
+from geoseg.training.learner import Learner, StepResult, Teacher
+from geoseg.training.losses import invalid_labels
 from geoseg.training.optim import TrainingSchedule, has_encoder
 from geoseg.training.precision import TrainingRuntime
 from geoseg.training.progress import Progress, TrainResult
+from geoseg.words import listed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from torch import Tensor
 
     from geoseg.config.model.contract import Scaling
     from geoseg.config.training.train_config import TrainConfig
     from geoseg.config.training.training_file import Distill
     from geoseg.models.networks.network import Network
     from geoseg.training.data.chips import ChipSampler
-    from geoseg.training.teacher import Teacher
     from geoseg.training.validate import Score, Validation
 
 __all__ = ["Trainer"]
@@ -205,9 +209,9 @@ class Trainer:
         """Look at a step's loss, which waits for the device to come to it; returns the time."""
         loss, wrong = float(done.loss), int(done.wrong)
         if wrong:
-            raise mislabeled(self.sampler, self.config, done.step, self.learner.network.classes)
+            raise _mislabeled(self.sampler, self.config, done.step, self.learner.network.classes)
         if not math.isfinite(loss):
-            raise diverged(self.sampler, self.config, done.step, f"the loss is {loss}")
+            raise _diverged(self.sampler, self.config, done.step, f"the loss is {loss}")
         now = time.perf_counter()
         self.progress.losses.append(loss)
         rate = self.schedule.rate(done.step, self.progress.drops)
@@ -249,7 +253,7 @@ class Trainer:
     def _save(self) -> None:
         for key, value in self.learner.network.state_dict().items():
             if value.is_floating_point() and not bool(value.isfinite().all()):
-                raise diverged(self.sampler, self.config, self.step - 1, f"the weight {key} is not finite")
+                raise _diverged(self.sampler, self.config, self.step - 1, f"the weight {key} is not finite")
         if not self.group.rank:
             content = {
                 "learner": self.learner.state(),
@@ -292,3 +296,45 @@ class Trainer:
 
 def _normalizes(network: nn.Module) -> bool:
     return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+def _diverged(sampler: ChipSampler, config: TrainConfig, step: int, what: str) -> RunError:
+    """What is no longer finite at a step, from 0; its chips are cut once more, to look at them."""
+    chips = list(_chips(sampler, config, step))
+    scenes = listed(dict.fromkeys(name for name, *_ in chips))
+    spoilt = [
+        name for name, pixels, valid, _ in chips if not bool(pixels.movedim(0, -1)[valid].isfinite().all())
+    ]
+    if spoilt:
+        why = f"pixels of {listed(dict.fromkeys(spoilt))} are not finite; declare them as nodata"
+    else:
+        why = f"its chips are finite, so the training diverged: lower the rate of {config.optimizer.rate:g}"
+        why += ", or use precision: bf16" if config.precision == "fp16" else ""
+        why += "" if config.clip else ", or set train.clip, such as 5.0"
+    return RunError(
+        f"{what} at step {step + 1} (batch {step * config.accumulate}, chips from {scenes}): {why}; "
+        "a checkpoint, where there is one, is from before it"
+    )
+
+
+def _mislabeled(sampler: ChipSampler, config: TrainConfig, step: int, classes: int) -> LabelError:
+    """Labels that are no class of the network."""
+    found: dict[str, set[int]] = {}
+    for name, _, _, ids in _chips(sampler, config, step):
+        wrong = invalid_labels(ids, classes)
+        if bool(wrong.any()):
+            found.setdefault(name, set()).update(ids[wrong].tolist())
+    where = "; ".join(f"{name} has {sorted(ids)[:5]}" for name, ids in found.items())
+    return LabelError(
+        f"labels at step {step + 1} are no class of the network, which has 0 to {classes - 1}: {where}; "
+        "map them by data.classes, or mark them 255"
+    )
+
+
+def _chips(
+    sampler: ChipSampler, config: TrainConfig, step: int
+) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
+    """Scene, pixels, validity and ids of each chip of a step."""
+    for batch in range(step * config.accumulate, (step + 1) * config.accumulate):
+        chips = sampler.batch(batch, config.batch)
+        yield from zip(sampler.scenes_of(batch, config.batch), *chips, strict=True)

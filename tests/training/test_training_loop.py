@@ -52,11 +52,11 @@ from geoseg.training.checkpoint import CHECKPOINT_NAME
 from geoseg.training.distributed import launch
 from geoseg.training.ema import MovingAverage
 from geoseg.training.events import Event, Notice, Saved, Stepped, Validated
+from geoseg.training.learner import Teacher
 from geoseg.training.logs import CSV_NAME, TENSORBOARD_NAME, TrainingLog, read_log
 from geoseg.training.losses import imitation_loss
 from geoseg.training.optim import TrainingSchedule, make_optimizer, rate_factor
 from geoseg.training.progress import Patience
-from geoseg.training.teacher import Teacher
 
 pytestmark = pytest.mark.slow
 

@@ -248,7 +248,8 @@ def _panel(
 def _image(scene: FileScene, window: Window, spec: BundleSpec) -> NDArray[np.float32]:
     """A window as it is drawn, (H, W, 3), 0 to 1; white where there is no data."""
     patch = scene.patch(window)
-    bands = [spec.bands.index(b) for b in ("red", "green", "blue")] if _has_color(spec.bands) else [0, 0, 0]
+    colors = ("red", "green", "blue")
+    bands = [spec.bands.index(c) for c in colors] if set(colors) <= set(spec.bands) else [0, 0, 0]
     mean, std = (np.array(values)[bands, None, None] for values in (spec.scaling.mean, spec.scaling.std))
     # What lies within two and a half deviations of the training's mean spans black to white.
     low, high = np.maximum(mean - 2.5 * std, 0.0), mean + 2.5 * std
@@ -256,7 +257,3 @@ def _image(scene: FileScene, window: Window, spec: BundleSpec) -> NDArray[np.flo
         low, high = np.zeros_like(low), np.full_like(high, 255.0)
     image = np.clip((patch.pixels[bands] - low) / (high - low), 0, 1)
     return np.moveaxis(np.where(patch.valid, image, 1.0), 0, -1).astype(np.float32)
-
-
-def _has_color(bands: Sequence[str]) -> bool:
-    return {"red", "green", "blue"} <= set(bands)

@@ -18,8 +18,8 @@ from geoseg.training.checkpoint import config_identity, read_checkpoint
 from geoseg.training.data.cache import SceneCache
 from geoseg.training.data.loader import chip_workers
 from geoseg.training.distributed import check_batch_divides
+from geoseg.training.learner import Teacher
 from geoseg.training.precision import TrainingRuntime
-from geoseg.training.teacher import Teacher
 from geoseg.words import listed
 
 if TYPE_CHECKING:

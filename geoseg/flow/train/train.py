@@ -22,10 +22,10 @@ from geoseg.training.data.index import fit_scaling
 from geoseg.training.distributed import ProcessGroup, launch
 from geoseg.training.events import Event as LoopEvent
 from geoseg.training.events import Notice, fan_out
+from geoseg.training.learner import Teacher
 from geoseg.training.logs import TrainingLog
 from geoseg.training.loop import Trainer
 from geoseg.training.precision import TrainingRuntime
-from geoseg.training.teacher import Teacher
 from geoseg.training.validate import Validation
 
 if TYPE_CHECKING:
@@ -91,7 +91,10 @@ def train(
         result = launch(_learn, job.training.compute.processes, prepared.runtime.kind, job)
         network, predictor = _trained(prepared, job, result)
         spec = measured_spec(predictor, job.training, prepared.views, job.validation, result.score)
-        pictures = _draw(output, predictor, job, result, before)
+        # Importing matplotlib takes a second, which a mistake in the file should not have to wait for.
+        from geoseg.flow.train.figures import draw_figures  # noqa: PLC0415 - see above
+
+        pictures = draw_figures(output, predictor, job.validation, result, before)
         bundle = save_bundle(prepared.bundle, spec, network)
     seconds = time.perf_counter() - started
     return TrainSummary(bundle, output, before, result, prepared.start_text, seconds, pictures)
@@ -208,12 +211,3 @@ def _trained(prepared: PreparedTraining, job: _Job, result: TrainResult) -> tupl
     plain.load_state_dict({key: value for key, value in result.state.items() if key in own})
     runtime = Runtime.resolve(prepared.runtime.kind, threads=prepared.runtime.threads)
     return network, Predictor.of(plain, spec, runtime)
-
-
-def _draw(
-    output: Path, predictor: Predictor, job: _Job, result: TrainResult, before: Score
-) -> tuple[Path, ...]:
-    # Importing matplotlib takes a second, which a mistake in the file should not have to wait for.
-    from geoseg.flow.train.figures import draw_figures  # noqa: PLC0415 - see above
-
-    return draw_figures(output, predictor, job.validation, result, before)

@@ -18,17 +18,8 @@ Rule = Literal["mininet", "thop"]
 """How a paper counts operations, defined by :meth:`Count.operations`."""
 
 _ACTIVATIONS = (
-    nn.PReLU,
-    nn.ReLU,
-    nn.ReLU6,
-    nn.LeakyReLU,
-    nn.ELU,
-    nn.GELU,
-    nn.SiLU,
-    nn.Mish,
-    nn.Hardswish,
-    nn.Hardsigmoid,
-    nn.Sigmoid,
+    *[nn.PReLU, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish],
+    *[nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid],
 )
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
 

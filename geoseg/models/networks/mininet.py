@@ -74,11 +74,15 @@ class Down(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """1×1 convolution, then the sum of depthwise 3×3 convolutions with dilations 1, 2, 4 …, then BN."""
+    """1×1 convolution, then the sum of depthwise 3×3 convolutions with dilations 1, 2, 4 …, then BN.
+
+    Without branches (the first stage's block) it is a 3×3 convolution, then BN.
+    """
 
     def __init__(self, inputs: int, outputs: int, branches: int) -> None:
         super().__init__()
-        self.conv = _conv1(inputs, outputs)
+        kernel = 1 if branches else 3
+        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
         self.branches = nn.ModuleList(
             nn.Conv2d(outputs, outputs, 3, padding=2**k, dilation=2**k, groups=outputs, bias=False)
             for k in range(branches)
@@ -88,26 +92,11 @@ class Pyramid(nn.Module):
     def forward(self, features: Tensor, residual: Tensor | None = None) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, H, W); the residual is added before BN."""
         squeezed = self.conv(features)
-        total: Tensor = self.branches[0](squeezed)
+        total: Tensor = self.branches[0](squeezed) if len(self.branches) else squeezed
         for branch in list(self.branches)[1:]:
             total = total + branch(squeezed)
         output: Tensor = self.norm(total if residual is None else total + residual)
         return output
-
-
-class Plain(nn.Module):
-    """3×3 convolution, then BN: the first stage's block."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
-
-    def forward(self, features: Tensor, residual: Tensor | None = None) -> Tensor:
-        """(N, channels, H, W) to the same; the residual is added before BN."""
-        output = self.conv(features)
-        normed: Tensor = self.norm(output if residual is None else output + residual)
-        return normed
 
 
 class Block(nn.Module):
@@ -243,7 +232,7 @@ class MiniNet(Network):
             chain = nn.Sequential()
             for block in range(blocks[k]):
                 widens = bare and not block
-                body = Pyramid(inputs if widens else width, width, branches) if branches else Plain(width)
+                body = Pyramid(inputs if widens else width, width, branches)
                 chain.append(Block(body, width, short=short and not widens, activation=activation))
             joined = Long(inputs if bare else width, width, activation) if long else None
             self.stages.append(Stage(start, chain, joined))

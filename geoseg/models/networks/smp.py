@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from types import ModuleType
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 import torch
 from pydantic import Field, JsonValue
@@ -30,6 +30,15 @@ from geoseg.models.networks.receptive_field import Offsets, field_of_view
 from geoseg.words import did_you_mean, listed
 
 __all__ = ["SMP", "load_encoder"]
+
+
+class _Definition(NamedTuple):
+    """All that decides a network but bands and classes; see :class:`SmpNetwork`."""
+
+    architecture: str
+    encoder: str
+    options: str  # JSON
+    align_corners: bool
 
 
 class SmpNetwork(Network):
@@ -62,15 +71,12 @@ class SmpNetwork(Network):
     ) -> None:
         super().__init__()
         self.bands, self.classes = bands, classes
-        self.definition = (architecture, encoder, json.dumps(dict(options), sort_keys=True), align_corners)
-        """All that decides the network but bands and classes: what :func:`made_by_smp` takes."""
-        _offsets(*self.definition)
-        made = made_by_smp(*self.definition, bands=bands, classes=classes)
-        self.encoder, self.decoder, self.segmentation_head = (
-            made.encoder,
-            made.decoder,
-            made.segmentation_head,
-        )
+        text = json.dumps(dict(options), sort_keys=True)
+        self.definition = _Definition(architecture, encoder, text, align_corners)
+        _offsets(self.definition)
+        made = made_by_smp(self.definition, bands=bands, classes=classes)
+        self.encoder, self.decoder = made.encoder, made.decoder
+        self.segmentation_head = made.segmentation_head
         self.alignment = alignment_of(made)
         self._tokens = isinstance(made, library().DPT)
 
@@ -88,7 +94,7 @@ class SmpNetwork(Network):
 
     def receptive_field(self, span: Span) -> Span | None:
         """See :meth:`Network.receptive_field`."""
-        offsets = _offsets(*self.definition)
+        offsets = _offsets(self.definition)
         if offsets is None:
             return None
         before, after = offsets.before[span.lo % self.alignment], offsets.after[span.hi % self.alignment]
@@ -96,28 +102,23 @@ class SmpNetwork(Network):
 
 
 @lru_cache(maxsize=64)
-def _offsets(
-    architecture: str,
-    encoder: str,
-    options: str,
-    align_corners: bool,  # noqa: FBT001 - as SmpNetwork.definition holds them
-) -> Offsets | None:
+def _offsets(definition: _Definition) -> Offsets | None:
     """How far a network looks, once it is seen to take images that are no square of a certain size."""
+    named = f"SMP's {definition.architecture} on the encoder {definition.encoder!r}"
     with torch.device("meta"), torch.inference_mode():
-        made = made_by_smp(architecture, encoder, options, align_corners, bands=3, classes=2).eval()
+        made = made_by_smp(definition, bands=3, classes=2).eval()
         stride = alignment_of(made)
         image = torch.empty(1, 3, 2 * stride, 3 * stride)
         try:
             size = tuple(made(image).shape[2:])
         except (RuntimeError, AssertionError, ValueError) as error:
             raise BundleError(
-                f"SMP's {architecture} on the encoder {encoder!r} does not take images of any size: "
-                f"{' '.join(str(error).split()):.200}"
+                f"{named} does not take images of any size: {' '.join(str(error).split()):.200}"
             ) from error
     if size != image.shape[2:]:
         raise BundleError(
-            f"SMP's {architecture} on the encoder {encoder!r} with the options {options:.200} makes maps of "
-            f"{size[0]}×{size[1]} px of an image of {2 * stride}×{3 * stride} px"
+            f"{named} with the options {definition.options:.200} makes maps of {size[0]}×{size[1]} px of an "
+            f"image of {2 * stride}×{3 * stride} px"
         )
     return field_of_view(made, 3, stride)
 
@@ -177,14 +178,7 @@ def library() -> ModuleType:
 
 
 def made_by_smp(
-    architecture: str,
-    encoder: str,
-    options: str,
-    align_corners: bool,  # noqa: FBT001 - as SmpNetwork.definition holds them
-    *,
-    bands: int,
-    classes: int,
-    weights: str | bool | None = None,
+    definition: _Definition, *, bands: int, classes: int, weights: str | bool | None = None
 ) -> Any:
     """SMP's own network with random weights, or with its encoder's pre-trained ones.
 
@@ -192,32 +186,24 @@ def made_by_smp(
     would keep and even compute them for nothing.
 
     Args:
-        options: as JSON; what has no line here is as in :class:`SmpNetwork`.
         weights: SMP's name of pre-trained weights, or True for timm's; this alone may use the network.
 
     Raises:
         BundleError: a name or an option that SMP or timm do not have.
     """
-    made = _whole(
-        architecture, encoder, options, align_corners, bands=bands, classes=classes, weights=weights
-    )
-    for name in _idle(architecture, encoder, options, align_corners):
+    made = _whole(definition, bands=bands, classes=classes, weights=weights)
+    for name in _idle(definition):
         parent, _, key = name.rpartition(".")
         setattr(made.get_submodule(parent), key, nn.Identity())
     return made
 
 
 @lru_cache(maxsize=64)
-def _idle(
-    architecture: str,
-    encoder: str,
-    options: str,
-    align_corners: bool,  # noqa: FBT001 - as SmpNetwork.definition holds them
-) -> tuple[str, ...]:
+def _idle(definition: _Definition) -> tuple[str, ...]:
     """Modules with weights that no output depends on, the outermost ones."""
     # Whoever asks may be counting in inference mode, which leaves no trace of what came from what.
     with torch.device("meta"), torch.inference_mode(mode=False), torch.enable_grad():
-        made = _whole(architecture, encoder, options, align_corners, bands=3, classes=2).eval()
+        made = _whole(definition, bands=3, classes=2).eval()
         stride = alignment_of(made)
         try:
             output = made(torch.empty(1, 3, 2 * stride, 3 * stride))
@@ -247,16 +233,8 @@ def _weights_behind(output: Tensor) -> set[int]:
     return found
 
 
-def _whole(
-    architecture: str,
-    encoder: str,
-    options: str,
-    align_corners: bool,  # noqa: FBT001 - as SmpNetwork.definition holds them
-    *,
-    bands: int,
-    classes: int,
-    weights: str | bool | None = None,
-) -> Any:
+def _whole(definition: _Definition, *, bands: int, classes: int, weights: str | bool | None = None) -> Any:
+    architecture, encoder, options, align_corners = definition
     smp = library()
     kinds: Mapping[str, Any] = smp.MODEL_ARCHITECTURES_MAPPING
     if architecture not in kinds:
@@ -270,16 +248,12 @@ def _whole(
             raise BundleError(f"argument 'options': SMP's {architecture} has no option {name!r}{hint}")
     if architecture == "dpt":
         given["dynamic_img_size"] = True  # timm's vision transformers take one size only, unless asked
-    arguments = {
-        "encoder_name": encoder,
-        "encoder_weights": weights,
-        "in_channels": bands,
-        "classes": classes,
-    }
     _check_encoder(encoder)
     try:
         with _RatesHaveValues():
-            made = kinds[architecture](**given, **arguments)
+            made = kinds[architecture](
+                **given, encoder_name=encoder, encoder_weights=weights, in_channels=bands, classes=classes
+            )
     except Exception as error:
         if weights is not None:  # not the fault of the names: they made the network before
             raise
@@ -342,7 +316,7 @@ def load_encoder(network: Network, weights: str) -> None:
             "pre-trained encoders belong to networks of SMP (smp, unetpp-resnet34, deeplabv3plus-resnet34), "
             f"this is a {type(network).__name__}; {_FROM_SCRATCH}"
         )
-    _, encoder, _, _ = network.definition
+    encoder = network.definition.encoder
     known = _weights_of(encoder)
     if weights not in known:
         has = f"has {', '.join(known)}" if known else "has none"
@@ -351,7 +325,7 @@ def load_encoder(network: Network, weights: str) -> None:
     try:
         with _cache_only(not reached):
             made = made_by_smp(
-                *network.definition,
+                network.definition,
                 bands=network.bands,
                 classes=network.classes,
                 weights=True if encoder.startswith("tu-") else weights,
