@@ -29,20 +29,13 @@ class Row:
     """
 
     name: str
-    table: str
-    """Where it is printed, as in ``Table 2(g)``."""
-    parameters: str | None = None
-    """Trainable weights, as in ``1.06 M``, ``211 K`` or ``31,043,976``."""
-    operations: str | None = None
-    """For one image of ``size``, as in ``2.4 G``."""
-    pass_size: str | None = None
-    """torchsummary's forward/backward pass size in MB of 2²⁰ bytes, as in ``3966.00``."""
-    rule: Rule | None = None
-    """How the operations are counted; set where they are."""
-    size: tuple[int, int] | None = None
-    """Height and width in pixels of the image that operations and pass size belong to."""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    """All arguments of the factory that are not its defaults; ``bands`` and ``classes`` among them."""
+    table: str  # where it is printed, as in ``Table 2(g)``
+    parameters: str | None = None  # trainable weights, as in ``1.06 M``, ``211 K`` or ``31,043,976``
+    operations: str | None = None  # for one image of ``size``, as in ``2.4 G``
+    pass_size: str | None = None  # torchsummary's pass size in MB of 2²⁰ bytes, as in ``3966.00``
+    rule: Rule | None = None  # how the operations are counted; set where they are
+    size: tuple[int, int] | None = None  # height, width in px of the image of operations and pass size
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # those that are not the factory's defaults
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,10 +78,8 @@ class Runtime:
     """What decides a network's last bits, beside the network: a plan stores it, a worker compares."""
 
     device: Device
-    processor: str
-    """Instruction set of a CPU as torch uses it (``AVX512``), or the GPU's name."""
-    precision: Precision
-    """``fp32``, or ``bf16``: convolutions in bfloat16 with float32 weights and normalization."""
+    processor: str  # instruction set of a CPU as torch uses it (``AVX512``), or the GPU's name
+    precision: Precision  # ``bf16``: convolutions in bfloat16 with float32 weights and normalization
     threads: int
     torch: str
     geoseg: str

@@ -24,14 +24,10 @@ class Figures:
     """What a network takes, for a number of bands and classes."""
 
     parameters: int
-    giga_operations: float
-    """10⁹ multiply-adds per 10⁶ pixels: what the papers call GFLOPs, convolutions alone."""
-    bytes_per_pixel: float
-    """Memory of a forward pass in float32, as a plan counts it; as a number also MB per 10⁶ pixels."""
-    alignment: int
-    """Tile offsets are multiples of this, in pixels."""
-    radius: int | None
-    """Receptive field's worst side in pixels; None: global."""
+    giga_operations: float  # 10⁹ multiply-adds per 10⁶ pixels: the papers' GFLOPs, convolutions alone
+    bytes_per_pixel: float  # of a forward pass in float32, as a plan counts it; also MB per 10⁶ pixels
+    alignment: int  # tile offsets are multiples of this, in pixels
+    radius: int | None  # receptive field's worst side in pixels; None: global
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,10 +27,8 @@ __all__ = ["CSV_NAME", "JSON_NAME", "TENSORBOARD_NAME", "TrainingLog", "read_log
 
 JSON_NAME = "log.jsonl"
 """Every event but checkpoints, one JSON object a line, ``event`` being its kind."""
-CSV_NAME = "log.csv"
-"""One row per validation."""
+CSV_NAME = "log.csv"  # one row per validation
 TENSORBOARD_NAME = "tensorboard"
-"""Folder of TensorBoard's files."""
 
 _NAMES = {
     TrainingStarted: "started",

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchCounts",
-    "Combine",
     "Objective",
     "cross_entropy",
     "focal_loss",

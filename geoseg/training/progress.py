@@ -24,12 +24,10 @@ __all__ = ["Progress", "TrainResult"]
 class TrainResult:
     """The weights kept, and why."""
 
-    state: dict[str, Tensor]
-    """State of the network, float32 on the CPU: the averaged weights where the config averages."""
+    state: dict[str, Tensor]  # float32 on the CPU: the averaged weights where the config averages
     step: int
     score: Score
-    history: list[dict[str, Any]]
-    """One row per validation: the fields of :class:`~geoseg.training.events.Validated`."""
+    history: list[dict[str, Any]]  # per validation the fields of :class:`~geoseg.training.events.Validated`
     reason: str
 
 

@@ -39,31 +39,22 @@ class _Place(NamedTuple):
 class ValidationWindow(NamedTuple):
     """A window as the network sees it, and what is scored of it."""
 
-    scene: LabeledScene
-    """The scene, at the network's resolution."""
+    scene: LabeledScene  # at the network's resolution
     window: Window
-    pixels: NDArray[np.float32]
-    """(C, H, W), stored units."""
-    valid: NDArray[np.bool_]
-    """(H, W)."""
-    targets: NDArray[np.uint8]
-    """(H, W): ids inside the held-out blocks that this window scores; 255 elsewhere."""
-    labels: NDArray[np.uint8]
-    """The same with classes only: borders count as what they are the border of."""
+    pixels: NDArray[np.float32]  # (C, H, W), stored units
+    valid: NDArray[np.bool_]  # (H, W)
+    targets: NDArray[np.uint8]  # (H, W): ids in the held-out blocks that this window scores; 255 elsewhere
+    labels: NDArray[np.uint8]  # the same with classes only: borders count as what they are the border of
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     """What the held-out blocks say."""
 
-    chosen: float
-    """What the weights are chosen by: mean over places of the mean IoU of the scored classes."""
-    iou: dict[str, tuple[float | None, ...]]
-    """IoU per place and class; None where a class neither occurs nor is predicted."""
-    pixels: dict[str, int]
-    """Labeled pixels per place."""
-    loss: float | None = None
-    """Mean loss over the labeled pixels of the places that choose; None: it was not asked for."""
+    chosen: float  # mean over places of the mean IoU of the scored classes: weights are chosen by it
+    iou: dict[str, tuple[float | None, ...]]  # per place and class; None where neither there nor predicted
+    pixels: dict[str, int]  # labeled pixels per place
+    loss: float | None = None  # mean over the labeled pixels of the places that choose; None: not asked for
 
 
 class Validation:

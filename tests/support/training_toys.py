@@ -17,10 +17,11 @@ from geoseg.config.training.training_file import Hardware
 from geoseg.models.networks.network import Network, Span
 from geoseg.training.data.augment import ColorSettings
 from geoseg.training.data.chips import ChipSampler, ChipSettings
-from geoseg.training.data.scenes import ArrayScene, Split
+from geoseg.training.data.holdout import Split
 from geoseg.training.distributed import SINGLE_PROCESS, ProcessGroup
 from geoseg.training.loop import Trainer
 from geoseg.training.validate import Validation
+from support.array_scene import ArrayScene
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,6 +17,7 @@ import torch
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.array_scene import ArrayScene
 
 from geoseg.config.stac.refs import LabelRef, SceneRef
 from geoseg.errors import GeosegError, LabelError
@@ -33,7 +34,7 @@ from geoseg.training.data.file_scene import FileScene, open_scene
 from geoseg.training.data.holdout import Split
 from geoseg.training.data.index import fit_scaling, index_scene
 from geoseg.training.data.loader import ChipLoader
-from geoseg.training.data.scenes import TILE, ArrayScene, training_labels, validation_labels
+from geoseg.training.data.scenes import TILE, training_labels, validation_labels
 from geoseg.training.validate import Validation
 
 PLAIN = ColorSettings(

@@ -63,7 +63,8 @@ pytestmark = pytest.mark.slow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from geoseg.training.data.scenes import ArrayScene
+    from support.array_scene import ArrayScene
+
     from geoseg.training.loop import TrainResult
 
 HERE = Path(__file__).parents[1]

@@ -42,12 +42,9 @@ _HALO_WINDOWS = 8  # windows of it, at most
 class Views:
     """The windows that a network is scored in."""
 
-    window: int
-    """Side, in pixels."""
-    context: int
-    """Pixels at its edges that are seen but not scored: the largest halo of such windows."""
-    fixed: bool
-    """Whether maps have to be made in windows of this size, because the weights know their padding."""
+    window: int  # side, in pixels
+    context: int  # pixels at its edges that are seen but not scored: the largest halo of such windows
+    fixed: bool  # whether maps need windows of this size, because the weights know their padding
 
 
 def views_of(training: Training) -> Views:

@@ -55,16 +55,12 @@ class TrainSummary:
     """The result of a training."""
 
     bundle: Bundle
-    output: Path
-    """Folder of checkpoint, logs, pictures and bundle."""
-    before: Score
-    """On the held-out blocks, before the first step."""
+    output: Path  # folder of checkpoint, logs, pictures and bundle
+    before: Score  # on the held-out blocks, before the first step
     result: TrainResult
-    start: str
-    """What the training started from, in words."""
+    start: str  # what the training started from, in words
     seconds: float
-    pictures: tuple[Path, ...]
-    """Curves, and predictions; held-out blocks that show nothing of any class give no predictions."""
+    pictures: tuple[Path, ...]  # curves, and predictions where held-out blocks show anything of a class
 
 
 def train(

@@ -43,21 +43,13 @@ _WORK: list[tuple[type | tuple[type, ...], str, Callable[[Any, Tensor, Tensor], 
 class Count:
     """Size of a network for one image."""
 
-    parameters: int
-    """Trainable weights: batch normalization's weight and bias among them, running statistics not."""
-    multiply_adds: int
-    """Of all convolutions, plain and transposed, and linear layers; biases not counted."""
-    biased: int
-    """Output elements of convolutions that have a bias."""
-    normalized: int
-    """Output elements of batch normalizations."""
-    activated: int
-    """Output elements of activation modules."""
-    pooled: int
-    """Input elements of adaptive average pools."""
-    outputs: int
-    """Output elements of all modules below the root that return one tensor, composite modules among them,
-    ``nn.Sequential`` and ``nn.ModuleList`` not."""
+    parameters: int  # trainable weights: batch normalization's weight and bias too, running statistics not
+    multiply_adds: int  # of convolutions, plain and transposed, and linear layers; biases not counted
+    biased: int  # output elements of convolutions that have a bias
+    normalized: int  # output elements of batch normalizations
+    activated: int  # output elements of activation modules
+    pooled: int  # input elements of adaptive average pools
+    outputs: int  # output elements of modules below the root that return a tensor, containers aside
 
     def operations(self, rule: Rule) -> int:
         """FLOPs as a paper counts them; neither paper states its rule, each gives all figures of its tables.

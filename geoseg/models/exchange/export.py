@@ -30,17 +30,7 @@ from geoseg.models.bundle import Bundle
 from geoseg.models.networks.network import without_border
 from geoseg.models.runtime import intra_op_threads
 
-__all__ = [
-    "ITEM_KEY",
-    "OPSET",
-    "TOLERANCE",
-    "Exported",
-    "export_onnx",
-    "export_torch",
-    "open_session",
-    "state_contract",
-    "with_logits",
-]
+__all__ = ["ITEM_KEY", "OPSET", "TOLERANCE", "Exported", "export_onnx", "export_torch", "state_contract"]
 
 TOLERANCE = 1e-4
 """Largest difference from torch: of probabilities, and of logits relative to the largest."""
@@ -113,8 +103,8 @@ def export_onnx(bundle: Bundle, path: Path, tile: int | None = None) -> Exported
         found: list[float] = []
 
         def verify(temporary: Path) -> None:
-            session = open_session(runtime, str(temporary))
-            inner = open_session(runtime, with_logits(onnx, model).SerializeToString())
+            session = _open_session(runtime, str(temporary))
+            inner = _open_session(runtime, _with_logits(onnx, model).SerializeToString())
 
             def run(image: Tensor) -> tuple[Tensor, Tensor]:
                 feed = {"pixels": image.numpy()}
@@ -321,7 +311,7 @@ def state_contract(model: Any, spec: BundleSpec, tile: int | None) -> None:
         entry.key, entry.value = key, text
 
 
-def with_logits(onnx: Any, model: Any) -> Any:
+def _with_logits(onnx: Any, model: Any) -> Any:
     """A copy of an ``onnx.ModelProto`` that ends in a softmax, with the softmax's input as its output.
 
     Saturated probabilities would hide a difference.
@@ -335,7 +325,7 @@ def with_logits(onnx: Any, model: Any) -> Any:
     return twin
 
 
-def open_session(runtime: Any, model: str | bytes) -> Any:
+def _open_session(runtime: Any, model: str | bytes) -> Any:
     """A session of the package ``onnxruntime`` on the CPU, with one thread, of a file's path or its bytes."""
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -150,4 +150,3 @@ FASTER_UNET: Mapping[str, Architecture] = {
     "unet-skinny": Architecture(_member(_SKINNY, (1, 1, 1, 1, 1, 1, 1)), _SOURCE),
     "unet-less-conv": Architecture(_member(_SKINNY, (3, 3, 1, 1, 1, 1, 1)), _SOURCE),
 }
-"""The Faster-UNet family's own networks; its two others come from segmentation-models-pytorch."""

@@ -220,4 +220,3 @@ MICRONET: Mapping[str, Architecture] = {
     ),
     "micronet-11123": Architecture(_member(_THREE, (1, 1, 1, 2, 3), (3, 2, 1)), _SOURCE),
 }
-"""The Micro-Net family: Micro-Net, the U-Net that it is compared with, and the steps between them."""

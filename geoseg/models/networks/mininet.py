@@ -24,8 +24,7 @@ __all__ = ["MININET", "MiniNet"]
 
 Activation = Literal["prelu", "relu"]
 
-DECODER_BRANCHES = 2
-"""Depthwise branches of a decoder level."""
+DECODER_BRANCHES = 2  # depthwise, of a decoder level
 
 
 def _activation(kind: Activation, channels: int) -> nn.Module:

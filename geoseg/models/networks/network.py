@@ -117,21 +117,16 @@ def init_he(network: nn.Module) -> None:
 Bands = Annotated[int, Field(ge=1, le=1024)]
 Classes = Annotated[int, Field(ge=1, le=1024)]
 Width = Annotated[int, Field(ge=1, le=4096)]
-"""Channels of a feature map."""
 EvenWidth = Annotated[int, Field(ge=2, le=4096, multiple_of=2)]
-"""Channels that are split in two halves."""
 Dilations = Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=16)]
-"""Dilations of one level's modules, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """A network family member that a bundle can name."""
 
-    factory: Callable[..., Network]
-    """Typed keyword arguments, ``bands`` and ``classes`` first, to a network with fresh random weights."""
-    source: str
-    """Paper and table."""
+    factory: Callable[..., Network]  # typed keyword arguments, bands and classes first; fresh random weights
+    source: str  # paper and table
 
 
 def without_border(logits: Tensor, classes: int) -> Tensor:

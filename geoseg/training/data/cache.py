@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from geoseg.io.raster.scene_reader import SceneReader
     from geoseg.training.data.scenes import Patch
 
-__all__ = ["OPEN_SCENES", "OpenScene", "SceneCache"]
+__all__ = ["OpenScene", "SceneCache"]
 
-OPEN_SCENES = 16
-"""Scenes whose files stay open: an archive may have more of them than a process may open files."""
+_OPEN_SCENES = 16  # whose files stay open: an archive may have more than a process may open files
 
 
 class OpenScene(NamedTuple):
@@ -79,7 +78,7 @@ class SceneCache:
         """The readers of a scene, made now or kept from before."""
         with self._lock:
             if key not in self._open:
-                while len(self._open) >= OPEN_SCENES:
+                while len(self._open) >= _OPEN_SCENES:
                     _, (pixels, _) = self._open.popitem(last=False)
                     pixels.close()  # a thread that still reads there opens it again
                 self._open[key] = opened()

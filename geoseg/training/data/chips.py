@@ -41,18 +41,12 @@ class Chip(NamedTuple):
 class ChipSettings:
     """Size, scales and colors of chips."""
 
-    size: int | tuple[int, ...] = 256
-    """Side in pixels; of several, each batch has one, drawn evenly."""
-    resolution: float = 0.3
-    """Meters on the ground per chip pixel that the network is made for."""
-    scales: tuple[float, float] = (0.7, 1.4)
-    """Range of factors on that resolution, drawn evenly in the logarithm."""
-    rotate: float = 0.3
-    """Probability of a free rotation of up to 45° besides flips and quarter turns."""
-    flips: tuple[str, ...] = ("horizontal", "vertical", "turns")
-    """Mirrorings that are drawn, and whether quarter turns are."""
-    focus: float = 0.5
-    """Probability that a chip's center is a pixel of a class drawn evenly, not any labeled pixel."""
+    size: int | tuple[int, ...] = 256  # side in pixels; of several, each batch has one, drawn evenly
+    resolution: float = 0.3  # meters on the ground per chip pixel that the network is made for
+    scales: tuple[float, float] = (0.7, 1.4)  # range of factors on that, drawn evenly in the logarithm
+    rotate: float = 0.3  # probability of a free rotation of up to 45° besides flips and quarter turns
+    flips: tuple[str, ...] = ("horizontal", "vertical", "turns")  # what is drawn
+    focus: float = 0.5  # probability that the center is of a class drawn evenly, not any labeled pixel
     color: ColorSettings = field(default_factory=ColorSettings)
 
     @property

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from geoseg.config.stac.refs import LabelRef, SceneRef
     from geoseg.grid.geobox import GeoBox
 
-__all__ = ["Extent", "FileScene", "find_extent", "label_reader", "label_window", "open_scene"]
+__all__ = ["FileScene", "open_scene"]
 
 _TOLERANCE = 0.02  # a scene that is this little finer than asked for keeps its own pixels
 _MAP_TOLERANCE = 0.1  # the same for the grid that maps are made on: the default of a bundle's contract
@@ -151,7 +151,7 @@ class FileScene:
 
     def _read(self, window: Window) -> Patch:
         readers = self.cache.scene(self.key, self._opened)
-        raster, labels = readers.pixels.read(window), label_window(self.name, readers.labels, window)
+        raster, labels = readers.pixels.read(window), _label_window(self.name, readers.labels, window)
         pixels: NDArray[Any] = stretched(raster.pixels, self.stretch)
         if self.dtype.kind in "ui":
             # Resampling gives fractions; whole numbers are a quarter of the bytes.
@@ -161,7 +161,7 @@ class FileScene:
         return Patch(pixels.astype(self.dtype), raster.valid, labels)
 
     def _opened(self) -> OpenScene:
-        return OpenScene(SceneReader(self.scene, self.grid), label_reader(self.scene, self.label, self.grid))
+        return OpenScene(SceneReader(self.scene, self.grid), _label_reader(self.scene, self.label, self.grid))
 
 
 def open_scene(
@@ -220,7 +220,7 @@ def open_scene(
 def _on(scene: FileScene, grid: GeoBox) -> FileScene:
     """A scene on another grid, with the extent of its labels there."""
     with of_scene(scene.name):
-        found = find_extent(scene.scene, scene.label, grid, scene.limit)
+        found = _find_extent(scene.scene, scene.label, grid, scene.limit)
     content = (scene.scene, scene.label, scene.stretch, grid, found.window)
     key = hashlib.sha256(repr(content).encode()).hexdigest()
     return replace(scene, grid=grid, extent=found.window, parts=found.parts, repaired=found.repaired, key=key)
@@ -229,7 +229,7 @@ def _on(scene: FileScene, grid: GeoBox) -> FileScene:
 _SURROUNDINGS = 64  # pixels kept around the labeled area
 
 
-class Extent(NamedTuple):
+class _Extent(NamedTuple):
     """The labeled part of a grid."""
 
     window: Window  # the labeled area and its surroundings
@@ -237,7 +237,7 @@ class Extent(NamedTuple):
     repaired: int  # polygons that were invalid and had to be repaired
 
 
-def find_extent(scene: Pixels, label: LabelRef, grid: GeoBox, limit: Window | None) -> Extent:
+def _find_extent(scene: Pixels, label: LabelRef, grid: GeoBox, limit: Window | None) -> _Extent:
     """Read the labels of a grid once, square by square; no pixel is read.
 
     Args:
@@ -247,11 +247,11 @@ def find_extent(scene: Pixels, label: LabelRef, grid: GeoBox, limit: Window | No
         LabelError: labels that cannot be read or do not overlap, nothing is labeled, a limit outside.
     """
     allowed = grid.window if limit is None else _within(scene, grid, limit)
-    labels = label_reader(scene, label, grid)
+    labels = _label_reader(scene, label, grid)
     boxes: list[Window] = []
     parts: list[Window] = []
     for _, part in squares(allowed):
-        box = _box(label_window(scene.ref.id, labels, part) != IGNORE)
+        box = _box(_label_window(scene.ref.id, labels, part) != IGNORE)
         if box is not None:
             boxes.append(box.shift(part.row, part.col))
             parts.append(part)
@@ -262,16 +262,16 @@ def find_extent(scene: Pixels, label: LabelRef, grid: GeoBox, limit: Window | No
     window = area.pad(_SURROUNDINGS).intersect(allowed)
     assert window is not None
     cut = tuple(common for part in parts if (common := part.intersect(window)) is not None)
-    return Extent(window, cut, labels.repaired)
+    return _Extent(window, cut, labels.repaired)
 
 
-def label_reader(scene: Pixels, label: LabelRef, grid: GeoBox) -> LabelReader:
+def _label_reader(scene: Pixels, label: LabelRef, grid: GeoBox) -> LabelReader:
     """A reader of a scene's labels on a grid; a :class:`LabelError` names the scene and the file."""
     with of_scene(scene.ref.id):
         return LabelReader(label, grid, scene.geobox)
 
 
-def label_window(name: str, reader: LabelReader, window: Window) -> NDArray[np.uint8]:
+def _label_window(name: str, reader: LabelReader, window: Window) -> NDArray[np.uint8]:
     """Labels of a window; a :class:`LabelError` names the scene and the file."""
     with of_scene(name):
         return reader.read(window)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-import torch
-from torch.nn import functional
 
-from geoseg.errors import LabelError
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.window import Window
 from geoseg.training.data.holdout import Split
@@ -20,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["TILE", "ArrayScene", "LabeledScene", "Patch", "squares", "training_labels", "validation_labels"]
+__all__ = ["TILE", "LabeledScene", "Patch", "squares", "training_labels", "validation_labels"]
 
 TILE = 256
 """Side of the squares that scenes are read in, in pixels of their grid."""
@@ -29,19 +24,15 @@ TILE = 256
 class Patch(NamedTuple):
     """What a window of a labeled scene holds."""
 
-    pixels: NDArray[Any]
-    """(C, H, W) in stored units, in the scene's type."""
-    valid: NDArray[np.bool_]
-    """(H, W): where the pixels are data."""
-    labels: NDArray[np.uint8]
-    """(H, W): class ids; 255 where nothing is labeled, and where the pixels are no data."""
+    pixels: NDArray[Any]  # (C, H, W) in stored units, in the scene's type
+    valid: NDArray[np.bool_]  # (H, W): where the pixels are data
+    labels: NDArray[np.uint8]  # (H, W): class ids; 255 where nothing is labeled or the pixels are no data
 
 
 class LabeledScene(Protocol):
     """A scene with labels, on a grid of square pixels, that chips and validation windows are cut from.
 
-    Two kinds: :class:`ArrayScene` holds arrays,
-    :class:`~geoseg.training.data.file_scene.FileScene` reads windows.
+    Such as :class:`~geoseg.training.data.file_scene.FileScene`.
     """
 
     @property
@@ -114,113 +105,6 @@ def _masked(
     origin = (scene.origin[0] + window.row, scene.origin[1] + window.col)
     mask = scene.split.held_out(window.shape, scene.resolution, grow=grow, origin=origin)
     return np.where(mask == held, labels, np.uint8(IGNORE))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ArrayScene:
-    """A scene with labels, in memory, on a grid of square pixels.
-
-    Raises:
-        LabelError: shapes disagree, the resolution or weight is not positive, or nothing is labeled.
-    """
-
-    name: str
-    pixels: NDArray[Any]
-    """(C, H, W) in stored units, uint8, uint16 or float32."""
-    valid: NDArray[np.bool_]
-    """(H, W): where the pixels are data."""
-    labels: NDArray[np.uint8]
-    """(H, W): class ids; 255 where nothing is labeled."""
-    resolution: float
-    """Meters on the ground per pixel."""
-    place: str = ""
-    """Scenes of one place are scored together; empty: the name."""
-    weight: float = 1.0
-    """Chips come from the scenes in proportion to this."""
-    split: Split = field(default_factory=Split)
-    chooses: bool = True
-    """Whether the score on its held-out blocks takes part in choosing the weights; it is reported anyway."""
-
-    def __post_init__(self) -> None:
-        shape = self.labels.shape
-        if self.pixels.shape != (len(self.pixels), *shape) or self.valid.shape != shape:
-            raise LabelError(
-                f"{self.name}: pixels {self.pixels.shape}, validity {self.valid.shape} and labels "
-                f"{self.labels.shape} do not lie on one grid: give (C, H, W), (H, W) and (H, W)"
-            )
-        if not (self.resolution > 0 and self.weight > 0):
-            raise LabelError(f"{self.name}: resolution and weight must be positive")
-
-    @property
-    def identity(self) -> str:
-        """A hash of the arrays."""
-        arrays = (self.pixels, self.valid, self.labels)
-        return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
-
-    @property
-    def group(self) -> str:
-        """The place it is scored with."""
-        return self.place or self.name
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(H, W) in pixels."""
-        height, width = self.labels.shape
-        return height, width
-
-    @property
-    def origin(self) -> tuple[int, int]:
-        """Blocks are counted from the first pixel."""
-        return 0, 0
-
-    @property
-    def bands(self) -> int:
-        """Number of bands."""
-        return len(self.pixels)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the pixels."""
-        return self.pixels.dtype
-
-    def patch(self, window: Window) -> Patch:
-        """What a window holds."""
-        rows, cols = window.slices
-        valid = self.valid[rows, cols]
-        labels = np.where(valid, self.labels[rows, cols], np.uint8(IGNORE))
-        return Patch(self.pixels[:, rows, cols], valid, labels)
-
-    def tiles(self) -> Sequence[Window]:
-        """The whole scene in squares."""
-        return [part for _, part in squares(Window(0, 0, *self.shape))]
-
-    def at(self, resolution: float) -> ArrayScene:
-        """Resampled: pixels averaged or bilinear, validity and labels nearest.
-
-        The footprint becomes the nearest whole number of pixels; the scene itself where nothing changes.
-        """
-        factor = self.resolution / resolution
-        shape = (max(round(self.shape[0] * factor), 1), max(round(self.shape[1] * factor), 1))
-        if shape == self.shape:
-            return self
-        ids, good = (
-            functional.interpolate(torch.from_numpy(layer)[None, None], shape, mode="nearest-exact")[0, 0]
-            for layer in (self.labels, self.valid.astype(np.uint8))
-        )
-        image = functional.interpolate(
-            torch.from_numpy(self.pixels.astype(np.float32))[None],
-            shape,
-            mode="bilinear",
-            align_corners=False,
-            antialias=True,
-        )
-        return replace(
-            self,
-            pixels=image[0].numpy(),
-            valid=good.numpy().astype(bool),
-            labels=ids.numpy(),
-            resolution=resolution,
-        )
 
 
 def squares(window: Window, side: int = TILE) -> list[tuple[Window, Window]]:
