@@ -129,10 +129,7 @@ def save_bundle(folder: Path, spec: BundleSpec, network: Network) -> Bundle:
 
 
 def calibrated_bundle(bundle: Bundle, calibration: Calibration, folder: Path) -> Bundle:
-    """Write a copy of a bundle that differs in its calibration alone.
-
-    Args:
-        folder: made when absent; a bundle in it is replaced.
+    """Write a copy of a bundle that differs in its calibration alone; a bundle in the folder is replaced.
 
     Raises:
         BundleError: the weights are missing or altered, or the calibration is of another class.

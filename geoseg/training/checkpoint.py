@@ -28,11 +28,7 @@ _VERSION = 2
 def config_identity(
     config: TrainConfig, seed: int, origin: str, distill: Distill | None, teacher: str | None
 ) -> dict[str, str]:
-    """What must not change in a training's file, known before any scene is read.
-
-    Args:
-        origin: What the first weights are, beside the seed; empty: random.
-    """
+    """What must not change in a training's file, known before any scene is read."""
     return {
         "config": config.model_dump_json(),
         "start": origin,
@@ -43,9 +39,6 @@ def config_identity(
 
 def write_checkpoint(folder: Path, identity: Mapping[str, str], content: Mapping[str, Any]) -> None:
     """Write a checkpoint, whole or not at all; an older one stays until it is.
-
-    Args:
-        identity: What must not change between a checkpoint and its resumption, by what it is.
 
     Raises:
         OutputError: the disk is full or read-only.

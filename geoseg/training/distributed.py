@@ -129,9 +129,7 @@ def check_batch_divides(config: TrainConfig, processes: int) -> None:
 def launch(work: Callable[..., T], processes: int, device: str, *arguments: Any) -> T:
     """Run ``work(group, *arguments)`` in several processes; returns the first one's result.
 
-    Args:
-        work: A function of a module, since the other processes import it.
-        *arguments: Picklable.
+    ``work`` is a function of a module, since the other processes import it; arguments are picklable.
 
     Raises:
         GeosegError: what a process raised, the first one's before the workers'.

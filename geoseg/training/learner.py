@@ -128,10 +128,7 @@ class Learner:
         self._before = [buffer.clone() for buffer in self._buffers]
 
     def learn(self, step: int, batches: Sequence[Chip], rate: float) -> StepResult:
-        """Change the weights once.
-
-        Args:
-            batches: This process's chips of each batch of the step, on the CPU.
+        """Change the weights once, by this process's chips of each batch of the step, on the CPU.
 
         Raises:
             RunError: a single chip is too much for the memory.

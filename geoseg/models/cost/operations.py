@@ -75,21 +75,14 @@ class Count:
 
 
 def count(architecture: str, height: int, width: int, /, **arguments: Any) -> Count:
-    """Count one forward pass over one image, in evaluation mode; arguments as of :func:`build`.
-
-    Raises:
-        BundleError: as :func:`~geoseg.models.networks.registry.build`.
-    """
+    """Count one forward pass over one image, in evaluation mode; arguments and errors as of :func:`build`."""
     with torch.device("meta"):
         network = build(architecture, **arguments)
     return tally(network, network.bands, height, width)
 
 
 def tally(module: nn.Module, bands: int, height: int, width: int) -> Count:
-    """Count one forward pass of any module on the meta device over float (1, bands, height, width).
-
-    The module is put into evaluation mode.
-    """
+    """Count a forward pass of a module, put into evaluation mode, on meta float (1, bands, height, width)."""
     counted: Counter[str] = Counter()
 
     def seen(part: nn.Module, inputs: tuple[Any, ...], output: object) -> None:

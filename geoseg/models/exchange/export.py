@@ -70,10 +70,9 @@ class _Probabilities(nn.Module):
 
 
 def export_onnx(bundle: Bundle, path: Path, tile: int | None = None) -> Exported:
-    """Write a bundle as one ONNX file, with the metadata that the QGIS plugin Deepness reads.
+    """Write a bundle as one ONNX file, whole or not at all, with the metadata that QGIS' Deepness reads.
 
     Args:
-        path: final name; written whole or not at all.
         tile: side of square images, in pixels, for programs that want one size (Deepness does). None: height
             and width are free, in multiples of the alignment. The batch is always free.
 
@@ -120,12 +119,9 @@ def export_onnx(bundle: Bundle, path: Path, tile: int | None = None) -> Exported
 
 
 def export_torch(bundle: Bundle, path: Path) -> Exported:
-    """Write a bundle as a ``torch.export`` program (``.pt2``): batch, height and width are free.
+    """Write a bundle as a ``torch.export`` program (``.pt2``), whole or not at all.
 
-    The STAC item is the program's extra file ``item.json``.
-
-    Args:
-        path: final name; written whole or not at all.
+    Batch, height and width are free; the STAC item is the program's extra file ``item.json``.
 
     Raises:
         BundleError: the network cannot be exported, or computes something else once it is.

@@ -41,8 +41,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
 def build(architecture: str, /, **arguments: Any) -> Network:
     """A network with fresh random weights, in training mode, on torch's default device.
 
-    Args:
-        **arguments: ``bands`` and ``classes``, and what else the architecture takes; lists stand for tuples.
+    It takes ``bands`` and ``classes``, and what else the architecture does; lists stand for tuples.
 
     Raises:
         BundleError: unknown architecture or argument, or a value out of range.
@@ -77,11 +76,7 @@ def _mistake(error: ValidationError, known: list[str]) -> str:
 
 
 def traits(architecture: str, /, **arguments: Any) -> Traits:
-    """Alignment and radius of a network, without allocating its weights.
-
-    Raises:
-        BundleError: as :func:`build`.
-    """
+    """Alignment and radius of a network, without allocating its weights; raises as :func:`build`."""
     with torch.device("meta"):
         network = build(architecture, **arguments)
     return Traits(network.alignment, network.receptive_field_radius)

@@ -137,11 +137,7 @@ class ChipSampler:
         return sizes[int(np.random.default_rng((self.seed, step, 1)).integers(len(sizes)))]
 
     def chip(self, index: int, size: int | None = None) -> Chip:
-        """Chip of this number.
-
-        Args:
-            size: Its side; None: the first of the settings.
-        """
+        """Chip of this number and side; None: the first of the settings."""
         settings = self.settings
         side_out = settings.sizes[0] if size is None else size
         which, rng = self._draw(index)

@@ -59,10 +59,7 @@ class SceneIndex:
 
 
 def index_scene(scene: LabeledScene, classes: Sequence[str] | None = None) -> SceneIndex:
-    """Read a scene's tiles once.
-
-    Args:
-        classes: Names of the classes, by id; labels beyond are refused. None: any id.
+    """Read a scene's tiles once; labels beyond the named classes are refused (None: no label is).
 
     Raises:
         LabelError: a label that is no class, or no pixel that is labeled and left to train on.

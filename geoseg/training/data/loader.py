@@ -33,9 +33,7 @@ def chip_workers(asked: int | str, device: str, processes: int = 1) -> int:
     takes chips faster than one core cuts them (5 ms for 256 px, 24 ms for 512 px), so all cores but those
     that drive GPUs cut for it, each in a process of its own: threads hold each other up at arrays so small.
 
-    Args:
-        asked: A number, or ``auto``.
-        processes: Trainings that share this machine's cores (one per GPU).
+    ``processes`` trainings share this machine's cores (one per GPU).
     """
     if isinstance(asked, int):
         return asked
