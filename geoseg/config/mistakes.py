@@ -30,7 +30,6 @@ _PLAIN = {
     "dict_type": "must be a section of keys and values",
 }
 
-
 _RENAMED: Mapping[str, str] = MappingProxyType({"colour": "color", "recipe": "preset"})
 """Former name of a key → its name now."""
 

@@ -32,11 +32,7 @@ def _number_text(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number with one of a few units; the base of every value with a unit.
-
-    Raises:
-        ValueError: negative or not finite, no unit, or a unit this quantity does not have.
-    """
+    """A number, finite and not negative, with one of a few units; anything else is a ValueError."""
 
     value: float
     """The number, finite and not negative, in ``unit``."""
@@ -151,11 +147,7 @@ class Length(Quantity):
 
 @dataclass(frozen=True, slots=True)
 class Pixels(Quantity):
-    """A whole number of the network's pixels: ``512 px``.
-
-    Raises:
-        ValueError: not whole, besides what :class:`Quantity` refuses.
-    """
+    """A whole number of the network's pixels: ``512 px``; any other is a ValueError."""
 
     units: ClassVar[dict[str, float]] = {"px": 1.0}
     examples: ClassVar[tuple[str, str]] = ("256 px", "1024 px")

@@ -79,14 +79,11 @@ def object_attributes(
     provenance: Provenance,
     calibrated: Mapping[int, Calibrated] | None = None,
 ) -> dict[str, Array]:
-    """Attributes of polygons, by name, in the order of :data:`FIELDS`.
+    """Attributes of n polygons, by name, in the order of :data:`FIELDS`.
 
-    Args:
-        ground: the same polygons in CRS units, shape (n,).
-        width: columns of the scene.
-        meter: measures in the polygons' CRS.
-        names: class id → class name.
-        calibrated: class id → what turns a mean probability into the share of such objects that are right.
+    ``ground`` are the polygons in CRS units, shape (n,), in which ``meter`` measures; ``width``: columns of
+    the scene; ``calibrated``: class id → what turns a mean probability into the share of such objects that
+    are right.
 
     Returns:
         Arrays of shape (n,): text as object, numbers as int32 and float64, flags as bool.
@@ -113,11 +110,10 @@ def object_attributes(
         "shape": shapes.kind,
         "reg_iou": shapes.fit,
         "touches_edge": shapes.touches_edge,
-        "scene": _text([provenance.scene] * count),
-        "acquired": _text([provenance.acquired] * count),
-        "model": _text([provenance.model] * count),
-        "model_sha256": _text([provenance.model_sha256] * count),
-        "run_id": _text([provenance.run_id] * count),
+        **{
+            name: _text([getattr(provenance, name)] * count)
+            for name in ("scene", "acquired", "model", "model_sha256", "run_id")
+        },
     }
 
 

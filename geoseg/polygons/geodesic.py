@@ -53,10 +53,9 @@ class AreaMeter:
 
     @classmethod
     def of(cls, box: GeoBox) -> Self:
-        """Measure how a grid's CRS bends and scales; it must lead to longitude and latitude.
+        """Measure how a grid's CRS bends and scales.
 
-        Raises:
-            GridError: parts of the grid have no longitude and latitude.
+        A grid, parts of which have no longitude and latitude, is a GridError.
         """
         geod, project = _ellipsoid(box.crs)
         steps = np.linspace(0, 1, _CELLS + 1)
@@ -91,10 +90,8 @@ class AreaMeter:
     def sizes(self, polygons: Objects) -> tuple[Float64, Float64]:
         """Areas in m² and perimeters in m, holes' outlines included: positive, float64, shape (n,).
 
-        The polygons are valid, in the CRS, x first, shape (n,).
-
-        Raises:
-            GridError: a polygon has no longitude and latitude.
+        The polygons are valid, in the CRS, x first, shape (n,). One without longitude and latitude is a
+        GridError.
         """
         if not len(polygons):
             return np.zeros(0), np.zeros(0)
@@ -172,8 +169,7 @@ class Frames:
 def ground_frames(box: GeoBox, places: Float64) -> Frames:
     """The pixels at some places of a grid: columns and rows, float64 (n, 2).
 
-    Raises:
-        GridError: a place has no longitude and latitude.
+    A place without longitude and latitude is a GridError.
     """
     geod, project = _ellipsoid(box.crs)
     # Left, right, upper and lower neighbor of each place, half a pixel away, and itself.

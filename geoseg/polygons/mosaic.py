@@ -63,13 +63,12 @@ def dropped(
     alike: Sequence[tuple[int, int]],
     within: Sequence[tuple[int, int]],
 ) -> set[int]:
-    """Which objects go, as positions in ``ranks``, so that no two of those which stay are the same.
+    """Which objects go, as positions in ``ranks`` (all distinct), so that no two which stay are the same.
 
     Pieces go first, the largest object that holds them deciding; then, of objects that are alike, those that
-    a better one which stays is alike to. Whatever goes has a counterpart in another scene.
-
-    ``alike`` are pairs of the same objects, ``within`` pairs of a larger object and the piece that it holds,
-    both as positions in ``ranks``. No two ranks are equal; areas are in square units.
+    a better one which stays is alike to. Whatever goes has a counterpart in another scene. ``alike`` are
+    pairs of the same objects, ``within`` pairs of a larger object and the piece that it holds, as positions,
+    too.
     """
     gone: set[int] = set()
     for larger, piece in sorted(within, key=lambda pair: (-areas[pair[1]], ranks[pair[1]])):
@@ -85,15 +84,12 @@ def dropped(
 
 
 def difference(polygons: Objects, taken: Objects, least: float) -> tuple[Objects, Int64]:
-    """Polygons without the ground that others cover already.
+    """Polygons without the ground that others cover already, and which of them each comes from.
 
     ``polygons``, shape (n,), and ``taken``, (m,), are valid and in one planar unit. Pieces of an area below
-    ``least`` are left out, in the unit squared: rounding makes slivers along shared edges.
-
-    Returns:
-        What is left, as single polygons in the order of those they come from, of one polygon the largest part
-        first, shape (k,); which polygon each comes from, shape (k,). A polygon that none of ``taken`` covers
-        comes back itself.
+    ``least`` are left out, in the unit squared: rounding makes slivers along shared edges. What is left are
+    single polygons, shape (k,), in the order of those they come from, of one polygon the largest part first.
+    A polygon that none of ``taken`` covers comes back itself.
     """
     pairs = shapely.STRtree(taken).query(polygons, predicate="intersects")
     pairs = pairs[:, np.argsort(pairs[0], kind="stable")]

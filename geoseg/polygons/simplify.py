@@ -112,13 +112,10 @@ def _collapse_ring(ring: Float64, most: float) -> Float64:
 def collapse_rings(coordinates: Float64, ring_offsets: Int64, most: Float64) -> tuple[Float64, Int64]:
     """Simplify closed rings, each of the area that it had.
 
-    Args:
-        coordinates: float64, shape (vertices, 2).
-        ring_offsets: where each ring begins among them, and the end, shape (rings + 1,).
-        most: largest area that the collapse of one edge may displace, for each ring, shape (rings,).
-
-    Returns:
-        Coordinates of closed rings of at least four vertices (fewer where fewer came), and where each begins.
+    ``coordinates`` are float64, shape (vertices, 2); ``ring_offsets`` say where each ring begins among them,
+    and the end, shape (rings + 1,); ``most`` is the largest area that the collapse of one edge may displace,
+    for each ring, shape (rings,). What comes back is alike, with at least four vertices to a ring (fewer
+    where fewer came).
     """
     out, used = np.empty_like(coordinates), 0
     offsets = np.zeros_like(ring_offsets)
@@ -134,11 +131,9 @@ def simplified_objects(polygons: Objects, tolerance: float, min_area: float) -> 
     """Objects that stand apart, each simplified by itself (Douglas and Peucker); small ones and holes go.
 
     The polygons are valid, shape (n,), in any planar unit. ``tolerance`` is about how far an outline may
-    move, in their unit; objects and holes below ``min_area`` are left out, in their unit squared.
-
-    Returns:
-        The polygons that stay, simplified and valid, shape (m,); which ones they are, shape (n,). One whose
-        outline would cross itself stays as it is.
+    move, in their unit; objects and holes below ``min_area`` are left out, in their unit squared. Returns the
+    polygons that stay, simplified and valid, shape (m,), and which they are, shape (n,). One whose outline
+    would cross itself stays as it is.
     """
     kept = shapely.area(polygons) >= min_area
     chosen = _without_holes(polygons[kept], min_area)

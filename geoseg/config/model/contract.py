@@ -98,7 +98,6 @@ class Metric(_Value):
     """Lower end of its 95 % bootstrap interval; ``high`` is the upper one."""
     high: Number | None = None
     data: Text
-    """What it was measured on."""
 
 
 class Calibration(_Value):
@@ -114,9 +113,7 @@ class Calibration(_Value):
     knots: Annotated[tuple[tuple[Share, Share], ...], Field(min_length=1, max_length=_MOST_KNOTS)]
     """Confidence, strictly rising, and share that is right, never falling."""
     objects: Annotated[int, Field(strict=True, ge=LEAST_OBJECTS)]
-    """How many it was fitted to."""
     data: Text
-    """What it was fitted on, in words."""
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
@@ -141,12 +138,7 @@ class WeightsFile(_Value):
 
 
 class BundleSpec(_Value):
-    """All that is known of a model but the weights themselves.
-
-    Raises:
-        ValidationError: pydantic's; :func:`geoseg.config.model.mlm.from_item` turns it into a
-            :class:`~geoseg.errors.BundleError`.
-    """
+    """All that is known of a model but the weights themselves."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,61}[a-z0-9]$")]
     """Identifier, as in ``model: buildings-mininet2``."""
@@ -191,7 +183,6 @@ class BundleSpec(_Value):
     training: Training
     metrics: tuple[Metric, ...] = ()
     calibration: Calibration | None = None
-    """None: unknown."""
     weights: WeightsFile | None = None
     """None before they are saved."""
 
@@ -277,11 +268,16 @@ class BundleSpec(_Value):
         return ProbabilityEncoding(len(self.classes), background, threshold, self.border)
 
     @property
-    def sha256(self) -> str:
-        """Of the weights file; a BundleError for a bundle that was not saved yet."""
+    def saved(self) -> WeightsFile:
+        """The weights file; a BundleError for a bundle that was not saved yet."""
         if self.weights is None:
             raise BundleError(f"the bundle {self.name} has no weights yet; save it with save_bundle")
-        return self.weights.sha256
+        return self.weights
+
+    @property
+    def sha256(self) -> str:
+        """Of the weights file; errors are those of :attr:`saved`."""
+        return self.saved.sha256
 
     @property
     def identity(self) -> str:

@@ -50,14 +50,8 @@ _BACKGROUND = "geoseg:background"
 
 
 def to_item(spec: BundleSpec) -> dict[str, Any]:
-    """A saved bundle as a STAC 1.1 item with MLM, classification, raster and file extensions.
-
-    Raises:
-        BundleError: the bundle was not saved yet.
-    """
-    if spec.weights is None:
-        raise BundleError(f"the bundle {spec.name} has no weights yet; save it with save_bundle")
-    weights = spec.weights
+    """A saved bundle as a STAC 1.1 item with MLM, classification, raster and file extensions."""
+    weights = spec.saved
     fields = spec.model_dump(mode="json")
     properties: dict[str, Any] = {
         "datetime": weights.created.isoformat().replace("+00:00", "Z"),

@@ -26,8 +26,7 @@ of medium and of high probability, thin cirrus."""
 def scene_of(item_id: str, properties: Json, assets: Json, resolve: Resolve, trust: Trust) -> SceneRef:
     """The scene that an item describes; ``resolve`` makes absolute paths of hrefs.
 
-    Raises:
-        CatalogError: no usable data asset, or fields that contradict each other; names the asset.
+    No usable data asset, or fields that contradict each other, are a CatalogError that names the asset.
     """
     every = list(assets_of(assets))
     data = _data_assets(every, trust)

@@ -74,12 +74,10 @@ class SceneRef:
     href: str | None = None
     """Absolute path of a many-band file where the catalog does not describe its bands."""
     mask: MaskRef | None = None
-    """Mask asset, where the catalog has one."""
     nodata: float | None = None
     """Value that the catalog or the workflow declares as nodata, over the file's own tag."""
     acquired: str | None = None
     """Acquisition date or time, ISO 8601."""
     labels: tuple[tuple[str, LabelRef], ...] = ()
-    """Reference labels by asset key."""
     trust: Trust = "catalog"
     """``catalog``: plain GeoTIFF without side files; ``local``: everything GDAL reads from one's own disk."""

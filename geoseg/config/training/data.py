@@ -93,10 +93,19 @@ class Source(Section):
         return DataSource(**self.model_dump())
 
 
+def _one_of(every: int) -> int:
+    if every in (1, 2):
+        raise ValueError(f"one block of {every} is too many to hold out; give 3 or more, or 0 for none")
+    return every
+
+
+_Every = Annotated[StrictInt, Field(ge=0), AfterValidator(_one_of)]
+
+
 class Holdout(Section):
     """What one entry of data changes in the split; null keeps the split's value."""
 
-    every: Annotated[StrictInt, Field(ge=0)] | None = None
+    every: _Every | None = None
     """One block of so many is held out; 0 holds none out."""
     block: Meters | None = None
     """Side of a block."""
@@ -104,11 +113,6 @@ class Holdout(Section):
     """Width beside a block held out that is neither trained on nor scored."""
     phase: Annotated[StrictInt, Field(ge=0)] = 0
     """Which of the blocks."""
-
-    @field_validator("every")
-    @classmethod
-    def _enough(cls, every: int | None) -> int | None:
-        return every if every is None else _one_of(every)
 
 
 class DataEntry(Section):
@@ -157,27 +161,16 @@ class Split(Section):
 
     block: Meters = Length(48, "m")
     """Side of a block."""
-    every: Annotated[StrictInt, Field(ge=0)] = 5
+    every: _Every = 5
     """One block of so many is held out, at least 3."""
     margin: Meters = Length(3, "m")
     """Width beside a block held out that is neither trained on nor scored."""
-
-    @field_validator("every")
-    @classmethod
-    def _enough(cls, every: int) -> int:
-        return _one_of(every)
 
     @model_validator(mode="after")
     def _size(self) -> Self:
         if not self.block.value:
             raise ValueError("block must be larger than 0 m")
         return self
-
-
-def _one_of(every: int) -> int:
-    if every in (1, 2):
-        raise ValueError(f"one block of {every} is too many to hold out; give 3 or more, or 0 for none")
-    return every
 
 
 Flip = Literal["horizontal", "vertical", "turns"]

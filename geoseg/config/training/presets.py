@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from geoseg.config.section import Section
 from geoseg.config.training.data import Chips, Color
@@ -44,6 +44,13 @@ def _plain(size: int, **changes: object) -> Chips:
     return _PLAIN.model_copy(update={"size": (Pixels(size, "px"),), **changes})
 
 
+def _in_epochs(**settings: Any) -> TrainConfig:
+    """What the papers share: validated and saved once an epoch, no average of weights, no clipping."""
+    return TrainConfig(
+        steps=None, average=None, clip=None, validate_every="epoch", checkpoint_every="epoch", **settings
+    )
+
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "geoseg": Preset(TrainConfig(), Chips(), "ours: cross-entropy + Dice, AdamW, poly, averaged weights"),
@@ -51,19 +58,14 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         # regularized; 20 epochs of batch 2; the lowest validation loss is kept; 500 px, horizontal flips.
         # Ours: validated and saved once an epoch.
         "micro-net": Preset(
-            TrainConfig(
-                steps=None,
+            _in_epochs(
                 epochs=20,
                 batch=2,
                 optimizer=Sgd(rate=1e-3, momentum=0.9, nesterov=True),
                 schedule=KerasDecay(decay=5e-5),
                 loss=Loss(cross_entropy=CrossEntropy(), deep_supervision=0.0),
                 precision="fp32",
-                average=None,
-                clip=None,
                 keep="loss",
-                validate_every="epoch",
-                checkpoint_every="epoch",
             ),
             _plain(500, flips=("horizontal",)),
             "Chen, Chen, Jing, Micro-Net",
@@ -74,8 +76,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         # Ours: 4 × 2 chips; the ranges of color; "auto" precision (the paper's GradScaler means fp16, which
         # needs a GPU); that the loss on the held-out blocks is what is watched.
         "faster-unet": Preset(
-            TrainConfig(
-                steps=None,
+            _in_epochs(
                 epochs=50,
                 batch=4,
                 accumulate=2,
@@ -84,12 +85,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 loss=Loss(
                     cross_entropy=None, overlap=Overlap(kind="jaccard", smooth=1.0), deep_supervision=0.0
                 ),
-                average=None,
-                clip=None,
                 keep="loss",
                 early_stopping=EarlyStopping(watch="loss", patience=5),
-                validate_every="epoch",
-                checkpoint_every="epoch",
             ),
             _plain(
                 512,
@@ -102,8 +99,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         # public framework that it evidently builds on: SGD 0.9, poly 0.9, weight decay 1e-4, rate 0.02 for
         # the encoder and ten times that for the decoder, crops of 769 px, batch 8. Ours too: 100 epochs.
         "dual-aspp": Preset(
-            TrainConfig(
-                steps=None,
+            _in_epochs(
                 epochs=100,
                 batch=8,
                 optimizer=Sgd(
@@ -111,10 +107,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 ),
                 schedule=Poly(power=0.9),
                 loss=Loss(cross_entropy=CrossEntropy(), deep_supervision=0.0),
-                average=None,
-                clip=None,
-                validate_every="epoch",
-                checkpoint_every="epoch",
             ),
             _plain(769),
             "ours: Xiao et al., Dual ASPP, states none",
@@ -123,17 +115,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         # cross-entropy on four outputs with weights 1 and 0.4 each; random scale, crop and flip.
         # Ours: batch 8 (not stated), scales 0.5 to 2 (not stated), crops of 512 px.
         "mininet": Preset(
-            TrainConfig(
-                steps=None,
+            _in_epochs(
                 epochs=300,
                 batch=8,
                 optimizer=Adam(kind="adam", rate=2e-3, weight_decay=1e-4, decays="all"),
                 schedule=Poly(power=0.9),
                 loss=Loss(cross_entropy=CrossEntropy(), deep_supervision=0.4),
-                average=None,
-                clip=None,
-                validate_every="epoch",
-                checkpoint_every="epoch",
             ),
             _plain(512, scales=(0.5, 2.0), flips=("horizontal",)),
             "Liu et al. 2022, MiniNet",

@@ -15,7 +15,7 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -90,10 +90,8 @@ def project_text(
 ) -> str:
     """The XML of a project, its layers from the top of the map to its ground.
 
-    Args:
-        folder: absolute; where the project will lie.
-        extent: what is shown when it opens: ``(min x, min y, max x, max y)`` in that CRS.
-        layers: their paths become relative to the folder.
+    Their paths become relative to ``folder``, an absolute one, where the project will lie. ``extent`` is what
+    is shown when it opens: ``(min x, min y, max x, max y)`` in ``crs``.
 
     Raises:
         OutputError: PROJ does not know a CRS, or a style is not XML.
@@ -158,11 +156,10 @@ def _tree(
     """The legend."""
     top = ET.SubElement(root, "layer-tree-group", name="", checked="Qt::Checked", expanded="1")
     for group, found in groupby(layers, key=lambda layer: layer.group):
-        members = list(found)
         parent = top
         if group:
             parent = ET.SubElement(top, "layer-tree-group", name=group, checked="Qt::Checked", expanded="1")
-        for layer in members:
+        for layer in found:
             ET.SubElement(
                 parent,
                 "layer-tree-layer",
@@ -190,19 +187,15 @@ def _map_layer(layer: ProjectLayer, source: str, name: str) -> ET.Element:
     provider.text = "gdal" if layer.table is None else "ogr"
     if isinstance(layer.style, ImageStyle):
         made.append(_image(layer.style))
-    else:
-        made.extend(_body(layer.title, layer.style))
-    return made
-
-
-def _body(title: str, qml: str) -> Iterable[ET.Element]:
-    """What a QML text says of a layer: our own, or what somebody has saved over it."""
-    try:
-        return list(ET.fromstring(qml))  # noqa: S314 from the run's own folder
+        return made
+    try:  # a QML text: our own, or what somebody has saved over it
+        made.extend(ET.fromstring(layer.style))  # noqa: S314 from the run's own folder
     except ET.ParseError as error:
         raise OutputError(
-            f"the style of the layer {title!r} is not XML ({error}); save it from QGIS again, or remove it"
+            f"the style of the layer {layer.title!r} is not XML ({error}); "
+            "save it from QGIS again, or remove it"
         ) from error
+    return made
 
 
 def _image(style: ImageStyle) -> ET.Element:

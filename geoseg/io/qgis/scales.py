@@ -49,8 +49,7 @@ class Generalization:
     def of(cls, geobox: GeoBox, *, coverage: bool) -> Generalization:
         """What suits a scene's grid, in the layer's CRS; ``coverage``: polygons share their edges.
 
-        Raises:
-            GridError: the grid's center has no longitude and latitude.
+        A grid whose center has no longitude and latitude is a GridError.
         """
         wanted = _COARSE * ground_resolution(geobox).mean / _SCREEN
         power = 10.0 ** math.floor(math.log10(wanted))

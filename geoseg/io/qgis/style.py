@@ -38,11 +38,7 @@ places stay clear, so the scene below is seen."""
 
 @dataclass(frozen=True, slots=True)
 class ClassStyle:
-    """How a class is shown.
-
-    Raises:
-        OutputError: the color is not ``#rrggbb``, or the title holds what XML cannot.
-    """
+    """How a class is shown: its color as ``#rrggbb`` and a title that XML can hold, else an OutputError."""
 
     id: int
     title: str

@@ -62,15 +62,10 @@ _SOFTWARE: Final = ("geoseg", "torch", "numpy", "rasterio", "pyogrio", "shapely"
 def make_catalog(folder: str | Path, output: str | Path, trust: Trust = "catalog") -> Catalog:
     """Describe the GeoTIFFs in a folder and below, and write a STAC item collection; returns it read back.
 
-    An item is called like its file, or like its path in the folder where several files share a name (or one
-    that differs by case alone). Hrefs are relative to the catalog. Dates follow
-    :func:`geoseg.io.raster.dates.date_properties`. ``refusals`` say which files cannot be described and why;
-    those are not in the file.
-
-    Args:
-        folder: searched for ``.tif`` and ``.tiff``, with all folders below it but those behind links.
-        output: JSON file to write, whole or not at all.
-        trust: ``local`` takes georeferences of side files, too.
+    All folders below count but those behind links. An item is called like its file, or like its path in the
+    folder where several files share a name (or one that differs by case alone). Hrefs are relative to the
+    catalog. Dates follow :func:`geoseg.io.raster.dates.date_properties`. ``refusals`` say which files cannot
+    be described and why; those are not in the file. Trust ``local`` takes georeferences of side files, too.
 
     Raises:
         CatalogError: no such folder, no GeoTIFF in it, or none that can be described.
@@ -103,11 +98,7 @@ def make_catalog(folder: str | Path, output: str | Path, trust: Trust = "catalog
 
 
 def write_catalog(output: Path, collection: pystac.ItemCollection) -> None:
-    """Write an item collection, whole or not at all: indented, what is short and flat on one line.
-
-    Raises:
-        OutputError: see :func:`geoseg.io.files.staged`.
-    """
+    """Write an item collection, whole or not at all: indented, what is short and flat on one line."""
     content = {"type": "FeatureCollection", **collection.extra_fields, **collection.to_dict()}
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(output, _FLAT.sub(_on_one_line, text) + "\n")
@@ -121,10 +112,8 @@ def _on_one_line(found: re.Match[str]) -> str:
 def describe_file(file: Path, item_id: str, relative_to: Path, trust: Trust = "catalog") -> pystac.Item:
     """One GeoTIFF as a STAC 1.1 item: bands, CRS, grid, footprint, date, checksum and size.
 
-    Its href is relative to the folder ``relative_to``.
-
-    Raises:
-        SceneError: the file cannot be opened, has no place on the globe, or a name that is not text.
+    Its href is relative to the folder ``relative_to``. A file that cannot be opened, has no place on the
+    globe, or a name that is not text, is a SceneError.
     """
     path = Path(os.path.abspath(file))  # noqa: PTH100 a link stays the name that the user gave
     try:

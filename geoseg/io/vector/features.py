@@ -72,11 +72,7 @@ class Table:
         return Features(np.zeros(0, np.object_), nothing)
 
     def columns(self, batch: Features, path: Path) -> list[NDArray[Any]]:
-        """A batch's values as the layer holds them, in the order of its fields.
-
-        Raises:
-            OutputError: the batch has other fields, or geometries that are no polygons; names the final path.
-        """
+        """A batch's values in the order of the fields; an OutputError where anything does not fit."""
         wrong = set(self.schema) ^ set(batch.attributes)
         if wrong:
             raise OutputError(f"{path}: the features and the layer differ in the fields {sorted(wrong)}")
@@ -118,13 +114,10 @@ def features_of(
     provenance: Provenance,
     calibrated: Mapping[int, Calibrated] | None = None,
 ) -> Iterator[Features]:
-    """Shapes on the ground, with attributes (:data:`geoseg.polygons.attributes.FIELDS`), in the order given.
+    """Shapes of a grid, each on the ground, with attributes.
 
-    Args:
-        batches: polygons in pixels.
-        geobox: the grid of these pixels.
-        names: class id → class name.
-        calibrated: class id → its calibration; None: there is none.
+    Features are in the order of the shapes, with the fields of :data:`geoseg.polygons.attributes.FIELDS`.
+    ``names``: class id → class name; ``calibrated``: class id → its calibration.
 
     Raises:
         GridError: parts of the grid have no longitude and latitude, so areas cannot be measured.

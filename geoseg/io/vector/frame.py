@@ -28,11 +28,7 @@ def frame_of(batches: Iterable[Features], table: Table) -> gpd.GeoDataFrame:
 
 
 def read_frame(path: Path, layer: str) -> gpd.GeoDataFrame:
-    """Read a layer that geoseg wrote, with its CRS: GeoPackage, FlatGeobuf or GeoParquet.
-
-    Raises:
-        OutputError: the file or the layer cannot be read.
-    """
+    """Read a layer that geoseg wrote, with its CRS; what cannot be read is an OutputError."""
     try:
         if path.suffix == ".parquet":
             return gpd.read_parquet(path)

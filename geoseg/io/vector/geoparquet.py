@@ -104,12 +104,7 @@ def _metadata(table: Table, bounds: list[float] | None) -> dict[str, Any]:
 
 
 def info(path: Path) -> tuple[int, str | None, dict[str, str]]:
-    """Rows, CRS and fields with their kinds.
-
-    Raises:
-        OutputError: pyarrow is absent.
-        ValueError, OSError: the file is not GeoParquet, or cannot be read.
-    """
+    """Rows, CRS and fields with their kinds; a ValueError or OSError where the file is not GeoParquet."""
     with _arrow("pyarrow.parquet").ParquetFile(path) as file:
         stored: Mapping[bytes, bytes] = file.metadata.metadata or {}
         schema, rows = file.schema_arrow, file.metadata.num_rows
@@ -130,9 +125,7 @@ def pieces(
 ) -> Iterator[tuple[int, NDArray[np.object_], dict[str, NDArray[Any]]]]:
     """Number of the first row, WKB and attributes, some thousands of rows at a time.
 
-    Raises:
-        OutputError: pyarrow is absent.
-        ValueError, OSError: the file cannot be read, or lacks a field.
+    A file that cannot be read, or lacks a field, is a ValueError or OSError.
     """
     first = 0
     with _arrow("pyarrow.parquet").ParquetFile(path) as file:

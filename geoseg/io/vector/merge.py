@@ -75,14 +75,12 @@ def merge_layers(
 
     Args:
         path: final name; its ending is the format.
-        layer: its name, in every scene's file and in the merged one.
+        layer: its name, in every scene's file, too.
         scenes: at least one; ids are unique.
         schema: the fields, as they are in every scene's file, with ``id``, ``touches_edge`` and
             :data:`geoseg.polygons.attributes.CONFIDENCE`.
         crs: CRS of the merged layer; None: that of the scene whose id comes first.
         coverage: whether each scene's polygons cover their ground without overlaps.
-        style: default style.
-        description: for people.
         overview: a generalized second layer; a GeoPackage only.
 
     Raises:

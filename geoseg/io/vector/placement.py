@@ -63,11 +63,7 @@ class PlacedLayer:
 
     @classmethod
     def of(cls, source: SceneLayer, layer: str, target: str) -> PlacedLayer:
-        """Place a scene in a CRS.
-
-        Raises:
-            OutputError: it lies nowhere in that CRS, or across its edge.
-        """
+        """Place a scene in a CRS; an OutputError where it lies nowhere in it, or across its edge."""
         ring = shapely.LinearRing(source.geobox.corners)
         outline = shapely.Polygon(shapely.segmentize(ring, ring.length / (4 * _POINTS)))
         try:

@@ -80,12 +80,10 @@ def write_features(
 
     Args:
         path: final name; its ending is one of :data:`FORMATS`.
-        layer: its name, by the rule of :mod:`geoseg.config.layer_name`.
+        layer: by the rule of :mod:`geoseg.config.layer_name`.
         batches: features in the order of the layer (FlatGeobuf sorts them by place).
         geobox: the grid whose CRS the coordinates are in.
         schema: field → kind (a key of :data:`geoseg.io.vector.features.DTYPES`), in the order of the table.
-        style: default style.
-        description: for people.
         overview: a generalized second layer; a GeoPackage only.
 
     Raises:

@@ -92,10 +92,7 @@ def read_file(
 def merge_overrides(
     content: AnyFile, overrides: Mapping[str, Any] | None, kind: FileKind[AnyFile]
 ) -> ReadFile[AnyFile]:
-    """A model made in Python with overrides, as if it had been read from a file of the working directory.
-
-    Raises as :func:`read_file`.
-    """
+    """A model made in Python with overrides, as if it had been read from a file of the working directory."""
     origins: dict[KeyPath, str] = {(): kind.word}
     found: list[tuple[str, str, str]] = []
     if overrides:
@@ -109,10 +106,7 @@ def merge_overrides(
 
 
 def read_overrides(overrides: Mapping[str, Any], kind: FileKind[AnyFile]) -> AnyFile:
-    """What ``--set`` alone says, where a command takes no file: every key of the kind has a default.
-
-    Raises as :func:`read_file`.
-    """
+    """What ``--set`` alone says, where a command takes no file: every key of the kind has a default."""
     data: dict[str, Any] = {}
     origins: dict[KeyPath, str] = {(): _OVERRIDE}
     found: list[tuple[str, str, str]] = []
@@ -148,10 +142,7 @@ def where(origins: Mapping[str, str], key: str) -> str:
 
 
 def parse_overrides(given: Iterable[str]) -> dict[str, str]:
-    """``key=value`` texts of ``--set`` by key; the last one of a key counts.
-
-    Raises:
-        ConfigError: a text without ``=``.
+    """``key=value`` texts of ``--set`` by key; the last of a key counts. A ConfigError without ``=``.
 
     >>> parse_overrides(["catalog=x.json", "tiling.halo=64 px"])
     {'catalog': 'x.json', 'tiling.halo': '64 px'}

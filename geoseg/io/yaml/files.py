@@ -49,7 +49,6 @@ class _LoadedFile:
     source: Path
     output: Path
     origins: Mapping[str, str]
-    """Key → where it was given: ``austin.yaml:12`` or ``--set``."""
 
     def where(self, key: str) -> str:
         """Where a key, or else the section around it, was given; else the file."""
@@ -152,11 +151,7 @@ def dump_training(training: Training) -> str:
 
 
 def load_card(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Card:
-    """Read a model card: YAML, UTF-8; overrides as for :func:`load_workflow`.
-
-    Raises:
-        ConfigError: every mistake of file and overrides, one line each.
-    """
+    """Read a model card: YAML, UTF-8; overrides and errors as for :func:`load_workflow`."""
     return read_file(path, _CARD, overrides).content
 
 

@@ -46,7 +46,6 @@ class Mistake:
     key: str
     """The key, or the empty string where it is about the text as a whole."""
     text: str
-    """What is wrong and what to do."""
 
 
 class YamlError(Exception):

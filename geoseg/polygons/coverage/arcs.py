@@ -63,16 +63,12 @@ _SETTLED: Final = 1e-9
 
 
 def simplify_rings(rings: Rings, tolerance: float) -> Rings:
-    """The same rings with fewer vertices.
+    """As many rings, in the same order, with fewer vertices.
 
-    Args:
-        rings: outlines of regions; the regions on both sides of an arc may be in different calls.
-        tolerance: how far an outline may move, px, measured along the line between two pixel centers; above 1
-            nothing more changes, as the outline stays between the same centers.
-
-    Returns:
-        As many rings, in the same order. Nodes stay, and fixed vertices unless their neighbors are in line.
-        No arc is further than the tolerance from what it was, anywhere along it.
+    ``tolerance`` is how far an outline may move, px, anywhere along it, measured along the line between two
+    pixel centers; above 1 nothing more changes, as the outline stays between the same centers. Nodes stay,
+    and fixed vertices unless their neighbors are in line. The regions on both sides of an arc may be in
+    different calls.
 
     Raises:
         GridError: the tolerance is negative or no number.

@@ -32,13 +32,10 @@ def find_coverage(
 ) -> Iterator[Shapes]:
     """The regions of a scene, without gap or overlap, in the order of (last row, first pixel).
 
-    Args:
-        strips: consecutive rows from the top with all stored bands, from the start at each call.
-        width: columns of the scene.
-        classes: ids to make polygons of; between those that are left out nothing is drawn.
-        level: the stored value that separates two classes in the only band; None: a band per class.
-        min_pixels: smaller regions go to their best neighbor.
-        tolerance: how far an outline may move for fewer vertices, px; 0: not at all.
+    ``strips`` gives consecutive rows from the top with all stored bands, from the start at each call.
+    ``level`` is the stored value that separates two classes in the only band; None: a band per class. Between
+    ``classes`` that are left out nothing is drawn. Regions below ``min_pixels`` go to their best neighbor.
+    ``tolerance`` is how far an outline may move for fewer vertices, px; 0: not at all.
     """
     clean = sieved(strips, width, min_pixels, level) if min_pixels > 1 else strips()
     for regions in trace_regions(clean, width, classes, level=level, touching=True):

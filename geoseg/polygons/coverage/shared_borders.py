@@ -12,17 +12,11 @@ __all__ = ["shared_sides"]
 
 
 def shared_sides(ids: UInt8, above: UInt8, below: UInt8, classes: int) -> UInt8:
-    """Sides that each pixel has in common with pixels of each class.
+    """Sides, 0 to 4, that each pixel has in common with pixels of each class, uint8 (classes, rows, width).
 
-    Summed over the pixels of a region, it is the length of its border with each class, in pixels.
-
-    Args:
-        ids: class ids below ``classes``, uint8 (rows, width), 255 where there is no data.
-        above: the row above the first one, uint8 (width,).
-        below: the row below the last one.
-
-    Returns:
-        uint8 (classes, rows, width), 0 to 4; of a pixel's own class, 0; 255 where there is no data.
+    Summed over the pixels of a region, it is the length of its border with each class, in pixels. Of a
+    pixel's own class it is 0; 255 where there is no data. ``ids`` are class ids below ``classes``, uint8
+    (rows, width), 255 where there is no data; ``above`` and ``below`` the rows beside them, uint8 (width,).
 
     >>> row = np.array([1, 0, 0], np.uint8)
     >>> shared_sides(row[None], row, np.array([255, 1, 0], np.uint8), 2)[:, 0].tolist()

@@ -48,17 +48,13 @@ class Sieve:
     class_id: UInt8
     """Class that the region of each end gets, shape (n,)."""
     width: int
-    """Columns of the scene."""
 
     def apply(self, strips: Iterable[Strip], level: float | None = None) -> Iterator[Strip]:
         """The same strips without their small regions: with new classes, and the scores of these.
 
-        Args:
-            strips: consecutive rows from the top of the scene that the plan was made of; heights may differ.
-            level: the stored value that separates two classes in the only band; None: a band per class.
-
-        Raises:
-            GridError: a strip has no bands, or does not fit the width.
+        Strips are those of the scene that the plan was made of, their heights may differ; errors are those of
+        :func:`plan_sieve`. ``level`` is the stored value that separates two classes in the only band; None: a
+        band per class.
         """
         above = np.full(self.width, NODATA, np.uint8)
         changed_above = above
@@ -89,20 +85,15 @@ class Sieve:
 def sieved(
     strips: Callable[[], Iterable[Strip]], width: int, min_pixels: int, level: float | None = None
 ) -> Iterator[Strip]:
-    """The scene without its small regions; strips come from the start at each call.
-
-    Arguments and errors are those of :func:`plan_sieve` and :meth:`Sieve.apply`.
-    """
+    """The scene without its small regions: :func:`plan_sieve`, then :meth:`Sieve.apply`."""
     return plan_sieve(strips(), width, min_pixels).apply(strips(), level)
 
 
 def plan_sieve(strips: Iterable[Strip], width: int, min_pixels: int) -> Sieve:
     """Find the regions of fewer than ``min_pixels``, and decide what becomes of them.
 
-    Strips are consecutive rows from the top, with all bands: one per class, or one for two classes.
-
-    Raises:
-        GridError: a strip has no bands or does not fit the width, or a pixel's class has no band or no score.
+    Strips are consecutive rows from the top, with all bands: one per class, or one for two classes. One that
+    has none or does not fit the width, and a pixel whose class has no band or no score, are a GridError.
     """
     tops, class_ids = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     state: _Open | None = None
@@ -267,7 +258,11 @@ def _decide_complete(
     waits[cluster[is_open & ~large]] = True
     waits = waits[cluster] & ~large
 
-    becomes = _decided(regions, touching, ~large & ~waits, least)
+    chosen, becomes = ~large & ~waits, regions.class_id.copy()
+    found, pairs = regions.choose(chosen), (np.cumsum(chosen) - 1)[touching[:, chosen[touching[0]]]]
+    becomes[chosen] = _decide(
+        found.class_id, found.pixels, found.first, found.evidence, found.beside, pairs, least
+    )
     changed = (becomes != regions.class_id)[ends[1]]
     live = is_open | waits
     rank = np.cumsum(live) - 1
@@ -311,23 +306,6 @@ def _note_large(regions: _Regions, touching: Int64, large: Bool) -> Int64:
     count = len(regions)
     key = np.unique(both.min(axis=0) * count + both.max(axis=0))
     return np.stack([key // count, key % count])
-
-
-def _decided(regions: _Regions, touching: Int64, chosen: Bool, least: int) -> Int64:
-    """Classes of all regions, those of the chosen ones as they are decided."""
-    class_id = regions.class_id.copy()
-    rank = np.cumsum(chosen) - 1
-    found = regions.choose(chosen)
-    class_id[chosen] = _decide(
-        found.class_id,
-        found.pixels,
-        found.first,
-        found.evidence,
-        found.beside,
-        rank[touching[:, chosen[touching[0]]]],
-        least,
-    )
-    return class_id
 
 
 # Small regions that touch, as a linked list for each region, so that joining two lists is one step:

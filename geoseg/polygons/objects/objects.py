@@ -53,23 +53,18 @@ class ObjectOptions:
     min_area: float = 0.0
     """Smallest object, in m²."""
     min_pixels: float = 0.0
-    """Smallest object, in pixels."""
     min_hole: float = 0.0
     """Smallest hole that stays, in m²."""
     min_hole_pixels: float = 0.0
-    """The same in pixels."""
     least_max_score: int = 0
     """Stored score that some pixel of an object must reach."""
     seeds: Seeds | None = None
     """How touching objects are separated; None: they are not."""
     regularize: Regularize | None = None
-    """What is made of the contours; None: nothing."""
     realign: Realign | None = None
-    """What is made of the fits of neighbors; None: nothing."""
     reach: float = 0.0
     """How far away a neighbor may be that ``realign`` looks at, in pixels."""
     cut_overlaps: bool = True
-    """Whether neighbors are cut where their fits overlap."""
 
 
 def find_objects(
@@ -81,11 +76,9 @@ def find_objects(
 ) -> Iterator[Shapes]:
     """The objects of a scene, in the order of (last row, first pixel); those that are too tall last.
 
-    Args:
-        strips: consecutive rows from the top, with all stored bands; the heights may differ.
-        box: the grid of the pixels.
-        level: the stored value that separates one foreground class from its background, in the only band;
-            None where there is a band per class (then nothing is split).
+    Strips are consecutive rows from the top, of any height, with all stored bands. ``level`` is the stored
+    value that separates one foreground class from its background, in the only band; None where there is a
+    band per class (then nothing is split).
 
     Raises:
         GridError: as :func:`geoseg.polygons.trace.exact.trace_regions`, or an object lies nowhere on the
@@ -146,7 +139,7 @@ class _Sweep:
     def advance(self, regions: Regions) -> Iterator[Shapes]:
         """Take in regions that are complete; give out the objects that nothing below can change."""
         found = Shapes.join(_contours(regions, self._rows, self._box, self._level, self._options))
-        is_tall = _height(found, self._box.width) > TALLEST
+        is_tall = found.last_row - found.first // self._box.width + 1 > TALLEST
         self._tall.append(found.choose(is_tall))
         self._fit(_ordered(found.choose(~is_tall)))
         self._align(self._fitted.take(self._swept - self._wide))
@@ -252,10 +245,6 @@ class _Queue:
 def _ordered(shapes: Shapes) -> Shapes:
     """In the order of (last row, first pixel)."""
     return shapes.choose(np.lexsort((shapes.first, shapes.last_row)))
-
-
-def _height(shapes: Shapes, width: int) -> Int64:
-    return shapes.last_row - shapes.first // width + 1
 
 
 def _contours(

@@ -45,10 +45,8 @@ def cut_overlaps(fits: Objects, contours: Objects, wanted: Bool) -> tuple[Object
     Who keeps an overlap gets the vertices of those that end there. Where a polygon falls apart its largest
     part is kept; where nothing is left, its contour.
 
-    Args:
-        fits: shapely Polygons, shape (n,), all that may overlap the wanted ones.
-        contours: what each was fitted to, shape (n,); these do not overlap.
-        wanted: which ones to return.
+    ``fits``, shape (n,), are all that may overlap the wanted ones; ``contours`` what each was fitted to:
+    these do not overlap.
     """
     chosen = np.flatnonzero(wanted)
     cut, lost = fits[chosen], np.zeros(chosen.size, np.bool_)
@@ -176,12 +174,8 @@ def snapped(polygons: Objects) -> Objects:
 
     Without spikes and necks that are narrower, they stay valid on the ground.
     """
-    out: Objects = shapely.transform(polygons, _on_steps)
+    # Adding 0 makes -0, which has other bits, 0.
+    out: Objects = shapely.transform(polygons, lambda points: np.round(points * _STEPS) / _STEPS + 0.0)
     for index in np.flatnonzero(~shapely.is_valid(out)).tolist():
         out[index] = _largest(shapely.make_valid(out[index]))
     return out
-
-
-def _on_steps(points: Float64) -> Float64:
-    steps: Float64 = np.round(points * _STEPS) / _STEPS + 0.0  # no -0: it has other bits
-    return steps

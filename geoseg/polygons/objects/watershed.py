@@ -29,7 +29,6 @@ from geoseg.polygons.trace.regions import Regions, Strip
 
 __all__ = ["Seeds", "Segments", "find_segments", "segment_labels"]
 
-
 _LEVELS = 8
 """Steps of a pixel in which distances are counted."""
 _FROM_BORDER, _CLOSED = 8.0, 3.0
@@ -248,11 +247,9 @@ def find_segments(
 ) -> tuple[Bool, Segments | None]:
     """Split the regions, of one class against a background, that hold two seeds or more.
 
-    Args:
-        rows: stored scores of that class, at least from the regions' first rows on, and in a second layer
-            those of the border where it counts.
-        level: stored score that separates the class from the background.
-        tallest: rows of the tallest region to be split; taller ones stay whole.
+    ``rows`` are stored scores of that class, at least from the regions' first rows on, and in a second layer
+    those of the border where it counts. ``level`` is the score that separates the class from the background.
+    Regions of more than ``tallest`` rows stay whole.
 
     Returns:
         Which regions were split, shape (n,), and their segments.
@@ -293,20 +290,15 @@ def _canvas(pieces: list[_Piece], level: float) -> Segments:
         start[index] = top
         top += rows
     strip = Strip(classes, scores, scores[None])
-    found = list(trace_regions([strip], width, range(1, 255), level=level, touching=False))
-    return _joined(found, pieces, start, width)
-
-
-def _joined(found: list[Regions], pieces: list[_Piece], start: Int64, width: int) -> Segments:
-    """The segments of all batches, each with its place and class in the scene."""
-    regions = Regions.join(found)
+    regions = Regions.join([*trace_regions([strip], width, range(1, 255), level=level, touching=False)])
+    # Each segment with its place and class in the scene.
     segments = regions.components
     row, col = np.divmod(segments.first, width)
-    piece = np.searchsorted(start, row, side="right") - 1
-    offset = np.array([[p.col, p.row] for p in pieces])[piece]
-    offset[:, 1] -= start[piece]
-    class_id = np.array([p.class_id for p in pieces], np.uint8)[piece]
-    last_row = np.array([p.last_row for p in pieces])[piece]
+    which = np.searchsorted(start, row, side="right") - 1
+    offset = np.array([[p.col, p.row] for p in pieces])[which]
+    offset[:, 1] -= start[which]
+    class_id = np.array([p.class_id for p in pieces], np.uint8)[which]
+    last_row = np.array([p.last_row for p in pieces])[which]
     return Segments(
         Regions(regions.polygons, replace(segments, class_id=class_id, last_row=last_row), regions.detail),
         np.stack([row + offset[:, 1], col + offset[:, 0]], axis=1),

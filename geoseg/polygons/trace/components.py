@@ -51,15 +51,9 @@ class Components(Table):
 def run_components(runs: Runs, chosen: Bool, at_edge: Bool, scores: UInt8, row: int) -> Components:
     """Each chosen run of a strip as a component of its own.
 
-    Args:
-        runs: of the strip's classes, with the row above it first and a column without data on both sides.
-        chosen: which runs, none of them in that row above.
-        at_edge: which runs lie beside missing data.
-        scores: of the strip alone, uint8 (rows, width).
-        row: the scene's row of the strip's first row.
-
-    Raises:
-        GridError: a pixel has a class but no score.
+    ``runs`` are those of the strip's classes, with the row above it first (none of it is chosen) and a column
+    without data on both sides; ``scores`` those of the strip alone, uint8 (rows, width); ``row`` is the
+    scene's row of its first one. A pixel with a class but no score is a GridError.
     """
     start, length = runs.start[chosen], (runs.stop - runs.start)[chosen]
     if not start.size:

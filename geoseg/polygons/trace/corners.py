@@ -83,16 +83,8 @@ def find_corners(strip: UInt8, is_class: Bool) -> tuple[Corners, Int64]:
             (concave, pixels[quarter ^ 3], not lower),
         ):
             count = int(np.count_nonzero(chosen))
-            found.append(
-                Corners(
-                    np.zeros(count, np.int64),
-                    row[chosen] + 1,
-                    col[chosen] + 1,
-                    np.full(count, right),
-                    np.full(count, lower),
-                    np.full(count, below),
-                )
-            )
+            flags = (np.full(count, flag) for flag in (right, lower, below))
+            found.append(Corners(np.zeros(count, np.int64), row[chosen] + 1, col[chosen] + 1, *flags))
             beside.append(pixel[chosen])
     return Corners.join(found), np.concatenate(beside)
 

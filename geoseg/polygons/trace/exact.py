@@ -63,13 +63,10 @@ class _Wanted:
 def exact_polygons(
     strips: Iterable[tuple[UInt8, UInt8]], width: int, classes: Collection[int]
 ) -> Iterator[Regions]:
-    """Polygons and statistics of every 4-connected component of a scene.
+    """Polygons and statistics of every 4-connected component of a scene, of pixels of these classes.
 
-    Args:
-        strips: class ids and stored scores of consecutive rows from the top, each uint8 of shape
-            (any number of rows, width); the heights may differ.
-        width: columns of the scene.
-        classes: ids to make polygons of, 0 to 254; pixels of other ids are left out.
+    Strips are class ids and stored scores of consecutive rows from the top, each uint8 of shape (any number
+    of rows, width); the heights may differ.
 
     Yields:
         The components as they become complete, up to 65,536 at a time. Through all of them the order is that

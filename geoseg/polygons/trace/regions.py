@@ -83,16 +83,11 @@ class Regions:
 
 
 def to_ground(polygons: Objects, transform: Affine) -> Objects:
-    """Polygons in pixel coordinates, laid on the ground.
+    """Polygons in pixel coordinates, laid on the ground by a map (column, row) → (x, y) that is not singular.
 
-    Args:
-        polygons: as :func:`exact_polygons` makes them; exteriors counter-clockwise in the plane of
-            (column, row).
-        transform: (column, row) → (x, y) in CRS units; any that is not singular.
-
-    Returns:
-        New polygons in CRS units, in the axis order of rasters (x: easting or longitude): exteriors
-        counter-clockwise, holes clockwise, whichever way the rows run.
+    Those of :func:`exact_polygons` (exteriors counter-clockwise in the plane of column and row) become new
+    ones in CRS units, in the axis order of rasters (x: easting or longitude): exteriors counter-clockwise,
+    holes clockwise, whichever way the rows run.
     """
     col, row = shapely.get_coordinates(polygons).T
     x = transform.a * col + transform.b * row + transform.c

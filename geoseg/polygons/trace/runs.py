@@ -27,7 +27,6 @@ class Runs:
     value: UInt8
     """Value of each run's pixels, shape (n,)."""
     width: int
-    """Table of the array."""
 
     def of(self, pixels: Int64) -> Int64:
         """Index of the run that holds each pixel, given flat indices."""
@@ -59,11 +58,7 @@ def touching_rows(runs: Runs, upper: Int64) -> tuple[Int64, Int64]:
 
 
 def group(nodes: int, first: Int64, second: Int64) -> tuple[int, Int64]:
-    """Connected components of an undirected graph; its edges lead from ``first`` to ``second``, shape (m,).
-
-    Returns:
-        The number of components, and each node's, int64, shape (nodes,).
-    """
+    """Number of connected components of an undirected graph, and each node's, int64, shape (nodes,)."""
     if nodes == 0:
         return 0, np.zeros(0, np.int64)
     edges = coo_array((np.ones(first.size, np.bool_), (first, second)), shape=(nodes, nodes))

@@ -20,7 +20,6 @@ from geoseg.polygons.walls.fit import Fits
 
 __all__ = ["align_directions"]
 
-
 _RIGHT = np.pi / 2
 _NOISE_LENGTH = 13.0  # px of wall that tell one independent offset; makes errors as large as they turn out
 _ROUNDING = 0.1  # px between a contour and its walls that rounded corners explain
@@ -31,17 +30,11 @@ _ROUNDS = 8
 
 
 def align_directions(fits: Fits, contours: Objects, *, reach: float, least: int = 6) -> Float64:
-    """Directions of walls, corrected by those of the neighbors.
+    """Directions to fit walls with, radians, shape (n,); NaN where a polygon keeps its own.
 
-    Args:
-        fits: of :func:`~geoseg.polygons.walls.fit.fit_walls`.
-        contours: the polygons that were given to it.
-        reach: distance between the centers of neighbors, px.
-        least: how many neighbors have to agree.
-
-    Returns:
-        For each polygon the direction to fit its walls with, radians; NaN where it keeps its own. Pass it to
-        :func:`~geoseg.polygons.walls.fit.fit_walls`.
+    ``fits`` are of :func:`~geoseg.polygons.walls.fit.fit_walls`, which takes the directions, and ``contours``
+    the polygons that were given to it. Neighbors have their centers within ``reach`` px; ``least`` of them
+    must agree.
 
     Raises:
         GridError: fewer or more contours than fits, or a reach that is not above zero.

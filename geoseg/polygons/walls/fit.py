@@ -85,7 +85,6 @@ class WallOptions:
     """Root mean square distance of a contour to its walls above which they are not its walls. The price of a
     wall follows it."""
     min_wall: float = 5.0
-    """Length of the shortest wall."""
     min_diagonal: float = 9.0
     """Length of the shortest wall that is neither along nor across the others, whether diagonal or leaning by
     a few degrees; 0: there are none."""
@@ -365,12 +364,11 @@ def _fit_rings(
 ) -> tuple[Float64, Int64, Int64, Float64]:
     """Walls of the rings of polygons.
 
-    Args:
-        coordinates: of closed rings, float64, shape (vertices, 2).
-        ring_offsets: where each ring begins among them, and the end, shape (rings + 1,).
-        polygon_offsets: where each polygon's rings begin, exterior first, and the end, shape (polygons + 1,).
-        options: tolerance, min_wall, min_diagonal, circle_cv and min_radius of :class:`WallOptions`.
-        known: direction of each polygon's walls, radians, NaN where it is to be found, shape (polygons,).
+    ``coordinates`` are of closed rings, float64, shape (vertices, 2); ``ring_offsets`` say where each ring
+    begins among them, ``polygon_offsets`` where each polygon's rings begin, exterior first; both have the
+    end, too. ``options``: tolerance, min_wall, min_diagonal, circle_cv and min_radius of
+    :class:`WallOptions`; ``known``: direction of each polygon's walls, radians, NaN where it is to be found,
+    shape (polygons,).
 
     Returns:
         Coordinates of closed rings; where each begins and the end, in the order of the rings that were given;

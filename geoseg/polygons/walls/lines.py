@@ -350,17 +350,13 @@ def draw(
     """Walls through the contour: corners, class of the wall that begins at each, and the direction.
 
     Lines and corners are fitted in turn: a line to the stretch of contour between its corners, less what a
-    blur rounds; a corner where two lines meet. What is dropped: walls shorter than asked, that run backwards,
-    or that would make a spike where the contour has none. No corners where the walls do not close to a ring,
-    or not without spikes.
+    blur rounds (``trim``, at either end); a corner where two lines meet. What is dropped: walls shorter than
+    asked, that run backwards, or that would make a spike where the contour has none. No corners where the
+    walls do not close to a ring, or not without spikes.
 
-    Args:
-        begins: position where each wall begins, shape (W,).
-        turn: whether the direction may be refined.
-        shortest: length of the shortest wall to keep.
-        trim: length at either end of a wall that a blur rounded.
-        lean: what walls that lean have to gain by it, px³ (:func:`_leans`).
-        most: largest mean squared distance of the contour to what is left of its walls without spikes.
+    ``begins`` is the position where each wall begins, shape (W,); ``turn`` says whether the direction, in
+    radians, may be refined; ``lean`` is what walls that lean have to gain by it, px³ (:func:`_leans`);
+    ``most`` the largest mean squared distance of the contour to what is left of its walls without spikes.
     """
     length = curve[1][-1]
     classes = classes.copy()

@@ -175,18 +175,15 @@ def split(
     min_wall: float,
     min_diagonal: float,
 ) -> tuple[Int64, Int64, Float64, float]:
-    """The cheapest walls of a ring.
+    """The cheapest walls of a ring, and what they cost, px³.
 
-    Args:
-        points: of :func:`sample`, shape (N + 1, 2).
-        sums: likewise, shape (N + 1, 5).
-        direction: of the walls, radians.
-        price: of a wall along or across, px³.
-        min_diagonal: shortest wall with a direction of its own; 0: there are none.
+    ``points``, shape (N + 1, 2), and ``sums``, (N + 1, 5), are those of :func:`sample`; the direction is in
+    radians; ``price`` is that of a wall along or across, px³; ``min_diagonal`` the shortest wall with a
+    direction of its own; 0: there are none.
 
     Returns:
         For each wall the sample where it begins, its class, and the integral of the squared distances of the
-        contour to its line; no walls where there is no split. And what the split costs, px³.
+        contour to its line; no walls where there is no split. And the cost.
     """
     count = points.shape[0] - 1
     frame, rotated = _in_frame(points, sums, direction)
