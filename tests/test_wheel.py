@@ -63,11 +63,13 @@ def test_a_wheel_carries_the_demonstration_and_no_generator_of_towns(root: Path,
 def test_an_installed_demonstration_fits_from_any_folder_and_writes_below_it(
     installed: Path, tmp_path: Path
 ) -> None:
-    code = (
-        "from geoseg.io.share import shared_workflow as s; from geoseg.flow.run.prepare import prepare as p;"
+    imports = (
+        "from geoseg.io.yaml.files import shared_workflow as s",
+        "from geoseg.flow.run.prepare import prepare as p",
     )
+    code = "; ".join(imports)
     shown = subprocess.run(
-        [sys.executable, "-c", f"{code}d = p(s('austin_buildings')); print(d.loaded.output, len(d.plans))"],
+        [sys.executable, "-c", f"{code}; d = p(s('austin_buildings')); print(d.loaded.output, len(d.plans))"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(installed)},
         capture_output=True,

@@ -79,7 +79,7 @@ def run(
 @click.pass_context
 def demo(context: click.Context, name: str, *, output: Path | None) -> None:
     """Map the scene that comes with geoseg, and score its map."""
-    from geoseg.io.share import shared_workflow
+    from geoseg.io.yaml.files import shared_workflow
 
     path = shared_workflow({"buildings": "austin_buildings", "landcover": "landcover"}[name])
     click.echo(f"geoseg run {path}")

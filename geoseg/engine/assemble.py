@@ -105,11 +105,7 @@ def _assemble(task: AssembleTask) -> AssembledScene:
 
 
 class PartialProbabilities:
-    """Encoded probabilities on the model's grid, or on the scene's, read from partial results row by row.
-
-    Raises:
-        OutputError: partial results are missing or do not cover the scene.
-    """
+    """Encoded probabilities on the model's grid, or on the scene's, read from partial results row by row."""
 
     def __init__(self, plan: Plan, manifests: Sequence[PartialManifest]) -> None:
         self._plan = plan

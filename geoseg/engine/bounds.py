@@ -77,14 +77,11 @@ def prediction_bytes(
     stored: int,
     network: float,
 ) -> int:
-    """What a task adds to its worker while it predicts.
+    """What a task adds to its worker while it predicts, in bytes.
 
-    Args:
-        overlaps: whether neighboring windows overlap, so that rows wait for those below.
-        batch: windows that are read and stitched at a time.
-        at_once: windows in one forward pass.
-        stored: bands of the encoded probabilities.
-        network: memory of a forward pass per pixel of its window, in bytes, the heap's holes included.
+    It reads and stitches ``batch`` windows at a time, ``at_once`` of them in a forward pass, which takes
+    ``network`` bytes per pixel of its window, the heap's holes included. ``overlaps``: whether neighboring
+    windows overlap, so that rows wait for those below; ``stored``: bands of the encoded probabilities.
     """
     window = grid.rows.window * grid.cols.window
     copies = _COPIES * _FLOAT * (channels + classes)
@@ -105,15 +102,11 @@ def assembly_bytes(
     aligned: bool = False,
     border: bool = False,
 ) -> int:
-    """What a task adds to its worker while it assembles a scene, in bytes.
+    """What a task adds to its worker while it assembles rasters of so many pixels and bands, in bytes.
 
-    Args:
-        width: columns of the rasters, ``height`` their rows.
-        bands: of the encoded probabilities.
-        resampled: whether the rasters are on another grid than the model's.
-        mode: of the polygons; None: there are none.
-        aligned: whether objects wait twice, first for the directions of their neighbors.
-        border: whether the borders between objects are known.
+    ``resampled``: whether they are on another grid than the model's; ``mode`` of the polygons, None: there
+    are none; ``aligned``: whether objects wait twice, first for the directions of their neighbors;
+    ``border``: whether the borders between objects are known.
     """
     strip = strip_rows(width) * width
     # As read, classified and compared, and GDAL's rows of tiles and of overviews; in float while resampled.
@@ -128,12 +121,8 @@ def assembly_bytes(
 def disk_bytes(grid: TileGrid, overlaps: int, pixels: int, *, classes: int, stored: int, bands: int) -> int:
     """What a scene takes on disk at its fullest, polygons aside, in bytes.
 
-    Args:
-        grid: the scene's windows.
-        overlaps: places where two tasks share rows.
-        pixels: of the rasters.
-        classes: channels of the logits.
-        stored: bands of the encoded probabilities; ``bands``: of the probability raster.
+    ``overlaps``: places where two tasks share rows; ``pixels`` of the rasters; ``classes``: channels of the
+    logits; ``stored`` and ``bands``: of the encoded probabilities and of their raster.
     """
     shared = 2 * 2 * grid.rows.halo * overlaps
     partials = grid.cols.length * (stored * grid.rows.length + _FLOAT * classes * shared)

@@ -53,11 +53,7 @@ def _array_path(folder: Path, name: str, array: str) -> Path:
 
 
 def write_partial(folder: Path, arrays: Mapping[str, Array], manifest: PartialManifest) -> PartialManifest:
-    """Write a partial result: each C-contiguous array, then the manifest, completed by their hashes.
-
-    Raises:
-        OutputError: the disk is full or read-only.
-    """
+    """Write a partial result: each C-contiguous array, then the manifest, completed by their hashes."""
     hashes: dict[str, str] = {}
     for name, array in arrays.items():
         path = _array_path(folder, manifest.name, name)

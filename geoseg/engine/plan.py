@@ -193,10 +193,8 @@ def check_contract(scene: Scene, bundle: Bundle, stretch: tuple[float, float] | 
 def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime, output: Path) -> Plan:
     """Plan one scene; every ``auto`` is resolved here.
 
-    Args:
-        scene: from :func:`geoseg.io.raster.scene.describe`.
-        runtime: resolved once, on the driver.
-        output: folder of the run; the scene gets one of its own in it.
+    The runtime is resolved once, on the driver. ``output`` is the folder of the run; the scene gets one in
+    it.
 
     Raises:
         SceneError: the scene breaks the model's contract.

@@ -33,11 +33,7 @@ class WindowPredictor:
         self.skipped = 0
 
     def __call__(self, windows: Sequence[Window]) -> list[Prediction]:
-        """Predictions of some windows, in order; a window without data is not computed.
-
-        Raises:
-            SceneError: logits are not finite, which would pass for nodata.
-        """
+        """Predictions of some windows, in order; a window without data is not computed."""
         read = [self._reader.read(window) for window in windows]
         full = [index for index, raster in enumerate(read) if raster.valid.any()]
         self.windows += len(full)
@@ -62,9 +58,8 @@ def predict_and_stitch(
 ) -> tuple[UInt8, WindowOverlaps]:
     """Predict and stitch the window rows of one task, ``batch`` windows per forward pass.
 
-    Returns:
-        Encoded probabilities of the scene's rows that they finish, uint8 (bands, rows, scene width), and the
-        overlaps that neighbors complete.
+    Gives the encoded probabilities of the scene's rows that they finish, uint8 (bands, rows, scene width),
+    and the overlaps that neighbors complete.
     """
     first, stop = stitcher.finished_rows(rows)
     finished = np.empty((encoding.count, max(0, stop - first), stitcher.tiles.cols.length), np.uint8)

@@ -70,7 +70,6 @@ def resolve_tiles(
     Args:
         shape: ``(height, width)`` of the model's grid.
         memory: bytes that one worker may use.
-        device: ``cpu`` or ``cuda``.
         raster: bytes of the scene's pixels, uncompressed, of which GDAL caches some; 0: no file is read.
 
     Raises:

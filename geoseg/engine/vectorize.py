@@ -98,11 +98,7 @@ def _certain(ids: UInt8) -> Strip:
 
 
 def find_shapes(raster: ProbabilityRaster, classes: Sequence[int], options: Vectorize) -> Iterator[Shapes]:
-    """Polygons of a scene's classes, in pixels, with what is known of them; no option is ``auto``.
-
-    Raises:
-        GridError: a polygon has no place on the ground.
-    """
+    """Polygons of a scene's classes, in pixels, with what is known of them; no option is ``auto``."""
     pixel = ground_resolution(raster.grid).mean
     if options.mode == "objects":
         return find_objects(
@@ -135,10 +131,6 @@ def find_class_shapes(raster: ClassMap, classes: Sequence[int], options: Vectori
     """Polygons of a class map (in the encoding ``CLASS_IDS``), as :func:`find_shapes` makes them.
 
     Objects are not split: no pixel is surer than another. ``score``, ``low`` and ``contrast`` mean nothing.
-
-    Raises:
-        GridError: a polygon has no place on the ground.
-        ConfigError: a regularization that is not installed.
     """
     assert isinstance(options.min_area, Area)
     changes: dict[str, object] = {"split": Split(method="none")}

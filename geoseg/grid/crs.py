@@ -13,11 +13,7 @@ LONGITUDE_LATITUDE = "EPSG:4326"
 
 @lru_cache(maxsize=64)
 def transformer(source: str, target: str) -> Transformer:
-    """From a CRS to another one, both as codes, WKT or PROJ text.
-
-    Raises:
-        CRSError, ProjError: pyproj's; a text is no CRS, or no operation leads from one to the other.
-    """
+    """From a CRS to another one, both as codes, WKT or PROJ text; raises CRSError and ProjError of pyproj."""
     return Transformer.from_crs(CRS.from_user_input(source), CRS.from_user_input(target), always_xy=True)
 
 

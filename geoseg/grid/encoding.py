@@ -75,11 +75,7 @@ class ProbabilityEncoding:
         return tuple(i for i in ids if i != self.background) if self.binary else tuple(ids)
 
     def encode(self, logits: Float32) -> UInt8:
-        """Softmax of logits, encoded.
-
-        Float32 (channels, height, width), NaN where the scene has no data, becomes uint8 (bands, height,
-        width).
-        """
+        """Softmax of logits, float32 (channels, height, width), NaN: no data; encoded, uint8 (bands, …)."""
         stored = np.empty((self.count, *logits.shape[1:]), np.uint8)
         for rows in row_pieces(logits.shape[1:]):
             self._encode_rows(logits[:, rows], stored[:, rows])
@@ -104,11 +100,7 @@ class ProbabilityEncoding:
         stored[:, empty] = NODATA
 
     def classify(self, stored: UInt8) -> UInt8:
-        """Class ids, uint8 (height, width), 255 where the scene has no data.
-
-        Args:
-            stored: uint8 (bands, height, width).
-        """
+        """Class ids, uint8 (height, width), of encoded probabilities; 255 where there is no data."""
         chosen: UInt8
         if self.binary:
             (foreground,) = self.class_ids

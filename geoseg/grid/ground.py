@@ -30,11 +30,7 @@ class GroundResolution:
 
 
 def ground_resolution(box: GeoBox) -> GroundResolution:
-    """Geodesic size of the center pixel: EPSG:3857 by cos(latitude), degrees and feet by their length.
-
-    Raises:
-        GridError: the center pixel has no longitude and latitude in this CRS.
-    """
+    """Geodesic size of the center pixel: EPSG:3857 by cos(latitude), degrees and feet by their length."""
     col, row = box.width / 2, box.height / 2
     ends = [box.transform @ end for end in ((col, row), (col + 1, row), (col, row + 1))]
     project = transformer(box.crs, LONGITUDE_LATITUDE)
@@ -51,13 +47,8 @@ def ground_resolution(box: GeoBox) -> GroundResolution:
 def model_grid(box: GeoBox, resolution: float, tolerance: float = 0.0) -> GeoBox:
     """The grid a network of a given ground resolution sees: same CRS, origin and footprint.
 
-    Args:
-        resolution: ground resolution that the network was trained for, in meters.
-        tolerance: relative difference within which the scene's own pixels are used unchanged, per axis.
-
-    Returns:
-        ``box`` itself within the tolerance; otherwise the footprint cut into the whole number of pixels
-        nearest to the resolution.
+    It has the whole number of pixels nearest to the resolution (in meters); where the scene's own differ by
+    no more than the tolerance (relative, per axis), these are used unchanged.
     """
     ground = ground_resolution(box)
     factors = ground.down / resolution, ground.across / resolution

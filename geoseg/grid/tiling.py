@@ -127,12 +127,9 @@ def _axis(length: int, window: int, halo: int, alignment: int) -> WindowAxis:
 
 
 def tile_grid(shape: tuple[int, int], window: int, halo: int, alignment: int) -> TileGrid:
-    """Windows of at most the given size, all equal, that cover a scene with the least surplus.
+    """Windows of at most the given size, all equal, that cover a scene with the least surplus; in pixels.
 
-    Args:
-        window: largest window side, in pixels.
-        halo: context on each side, in pixels; rounded up to the alignment.
-        alignment: the network's alignment, in pixels.
+    The halo is rounded up to the network's alignment.
 
     Raises:
         GridError: the window leaves nothing between its halos.

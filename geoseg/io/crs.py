@@ -85,11 +85,7 @@ def same_crs(found: str | None, geobox: GeoBox) -> bool:
 
 
 def bounds_in(geobox: GeoBox, crs: str) -> tuple[float, float, float, float]:
-    """``(min x, min y, max x, max y)`` of a grid in another CRS.
-
-    Raises:
-        OutputError: the grid has no place in the CRS.
-    """
+    """``(min x, min y, max x, max y)`` of a grid in another CRS; OutputError where it has no place there."""
     found = transformer(written_crs(geobox.crs), written_crs(crs)).transform_bounds(*geobox.bounds)
     if not all(map(math.isfinite, found)):
         raise OutputError(f"a scene in {geobox.crs[:60]!r} has no place in the CRS {crs[:60]!r}")

@@ -73,11 +73,7 @@ _FULL_BYTES = 128 * 1024
 
 
 def free_bytes(path: Path) -> int:
-    """Bytes that an unprivileged user can still write where a path lies or will lie.
-
-    Raises:
-        OutputError: the file system cannot be asked.
-    """
+    """Bytes that an unprivileged user can still write where a path lies or will lie."""
     place = path.absolute()
     while True:
         try:
@@ -93,11 +89,8 @@ def free_bytes(path: Path) -> int:
 def output_error(path: Path, error: BaseException, needed: int = _FULL_BYTES) -> OutputError:
     """The error to raise for a failed write: names the file, what happened and what to do.
 
-    Args:
-        path: the file under its final name.
-        error: what was raised; where libraries hide the system's error code, their words are searched.
-        needed: bytes that the file may take. With less free, the disk is to blame for
-            an error that names no cause.
+    Where libraries hide the system's error code, their words are searched. Where less is free than the bytes
+    that the file may need, the disk is to blame for an error that names no cause.
     """
     if isinstance(error, OutputError):
         return error
@@ -228,9 +221,6 @@ def sweep_temporaries(folder: Path) -> list[Path]:
 
     A temporary file is left over when its process on this host has ended, or, if another host made it, when
     it has not changed for a day.
-
-    Raises:
-        OutputError: a file that should go cannot be removed.
     """
     removed = []
     for found in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -262,18 +252,13 @@ def _is_stale(path: Path, match: re.Match[str]) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file, whole or not at all; raises as :func:`staged`."""
+    """Write a UTF-8 file, whole or not at all."""
     with staged(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON (2 spaces, keys in the order given), whole or not at all.
-
-    Raises:
-        OutputError: see :func:`staged`.
-        ValueError, TypeError: NaN, infinity, or what JSON has no form for.
-    """
+    """Write JSON (2 spaces, keys in the order given, no NaN), whole or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 

@@ -96,12 +96,7 @@ def read_weights(path: Path, sha256: str) -> State:
 
 
 def copy_weights(path: Path, sha256: str, target: Path) -> None:
-    """Copy a weights file with this sha256, byte by byte.
-
-    Raises:
-        BundleError: no such file, a pickle, altered or too large.
-        OutputError: the copy cannot be written.
-    """
+    """Copy a weights file with this sha256, byte by byte; BundleError as of :func:`read_weights`."""
     data = _checked(path, sha256)
     with staged(target) as temporary:
         temporary.write_bytes(data)

@@ -44,10 +44,6 @@ class Prepared:
 def prepare(source: str | Path | Workflow, overrides: Mapping[str, Any] | None = None) -> Prepared:
     """Load a workflow, its model and its catalog; open the scenes' headers; plan each scene.
 
-    Args:
-        source: workflow file, or a workflow made in Python.
-        overrides: ``--set`` values by dotted key.
-
     Raises:
         ConfigError: the workflow has mistakes; all are listed.
         CatalogError: the catalog cannot be read, or has no such scene.

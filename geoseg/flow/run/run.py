@@ -40,7 +40,7 @@ def run(
     overwrite: bool = False,
     watch: Watch | None = None,
 ) -> RunSummary:
-    """Map every scene of a workflow.
+    """Map every scene of a workflow; says how each ended, and the score where the workflow asks for one.
 
     A script calls it under ``if __name__ == "__main__":`` (worker processes import the script that starts
     them), or with ``compute.executor`` as ``serial`` or ``threads``. Small runs stay in one process.
@@ -50,9 +50,6 @@ def run(
         overrides: values by dotted key, such as ``{"compute.workers": 2}``; text is read as after ``--set``.
         overwrite: map scenes again that another configuration, model or version mapped here.
         watch: called with each event of the run.
-
-    Returns:
-        How each scene ended, and the score where the workflow asks for one.
 
     Raises:
         ConfigError, CatalogError, BundleError, GridError: nothing can be run.

@@ -82,13 +82,10 @@ class PixelPolygons:
 
 
 def near_another(numbers: NDArray[np.integer], distance: float) -> NDArray[np.bool_]:
-    """Which pixels of numbered objects have a pixel of another one within a distance, shape (rows, columns).
+    """Which pixels of numbered objects (0: none) have a pixel of another one within a distance in pixels.
 
-    Beyond the edges there is no object: give ``ceil(distance)`` more pixels on each side than are wanted.
-
-    Args:
-        numbers: object of each pixel, 0 where there is none, shape (rows, columns).
-        distance: between the centers of two pixels, in pixels.
+    The distance is between the centers of two pixels. Beyond the edges there is no object: give
+    ``ceil(distance)`` more pixels on each side than are wanted. Shapes are (rows, columns).
     """
     found = np.zeros(numbers.shape, np.bool_)
     rows, columns = numbers.shape

@@ -96,9 +96,8 @@ class LabelRaster:
     def read(self, grid: GeoBox, window: Window) -> NDArray[np.uint8]:
         """Class ids at the centers of a window of any grid: the source pixel that holds each center.
 
-        Returns:
-            uint8, shape (height, width) of the window; 255 outside the raster, at its nodata, and where a
-            value maps to it.
+        Uint8, shape (height, width) of the window; 255 outside the raster, at its nodata, and where a value
+        maps to it.
 
         Raises:
             LabelError: unreadable pixels, or values that are no class ids and not in ``classes``.

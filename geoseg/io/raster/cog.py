@@ -28,8 +28,7 @@ from geoseg.io.raster.gdal import environment, gdal_errors, reading_back
 
 __all__ = ["strip_rows", "write_cog"]
 
-BLOCK = 512
-"""Side of a tile, in pixels."""
+BLOCK = 512  # side of a tile, in pixels
 
 _SCRATCH = {
     "dtype": "uint8",

@@ -25,15 +25,10 @@ _DRIFT = 0.05
 
 
 def open_map(path: Path, *, masked: bool) -> xr.DataArray:
-    """Open a raster that geoseg wrote, without reading its pixels.
+    """A raster that geoseg wrote, opened without reading its pixels, dask-backed in the blocks of the file.
 
-    Args:
-        path: GeoTIFF.
-        masked: give values as float32 in physical units (stored × scale), NaN where there is no data; else
-            the stored values.
-
-    Returns:
-        Dimensions (band, y, x), dask-backed in the blocks of the file, with CRS and transform.
+    Dimensions (band, y, x), with CRS and transform. ``masked``: values as float32 in physical units (stored ×
+    scale), NaN where there is no data; else the stored values.
     """
     with reading_back(path):
         opened = rioxarray.open_rasterio(path, chunks={}, masked=masked, mask_and_scale=masked, lock=False)
@@ -52,10 +47,7 @@ def colors_of(classes: xr.DataArray) -> UInt8:
 
 
 def geobox_of(array: xr.DataArray) -> GeoBox:
-    """The grid of an array, from its transform or its coordinates.
-
-    Args:
-        array: dimensions (band, y, x), as rioxarray knows them; north-up, south-up or turned.
+    """The grid of an array (band, y, x) from its transform or coordinates: north-up, south-up or turned.
 
     Raises:
         SceneError: other dimensions, no CRS, no transform, or coordinates that are not evenly spaced.

@@ -39,26 +39,16 @@ def parse_moment(text: str) -> tuple[datetime, bool] | None:
 
 
 def date_properties(tags: Mapping[str, str], file_name: str, changed: float) -> dict[str, Any]:
-    """STAC's date properties of a file.
+    """STAC's date properties of a file: of GDAL's tags, its name and its modification time (Unix).
 
     The first of these that holds a date counts: GDAL's ``ACQUISITIONDATETIME``, EXIF's original date, the
     file's name, ``TIFFTAG_DATETIME`` (often the day of processing, so it comes last). A date without a time
     becomes ``datetime: null`` with start and end of that day. Without any, start and end are 1900 and the
     file's own date, which contain it (STAC wants an interval then), and ``geoseg:datetime_source`` is
     ``unknown``, so that they are not taken for an acquisition.
-
-    Args:
-        tags: GDAL's metadata of the file, its IMAGERY domain included.
-        changed: modification time of the file, seconds since 1970.
     """
-    places = {
-        "ACQUISITIONDATETIME": tags.get("ACQUISITIONDATETIME", ""),
-        "EXIF_DateTimeOriginal": tags.get("EXIF_DateTimeOriginal", ""),
-        "file name": file_name,
-        "TIFFTAG_DATETIME": tags.get("TIFFTAG_DATETIME", ""),
-    }
-    for source, text in places.items():
-        moment = parse_moment(text)
+    for source in ("ACQUISITIONDATETIME", "EXIF_DateTimeOriginal", "file name", "TIFFTAG_DATETIME"):
+        moment = parse_moment(file_name if source == "file name" else tags.get(source, ""))
         if moment is None:
             continue
         start, exact = moment

@@ -129,13 +129,10 @@ def gdal_errors(failure: Callable[[BaseException], GeosegError]) -> Iterator[Non
 
 @contextmanager
 def reading_back(path: Path, shown: Path | None = None) -> Iterator[None]:
-    """Settings and errors for a raster that geoseg wrote; ``shown``: what an error names instead of the path.
+    """Settings and errors (OutputError) for a raster that geoseg wrote; ``shown``: the file as they name it.
 
     GDAL's settings belong to the thread, not to the block of code: enter this around each call, never around
     a ``yield``, since a caller's own settings would be undone in the wrong order.
-
-    Raises:
-        OutputError: GDAL cannot open or read it.
     """
     final = shown or path
 
@@ -182,10 +179,9 @@ _FILTERS = threading.Lock()
 def open_raster(href: str, trust: Trust, *, pixels: bool) -> DatasetReader:
     """Open a file, inside :func:`environment`.
 
-    Args:
-        pixels: whether pixels will be read: overviews are then out of reach for files of a catalog. (GDAL
-            hides band descriptions together with overviews, so a header is read with both; that is safe as
-            long as no overview is asked for.)
+    Where ``pixels`` will be read, overviews are out of reach for files of a catalog. (GDAL hides band
+    descriptions together with overviews, so a header is read with both; that is safe as long as no overview
+    is asked for.)
 
     Raises:
         SceneError: not a plain local file, not a raster that the trust allows, a header that cannot be read.

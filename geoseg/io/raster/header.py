@@ -175,8 +175,7 @@ def _geobox(href: str, dataset: DatasetReader, trust: Trust) -> GeoBox:
         raise refusal(href, f"has no usable grid: {error}") from error
     except (CRSError, *GDAL_ERRORS) as error:
         raise refusal(
-            href,
-            f"has a CRS that PROJ cannot read ({reason(error)}): assign another with -a_srs EPSG:n",
+            href, f"has a CRS that PROJ cannot read ({reason(error)}): assign another with -a_srs EPSG:n"
         ) from error
 
 

@@ -53,10 +53,6 @@ class MapReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
         self._source.close()
 
     def read(self, window: Window) -> UInt8:
@@ -65,12 +61,9 @@ class MapReader:
 
 
 def read_strips(path: Path, bands: Sequence[int], rows: int | None = None) -> Iterator[UInt8]:
-    """Stream a byte raster from the top, as stored (no scale applied): uint8 (bands, rows, width).
+    """Stream bands (by number, from 1) of a byte raster from the top, as stored: uint8 (bands, rows, width).
 
-    Args:
-        path: a GeoTIFF.
-        bands: numbers of the bands to read, from 1, in the order wanted.
-        rows: rows of a strip; the last one may have fewer. None: :func:`~geoseg.io.raster.cog.strip_rows`.
+    A strip has so many rows, else those of :func:`~geoseg.io.raster.cog.strip_rows`; the last may have fewer.
 
     Raises:
         OutputError: the file cannot be read, has no such band or holds no bytes.

@@ -73,10 +73,7 @@ class ScoreRaster:
 
 
 def describe_scores(
-    path: Path,
-    kind: Literal["auto"] | Kind = "auto",
-    trust: Trust = "catalog",
-    mask: Path | None = None,
+    path: Path, kind: Literal["auto"] | Kind = "auto", trust: Trust = "catalog", mask: Path | None = None
 ) -> ScoreRaster:
     """Look at a raster's header; no pixel is read.
 
@@ -228,21 +225,13 @@ class ScoreReader:
             self._file.close()
 
     def probabilities(self) -> Iterator[UInt8]:
-        """Stored probabilities, uint8 (bands, rows, width): ``round(200 p)``, 255 where there is no data.
-
-        Raises:
-            SceneError: pixels that cannot be decoded, or a value that is no probability.
-        """
+        """Stored probabilities, uint8 (bands, rows, width): ``round(200 p)``, 255 where there is no data."""
         return self._strips(self._stored, len(self.raster.scene.bands))
 
     def class_ids(self, known: NDArray[np.int32]) -> Iterator[UInt8]:
         """Class ids by their place among those known, uint8 (1, rows, width); 255 where there is no data.
 
-        Args:
-            known: ids, rising, shape (n,), at most 255; every id of the raster is among them.
-
-        Raises:
-            SceneError: pixels that cannot be decoded, or a value that is not a class id.
+        ``known`` are int32 ids, rising, at most 255; every id of the raster is among them.
         """
 
         def place(raster: Raster, window: Window) -> UInt8:
@@ -253,11 +242,7 @@ class ScoreReader:
         return self._strips(place, 1)
 
     def check_probabilities(self) -> None:
-        """Read everything once, so that what cannot be vectorized is refused before any work.
-
-        Raises:
-            SceneError: as :meth:`probabilities`, or no pixel has data.
-        """
+        """Read everything once, so that what cannot be vectorized is refused before any work."""
         has_data = False
         for strip in self.probabilities():
             has_data |= bool((strip[0] != NODATA).any())

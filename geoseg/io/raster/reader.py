@@ -143,10 +143,7 @@ class BandGroup:
     """
 
     def __init__(
-        self,
-        sources: Sequence[StoredBands],
-        grid: GeoBox,
-        mask: Callable[[Window], Bool] | None = None,
+        self, sources: Sequence[StoredBands], grid: GeoBox, mask: Callable[[Window], Bool] | None = None
     ) -> None:
         self.resampler = Resampler.between(sources[0].geobox, grid)
         self.positions = tuple(position for source in sources for position in source.positions)

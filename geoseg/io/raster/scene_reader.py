@@ -23,14 +23,7 @@ from geoseg.errors import GridError, SceneError, of_scene
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
-from geoseg.io.raster.gdal import (
-    collected_warnings,
-    environment,
-    gdal_errors,
-    open_raster,
-    reason,
-    refusal,
-)
+from geoseg.io.raster.gdal import collected_warnings, environment, gdal_errors, open_raster, reason, refusal
 from geoseg.io.raster.header import alpha_bands, file_stamp
 from geoseg.io.raster.reader import BandGroup, Raster, Stored, judge, read_bands, scaled, show
 from geoseg.io.raster.scene import Scene, mask_alpha

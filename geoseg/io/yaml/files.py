@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from geoseg.io.yaml.strict_yaml import dump_yaml
 
 __all__ = [
     "LoadedTraining", "LoadedWorkflow", "dump_training", "dump_workflow", "load_card", "load_training",
-    "load_workflow",
+    "load_workflow", "shared_workflow",
 ]  # fmt: skip
 
 _WORKFLOW = FileKind(
@@ -163,3 +164,12 @@ def _output(content: Workflow | Training, folder: Path) -> Path:
     if content.output is None:
         return absolute(Path("runs", scene_slug(content.name)), Path.cwd())
     return absolute(content.output, folder)
+
+
+def shared_workflow(name: str) -> Path:
+    """A workflow of the repository's folder ``workflows``, which installed packages carry.
+
+    >>> shared_workflow("landcover").name
+    'landcover.yaml'
+    """
+    return Path(str(files("geoseg"))) / "share" / "workflows" / f"{name}.yaml"
