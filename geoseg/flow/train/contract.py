@@ -129,11 +129,7 @@ def draft_spec(training: Training, scaling: Scaling, dtype: str, views: Views, p
 
 
 def procedure_of(training: Training, step: int, start: str | None = None) -> str:
-    """How a network came to be, in a few sentences.
-
-    Args:
-        start: What the weights started from; None: random ones.
-    """
+    """How a network came to be, in a few sentences; ``start``: the bundle that its weights are from."""
     config, chips = training.train, training.chips
     optimizer, schedule, loss = config.optimizer, config.schedule, config.loss
     terms = [

@@ -64,9 +64,6 @@ def origin_of(training: Training, start: Bundle | None) -> str:
 def first_network(training: Training, start: Bundle | None, notify: Notify = lambda _text: None) -> Network:
     """The network as it is before the first step, a function of the file, its seed and the start.
 
-    Args:
-        notify: Takes a sentence about weights that could not be taken over.
-
     Raises:
         BundleError: arguments that the network does not take, or weights that cannot be had.
     """

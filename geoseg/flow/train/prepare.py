@@ -63,9 +63,6 @@ class PreparedTraining:
 def prepare_training(path: str | Path, overrides: Mapping[str, Any] | None = None) -> PreparedTraining:
     """Load a training file and check all that can be checked before a pixel is read.
 
-    Args:
-        overrides: ``--set`` values by dotted key.
-
     Raises:
         ConfigError: mistakes in the file, all of them; chips too small for the network.
         BundleError: a network, start or teacher that does not fit.

@@ -26,11 +26,11 @@ def import_bundle(weights: Path, card: Card, folder: Path) -> tuple[Bundle, list
     """Make a bundle of a state dict.
 
     Names that every tensor has in front (``module.``, ``_orig_mod.`` …) are taken off, and counters that a
-    state dict lacks are set to 0; both are reported. Auxiliary heads are left out.
+    state dict lacks are set to 0; both are reported. Auxiliary heads are left out. A bundle in the folder is
+    replaced.
 
     Args:
         weights: ``.safetensors``, or what ``torch.save`` wrote.
-        folder: where the bundle goes; one in it is replaced.
 
     Returns:
         The bundle, and what was done to the weights' names, one line each.
