@@ -13,10 +13,10 @@ from typing import Any
 import geopandas
 import numpy as np
 import pytest
-import rasterio
 import shapely
 from affine import Affine
 from safetensors.numpy import save_file
+from support.rasters import write_raster
 
 Differences = Callable[..., dict[str, list[str]]]
 
@@ -36,7 +36,7 @@ def base(tmp_path: Path) -> Path:
     """An output folder with one file of each kind, each in a folder as a map's are."""
     folder = tmp_path / "base" / "map"
     folder.mkdir(parents=True)
-    write_raster(folder / "classes.tif")
+    write_map(folder / "classes.tif")
     write_layer(folder / "buildings.gpkg")
     write_layer(folder / "buildings.fgb")
     write_weights(folder / "weights.safetensors")
@@ -62,18 +62,13 @@ def differences(compare: ModuleType, base: Path, new: Path) -> Differences:
     return compared
 
 
-def write_raster(path: Path, **changes: Any) -> None:
-    pixels = changes.pop("pixels", np.arange(24, dtype=np.uint8).reshape(4, 6))
-    tags, colors = changes.pop("tags", {"GEOSEG_MODEL": "m"}), changes.pop("colors", {0: (1, 2, 3, 255)})
-    scale, name = changes.pop("scale", 1.0), changes.pop("name", "class")
-    profile = {"crs": "EPSG:32614", "transform": Affine(0.3, 0, 600000, 0, -0.3, 3000000), "nodata": 255}
-    profile |= {"dtype": pixels.dtype.name, "count": 1, "height": 4, "width": 6, "driver": "GTiff"} | changes
-    with rasterio.open(path, "w", **profile) as file:
-        file.write(pixels, 1)
-        file.descriptions, file.scales = (name,), (scale,)
-        file.update_tags(**tags)
-        if pixels.dtype == np.uint8:
-            file.write_colormap(1, colors)
+def write_map(path: Path, **changes: Any) -> None:
+    given: dict[str, Any] = {
+        "pixels": np.arange(24, dtype=np.uint8).reshape(4, 6), "nodata": 255, "names": ["class"],
+        "crs": "EPSG:32614", "transform": Affine(0.3, 0, 600000, 0, -0.3, 3000000),
+        "scale": 1.0, "tags": {"GEOSEG_MODEL": "m"}, "colors": {0: (1, 2, 3, 255)},
+    }  # fmt: skip
+    write_raster(path, **given | changes)
 
 
 def write_layer(path: Path, *, layer: str = "buildings", crs: str = "EPSG:32614", **changes: Any) -> None:
@@ -103,11 +98,11 @@ def test_copies_are_equal_and_everything_but_the_state_is_compared(
     ("change", "said"),
     [
         ({"pixels": np.array([[1] * 6] * 4, np.uint8)}, "band 1: 23 of 24 px"),
-        ({"pixels": np.array([[1] * 6] * 4, np.uint16)}, "dtypes[0]"),
+        ({"pixels": np.array([[1] * 6] * 4, np.uint16), "colors": None}, "dtypes[0]"),
         ({"nodata": 254}, "nodata[0]"),
         ({"transform": Affine(0.3, 0, 600000, 0, -0.3, 3000000.0000001)}, "transform[5]"),
         ({"crs": "EPSG:32615"}, "crs"),
-        ({"name": "klass"}, "descriptions[0]"),
+        ({"names": ["klass"]}, "descriptions[0]"),
         ({"scale": 0.005}, "scales[0]"),
         ({"colors": {0: (1, 2, 4, 255)}}, "colormaps[0].0[2]"),
         ({"tags": {"GEOSEG_MODEL": "n"}}, "tags.GEOSEG_MODEL"),
@@ -117,7 +112,7 @@ def test_copies_are_equal_and_everything_but_the_state_is_compared(
 def test_a_changed_raster_is_found(
     differences: Differences, new: Path, change: dict[str, Any], said: str
 ) -> None:
-    write_raster(new / "map/classes.tif", **change)
+    write_map(new / "map/classes.tif", **change)
     found = differences()
     assert list(found) == ["map/classes.tif"]
     assert any(line.startswith(said) for line in found["map/classes.tif"]), found
@@ -126,13 +121,13 @@ def test_a_changed_raster_is_found(
 def test_one_changed_pixel_is_found_and_placed(differences: Differences, new: Path) -> None:
     pixels = np.arange(24, dtype=np.uint8).reshape(4, 6)
     pixels[2, 3] = 0
-    write_raster(new / "map/classes.tif", pixels=pixels)
+    write_map(new / "map/classes.tif", pixels=pixels)
     [line] = differences()["map/classes.tif"]
     assert line == "band 1: 1 of 24 px differ, the first one at row 2, column 3: 15 in base, 0 in new"
 
 
 def test_fingerprints_and_renamed_tags_are_no_difference(differences: Differences, new: Path) -> None:
-    write_raster(new / "map/classes.tif", tags={"MODEL": "m", "GEOSEG_FINGERPRINT": "0"})
+    write_map(new / "map/classes.tif", tags={"MODEL": "m", "GEOSEG_FINGERPRINT": "0"})
     assert not differences(GEOSEG_MODEL="MODEL")
 
 

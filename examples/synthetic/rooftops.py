@@ -21,7 +21,7 @@ from shapely import Polygon
 from shapely.affinity import rotate, scale, translate
 from shapely.geometry.base import BaseGeometry
 
-__all__ = ["CELL", "NOISE", "RESOLUTION", "Rooftops", "make_rooftops"]
+__all__ = ["CELL", "NOISE", "RESOLUTION", "Rooftops", "make_rooftops", "signed_distance"]
 
 CELL = 160
 """Rows and columns of the cell in which a building stands, px."""
@@ -77,7 +77,7 @@ def make_rooftops(side: int, noise: str = "mid", *, seed: int = 0, street: float
         offset = CELL / 2 + draw.uniform(-4, 4), CELL / 2 + draw.uniform(-4, 4)
         local = translate(scale(shape, 1 / RESOLUTION, -1 / RESOLUTION, origin=(0, 0)), *offset)
         assert isinstance(local, Polygon), kind
-        distance = ndimage.gaussian_filter(_signed_distance(local), _BLUR)
+        distance = ndimage.gaussian_filter(signed_distance(local), _BLUR)
         if NOISE[noise]:
             wave = ndimage.gaussian_filter(
                 draw_noise.standard_normal(distance.shape).astype(np.float32), _NOISE_LENGTH
@@ -124,7 +124,7 @@ def _shape(draw: np.random.Generator, street: float | None) -> tuple[str, BaseGe
     return kind, translate(outline, -middle.x, -middle.y)
 
 
-def _signed_distance(outline: Polygon) -> NDArray[np.float32]:
+def signed_distance(outline: Polygon) -> NDArray[np.float32]:
     """Distance of the cell's pixel centers to the outline, px, positive inside, within ±6 px, float32."""
     distance = np.full((CELL, CELL), -_REACH, np.float32)
     left, top, right, bottom = outline.bounds

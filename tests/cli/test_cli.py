@@ -7,12 +7,15 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.commands import Command
+from support.stac import stac_item, write_catalog
 from synthetic.neighborhood import generate
 from synthetic.writing import write_scene
+
+LONG = "a-scene-with-a-name-as-long-as-archives-like"
 
 
 @pytest.fixture(scope="module")
@@ -20,26 +23,9 @@ def workflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workflow with a scene that is mapped and one that is refused."""
     folder = tmp_path_factory.mktemp("cli")
     write_scene(folder, generate(size=(150, 160), seed=3))
-    features = [
-        {
-            "type": "Feature",
-            "stac_version": "1.1.0",
-            "id": name,
-            "geometry": None,
-            "properties": {"datetime": "2026-03-01T00:00:00Z"},
-            "links": [],
-            "assets": {
-                "image": {"href": href, "roles": ["data"], "type": "image/tiff"},
-                "buildings": {"href": "buildings.gpkg", "roles": ["labels"]},
-            },
-        }
-        for name, href in {
-            "a-scene-with-a-name-as-long-as-archives-like": "scene.tif",
-            "gone": "gone.tif",
-        }.items()
-    ]
-    catalog = {"type": "FeatureCollection", "features": features}
-    (folder / "catalog.json").write_text(json.dumps(catalog), encoding="utf-8")
+    images = {LONG: "scene.tif", "gone": "gone.tif"}
+    items = [stac_item(name, href, buildings="buildings.gpkg") for name, href in images.items()]
+    write_catalog(folder / "catalog.json", *items)
     path = folder / "flow.yaml"
     path.write_text(
         "catalog: catalog.json\nmodel: buildings-mininet2\ncompute: {executor: serial}\n"
@@ -47,12 +33,6 @@ def workflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
         encoding="utf-8",
     )
     return path
-
-
-LONG = "a-scene-with-a-name-as-long-as-archives-like"
-
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 def test_every_mistake_of_a_workflow_has_its_line(geoseg: Command, tmp_path: Path) -> None:

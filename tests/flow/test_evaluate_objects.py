@@ -16,12 +16,13 @@ import pytest
 import shapely
 from affine import Affine
 from rasterio.features import rasterize
+from support.vectors import geoms, write_layer
 
 from geoseg.arrays import Objects
 from geoseg.config.model.contract import ClassSpec
 from geoseg.config.stac.refs import LabelRef
 from geoseg.flow.evaluate.evaluate import Evaluated, evaluate_pairs
-from geoseg.flow.evaluate.objects import _CONFIDENCE_FIELDS, ERRORS_NAME, Outlined
+from geoseg.flow.evaluate.objects import ERRORS_NAME, Outlined
 from geoseg.flow.evaluate.scene import Pair
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.raster.cog import write_cog
@@ -46,17 +47,12 @@ CLASSES = (
     ClassSpec(id=2, name="water", title="Water", color="#1f77b4"),
 )
 OUTLINED = Outlined("things", None)
-
-
-def array(*polygons: shapely.Geometry) -> Objects:
-    out = np.empty(len(polygons), np.object_)
-    out[:] = polygons
-    return out
+CONFIDENCE_FIELDS = ("conf_mean", "confidence")
 
 
 # In pixels: right, over two, nothing there, cut by the upper edge.
-MAPPED = array(box(20, 20, 60, 60), box(100, 20, 161, 60), box(200, 200, 220, 220), box(200, 0, 240, 30))
-REFERENCE = array(
+MAPPED = geoms(box(20, 20, 60, 60), box(100, 20, 161, 60), box(200, 200, 220, 220), box(200, 0, 240, 30))
+REFERENCE = geoms(
     box(20, 20, 60, 56),
     box(100, 20, 130, 60),
     box(131, 20, 161, 60),
@@ -80,7 +76,7 @@ class Place:
         *,
         classes: Sequence[int] | None = None,
         sure: Sequence[float] | None = None,
-        field: str = _CONFIDENCE_FIELDS[0],
+        field: str = CONFIDENCE_FIELDS[0],
         ending: str = ".gpkg",
         layer: str = "things",
     ) -> None:
@@ -102,16 +98,7 @@ class Place:
         ids = np.asarray([1] * len(polygons) if classes is None else classes, np.int64)
         transform = self.grid.transform
         ground = shapely.transform(polygons, lambda xy: np.column_stack(transform @ (xy[:, 0], xy[:, 1])))
-        pyogrio.raw.write(
-            self.reference,
-            geometry=shapely.to_wkb(ground),
-            field_data=[ids],
-            fields=["kind"],
-            layer="truth",
-            geometry_type="Unknown",
-            crs=self.grid.crs,
-            driver="GPKG",
-        )
+        write_layer(self.reference, ground, self.grid.crs, "truth", kind=ids)
         self.pair = replace(self.pair, label=replace(self.pair.label, attribute="kind"))
 
     def score(self, outlined: Outlined = OUTLINED) -> Evaluated:
@@ -186,7 +173,7 @@ def test_a_perfect_map_is_perfect_and_the_edge_is_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".gpkg", ".fgb"])
-@pytest.mark.parametrize("field", _CONFIDENCE_FIELDS)
+@pytest.mark.parametrize("field", CONFIDENCE_FIELDS)
 def test_formats_and_names_of_the_confidence_are_found(tmp_path: Path, ending: str, field: str) -> None:
     place = Place(tmp_path)
     place.map(MAPPED, ending=ending, field=field)
@@ -250,8 +237,8 @@ def test_what_the_labelled_area_cuts_is_out(place: Place) -> None:
 def test_parts_of_a_multipolygon_are_objects_and_invalid_ones_are_repaired(tmp_path: Path) -> None:
     place = Place(tmp_path)
     bow = shapely.Polygon([(100, 100), (120, 120), (120, 100), (100, 120)])
-    place.map(array(*REFERENCE[:2], *shapely.get_parts(shapely.make_valid(bow))))
-    place.label(array(shapely.MultiPolygon([*REFERENCE[:2]]), bow))
+    place.map(geoms(*REFERENCE[:2], *shapely.get_parts(shapely.make_valid(bow))))
+    place.label(geoms(shapely.MultiPolygon([*REFERENCE[:2]]), bow))
     found = building(place.score())
     assert (found.f1.value, found.reference_objects) == (1, 4)
 
@@ -259,7 +246,7 @@ def test_parts_of_a_multipolygon_are_objects_and_invalid_ones_are_repaired(tmp_p
 def test_strips_equal_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(3)
     corners = generator.integers(0, 240, (40, 2))
-    shapes = array(
+    shapes = geoms(
         *(
             box(x, y, x + w, y + h)
             for (x, y), (w, h) in zip(corners, generator.integers(4, 30, (40, 2)), strict=True)
@@ -306,7 +293,7 @@ def test_scenes_add_up_and_cells_hold_every_object(tmp_path: Path) -> None:
 
 def test_nothing_mapped_and_nothing_there(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    place.map(array())
+    place.map(geoms())
     place.label(REFERENCE)
     found = building(place.score())
     assert (found.precision.value, found.recall.value, found.f1.value) == (None, 0, 0)
@@ -325,7 +312,8 @@ def test_evaluate_says_it_of_a_workflow(
     grid = grid_of(root / "examples" / "austin_synthetic" / "scene.tif")
     pixels = ~grid.transform
     shapes = shapely.transform(
-        np.asarray(table.geometry.array, object), lambda xy: np.column_stack(pixels @ (xy[:, 0], xy[:, 1]))
+        np.asarray(table.geometry.array, object),
+        lambda xy: np.column_stack(pixels @ (xy[:, 0], xy[:, 1])),
     )
     kept = np.arange(len(shapes)) % 5 > 0
     place = Place(tmp_path, grid, "austin_synthetic")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
+from support.commands import Command
+from support.rasters import write_raster
+from support.stac import stac_item, write_catalog
 from synthetic.bundles import random_bundle
 from synthetic.neighborhood import generate
 from synthetic.writing import write_scene
@@ -37,29 +40,8 @@ pytestmark = pytest.mark.slow
 
 PLACE = Affine(0.3, 0, 500_000, 0, -0.3, 4_500_000)
 CONFIDENCES = ["conf_mean", "conf_p10", "conf_edge"]
-Command = Callable[..., tuple[int, str, str]]
-
-
-def write(path: Path, pixels: NDArray[Any], **changes: Any) -> Path:
-    """A GeoTIFF; names, scale and colors of its bands among the changes."""
-    pixels = pixels if pixels.ndim == 3 else pixels[None]
-    names, scale = changes.pop("names", ()), changes.pop("scale", None)
-    colors, tags = changes.pop("colors", None), changes.pop("tags", {})
-    profile = {
-        "driver": "GTiff", "count": len(pixels), "height": pixels.shape[1], "width": pixels.shape[2],
-        "dtype": pixels.dtype.name, "crs": "EPSG:32618", "transform": PLACE, "compress": "deflate",
-        "tiled": True, "blockxsize": 32, "blockysize": 16,
-    }  # fmt: skip
-    with rasterio.open(path, "w", **(profile | changes)) as target:
-        target.write(pixels)
-        target.update_tags(**tags)
-        for band, name in enumerate(names, start=1):
-            target.set_band_description(band, name)
-        if scale is not None:
-            target.scales = (scale,) * len(pixels)
-        if colors is not None:
-            target.write_colormap(1, colors)
-    return path
+BLOCKS: dict[str, Any] = {"compress": "deflate", "tiled": True, "blockxsize": 32, "blockysize": 16}
+write = partial(write_raster, crs="EPSG:32618", transform=PLACE, **BLOCKS)
 
 
 def layer_of(path: Path, layer: str | None = None) -> gpd.GeoDataFrame:
@@ -86,13 +68,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """A run's folder of a turned scene with missing data."""
     folder = tmp_path_factory.mktemp("run")
     write_scene(folder / "turned", generate(size=(150, 170), seed=5), rotate=17.0, nodata=0)
-    feature = {
-        "type": "Feature", "stac_version": "1.0.0", "id": "turned", "geometry": None, "links": [],
-        "properties": {"datetime": "2026-03-01T10:00:00Z"},
-        "assets": {"image": {"href": "turned/scene.tif", "roles": ["data"], "type": "image/tiff"}},
-    }  # fmt: skip
-    catalog = {"type": "FeatureCollection", "features": [feature]}
-    (folder / "catalog.json").write_text(json.dumps(catalog), encoding="utf-8")
+    write_catalog(folder / "catalog.json", stac_item("turned"))
     random_bundle(folder / "bundle", "mininet-2", classes=3, seed=1, halo=16)
     (folder / "flow.yaml").write_text(f"catalog: catalog.json\nmodel: {request.param}\n", encoding="utf-8")
     settings = {"compute.executor": "serial", "tiling.window": "160 px", "tiling.halo": "16 px"}

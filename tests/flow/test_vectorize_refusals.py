@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyogrio
 import pytest
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from support.commands import Command
+from support.rasters import write_raster
 
 from geoseg.io.vector.reader import layer_info
 
@@ -19,15 +21,7 @@ PLACE = Affine(0.3, 0, 500_000, 0, -0.3, 4_500_000)
 POLAR = Affine(1, 0, 0, 0, -1, 100)
 SHAPE = (40, 60)
 BYTE = np.zeros((1, *SHAPE), np.uint8)
-Command = Callable[..., tuple[int, str, str]]
-
-
-def write(path: Path, pixels: NDArray[Any], **changes: Any) -> Path:
-    shape = dict(zip(("count", "height", "width"), pixels.shape, strict=True))
-    profile = {"driver": "GTiff", "dtype": pixels.dtype.name, "crs": "EPSG:32618", "transform": PLACE}
-    with rasterio.open(path, "w", **(profile | shape | changes)) as target:
-        target.write(pixels)
-    return path
+write = partial(write_raster, crs="EPSG:32618", transform=PLACE)
 
 
 def scores() -> NDArray[np.float32]:

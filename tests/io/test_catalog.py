@@ -15,6 +15,7 @@ import pystac
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.stac import collection, stac_item
 
 from geoseg.config.stac.item import SCL_INVALID, scene_of
 from geoseg.config.stac.refs import BandRef, LabelRef, MaskRef, SceneRef, Trust
@@ -454,26 +455,14 @@ def test_a_variable_that_is_not_set_is_named(environment: dict[str, str]) -> Non
 
 
 def item_json(item_id: Any = "one", **more: Any) -> dict[str, Any]:
-    return {
-        "type": "Feature",
-        "stac_version": "1.1.0",
-        "id": item_id,
-        "geometry": None,
-        "properties": WHEN,
-        "links": [{"rel": "self", "href": "https://x.org/i.json"}, {"rel": "root", "href": "https://x.org"}],
-        "assets": {"data": RGB_1_1},
-        **more,
-    }
+    links = [{"rel": "self", "href": "https://x.org/i.json"}, {"rel": "root", "href": "https://x.org"}]
+    return stac_item(item_id) | {"properties": WHEN, "links": links, "assets": {"data": RGB_1_1}} | more
 
 
 def write(path: Path, value: object) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
     return path
-
-
-def collection_json(*features: Any) -> dict[str, Any]:
-    return {"type": "FeatureCollection", "features": list(features)}
 
 
 @pytest.fixture(autouse=True)
@@ -488,9 +477,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_item_and_an_item_collection(tmp_path: Path) -> None:
     one = load_catalog(write(tmp_path / "i.json", item_json()))
-    many = load_catalog(
-        str(write(tmp_path / "c.json", collection_json(item_json("a"), item_json("b")))), "local"
-    )
+    many = load_catalog(str(write(tmp_path / "c.json", collection(item_json("a"), item_json("b")))), "local")
     assert [ref.id for ref in one.scenes] == ["one"]
     assert one.scenes[0].bands[0].href == str(tmp_path / "x.tif")
     assert one.scenes[0].trust == "catalog"
@@ -591,7 +578,7 @@ def test_an_unusable_item_is_refused_alone(tmp_path: Path) -> None:
         "text",
         {"id": "bare"},
     ]
-    catalog = load_catalog(write(tmp_path / "c.json", collection_json(*bad[:4], item_json("good"), *bad[4:])))
+    catalog = load_catalog(write(tmp_path / "c.json", collection(*bad[:4], item_json("good"), *bad[4:])))
     assert [ref.id for ref in catalog.scenes] == ["good"]
     reasons = {refusal.id: refusal.reason for refusal in catalog.refusals}
     assert len(catalog.refusals) == len(bad)
@@ -607,7 +594,7 @@ def test_an_unusable_item_is_refused_alone(tmp_path: Path) -> None:
 
 def test_ids_that_meet_are_refused_with_both_names(tmp_path: Path) -> None:
     items = [item_json("Lyon"), item_json("lyon"), item_json("a"), item_json("a"), item_json("b")]
-    catalog = load_catalog(write(tmp_path / "c.json", collection_json(*items)))
+    catalog = load_catalog(write(tmp_path / "c.json", collection(*items)))
     assert [ref.id for ref in catalog.scenes] == ["b"]
     assert sorted(refusal.id for refusal in catalog.refusals) == ["Lyon", "a", "a", "lyon"]
     assert "('Lyon' in c.json, 'lyon' in c.json)" in catalog.refusals[0].reason
@@ -616,7 +603,7 @@ def test_ids_that_meet_are_refused_with_both_names(tmp_path: Path) -> None:
 def test_only_the_wanted_items_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GEOSEG_NOWHERE", raising=False)
     far = item_json("far", assets={"img": {**RGB_1_1, "href": "$GEOSEG_NOWHERE/x.tif"}})
-    path = write(tmp_path / "c.json", collection_json(item_json("near"), far))
+    path = write(tmp_path / "c.json", collection(item_json("near"), far))
     assert [ref.id for ref in load_catalog(path, ids=["near"]).scenes] == ["near"]
     with pytest.raises(CatalogError) as caught:
         load_catalog(path)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pyproj import Transformer
-from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 from rasterio.warp import Resampling, reproject
+from support.rasters import write_raster
+from support.vectors import write_layer
 
 from geoseg.config.stac.refs import LabelRef
 from geoseg.errors import LabelError
@@ -44,50 +44,6 @@ class Labels:
 def read_labels(label: LabelRef, grid: GeoBox, scene_grid: GeoBox | None = None) -> Labels:
     reader = LabelReader(label, grid, scene_grid)
     return Labels(reader.read(grid.window), reader.repaired, reader.features)
-
-
-def write_layer(
-    path: Path,
-    shapes: list[shapely.Geometry],
-    crs: str = UTM,
-    layer: str = "buildings",
-    *,
-    driver: str = "GPKG",
-    **attributes: NDArray[Any],
-) -> Path:
-    pyogrio.raw.write(
-        path,
-        geometry=np.array(shapely.to_wkb(shapes), object),
-        field_data=list(attributes.values()),
-        fields=list(attributes),
-        layer=layer,
-        driver=driver,
-        geometry_type="Unknown",
-        crs=crs,
-        append=path.exists(),
-    )
-    return path
-
-
-def write_raster(path: Path, values: NDArray[Any], grid: GeoBox | None, **profile: Any) -> Path:
-    place = {} if grid is None else {"transform": grid.transform, "crs": grid.crs}
-    bands = values[None] if values.ndim == 2 else values
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # the point of a bare PNG
-        target = rasterio.open(
-            path,
-            "w",
-            driver="PNG" if path.suffix == ".png" else "GTiff",
-            count=len(bands),
-            height=bands.shape[1],
-            width=bands.shape[2],
-            dtype=bands.dtype,
-            **place,
-            **profile,
-        )
-    with target:
-        target.write(bands)
-    return path
 
 
 def on_ground(grid: GeoBox, shape: shapely.Geometry) -> shapely.Geometry:
@@ -138,7 +94,7 @@ def test_layer_in_longitude_and_latitude_lands_on_the_grid_x_before_y(tmp_path: 
     back = Transformer.from_crs(UTM, "EPSG:4326", always_xy=True)
     square = on_ground(GRID, shapely.box(20, 10, 70, 40))
     degrees = shapely.transform(square, lambda xy: np.column_stack(back.transform(*xy.T)))
-    path = write_layer(tmp_path / "labels.gpkg", [degrees], "EPSG:4326")
+    path = write_layer(tmp_path / "labels.gpkg", [degrees], "EPSG:4326", "buildings")
 
     labels = read_labels(LabelRef(str(path)), GRID)
 
@@ -171,7 +127,9 @@ def test_invalid_polygons_are_repaired_and_counted(tmp_path: Path) -> None:
 
 
 def test_a_layer_called_labelled_area_bounds_the_labels(tmp_path: Path) -> None:
-    path = write_layer(tmp_path / "labels.gpkg", [on_ground(GRID, shapely.box(5, 5, 60, 60))])
+    path = write_layer(
+        tmp_path / "labels.gpkg", [on_ground(GRID, shapely.box(5, 5, 60, 60))], layer="buildings"
+    )
     write_layer(path, [on_ground(GRID, shapely.box(0, 0, 30, 90))], layer="labelled_area")
     classes = read_labels(LabelRef(str(path)), GRID).classes
     assert (classes[:, 30:] == 255).all()
@@ -180,7 +138,9 @@ def test_a_layer_called_labelled_area_bounds_the_labels(tmp_path: Path) -> None:
 
 
 def test_an_area_of_its_own_file_and_an_area_window_intersect(tmp_path: Path) -> None:
-    path = write_layer(tmp_path / "labels.gpkg", [on_ground(GRID, shapely.box(5, 5, 60, 60))])
+    path = write_layer(
+        tmp_path / "labels.gpkg", [on_ground(GRID, shapely.box(5, 5, 60, 60))], layer="buildings"
+    )
     area = write_layer(
         tmp_path / "area.geojson", [on_ground(GRID, shapely.box(0, 0, 30, 90))], driver="GeoJSON"
     )
@@ -191,7 +151,9 @@ def test_an_area_of_its_own_file_and_an_area_window_intersect(tmp_path: Path) ->
 
 
 def test_an_area_without_buildings_is_background(tmp_path: Path) -> None:
-    path = write_layer(tmp_path / "labels.gpkg", [on_ground(GRID, shapely.box(900, 5, 960, 60))])
+    path = write_layer(
+        tmp_path / "labels.gpkg", [on_ground(GRID, shapely.box(900, 5, 960, 60))], layer="buildings"
+    )
     write_layer(path, [on_ground(GRID, shapely.box(0, 0, 30, 90))], layer="labelled_area")
     labels = read_labels(LabelRef(str(path)), GRID)
     assert (labels.classes[:, :30] == 0).all()
@@ -232,10 +194,16 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     shapes = [on_ground(scene, shape) for _ in range(30) if not (shape := blob(rng, scene)).is_empty]
     halves = [on_ground(scene, shapely.box(i + 0.5, 3.5, i + 2.5, 80.5)) for i in range(0, 100, 4)]
     kind = np.arange(len(shapes) + len(halves), dtype=np.int32) % 5
-    layer = write_layer(folder / "labels.gpkg", shapes + halves, kind=kind)
+    layer = write_layer(folder / "labels.gpkg", shapes + halves, layer="buildings", kind=kind)
     write_layer(layer, [on_ground(scene, shapely.box(3, 2, 111, 88))], layer="labelled_area")
     mask = write_raster(folder / "mask.tif", rng.integers(0, 4, scene.shape).astype(np.uint8), scene)
-    png = write_raster(folder / "mask.png", rng.integers(0, 4, scene.shape).astype(np.uint8), None)
+    png = write_raster(
+        folder / "mask.png",
+        rng.integers(0, 4, scene.shape).astype(np.uint8),
+        crs=None,
+        transform=None,
+        driver="PNG",
+    )
     other = GeoBox(70, 80, Affine(0.7, 0, 617000, 0, -0.7, 3344020), UTM)
     degrees = in_degrees(scene, 100, 4e-6)
     labels = [
@@ -340,7 +308,7 @@ def test_nodata_of_a_raster_is_not_labeled_unless_its_value_is_named(tmp_path: P
 def refusals(folder: Path) -> dict[str, tuple[LabelRef, GeoBox | None]]:
     square = on_ground(GRID, shapely.box(5, 5, 60, 60))
     mask = np.zeros(GRID.shape, np.uint8)
-    two = write_layer(folder / "two.gpkg", [square], kind=np.array([1.5]), name=np.array(["x"], object))
+    two = write_layer(folder / "two.gpkg", [square], layer="buildings", kind=[1.5], name=["x"])
     write_layer(two, [square], layer="roofs")
     (folder / "text.gpkg").write_text("no such thing")
     (folder / "broken.geojson").write_text('{"type": "FeatureCollection", "features": [')
@@ -376,7 +344,10 @@ def refusals(folder: Path) -> dict[str, tuple[LabelRef, GeoBox | None]]:
             LabelRef(str(write_raster(folder / "rgb.tif", np.stack([mask] * 3), GRID))),
             None,
         ),
-        "cannot lie on the scene": (LabelRef(str(write_raster(folder / "x.png", mask[1:], None))), None),
+        "cannot lie on the scene": (
+            LabelRef(str(write_raster(folder / "x.png", mask[1:]))),
+            None,
+        ),
         "zero.tif: do not overlap": (LabelRef(str(zero)), far),
         "window .* is outside": (LabelRef(str(zero), area_window=(95, 0, 4, 4)), GRID),
         "4×0 pixels is empty": (LabelRef(str(zero), area_window=(5, 0, 4, 0)), GRID),

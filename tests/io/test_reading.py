@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
+from support.rasters import write_raster
 
 from geoseg.config.stac.refs import BandRef, MaskRef, SceneRef
 from geoseg.errors import GridError, SceneError
@@ -42,30 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("reading")
 
 
-def write(
-    path: Path,
-    pixels: NDArray[Any],
-    *,
-    transform: Affine = NORTH_UP,
-    crs: str | None = UTM,
-    nodata: float | None = None,
-    mask: NDArray[np.bool_] | None = None,
-    colors: list[ColorInterp] | None = None,
-    **options: Any,
-) -> str:
-    count, height, width = pixels.shape
-    shape = {"count": count, "height": height, "width": width, "dtype": pixels.dtype.name}
-    georeference = {"transform": transform, "crs": crs, "nodata": nodata}
-    with (
-        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-        rasterio.open(path, "w", driver="GTiff", **shape, **georeference, **options) as file,
-    ):
-        if colors is not None:
-            file.colorinterp = colors
-        file.write(pixels)
-        if mask is not None:
-            file.write_mask(mask)
-    return str(path)
+def write(path: Path, pixels: NDArray[Any], *, transform: Affine = NORTH_UP, **options: Any) -> str:
+    return str(write_raster(path, pixels, crs=UTM, transform=transform, **options))
 
 
 def scene(href: str, **fields: Any) -> SceneRef:
@@ -131,7 +110,7 @@ def files(draw: st.DrawFn, folder: Path) -> Drawn:
         options["mask"] = extra
     if validity == "alpha":
         stored = np.concatenate([pixels, np.where(extra, 200, 0).astype(dtype)[None]])
-        options["colors"] = [*[ColorInterp.undefined] * bands, ColorInterp.alpha]
+        options["interpretation"] = [*[ColorInterp.undefined] * bands, ColorInterp.alpha]
     transform = TRANSFORMS[draw(st.sampled_from(sorted(TRANSFORMS)))]
     compress = draw(st.sampled_from(["deflate", "lzw"]))
     path = folder / "drawn.tif"
@@ -310,7 +289,7 @@ def test_a_mask_asset_counts_by_its_nearest_pixel(
 def test_bands_are_chosen_by_name_or_number(folder: Path) -> None:
     pixels = np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((1, 3, 3), np.uint8)
     colors = [ColorInterp.blue, ColorInterp.green, ColorInterp.red, ColorInterp.undefined]
-    href = write(folder / "bgrn.tif", pixels, colors=colors)
+    href = write(folder / "bgrn.tif", pixels, interpretation=colors)
     with rasterio.open(href, "r+") as file:
         file.set_band_description(4, "NIR")
     for bands, values in [
@@ -332,7 +311,7 @@ def test_bands_are_chosen_by_name_or_number(folder: Path) -> None:
 
 def test_alpha_is_a_mask_unless_it_is_asked_for_or_has_another_name(folder: Path) -> None:
     pixels = np.stack([np.full((2, 2), 7), [[0, 9], [9, 9]]]).astype(np.uint8)
-    href = write(folder / "alpha.tif", pixels, colors=[ColorInterp.gray, ColorInterp.alpha])
+    href = write(folder / "alpha.tif", pixels, interpretation=[ColorInterp.gray, ColorInterp.alpha])
     window = Window(0, 0, 2, 2)
     with SceneReader(describe(scene(href))) as reader:
         assert reader.read(window).valid.tolist() == [[False, True], [True, True]]

@@ -25,7 +25,6 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import same_crs
 from geoseg.io.files import sha256_of
 from geoseg.io.qgis.style import ClassStyle, at_scales, polygons_qml
-from geoseg.io.vector import geoparquet
 from geoseg.io.vector.reader import layer_info, read_pieces, read_within
 from geoseg.io.vector.writer import (
     FORMATS,
@@ -202,7 +201,9 @@ def test_geoparquet_says_what_its_standard_asks_for(tmp_path: Path) -> None:
     write_features(path, "Things", [squares(0, 100)], geobox=BOX, schema=SCHEMA)
     import json  # noqa: PLC0415 - only here
 
-    stored = geoparquet._arrow("pyarrow.parquet").read_metadata(path).metadata
+    from pyarrow import parquet  # noqa: PLC0415
+
+    stored = parquet.read_metadata(path).metadata
     geo = json.loads(stored[b"geo"])
     column = geo["columns"][geo["primary_column"]]
     assert (geo["version"], column["encoding"], column["geometry_types"]) == ("1.1.0", "WKB", ["Polygon"])

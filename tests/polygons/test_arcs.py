@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rasterio.features
 import shapely
-from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from support.coverages import Deformed, deformed, polygons_of, scenes
+from support.vectors import burned
 from synthetic.landcover_fields import FINER, LandCover, make_landcover
 
 from geoseg.arrays import UInt8
@@ -22,17 +21,6 @@ from geoseg.polygons.coverage.arcs import simplify_rings
 from geoseg.polygons.trace.subpixel import Rings
 
 tolerances = st.sampled_from([0.0, 0.1, 0.5, 0.75, 3.0])
-
-
-def burned(polygons: NDArray[Any], ids: UInt8, shape: tuple[int, ...], finer: int = 1) -> UInt8:
-    """Classes at the centers of pixels, or of parts of pixels."""
-    if not len(polygons):
-        return np.full(shape, NODATA, np.uint8)
-    pairs = zip(polygons, ids.tolist(), strict=True)
-    out: UInt8 = rasterio.features.rasterize(
-        pairs, shape, fill=NODATA, transform=Affine.scale(1 / finer), dtype="uint8"
-    )
-    return out
 
 
 def simplified(found: Deformed, tolerance: float) -> NDArray[Any]:
@@ -134,7 +122,7 @@ def land() -> tuple[LandCover, Deformed]:
 
 def off(polygons: NDArray[Any], found: Deformed, scene: LandCover) -> float:
     """Share of the true places that lie in a polygon of another class."""
-    return float((burned(polygons, found.class_id, scene.truth.shape, FINER) != scene.truth).mean())
+    return float((burned(polygons, found.class_id, scene.truth.shape, finer=FINER) != scene.truth).mean())
 
 
 def test_outlines_halve_the_error_of_stairs_with_fewer_vertices(land: tuple[LandCover, Deformed]) -> None:

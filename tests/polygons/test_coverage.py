@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-import rasterio.features
 import shapely
-from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy import ndimage
 from support.coverages import deformed, scenes
+from support.rasters import cut_scene
+from support.vectors import burned
 from synthetic.landcover_fields import FINER, make_landcover
 
 from geoseg.arrays import Float64, UInt8
@@ -29,17 +27,6 @@ Scene = tuple[UInt8, UInt8]
 tolerances = st.sampled_from([0.0, 0.5, 1.0])
 
 
-def strips(scene: Scene, heights: list[int]) -> Iterator[Strip]:
-    """The scene cut into strips of these heights, over and over."""
-    classes, scores = scene
-    own = np.take_along_axis(scores, np.minimum(classes, len(scores) - 1)[None], axis=0)[0]
-    row, n = 0, 0
-    while row < len(classes):
-        stop = row + heights[n % len(heights)]
-        yield Strip(classes[row:stop], own[row:stop], scores[:, row:stop])
-        row, n = stop, n + 1
-
-
 def covered(
     scene: Scene, tolerance: float = 0, heights: list[int] | None = None, min_pixels: int = 1
 ) -> Shapes:
@@ -47,7 +34,7 @@ def covered(
     classes, scores = scene
     cut = heights or [len(classes)]
     found = find_coverage(
-        lambda: strips(scene, cut),
+        lambda: cut_scene(scene, cut),
         classes.shape[1],
         range(len(scores)),
         None,
@@ -57,19 +44,10 @@ def covered(
     return Shapes.join(found)
 
 
-def burned(polygons: NDArray[Any], values: NDArray[Any], shape: tuple[int, ...], finer: int = 1) -> Any:
-    """Values of the polygons that cover the centers of pixels, or of parts of pixels; elsewhere -1."""
-    pairs = list(zip(polygons, values.tolist(), strict=True))
-    if not pairs:
-        return np.full(shape, -1)
-    scale = Affine.scale(1 / finer)
-    return rasterio.features.rasterize(pairs, shape, fill=-1, transform=scale, dtype="int32")
-
-
 @given(scenes())
 def test_outlines_are_the_ones_walked_side_by_side(scene: Scene) -> None:
     slow = deformed(*scene)
-    found = list(trace_regions(strips(scene, [5]), scene[0].shape[1], range(len(scene[1]))))
+    found = list(trace_regions(cut_scene(scene, [5]), scene[0].shape[1], range(len(scene[1]))))
     rings = [outline(regions, scene[0].shape[1])[0] for regions in found]
     whole = [
         np.concatenate([getattr(one, name) for one in rings]) for name in ("xy", "node", "fixed") if rings
@@ -97,7 +75,7 @@ def test_every_region_is_one_valid_polygon_around_its_own_pixels(scene: Scene, t
     exact = deformed(*scene).exact
     number = np.arange(len(polygons))
     np.testing.assert_array_equal(
-        burned(polygons, number, classes.shape), burned(exact, number, classes.shape)
+        burned(polygons, number, classes.shape, fill=-1), burned(exact, number, classes.shape, fill=-1)
     )
     np.testing.assert_array_equal(found.class_id, classes.reshape(-1)[found.first])
 
@@ -114,7 +92,7 @@ def test_polygons_share_the_scene_without_gap_or_overlap(scene: Scene, tolerance
 
 
 @given(scenes(), tolerances, st.lists(st.integers(1, 9), min_size=1, max_size=4))
-def test_nothing_depends_on_the_strips(scene: Scene, tolerance: float, heights: list[int]) -> None:
+def test_nothing_depends_on_the_cut_scene(scene: Scene, tolerance: float, heights: list[int]) -> None:
     whole, cut = covered(scene, tolerance), covered(scene, tolerance, heights)
     assert shapely.to_wkb(whole.polygons).tolist() == shapely.to_wkb(cut.polygons).tolist()
     for name in ("class_id", "first", "pixels", "score"):
@@ -184,11 +162,11 @@ def test_the_error_of_stairs_is_halved_with_fewer_vertices(seed: int) -> None:
     scene = land.classes, land.scores
     found = covered(scene, 0.5, [64])
     stairs = np.kron(land.classes, np.ones((FINER, FINER), np.uint8))
-    error = (burned(found.polygons, found.class_id, land.truth.shape, FINER) != land.truth).mean()
+    error = (burned(found.polygons, found.class_id, land.truth.shape, finer=FINER) != land.truth).mean()
     assert error <= 0.4 * (stairs != land.truth).mean()
     exact = [
         shapely.get_num_coordinates(regions.polygons).sum()
-        for regions in trace_regions(strips(scene, [300]), 300, range(6))
+        for regions in trace_regions(cut_scene(scene, [300]), 300, range(6))
     ]
     assert shapely.get_num_coordinates(found.polygons).sum() <= 0.65 * sum(exact)
 
@@ -219,7 +197,7 @@ def test_chosen_classes_are_those_of_all(scene: Scene, tolerance: float) -> None
     found = covered(scene, tolerance)
     chosen = Shapes.join(
         find_coverage(
-            lambda: strips(scene, [7]), scene[0].shape[1], [0, 2], None, min_pixels=1, tolerance=tolerance
+            lambda: cut_scene(scene, [7]), scene[0].shape[1], [0, 2], None, min_pixels=1, tolerance=tolerance
         )
     )
     wanted = np.isin(found.class_id, [0, 2])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,10 @@ import shapely
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from scipy import ndimage
+from support.rasters import cut_strips
+from support.vectors import burned
 
 from geoseg.arrays import UInt8
 from geoseg.errors import GridError
@@ -72,35 +72,16 @@ def scores_of(ids: UInt8) -> UInt8:
     return np.where(ids == NODATA, NODATA, random.integers(0, 201, ids.shape)).astype(np.uint8)
 
 
-def strips(ids: UInt8, heights: list[int]) -> Iterator[tuple[UInt8, UInt8]]:
-    """The scene cut into strips of these heights, over and over."""
-    scores, row, n = scores_of(ids), 0, 0
-    while row < ids.shape[0]:
-        stop = row + heights[n % len(heights)]
-        yield ids[row:stop], scores[row:stop]
-        row, n = stop, n + 1
-
-
 def regions_of(ids: UInt8, heights: list[int] | None = None) -> Regions:
     """All regions of a scene in one batch."""
-    found = list(exact_polygons(strips(ids, heights or [ids.shape[0]]), ids.shape[1], CLASSES))
+    strips = cut_strips(heights or [len(ids)], ids, scores_of(ids))
+    found = list(exact_polygons(((ids, scores) for ids, scores in strips), ids.shape[1], CLASSES))
     parts = [Components.none(), *(one.components for one in found)]
     names = ("first", "class_id", "pixels", "score", "touches_edge", "last_row")
     return Regions(
         np.concatenate([np.zeros(0, object), *(one.polygons for one in found)]),
         Components(*(np.concatenate([getattr(part, name) for part in parts]) for name in names)),
     )
-
-
-def burned(polygons: NDArray[Any], ids: UInt8, shape: tuple[int, int], transform: Affine) -> UInt8:
-    """Class ids of the pixels whose centers the polygons cover."""
-    if not len(polygons):
-        return np.full(shape, NODATA, np.uint8)
-    pairs = zip(polygons, ids.tolist(), strict=True)
-    out: UInt8 = rasterio.features.rasterize(
-        pairs, shape, fill=NODATA, transform=transform, dtype="uint8", masked=False
-    )
-    return out
 
 
 @given(masks(), transforms)

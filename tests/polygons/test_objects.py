@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod, Transformer
 from scipy import ndimage
+from support.rasters import cut_strips
 from synthetic.rooftops import make_rooftops
 
 from geoseg.arrays import UInt8
@@ -35,9 +36,7 @@ METERS = Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000)
 def strips(stored: UInt8, rows: int, level: float = 99.5) -> Iterator[Strip]:
     classes = np.where(stored == NODATA, NODATA, stored > level).astype(np.uint8)
     scores = np.where(classes == 0, 200 - stored, stored).astype(np.uint8)
-    for row in range(0, len(stored), rows):
-        part = slice(row, row + rows)
-        yield Strip(classes[part], scores[part], stored[None, part])
+    return (Strip(*strip) for strip in cut_strips([rows], classes, scores, stored[None]))
 
 
 def box_of(stored: UInt8, transform: Affine = METERS, crs: str = "EPSG:26914") -> GeoBox:

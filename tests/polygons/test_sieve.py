@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 from support.coverages import scenes
+from support.rasters import cut_scene
 from synthetic.landcover_fields import make_landcover
 
 from geoseg.arrays import Int64, UInt8
@@ -29,19 +29,9 @@ def own_scores(classes: UInt8, scores: UInt8) -> UInt8:
     return own
 
 
-def strips(scene: Scene, heights: list[int]) -> Iterator[Strip]:
-    """The scene cut into strips of these heights, over and over."""
-    classes, scores = scene
-    row, n = 0, 0
-    while row < len(classes):
-        rows = slice(row, row + heights[n % len(heights)])
-        yield Strip(classes[rows], own_scores(classes[rows], scores[:, rows]), scores[:, rows])
-        row, n = rows.stop, n + 1
-
-
 def clean(scene: Scene, least: int, heights: list[int] | None = None) -> UInt8:
     cut = heights or [len(scene[0])]
-    found = sieved(lambda: strips(scene, cut), scene[0].shape[1], least)
+    found = sieved(lambda: cut_scene(scene, cut), scene[0].shape[1], least)
     return np.concatenate([strip.classes for strip in found])
 
 
@@ -107,8 +97,8 @@ def test_a_second_time_nothing_changes(scene: Scene, least: int) -> None:
 def test_both_passes_may_be_cut_differently(
     scene: Scene, least: int, first: list[int], second: list[int]
 ) -> None:
-    plan = plan_sieve(strips(scene, first), scene[0].shape[1], least)
-    found = list(plan.apply(strips(scene, second)))
+    plan = plan_sieve(cut_scene(scene, first), scene[0].shape[1], least)
+    found = list(plan.apply(cut_scene(scene, second)))
     classes = np.concatenate([strip.classes for strip in found])
     np.testing.assert_array_equal(classes, clean(scene, least))
     own = np.concatenate([strip.scores for strip in found])
@@ -137,7 +127,7 @@ def test_the_scores_decide_not_the_size_of_neighbors() -> None:
 def test_a_plan_holds_what_changes_only() -> None:
     land = make_landcover(200, 300, 6, seed=1)
     scene = land.classes, land.scores
-    plan = plan_sieve(strips(scene, [64]), 300, 12)
+    plan = plan_sieve(cut_scene(scene, [64]), 300, 12)
     after = clean(scene, 12)
     changed = after != scene[0]
     assert 0 < changed.mean() < 0.05

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import contourpy
@@ -12,13 +11,14 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
+from support.rasters import cut_scene
 
 from geoseg.arrays import Objects, UInt8
 from geoseg.grid.encoding import NODATA
 from geoseg.polygons.trace.components import Components
 from geoseg.polygons.trace.edges import Edges
 from geoseg.polygons.trace.exact import exact_polygons, trace_regions
-from geoseg.polygons.trace.regions import Detail, Regions, Strip
+from geoseg.polygons.trace.regions import Detail, Regions
 from geoseg.polygons.trace.subpixel import edge_contrast, outline, polygons_of
 
 NONE = np.zeros(0, np.uint8)
@@ -43,18 +43,10 @@ def stores(draw: st.DrawFn) -> tuple[UInt8, UInt8]:
     return classes, stored
 
 
-def strips(classes: UInt8, stored: UInt8, rows: int) -> Iterator[Strip]:
-    of = np.where(classes == NODATA, 0, classes) * (len(stored) > 1)  # a single band is class 1's
-    won = np.take_along_axis(stored, of[None].astype(int), 0)[0]
-    for row in range(0, len(classes), rows):
-        part = slice(row, row + rows)
-        yield Strip(classes[part], won[part], stored[:, part])
-
-
 def traced(classes: UInt8, stored: UInt8, rows: int, **options: Any) -> tuple[list[Regions], Objects, UInt8]:
     """Regions, sub-pixel polygons and their classes."""
     wanted = range(len(stored)) if options.get("level") is None else [1]
-    found = list(trace_regions(strips(classes, stored, rows), classes.shape[1], wanted, **options))
+    found = list(trace_regions(cut_scene((classes, stored), [rows]), classes.shape[1], wanted, **options))
     polygons = [polygons_of(*outline(regions, classes.shape[1])) for regions in found if len(regions)]
     found = found or [EMPTY]
     ids = [regions.components.class_id for regions in found]
@@ -75,7 +67,7 @@ def test_a_coverage_has_no_gap_no_overlap_and_every_pixel_center(store: tuple[UI
     assert np.array_equal(ids[polygon], classes[row, col])
     exact = list(
         exact_polygons(
-            [(s.classes, s.scores) for s in strips(*store, 99)], classes.shape[1], range(len(stored))
+            [(s.classes, s.scores) for s in cut_scene(store, [99])], classes.shape[1], range(len(stored))
         )
     )
     assert len(polygons) == sum(map(len, exact))
@@ -97,7 +89,7 @@ def test_statistics_are_those_of_the_regions_pixels(store: tuple[UInt8, UInt8]) 
     classes, stored = store
     for class_id in range(len(stored)):
         labels, count = ndimage.label(classes == class_id)
-        found = [EMPTY, *trace_regions(strips(classes, stored, 3), classes.shape[1], [class_id])]
+        found = [EMPTY, *trace_regions(cut_scene((classes, stored), [3]), classes.shape[1], [class_id])]
         first = np.concatenate([regions.components.first for regions in found])
         low = np.concatenate([regions.detail.p10 for regions in found if regions.detail])
         peak = np.concatenate([regions.detail.max_score for regions in found if regions.detail])

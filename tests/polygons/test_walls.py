@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from shapely import Polygon
 from shapely.affinity import affine_transform, rotate, translate
-from synthetic.rooftops import CELL, NOISE, RESOLUTION, Rooftops, _signed_distance, make_rooftops
+from synthetic.rooftops import CELL, NOISE, RESOLUTION, Rooftops, make_rooftops, signed_distance
 
 from geoseg.arrays import Bool, Float64, Objects
 from geoseg.errors import GridError
@@ -206,7 +206,7 @@ def test_a_rectangle_comes_back(
     wide, high = (data.draw(st.floats(smallest, 40)) for _ in range(2))
     x, y = (data.draw(st.floats(79, 81)) for _ in range(2))
     truth = rotate(shapely.box(x - wide / 2, y - high / 2, x + wide / 2, y + high / 2), angle)
-    distance = _signed_distance(truth).astype(np.float64)
+    distance = signed_distance(truth).astype(np.float64)
     if blur:
         distance = ndimage.gaussian_filter(distance, blur)
     fits = fit_walls(contours(1 / (1 + np.exp(-1.5 * distance))))
@@ -287,7 +287,7 @@ def test_the_walls_of_a_split_go_once_round_the_ring(
 def seen(outline: Polygon, noise: float = 0.0, seed: int = 0) -> Objects:
     """The contour of a building in the middle of a cell, blurred and moved by a correlated noise (px)."""
     wave = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((CELL, CELL)), 2.5)
-    distance = _signed_distance(outline).astype(np.float64)
+    distance = signed_distance(outline).astype(np.float64)
     distance = ndimage.gaussian_filter(distance, 1.2) + noise * wave / wave.std()
     found = contours(1 / (1 + np.exp(-1.5 * distance)))
     return found[[shapely.area(found).argmax()]]

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pyogrio
 import pytest
-import rasterio
 import shapely
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
+from support.rasters import write_raster
 
 from geoseg.cli.tables import table_text
 from geoseg.config.model.contract import ClassSpec
@@ -353,11 +353,7 @@ def guess(truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @pytest.fixture
 def mask(tmp_path: Path, truth: NDArray[np.uint8]) -> Path:
-    path = tmp_path / "mask.tif"
-    profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "crs": GRID.crs, "transform": GRID.transform}
-    with rasterio.open(path, "w", height=GRID.height, width=GRID.width, **profile) as target:
-        target.write(truth * 255, 1)
-    return path
+    return write_raster(tmp_path / "mask.tif", truth * 255, GRID)
 
 
 class TestEvaluate:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shapely import affinity
+from support.vectors import geoms
 
 from geoseg.arrays import Float64, Objects
 from geoseg.errors import GridError
@@ -37,12 +38,6 @@ def rectangles(draw: st.DrawFn, most: int = 8) -> Objects:
     rows = draw(st.lists(st.tuples(places, places, sides, sides), max_size=most))
     out = np.empty(len(rows), np.object_)
     out[:] = [box(x, y, x + width, y + height) for x, y, width, height in rows]
-    return out
-
-
-def array(*polygons: shapely.Geometry) -> Objects:
-    out = np.empty(len(polygons), np.object_)
-    out[:] = polygons
     return out
 
 
@@ -111,8 +106,8 @@ class TestMatching:
         self, mapped: Objects, reference: Objects, most: int
     ) -> None:
         both = shapely.union_all(reference)
-        holed = array(*(shape.difference(both.buffer(-0.4)) for shape in mapped))
-        round_ones = array(*(shape.buffer(1.5) for shape in reference))
+        holed = geoms(*(shape.difference(both.buffer(-0.4)) for shape in mapped))
+        round_ones = geoms(*(shape.buffer(1.5) for shape in reference))
         holed = holed[~shapely.is_empty(holed)]
         whole = overlaps(holed, round_ones)
         with pytest.MonkeyPatch.context() as patch:
@@ -148,19 +143,19 @@ class TestMatching:
     def test_outcomes_do_not_depend_on_the_plane(
         self, mapped: Objects, turn: float, scale: float, shear: float
     ) -> None:
-        reference = array(*(affinity.translate(shape, 0.9, 0.3) for shape in mapped))
+        reference = geoms(*(affinity.translate(shape, 0.9, 0.3) for shape in mapped))
 
         def moved(shapes: Objects) -> Objects:
             away = (affinity.rotate(shape, turn, origin=(0, 0)) for shape in shapes)
             matrix = [scale, shear, 0, scale, 7, 9]
-            return array(*(affinity.affine_transform(shape, matrix) for shape in away))
+            return geoms(*(affinity.affine_transform(shape, matrix) for shape in away))
 
         here, there = match_objects(mapped, reference), match_objects(moved(mapped), moved(reference))
         assert here.iou == pytest.approx(there.iou, abs=1e-9)
 
     @given(rectangles())
     def test_a_perfect_map_is_perfect(self, reference: Objects) -> None:
-        apart = array(*(affinity.translate(shape, 100 * n, 0) for n, shape in enumerate(reference)))
+        apart = geoms(*(affinity.translate(shape, 100 * n, 0) for n, shape in enumerate(reference)))
         found = tally(apart, apart)
         if not len(apart):
             assert (found.counts.precision, found.counts.recall, found.counts.f1) == (None, None, None)
@@ -171,16 +166,16 @@ class TestMatching:
 
     def test_each_object_counts_once_and_the_best_pair_goes_first(self) -> None:
         # The second mapped one fits better, though it comes later.
-        mapped = array(box(0, 0, 10, 8), box(0, 0, 10, 9))
-        found = match_objects(mapped, array(box(0, 0, 10, 10)))
+        mapped = geoms(box(0, 0, 10, 8), box(0, 0, 10, 9))
+        found = match_objects(mapped, geoms(box(0, 0, 10, 10)))
         assert found.partner.tolist() == [-1, 0]
         assert found.iou.tolist() == pytest.approx([0.8, 0.9])
         # Of equal ones, the first.
-        twice = match_objects(array(box(0, 0, 9, 9), box(0, 0, 9, 9)), array(box(0, 0, 9, 9)))
+        twice = match_objects(geoms(box(0, 0, 9, 9), box(0, 0, 9, 9)), geoms(box(0, 0, 9, 9)))
         assert twice.partner.tolist() == [0, -1]
 
     def test_kinds_of_errors(self) -> None:
-        mapped = array(
+        mapped = geoms(
             box(0, 0, 10, 10),  # right
             box(100, 0, 121, 10),  # over two houses
             box(200, 0, 204, 10),  # a piece of a house
@@ -189,7 +184,7 @@ class TestMatching:
             box(400, 0, 410, 10),  # half beside a house
             box(500, 0, 520, 10),  # a house and the shed beside it
         )
-        reference = array(
+        reference = geoms(
             box(0, 0, 10, 11),
             box(100, 0, 110, 10),
             box(111, 0, 121, 10),
@@ -207,8 +202,8 @@ class TestMatching:
         assert found.iou.tolist() == pytest.approx([10 / 11, 10 / 21, 0.4, 0.4, 0, 1 / 3, 0.85])
 
     def test_what_the_edge_cuts_is_out_with_what_stands_for_it(self) -> None:
-        mapped = array(box(0, 0, 10, 10), box(20, 0, 24, 4), box(40, 0, 50, 10), box(60, 0, 70, 10))
-        reference = array(box(0, 0, 10, 9), box(20, 0, 40, 10), box(40, 0, 50, 9), box(60, 0, 70, 9))
+        mapped = geoms(box(0, 0, 10, 10), box(20, 0, 24, 4), box(40, 0, 50, 10), box(60, 0, 70, 10))
+        reference = geoms(box(0, 0, 10, 9), box(20, 0, 40, 10), box(40, 0, 50, 9), box(60, 0, 70, 9))
         found = match_objects(
             mapped,
             reference,
@@ -220,7 +215,7 @@ class TestMatching:
 
     def test_invalid_polygons_are_repaired(self) -> None:
         bow = shapely.Polygon([(0, 0), (10, 10), (10, 0), (0, 10)])
-        assert match_objects(array(bow), array(box(0, 0, 10, 10))).iou.tolist() == pytest.approx([0.5])
+        assert match_objects(geoms(bow), geoms(box(0, 0, 10, 10))).iou.tolist() == pytest.approx([0.5])
 
     def test_ten_thousand_objects_take_about_a_second(self) -> None:
         x, y = (grid.ravel() * 20.0 for grid in np.meshgrid(np.arange(100), np.arange(100)))
@@ -243,8 +238,8 @@ def precision_by_hand(confidence: list[float], right: list[bool], references: in
 
 class TestMeasures:
     def test_counts_by_hand(self) -> None:
-        mapped = array(box(0, 0, 10, 10), box(20, 0, 30, 10), box(40, 0, 44, 4))
-        reference = array(box(0, 0, 10, 9), box(60, 0, 80, 20))
+        mapped = geoms(box(0, 0, 10, 10), box(20, 0, 30, 10), box(40, 0, 44, 4))
+        reference = geoms(box(0, 0, 10, 9), box(60, 0, 80, 20))
         found = tally(mapped, reference)
         assert found.counts.precision == 1 / 3
         assert found.counts.recall == 1 / 2
@@ -256,13 +251,13 @@ class TestMeasures:
         assert (large.precision, large.recall, small.recall) == (None, 0, None)
 
     def test_a_pair_is_as_large_as_its_reference(self) -> None:
-        found = tally(array(box(0, 0, 10, 6)), array(box(0, 0, 7, 6)))  # 60 m² for 42 m²
+        found = tally(geoms(box(0, 0, 10, 6)), geoms(box(0, 0, 7, 6)))  # 60 m² for 42 m²
         assert found.of_size(0, 50).f1 == 1
         assert found.of_size(50, 200).f1 is None
 
     def test_scenes_add_up(self) -> None:
-        one = tally(array(box(0, 0, 10, 10)), array(box(0, 0, 10, 9)))
-        two = tally(array(box(0, 0, 10, 10)), array(box(50, 0, 60, 9), box(70, 0, 80, 9)))
+        one = tally(geoms(box(0, 0, 10, 10)), geoms(box(0, 0, 10, 9)))
+        two = tally(geoms(box(0, 0, 10, 10)), geoms(box(50, 0, 60, 9), box(70, 0, 80, 9)))
         for both in (ObjectTally.joined([one, two]), ObjectTally.joined([two, one])):
             assert (both.counts.matched, both.counts.mapped, both.counts.reference) == (1, 2, 3)
             assert both.precisions() == ObjectTally.joined([one, two]).precisions()
@@ -293,8 +288,8 @@ class TestMeasures:
 
     def test_precision_at_each_iou(self) -> None:
         ious = [0.52, 0.72, 0.97]
-        mapped = array(*(box(100 * n, 0, 100 * n + 10, 10 * value) for n, value in enumerate(ious)))
-        reference = array(*(box(100 * n, 0, 100 * n + 10, 10) for n in range(3)))
+        mapped = geoms(*(box(100 * n, 0, 100 * n + 10, 10 * value) for n, value in enumerate(ious)))
+        reference = geoms(*(box(100 * n, 0, 100 * n + 10, 10) for n in range(3)))
         found = tally(mapped, reference, np.array([0.9, 0.9, 0.9])).precisions()
         hits = [sum(value >= least for value in ious) for least in COCO_IOUS]
         assert hits == [3, 2, 2, 2, 2, 1, 1, 1, 1, 1]
@@ -302,7 +297,7 @@ class TestMeasures:
         assert found == pytest.approx([hit / 3 * reached[hit] / 101 for hit in hits])
 
     def test_excluded_objects_are_in_no_figure(self) -> None:
-        mapped, reference = array(box(0, 0, 9, 9), box(20, 0, 29, 9)), array(box(0, 0, 9, 9))
+        mapped, reference = geoms(box(0, 0, 9, 9), box(20, 0, 29, 9)), geoms(box(0, 0, 9, 9))
         matching = match_objects(mapped, reference, cut=np.array([False, True]))
         found = object_tally(
             matching,
@@ -318,7 +313,7 @@ class TestMeasures:
 
     def test_a_confidence_is_a_share(self) -> None:
         with pytest.raises(GridError, match="is 0 to 1"):
-            tally(array(box(0, 0, 1, 1)), array(), np.array([np.nan]))
+            tally(geoms(box(0, 0, 1, 1)), geoms(), np.array([np.nan]))
 
 
 class TestCalibration:

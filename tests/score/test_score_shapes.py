@@ -11,6 +11,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 from shapely import affinity
+from support.vectors import geoms
 
 from geoseg.errors import GridError
 from geoseg.score.objects.shapes import right_angles, shape_measures
@@ -19,12 +20,6 @@ STEP = 0.05
 
 sizes = st.floats(1, 20)
 places = st.floats(-5, 5)
-
-
-def array(*polygons: shapely.Geometry | None) -> np.ndarray:
-    out = np.empty(len(polygons), np.object_)
-    out[:] = polygons
-    return out
 
 
 @st.composite
@@ -70,7 +65,7 @@ def tangent_by_hand(one: shapely.Geometry, other: shapely.Geometry, count: int) 
 
 @given(shapes(), shapes())
 def test_distances_and_iou_are_those_of_shapely(one: shapely.Geometry, other: shapely.Geometry) -> None:
-    found = shape_measures(array(one), array(other), step=STEP)
+    found = shape_measures(geoms(one), geoms(other), step=STEP)
     assert found.iou[0] == pytest.approx(one.intersection(other).area / one.union(other).area, abs=1e-9)
     assert found.polis[0] == pytest.approx(polis_by_hand(one, other), rel=1e-9, abs=1e-12)
     fine = [shapely.segmentize(shape.boundary, STEP / 4) for shape in (one, other)]
@@ -79,8 +74,8 @@ def test_distances_and_iou_are_those_of_shapely(one: shapely.Geometry, other: sh
 
 @given(shapes(), shapes())
 def test_iou_polis_and_hausdorff_are_symmetric(one: shapely.Geometry, other: shapely.Geometry) -> None:
-    there = shape_measures(array(one), array(other), step=STEP)
-    back = shape_measures(array(other), array(one), step=STEP)
+    there = shape_measures(geoms(one), geoms(other), step=STEP)
+    back = shape_measures(geoms(other), geoms(one), step=STEP)
     assert there.iou == pytest.approx(back.iou, abs=1e-12)
     assert there.polis == pytest.approx(back.polis, rel=1e-12)
     assert there.hausdorff == pytest.approx(back.hausdorff, rel=1e-12)
@@ -88,7 +83,7 @@ def test_iou_polis_and_hausdorff_are_symmetric(one: shapely.Geometry, other: sha
 
 @given(shapes())
 def test_a_perfect_polygon_has_perfect_measures(shape: shapely.Geometry) -> None:
-    found = shape_measures(array(shape), array(shape.reverse()), step=STEP).summary()
+    found = shape_measures(geoms(shape), geoms(shape.reverse()), step=STEP).summary()
     assert found.iou == pytest.approx(1)
     assert found.c_iou == pytest.approx(1)
     assert found.polis == pytest.approx(0, abs=1e-12)
@@ -104,9 +99,9 @@ def test_a_perfect_polygon_has_perfect_measures(shape: shapely.Geometry) -> None
 def test_distances_scale_with_the_unit_and_the_rest_does_not(
     one: shapely.Geometry, other: shapely.Geometry, scale: float
 ) -> None:
-    meters = shape_measures(array(one), array(other), step=STEP)
+    meters = shape_measures(geoms(one), geoms(other), step=STEP)
     feet = shape_measures(
-        *(array(affinity.scale(shape, scale, scale, origin=(0, 0))) for shape in (one, other)),
+        *(geoms(affinity.scale(shape, scale, scale, origin=(0, 0))) for shape in (one, other)),
         step=STEP * scale,
     )
     assert feet.polis == pytest.approx(meters.polis * scale, rel=1e-6)
@@ -118,7 +113,7 @@ def test_distances_scale_with_the_unit_and_the_rest_does_not(
 def test_each_pair_is_measured_as_if_it_were_alone(
     pairs: list[tuple[shapely.Geometry, shapely.Geometry]],
 ) -> None:
-    one, other = (array(*shapes) for shapes in zip(*pairs, strict=True))
+    one, other = (geoms(*shapes) for shapes in zip(*pairs, strict=True))
     together = shape_measures(one, other, step=0.5)
     for place in range(len(pairs)):
         alone = shape_measures(one[[place]], other[[place]], step=0.5)
@@ -131,7 +126,7 @@ def test_the_tangent_error_is_that_of_a_slow_loop(width: float, height: float, t
     true = shapely.box(0, 0, width, height)
     drawn = affinity.rotate(true, turn)
     step = true.length / 40
-    found = shape_measures(array(drawn), array(true), step=step).tangent_error[0]
+    found = shape_measures(geoms(drawn), geoms(true), step=step).tangent_error[0]
     count = math.ceil(drawn.length / step - 1e-9)
     assert found == pytest.approx(np.quantile(tangent_by_hand(drawn, true, count), 0.95), abs=1e-3)
 
@@ -140,11 +135,11 @@ def test_a_hausdorff_distance_in_the_middle_of_an_edge_is_found() -> None:
     square = shapely.box(0, 0, 10, 10)
     notched = shapely.Polygon([(0, 0), (10, 0), (10, 10), (5, 6), (0, 10)])
     # Vertices alone would see 4 from the notch, and no more from the square's corners.
-    found = shape_measures(array(square), array(notched), step=0.01).hausdorff[0]
+    found = shape_measures(geoms(square), geoms(notched), step=0.01).hausdorff[0]
     assert found == pytest.approx(4, abs=0.01)
     edge = shapely.Polygon([(0, 0), (10, 0), (10, 10), (0, 10)])
     frame = shapely.Polygon([(0, 0), (10, 0), (10, 10), (6, 10), (6, 1), (4, 1), (4, 10), (0, 10)])
-    between = shape_measures(array(edge), array(frame), step=0.01).hausdorff[0]
+    between = shape_measures(geoms(edge), geoms(frame), step=0.01).hausdorff[0]
     assert between == pytest.approx(4, abs=0.01)  # (4, 5), in the middle of the slit's side
     assert shapely.hausdorff_distance(edge.boundary, frame.boundary) < 2
 
@@ -152,7 +147,7 @@ def test_a_hausdorff_distance_in_the_middle_of_an_edge_is_found() -> None:
 def test_c_iou_takes_superfluous_vertices_off() -> None:
     true = shapely.box(0, 0, 8, 8)
     same = shapely.segmentize(true, 4)  # 8 vertices
-    assert shape_measures(array(same), array(true), step=1).c_iou[0] == pytest.approx(1 - 4 / 12)
+    assert shape_measures(geoms(same), geoms(true), step=1).c_iou[0] == pytest.approx(1 - 4 / 12)
 
 
 def test_right_angles_are_counted_within_a_degree_and_at_holes_and_notches() -> None:
@@ -162,15 +157,15 @@ def test_right_angles_are_counted_within_a_degree_and_at_holes_and_notches() -> 
     nearly = affinity.skew(square, 0.5)
     stair = shapely.segmentize(square, 4)  # every second vertex is straight
     found = right_angles(
-        array(square.difference(hole), notch, skewed, nearly, stair, shapely.Point(0, 0).buffer(1))
+        geoms(square.difference(hole), notch, skewed, nearly, stair, shapely.Point(0, 0).buffer(1))
     )
     assert found.tolist() == [1, 1, 0, 1, 0.5, 0]
-    assert right_angles(array(skewed), tolerance=2).tolist() == [1]
+    assert right_angles(geoms(skewed), tolerance=2).tolist() == [1]
 
 
 def test_missing_polygons_count_in_the_iou_alone() -> None:
     square = shapely.box(0, 0, 10, 10)
-    found = shape_measures(array(square, None, shapely.Polygon()), array(square, square, square), step=STEP)
+    found = shape_measures(geoms(square, None, shapely.Polygon()), geoms(square, square, square), step=STEP)
     assert found.iou.tolist() == found.c_iou.tolist() == [1, 0, 0]
     assert np.isnan(found.polis[1:]).all()
     assert np.isnan(found.hausdorff[1:]).all()
@@ -186,17 +181,17 @@ def test_missing_polygons_count_in_the_iou_alone() -> None:
 
 def test_invalid_polygons_are_counted_and_repaired_for_the_iou() -> None:
     bow = shapely.Polygon([(0, 0), (10, 10), (10, 0), (0, 10)])
-    found = shape_measures(array(bow), array(shapely.box(0, 0, 10, 10)), step=STEP)
+    found = shape_measures(geoms(bow), geoms(shapely.box(0, 0, 10, 10)), step=STEP)
     assert found.summary().invalid == 1
     assert found.iou[0] == pytest.approx(0.5)
 
 
 def test_what_has_no_area_or_no_partner_is_refused() -> None:
-    square = array(shapely.box(0, 0, 1, 1))
+    square = geoms(shapely.box(0, 0, 1, 1))
     with pytest.raises(GridError, match="pairs"):
-        shape_measures(square, array(), step=1)
+        shape_measures(square, geoms(), step=1)
     with pytest.raises(GridError, match="got linestring"):
-        shape_measures(square, array(shapely.LineString([(0, 0), (1, 1)])), step=1)
+        shape_measures(square, geoms(shapely.LineString([(0, 0), (1, 1)])), step=1)
     with pytest.raises(GridError, match="above zero, got 0"):
         shape_measures(square, square, step=0)
-    assert shape_measures(array(), array(), step=1).summary().pairs == 0
+    assert shape_measures(geoms(), geoms(), step=1).summary().pairs == 0

@@ -6,9 +6,9 @@ import math
 import pickle
 import tracemalloc
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import geopandas
 import numpy as np
 import pytest
 import rasterio
@@ -17,7 +17,9 @@ import torch
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.array_scene import ArrayScene
+from support.rasters import write_raster
+from support.training_toys import PLAIN, checker
+from support.vectors import write_layer
 
 from geoseg.config.stac.refs import LabelRef, SceneRef
 from geoseg.errors import GeosegError, LabelError
@@ -36,29 +38,6 @@ from geoseg.training.data.index import fit_scaling, index_scene
 from geoseg.training.data.loader import ChipLoader
 from geoseg.training.data.scenes import TILE, training_labels, validation_labels
 from geoseg.training.validate import Validation
-
-PLAIN = ColorSettings(
-    brightness=0, contrast=0, gamma=0, gain=0, saturation=0, hue=0, blur=0, noise=0, holes=0
-)
-
-
-def checker(
-    size: int = 128, side: int = 12, *, split: Split | None = None, **arguments: object
-) -> ArrayScene:
-    """A scene whose class is its color: bright squares are class 1."""
-    rows, cols = np.indices((size, size)) // side
-    labels = ((rows + cols) % 2).astype(np.uint8)
-    pixels = np.stack([60 + 120 * labels, 200 - 90 * labels, np.full_like(labels, 90)]).astype(np.uint8)
-    scene = ArrayScene(
-        "checker",
-        pixels,
-        np.ones_like(labels, bool),
-        labels,
-        0.3,
-        split=split or Split(block=9, every=5, margin=0.6),
-    )
-    return replace(scene, **arguments)
-
 
 # --- scenes and chips ---------------------
 
@@ -209,9 +188,9 @@ def test_a_sampler_refuses_scenes_that_do_not_fit_together() -> None:
     with pytest.raises(LabelError, match="at least one"):
         ChipSampler([], ChipSettings(), seed=0)
     with pytest.raises(LabelError, match="agree in bands"):
-        ChipSampler([checker(), checker(pixels=np.zeros((4, 128, 128), np.uint8))], ChipSettings(), seed=0)
+        ChipSampler([checker(), checker(pixels=np.zeros((4, 96, 96), np.uint8))], ChipSettings(), seed=0)
     with pytest.raises(LabelError, match="checker: no pixel is labeled and left to train on; its pixels"):
-        ChipSampler([checker(labels=np.full((128, 128), IGNORE, np.uint8))], ChipSettings(), seed=0)
+        ChipSampler([checker(labels=np.full((96, 96), IGNORE, np.uint8))], ChipSettings(), seed=0)
     with pytest.raises(LabelError, match="the held-out blocks take all of it"):
         ChipSampler([checker(split=Split(block=400, every=3))], ChipSettings(), seed=0)
     with pytest.raises(LabelError, match="checker: labels hold the class ids 1, the training has 0 ground"):
@@ -225,27 +204,20 @@ def test_a_sampler_refuses_scenes_that_do_not_fit_together() -> None:
 # --- scenes from files ---------------------
 
 
-def write_scene(path: Path, pixels: np.ndarray, transform: Affine, crs: str = "EPSG:32614") -> Path:
-    count, height, width = pixels.shape
-    profile = {"count": count, "height": height, "width": width, "dtype": pixels.dtype, "crs": crs}
-    with rasterio.open(path, "w", driver="GTiff", transform=transform, **profile) as file:
-        file.write(pixels)
-    return path
-
-
 X, Y = 620_000.0, 3_340_000.0
+UTM = "EPSG:32614"
 NATIVE = Affine(0.15, 0, X, 0, -0.15, Y)
+write_scene = partial(write_raster, crs=UTM, transform=NATIVE)
 
 
-def write_labels(path: Path, crs: str = "EPSG:32614", **extra: object) -> LabelRef:
+def write_labels(path: Path, crs: str = UTM, **extra: shapely.Geometry) -> LabelRef:
     """One building of 10 m × 20 m in a labeled area of 30 m × 30 m."""
     layers = {
         "buildings": shapely.box(X + 15, Y - 35, X + 25, Y - 15),
         "labelled_area": shapely.box(X + 10, Y - 40, X + 40, Y - 10),
     } | extra
     for layer, geometry in layers.items():
-        frame = geopandas.GeoDataFrame({"id": [1]}, geometry=[geometry], crs="EPSG:32614").to_crs(crs)
-        frame.to_file(path, layer=layer, engine="pyogrio")
+        write_layer(path, [geometry], UTM, layer, to_crs=crs)
     return LabelRef(str(path), layer="buildings", area_href=str(path), area_layer="labelled_area")
 
 
@@ -253,7 +225,7 @@ def write_labels(path: Path, crs: str = "EPSG:32614", **extra: object) -> LabelR
 def files(tmp_path: Path) -> tuple[SceneRef, LabelRef]:
     """A scene of 0.15 m with polygons in a labeled area."""
     rng = np.random.default_rng(6)
-    image = write_scene(tmp_path / "scene.tif", rng.integers(0, 256, (3, 400, 600), np.uint8), NATIVE)
+    image = write_scene(tmp_path / "scene.tif", rng.integers(0, 256, (3, 400, 600), np.uint8))
     return SceneRef("here", (), href=str(image)), write_labels(tmp_path / "labels.gpkg")
 
 
@@ -321,8 +293,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("large")
     rng = np.random.default_rng(8)
     pixels = rng.integers(0, 256, (3, 1500, 1400), np.uint8)
-    image = write_scene(folder / "scene.tif", pixels, NATIVE)
-    truth = write_scene(folder / "truth.tif", (pixels[:1] > 128).astype(np.uint8), NATIVE)
+    image = write_scene(folder / "scene.tif", pixels)
+    truth = write_scene(folder / "truth.tif", (pixels[:1] > 128).astype(np.uint8))
     scene = opened((SceneRef("large", (), href=str(image)), LabelRef(str(truth))), 0.15)
     LARGE.value = scene, scene.patch(whole(scene))
 
@@ -407,7 +379,7 @@ def test_what_a_worker_process_meets_is_said_here(tmp_path: Path) -> None:
 
 def _noise(folder: Path, count: int = 3) -> Path:
     pixels = np.random.default_rng(0).integers(0, 2, (count, 90, 90), np.uint8)
-    return write_scene(folder / f"noise{count}.tif", pixels, NATIVE)
+    return write_scene(folder / f"noise{count}.tif", pixels)
 
 
 def test_scaling_is_that_of_the_training_pixels(files: tuple[SceneRef, LabelRef]) -> None:
@@ -441,8 +413,8 @@ def test_nothing_outside_a_window_is_ever_read(
     for name, image, labels in (("clean", pixels, clean), ("poisoned", poisoned, truth)):
         folder = tmp_path / name
         folder.mkdir()
-        ref = SceneRef("here", (), href=str(write_scene(folder / "scene.tif", image, NATIVE)))
-        label = LabelRef(str(write_scene(folder / "truth.tif", labels, NATIVE)))
+        ref = SceneRef("here", (), href=str(write_scene(folder / "scene.tif", image)))
+        label = LabelRef(str(write_scene(folder / "truth.tif", labels)))
         scene = opened((ref, label), resolution, limit=limit, split=Split(block=4, margin=0.5))
         sampler = ChipSampler([scene], ChipSettings(size=48, resolution=0.3), seed=1, indexes=None)
         index_scene(scene, ["ground", "building"])  # class 99 would be refused
