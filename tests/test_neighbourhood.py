@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import pytest
 import rasterio
 import shapely
 from rasterio.features import rasterize
+from support.commands import load_script
 from synthetic.neighborhood import LANDCOVER_CLASSES, Neighborhood, Style, generate, random_style
 from synthetic.writing import scene_transform, write_scene
 
@@ -33,12 +33,7 @@ def place() -> Neighborhood:
 
 @pytest.fixture(scope="session")
 def make_scene(root: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_scene", root / "examples" / "make_scene.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(root / "examples" / "make_scene.py")
 
 
 @pytest.fixture(scope="session")

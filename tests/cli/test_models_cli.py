@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
+from support.bundles import flip_bit, reweigh
+from support.commands import Command
 from synthetic.bundles import random_bundle
 
 from geoseg.config.model_card import CARD_TEMPLATE
-from geoseg.io.files import sha256_of
 from geoseg.io.weights import read_state
 from geoseg.io.yaml.files import load_card
 from geoseg.models.bundle import load_bundle, shipped_bundles
@@ -25,7 +26,6 @@ from geoseg.models.networks.registry import ARCHITECTURES, build
 pytestmark = pytest.mark.slow
 
 SLIM: dict[str, Any] = {"widths": [8, 16], "encoder": [1], "decoder": [1]}
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -113,25 +113,6 @@ def _item(folder: Path, key: str, value: object) -> None:
     (folder / "item.json").write_text(json.dumps(item))
 
 
-def _reweigh(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Other, honestly hashed weights."""
-    path = folder / "weights.safetensors"
-    arrays = load_file(path)
-    change(arrays)
-    save_file(arrays, path)
-    item = json.loads((folder / "item.json").read_text())
-    item["assets"]["weights"]["file:checksum"] = "1220" + sha256_of(path)
-    item["assets"]["weights"]["file:size"] = path.stat().st_size
-    (folder / "item.json").write_text(json.dumps(item))
-
-
-def _flip(folder: Path) -> None:
-    path = folder / "weights.safetensors"
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-
-
 @pytest.mark.parametrize(
     ("spoil", "check", "said"),
     [
@@ -141,26 +122,30 @@ def _flip(folder: Path) -> None:
             "architecture",
             "alignment 2 and radius 3, micronet",
         ),
-        (_flip, "weights", "is not the file that item.json describes"),
+        (
+            lambda folder: flip_bit(folder / "weights.safetensors"),
+            "weights",
+            "is not the file that item.json describes",
+        ),
         (lambda folder: (folder / "weights.safetensors").unlink(), "weights", "does not exist"),
         (
-            lambda folder: _reweigh(folder, lambda a: a["head.weight"].fill(np.nan)),
+            lambda folder: reweigh(folder, lambda a: a["head.weight"].fill(np.nan)),
             "weights",
             "NaN or infinity",
         ),
         (
-            lambda folder: _reweigh(folder, lambda a: a.pop("head.weight")),
+            lambda folder: reweigh(folder, lambda a: a.pop("head.weight")),
             "fit",
             "lacks tensor 'head.weight'",
         ),
         (lambda folder: _item(folder, "mlm:total_parameters", 7), "fit", "parameters, the contract says 7"),
         (
-            lambda folder: _reweigh(folder, lambda a: a["head.weight"].fill(0)),
+            lambda folder: reweigh(folder, lambda a: a["head.weight"].fill(0)),
             "forward",
             "the weights are dead",
         ),
         (
-            lambda folder: _reweigh(folder, lambda a: a["head.weight"].fill(3e38)),
+            lambda folder: reweigh(folder, lambda a: a["head.weight"].fill(3e38)),
             "forward",
             "logits are not finite",
         ),

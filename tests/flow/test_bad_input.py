@@ -13,8 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
 from rasterio.control import GroundControlPoint
+from support.bundles import flip_bit
+from support.commands import run_geoseg as geoseg
+from support.rasters import write_raster
+from support.stac import stac_item, write_catalog
 from synthetic.bundles import random_bundle
 from synthetic.neighborhood import generate
 from synthetic.writing import write_scene
@@ -28,18 +31,7 @@ from geoseg.models.bundle import shipped_bundles
 
 pytestmark = pytest.mark.slow
 
-TRANSFORM = Affine(0.3, 0, 621000, 0, -0.3, 3349000)
 PIXELS = np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8)
-
-
-def geoseg(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "geoseg", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-    )
 
 
 Here = Callable[..., subprocess.CompletedProcess[str]]
@@ -65,21 +57,6 @@ def geoseg_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[st
     return run
 
 
-def write_tif(path: Path, pixels: np.ndarray = PIXELS, **profile: object) -> None:
-    settings = {"crs": "EPSG:26914", "transform": TRANSFORM} | profile
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        count=pixels.shape[0],
-        height=pixels.shape[1],
-        width=pixels.shape[2],
-        dtype=pixels.dtype,
-        **{key: value for key, value in settings.items() if value is not None},
-    ) as raster:
-        raster.write(pixels)
-
-
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("good")
@@ -88,20 +65,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_workflow(folder: Path, scenes: dict[str, str], model: str = "buildings-mininet2") -> Path:
-    features = [
-        {
-            "type": "Feature",
-            "stac_version": "1.1.0",
-            "id": name,
-            "geometry": None,
-            "properties": {"datetime": "2026-03-01T00:00:00Z"},
-            "links": [],
-            "assets": {"image": {"href": href, "roles": ["data"], "type": "image/tiff"}},
-        }
-        for name, href in scenes.items()
-    ]
-    catalog = {"type": "FeatureCollection", "features": features}
-    (folder / "catalog.json").write_text(json.dumps(catalog), encoding="utf-8")
+    write_catalog(folder / "catalog.json", *(stac_item(name, href) for name, href in scenes.items()))
     path = folder / "flow.yaml"
     path.write_text(
         f"catalog: catalog.json\nmodel: {model}\noutput: out\ncompute: {{executor: serial}}\n",
@@ -115,14 +79,14 @@ def bad_scenes(tmp_path_factory: pytest.TempPathFactory, good: Path) -> dict[str
     """Name → (href, words that the refusal must have)."""
     folder = tmp_path_factory.mktemp("bad")
     with np.errstate(all="ignore"):
-        write_tif(folder / "complex.tif", PIXELS.astype(np.complex64))
+        write_raster(folder / "complex.tif", PIXELS.astype(np.complex64))
     with warnings.catch_warnings():
         # rasterio warns of exactly what these two files are made to be.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         corners = [(0, 0), (0, 64), (64, 0), (64, 64)]
         points = [GroundControlPoint(r, c, 621000 + c, 3349000 - r) for r, c in corners]
-        write_tif(folder / "gcps.tif", crs="EPSG:26914", transform=None, gcps=points)
-        write_tif(folder / "rpc.tif", crs=None, transform=None)
+        write_raster(folder / "gcps.tif", PIXELS, transform=None, gcps=points)
+        write_raster(folder / "rpc.tif", PIXELS, crs=None, transform=None)
         with rasterio.open(folder / "rpc.tif", "r+") as raster:
             ones = " ".join(["1"] + ["0"] * 19)
             raster.update_tags(
@@ -134,9 +98,9 @@ def bad_scenes(tmp_path_factory: pytest.TempPathFactory, good: Path) -> dict[str
                     for v in ("OFF", "SCALE")
                 },
             )
-    write_tif(folder / "nocrs.tif", crs=None)
-    write_tif(folder / "two_bands.tif", PIXELS[:2])
-    write_tif(folder / "sixteen.tif", PIXELS.astype(np.uint16), photometric="RGB")
+    write_raster(folder / "nocrs.tif", PIXELS, crs=None)
+    write_raster(folder / "two_bands.tif", PIXELS[:2])
+    write_raster(folder / "sixteen.tif", PIXELS.astype(np.uint16), photometric="RGB")
     whole = good.read_bytes()
     (folder / "truncated.tif").write_bytes(whole[: len(whole) * 2 // 3])
     (folder / "text.tif").write_text("not a raster", encoding="utf-8")
@@ -199,7 +163,7 @@ def test_bad_scenes_are_refused_and_the_good_one_is_mapped(
 def test_what_a_model_was_trained_on_is_compared_with_what_it_would_see(
     tmp_path: Path, scale: float, trained_on: str, stretch: tuple[float, float] | None, *, fits: bool
 ) -> None:
-    write_tif(tmp_path / "deep.tif", PIXELS.astype(np.uint16), photometric="RGB")
+    write_raster(tmp_path / "deep.tif", PIXELS.astype(np.uint16), photometric="RGB")
     names = ("red", "green", "blue")
     bands = tuple(BandRef(str(tmp_path / "deep.tif"), i + 1, name, scale) for i, name in enumerate(names))
     scene = describe(SceneRef("deep", bands), names)
@@ -218,10 +182,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def test_altered_weights_are_refused(tmp_path: Path, good: Path, bundle: Path) -> None:
-    weights = bundle / "weights.safetensors"
-    content = bytearray(weights.read_bytes())
-    content[-1] ^= 1
-    weights.write_bytes(content)
+    flip_bit(bundle / "weights.safetensors")
     done = geoseg("run", make_workflow(tmp_path, {"good": str(good)}, "./bundle"))
     assert done.returncode == 2
     assert "sha256" in done.stderr
@@ -275,7 +236,7 @@ def test_a_full_disk_leaves_nothing_partial(
 def test_a_scene_too_large_for_the_disk_does_not_stop_the_others(
     tmp_path: Path, mount: Path, good: Path
 ) -> None:
-    write_tif(tmp_path / "large.tif", np.zeros((3, 700, 800), np.uint8), compress="deflate")
+    write_raster(tmp_path / "large.tif", np.zeros((3, 700, 800), np.uint8), compress="deflate")
     workflow = make_workflow(tmp_path, {"large": str(tmp_path / "large.tif"), "good": str(good)})
     done = geoseg("run", workflow, "--set", f"output={mount / 'out'}", "--set", "vectorize=null")
     assert done.returncode == 2

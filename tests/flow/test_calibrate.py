@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.commands import Command
+from support.stac import stac_item, write_catalog
 from synthetic.bundles import random_bundle
 from synthetic.neighborhood import generate
 from synthetic.writing import write_scene
@@ -38,7 +40,6 @@ from geoseg.score.pixels.isotonic import Isotonic, fit_isotonic
 
 pytestmark = pytest.mark.slow
 
-Command = Callable[..., tuple[int, str, str]]
 GRID = GeoBox(2000, 2000, Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000), "EPSG:26914")
 SMALL: dict[str, Any] = {"arguments": {"widths": [8, 16], "encoder": [1], "decoder": [1]}}
 
@@ -351,20 +352,7 @@ def workflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workflow over a generated scene."""
     folder = tmp_path_factory.mktemp("run")
     write_scene(folder / "here", generate(size=(260, 260), seed=5))
-    item = {
-        "type": "Feature",
-        "stac_version": "1.0.0",
-        "id": "here",
-        "geometry": None,
-        "properties": {"datetime": "2026-03-01T10:00:00Z"},
-        "links": [],
-        "assets": {
-            "image": {"href": "here/scene.tif", "roles": ["data"], "type": "image/tiff"},
-            "buildings": {"href": "here/buildings.gpkg", "roles": ["labels"]},
-        },
-    }
-    catalog = {"type": "FeatureCollection", "features": [item]}
-    (folder / "scenes.json").write_text(json.dumps(catalog), encoding="utf-8")
+    write_catalog(folder / "scenes.json", stac_item("here", buildings="here/buildings.gpkg"))
     lines = ("catalog: scenes.json", "model: buildings-mininet2", "vectorize: {layer: roofs}")
     text = "\n".join([*lines, "evaluate: {asset: buildings}", ""])
     (folder / "flow.yaml").write_text(text, encoding="utf-8")

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from support.commands import Command
+from support.stac import stac_item, write_catalog
 from synthetic.bundles import random_bundle
 from synthetic.neighborhood import generate
 from synthetic.writing import write_scene
@@ -165,30 +167,17 @@ class TestWorstWindows:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two labeled scenes, one without labels, two networks, a workflow."""
     folder = tmp_path_factory.mktemp("place")
-    features = []
+    items = []
     for index, (name, size) in enumerate({"east": (260, 300), "west": (280, 270), "bare": (60, 70)}.items()):
         write_scene(folder / name, generate(size=size, seed=index), origin=(621000 + 900 * index, 3349000))
+        roofs = {"geoseg:layer": "buildings"}
         labels = {
-            "buildings": {"href": f"{name}/buildings.gpkg", "geoseg:layer": "buildings", "roles": ["labels"]},
-            "landcover": {"href": f"{name}/landcover.tif", "roles": ["labels"]},
-            "elsewhere": {"href": "east/buildings.gpkg", "geoseg:layer": "buildings", "roles": ["labels"]},
+            "buildings": roofs | {"href": f"{name}/buildings.gpkg"},
+            "landcover": {"href": f"{name}/landcover.tif"},
+            "elsewhere": roofs | {"href": "east/buildings.gpkg"},
         }
-        features.append(
-            {
-                "type": "Feature",
-                "stac_version": "1.1.0",
-                "id": name,
-                "geometry": None,
-                "properties": {"datetime": "2026-03-01T00:00:00Z"},
-                "links": [],
-                "assets": {
-                    "image": {"href": f"{name}/scene.tif", "roles": ["data"], "type": "image/tiff"},
-                    **({} if name == "bare" else labels),
-                },
-            }
-        )
-    catalog = {"type": "FeatureCollection", "features": features}
-    (folder / "catalog.json").write_text(json.dumps(catalog), encoding="utf-8")
+        items.append(stac_item(name, **({} if name == "bare" else labels)))
+    write_catalog(folder / "catalog.json", *items)
     # The shipped network of two classes, and two of the same classes that know nothing.
     named = {"classes": 2, "arguments": {"widths": [4, 8], "encoder": [1, 1], "decoder": [1]}}
     random_bundle(folder / "models" / "fine", seed=1, halo=16, **named)
@@ -209,9 +198,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workflow(place: Path) -> Path:
     return place / "flow.yaml"
-
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 def models(place: Path, *names: str) -> list[str]:

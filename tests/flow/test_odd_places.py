@@ -17,6 +17,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from scipy import ndimage
+from support.rasters import write_raster
+from support.stac import stac_item, write_catalog
 from synthetic.neighborhood import generate
 
 from geoseg.flow.run.run import run
@@ -69,29 +71,12 @@ PLACES = {
 }
 
 
-def write(folder: Path, name: str) -> None:
-    place, box = generate(size=(HEIGHT, WIDTH), seed=5), PLACES[name].box
-    profile = {"driver": "GTiff", "height": HEIGHT, "width": WIDTH, "count": 3, "dtype": "uint8"}
-    (folder / name).mkdir(parents=True)
-    with rasterio.open(
-        folder / name / "scene.tif", "w", **profile, crs=box.crs, transform=box.transform
-    ) as target:
-        target.write(place.image)
-
-
 def mapped(folder: Path, *names: str, **options: str) -> Path:
     """The folder of a run over some places."""
     for name in names:
-        write(folder, name)
-    features = [
-        {
-            "type": "Feature", "stac_version": "1.0.0", "id": name, "geometry": None, "links": [],
-            "properties": {"datetime": "2026-03-01T10:00:00Z"},
-            "assets": {"image": {"href": f"{name}/scene.tif", "roles": ["data"], "type": "image/tiff"}},
-        }
-        for name in names
-    ]  # fmt: skip
-    (folder / "catalog.json").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+        place = generate(size=(HEIGHT, WIDTH), seed=5)
+        write_raster(folder / name / "scene.tif", place.image, PLACES[name].box)
+    write_catalog(folder / "catalog.json", *map(stac_item, names))
     (folder / "flow.yaml").write_text("catalog: catalog.json\nmodel: buildings-mininet2\n")
     settings = {
         "compute.executor": "serial", "tiling.window": "192 px", "tiling.halo": "16 px",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import re
@@ -21,8 +20,10 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from pystac import STACObjectType
-from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rasterio.enums import ColorInterp
+from support.commands import load_script
+from support.rasters import write_raster
+from support.stac import stac_validator
 
 from geoseg.errors import CatalogError, GridError
 from geoseg.grid.footprint import footprint
@@ -165,16 +166,10 @@ def test_the_best_date_wins_and_none_is_said_to_be_unknown() -> None:
 
 
 def tif(path: Path, *, bands: int = 3, crs: Any = "EPSG:26914", transform: Affine = UTM, **more: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tags = more.pop("tags", {})
-    profile = {"driver": "GTiff", "height": 20, "width": 30, "count": bands, "dtype": "uint8", **more}
-    with rasterio.open(path, "w", crs=crs, transform=transform, **profile) as dataset:
-        dataset.write(np.ones((bands, 20, 30), profile["dtype"]))
-        dataset.update_tags(**tags)
-        if bands in (3, 4):
-            names = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
-            dataset.colorinterp = names[:bands]
-    return path
+    names = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
+    pixels = np.ones((bands, 20, 30), more.pop("dtype", "uint8"))
+    shown = names[:bands] if bands in (3, 4) else None
+    return write_raster(path, pixels, crs=crs, transform=transform, interpretation=shown, **more)
 
 
 @pytest.fixture(scope="session")
@@ -187,13 +182,7 @@ def schemas(root: Path) -> Path | None:
 @pytest.fixture(scope="session")
 def validate(schemas: Path | None) -> Callable[[Path], int]:
     """Check a catalog's items with the schemas at hand, none of them fetched; returns how many it checked."""
-    validator = JsonSchemaSTACValidator()
-    for file in schemas.glob("*/*/schema.json") if schemas else ():
-        uri = f"https://stac-extensions.github.io/{file.parent.parent.name}/{file.parent.name}/schema.json"
-        validator.schema_cache[uri] = {**json.loads(file.read_text()), "$id": uri}
-    projjson = json.loads(Path(pyproj.datadir.get_data_dir(), "projjson.schema.json").read_text())
-    uri = "https://proj.org/schemas/v0.7/projjson.schema.json"
-    validator.schema_cache[uri] = {**projjson, "$id": uri}
+    validator = stac_validator(schemas)
 
     def check(path: Path) -> int:
         said = json.loads(path.read_text())
@@ -336,12 +325,7 @@ def test_odd_files_are_described_or_listed(
 
 @pytest.fixture(scope="module")
 def maker(root: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_catalogs", root / "examples/make_catalogs.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(root / "examples" / "make_catalogs.py")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pystac.validation.stac_validator import JsonSchemaSTACValidator
+from support.stac import stac_validator
 
 from geoseg.config.model.contract import BundleSpec, ClassSpec, DataSource, Scaling, Training, WeightsFile
 from geoseg.errors import OutputError
@@ -353,13 +353,7 @@ def test_classes_that_cannot_be_shown_are_refused() -> None:
 @pytest.fixture(scope="module")
 def validate(shared_data: Path) -> Callable[[dict[str, Any]], None]:
     """Core and extension schemas, offline."""
-    validator = JsonSchemaSTACValidator()
-    for path in (shared_data.parent / "schemas").glob("*/*/schema.json"):
-        uri = f"https://stac-extensions.github.io/{path.parts[-3]}/{path.parts[-2]}/schema.json"
-        validator.schema_cache[uri] = json.loads(path.read_text()) | {"$id": uri}
-    projjson = json.loads(Path(pyproj.datadir.get_data_dir(), "projjson.schema.json").read_text())
-    uri = "https://proj.org/schemas/v0.7/projjson.schema.json"
-    validator.schema_cache[uri] = projjson | {"$id": uri}
+    validator = stac_validator(shared_data.parent / "schemas")
 
     def check(item: dict[str, Any]) -> None:
         from pystac import STACObjectType  # noqa: PLC0415 - only where the schemas are

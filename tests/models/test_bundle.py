@@ -19,7 +19,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from safetensors.numpy import load_file, save_file
+from support.bundles import flip_bit, reweigh
+from support.stac import stac_validator
 from synthetic.bundles import random_bundle
 
 from geoseg.config.model.contract import (
@@ -106,12 +107,8 @@ def validate_item(shared_data: Path) -> Callable[[dict[str, Any]], list[str]]:
     """STAC core and extension schemas, offline."""
     from pystac import STACObjectType  # noqa: PLC0415 - only where the schemas are
     from pystac.validation import validate_dict  # noqa: PLC0415
-    from pystac.validation.stac_validator import JsonSchemaSTACValidator  # noqa: PLC0415
 
-    validator = JsonSchemaSTACValidator()
-    for path in (shared_data.parent / "schemas").glob("*/*/schema.json"):
-        uri = f"https://stac-extensions.github.io/{path.parts[-3]}/{path.parts[-2]}/schema.json"
-        validator.schema_cache[uri] = json.loads(path.read_text()) | {"$id": uri}
+    validator = stac_validator(shared_data.parent / "schemas")
     return lambda item: [str(uri) for uri in validate_dict(item, STACObjectType.ITEM, validator=validator)]
 
 
@@ -250,12 +247,6 @@ def _bare_pickle(path: Path) -> None:
     path.write_bytes(pickle.dumps(os.getcwd))
 
 
-def _flipped(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-
-
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
 
@@ -270,7 +261,7 @@ def _pipe(path: Path) -> None:
     [
         (_pickled, "is a zip archive, as torch.save .*convert it with safetensors"),
         (_bare_pickle, "is a Python pickle"),
-        (_flipped, "sha256 [0-9a-f]{64}, expected [0-9a-f]{64}.*fetch the bundle again"),
+        (flip_bit, "sha256 [0-9a-f]{64}, expected [0-9a-f]{64}.*fetch the bundle again"),
         (_cut, "sha256 [0-9a-f]{64}, expected [0-9a-f]{64}"),
         (Path.unlink, "does not exist"),
         (lambda path: (path.unlink(), path.mkdir()), "is not a regular file"),
@@ -292,15 +283,7 @@ def test_spoilt_weights_are_refused_in_one_line(
 
 def _reweighed(folder: Path, change: Callable[[dict[str, Any]], object]) -> BundleError:
     """What loading says of another, honestly hashed weights file."""
-    path = folder / "weights.safetensors"
-    arrays = load_file(path)
-    change(arrays)
-    save_file(arrays, path)
-    item = json.loads((folder / "item.json").read_text())
-    from geoseg.io.files import sha256_of  # noqa: PLC0415 - used here only
-
-    item["assets"]["weights"]["file:checksum"] = "1220" + sha256_of(path)
-    (folder / "item.json").write_text(json.dumps(item))
+    reweigh(folder, change)
     with pytest.raises(BundleError) as caught:
         load_bundle(folder).network()
     return caught.value

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from support.rasters import write_raster
 from support.system_python import need, told_by, validate
 
 from geoseg.grid.geobox import GeoBox
@@ -152,9 +152,7 @@ def write_scene(path: Path, geobox: GeoBox) -> None:
     tones = np.array([[150, 132, 105], [170, 120, 104], [96, 96, 100], [52, 74, 48], [104, 122, 76]], float)
     ids = neighborhood()
     image = tones[np.where(ids == 255, 0, ids)] + np.random.default_rng(0).normal(0, 12, (SIDE, SIDE, 1))
-    profile = {"driver": "GTiff", "height": SIDE, "width": SIDE, "count": 3, "dtype": "uint8"}
-    with rasterio.open(path, "w", **profile, crs=geobox.crs, transform=geobox.transform) as target:
-        target.write(image.clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
+    write_raster(path, image.clip(0, 255).astype(np.uint8).transpose(2, 0, 1), geobox)
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pyogrio
 import pytest
-import rasterio
 from affine import Affine
 from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 from scipy import ndimage
 from shapely import Polygon, box
+from support.rasters import write_raster
 from support.system_python import need, told_by
 from synthetic.neighborhood import LANDCOVER_CLASSES, generate
 
@@ -56,12 +56,7 @@ def roofs(seed: int) -> NDArray[np.float32]:
 
 
 def layer(folder: Path, name: str, pixels: NDArray[np.float32], place: Affine, mode: str) -> Path:
-    raster = folder / f"{name}.tif"
-    shape = dict(zip(("count", "height", "width"), pixels.shape, strict=True))
-    with rasterio.open(
-        raster, "w", driver="GTiff", dtype="float32", crs="EPSG:26914", transform=place, **shape
-    ) as target:
-        target.write(pixels)
+    raster = write_raster(folder / f"{name}.tif", pixels, transform=place)
     return vectorize(raster, folder / f"{name}.gpkg", {"vectorize.mode": mode}).file
 
 

@@ -18,6 +18,8 @@ import rasterio
 import shapely
 from affine import Affine
 from rasterio.windows import Window
+from support.rasters import write_raster
+from support.stac import stac_item, write_catalog
 from support.system_python import need, told_by
 from synthetic.neighborhood import generate
 from synthetic.writing import write_scene
@@ -86,28 +88,11 @@ def mapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data and the finished maps of two overlapping scenes."""
     root = tmp_path_factory.mktemp("world")
     whole = write_scene(root / "whole", generate(size=(300, 520), seed=5), lossless=True).scene
-    features = []
     for name, window in zip(NAMES, (Window(0, 0, 300, 300), Window(220, 0, 300, 300)), strict=True):
-        path = root / "data" / name / "scene.tif"
-        path.parent.mkdir(parents=True)
         with rasterio.open(whole) as source:
-            profile = {"driver": "GTiff", "width": 300, "height": 300, "count": 3, "dtype": "uint8"}
-            place = {"crs": source.crs, "transform": source.window_transform(window)}
-            with rasterio.open(path, "w", **profile, **place) as target:
-                target.write(source.read(window=window))
-        features.append(
-            {
-                "type": "Feature",
-                "stac_version": "1.0.0",
-                "id": name,
-                "geometry": None,
-                "properties": {"datetime": "2026-03-01T10:00:00Z"},
-                "links": [],
-                "assets": {"image": {"href": f"{name}/scene.tif", "roles": ["data"], "type": "image/tiff"}},
-            }
-        )
-    catalog = {"type": "FeatureCollection", "features": features}
-    (root / "data" / "catalog.json").write_text(json.dumps(catalog), encoding="utf-8")
+            pixels, place = source.read(window=window), source.window_transform(window)
+            write_raster(root / "data" / name / "scene.tif", pixels, crs=source.crs, transform=place)
+    write_catalog(root / "data" / "catalog.json", *map(stac_item, NAMES))
     (root / "map.yaml").write_text(
         "catalog: data/catalog.json\nmodel: buildings-mininet2\noutput: run\n"
         "vectorize: {layer: buildings, mode: exact}\ntiling: {halo: 32 px}\n",
