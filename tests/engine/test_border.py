@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 from numpy.typing import NDArray
+from support.commands import Command
+from support.rasters import write_raster
+from support.stac import RGB_BANDS, stac_item, write_catalog
+from support.vectors import write_layer
 from synthetic.bundles import random_bundle
 
 import geoseg
@@ -53,7 +57,6 @@ from geoseg.training.losses import Objective
 
 pytestmark = pytest.mark.slow
 
-Command = Callable[..., tuple[int, str, str]]
 PLACE = Affine(0.3, 0, 620_000, 0, -0.3, 3_340_000)
 CRS = "EPSG:32614"
 
@@ -76,9 +79,7 @@ def houses(folder: Path, boxes: list[tuple[float, float, float, float]]) -> Path
     """Polygons (column, row, column, row) of the place, in another CRS than its pixels."""
     shapes = [shapely.box(*box) for box in boxes]
     ground = [shapely.affinity.affine_transform(s, [0.3, 0, 0, -0.3, PLACE.c, PLACE.f]) for s in shapes]
-    path = folder / "houses.gpkg"
-    gpd.GeoDataFrame(geometry=ground, crs=CRS).to_crs("EPSG:4326").to_file(path, layer="houses")
-    return path
+    return write_layer(folder / "houses.gpkg", ground, CRS, to_crs="EPSG:4326")
 
 
 def test_labels_have_borders_where_houses_are_near_and_the_same_in_any_window(tmp_path: Path) -> None:
@@ -159,28 +160,18 @@ def write_place(folder: Path, number: int = 0, side: int = 160) -> dict[str, Any
             pixels[:, row : row + 26, col : col + 18] = (150, 210)[k % 2]
     pixels = (pixels + rng.integers(-12, 13, pixels.shape)).astype(np.uint8)
     houses(folder, boxes)
-    for file, array in (("scene.tif", pixels), ("truth.tif", truth[None])):
-        profile = {"count": len(array), "height": side, "width": side, "dtype": "uint8"}
-        with rasterio.open(folder / file, "w", driver="GTiff", crs=CRS, transform=PLACE, **profile) as target:
-            target.write(array)
-    bands, name = [{"name": n, "eo:common_name": n} for n in ("red", "green", "blue")], folder.name
-    return {
-        "type": "Feature", "stac_version": "1.1.0", "id": name, "geometry": None, "links": [],
-        "properties": {"datetime": "2024-05-01T00:00:00Z"},
-        "assets": {
-            "data": {"href": f"{name}/scene.tif", "type": "image/tiff", "roles": ["data"], "bands": bands},
-            "houses": {"href": f"{name}/houses.gpkg", "roles": ["labels"]},
-            "truth": {"href": f"{name}/truth.tif", "roles": ["labels"]},
-        },
-    }  # fmt: skip
+    write_raster(folder / "scene.tif", pixels, crs=CRS, transform=PLACE)
+    write_raster(folder / "truth.tif", truth, crs=CRS, transform=PLACE)
+    name = folder.name
+    image = {"href": f"{name}/scene.tif", "bands": RGB_BANDS}
+    return stac_item(name, image, houses=f"{name}/houses.gpkg", truth=f"{name}/truth.tif")
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("terraces")
     items = [write_place(folder / f"place{number}", number) for number in range(2)]
-    (folder / "scenes.json").write_text(json.dumps({"type": "FeatureCollection", "features": items}))
-    return folder
+    return write_catalog(folder / "scenes.json", *items).parent
 
 
 def recipe(place: Path, **changes: Any) -> Path:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 import rasterio
 import shapely
 from rasterio.features import rasterize
+from support.commands import run_geoseg
 from support.system_python import need, told_by, validate
 
 pytestmark = pytest.mark.slow
@@ -28,13 +27,7 @@ def maps(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     """Both workflows, run from another folder as a user would."""
     place = tmp_path_factory.mktemp("demo")
     for workflow in ("austin_buildings", "landcover"):
-        done = subprocess.run(
-            [sys.executable, "-m", "geoseg", "run", str(root / "workflows" / f"{workflow}.yaml")],
-            cwd=place,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_geoseg("run", root / "workflows" / f"{workflow}.yaml", cwd=place)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "1 done, 0 skipped, 0 refused, 0 failed" in done.stdout
         assert "mIoU" in done.stdout, "the demonstration prints its own score"

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import rasterio
+from support.commands import run_geoseg
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 
 
 def geoseg(*arguments: str | Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "geoseg", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+    done = run_geoseg(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

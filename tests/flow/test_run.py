@@ -19,6 +19,7 @@ import pytest
 import rasterio
 import rioxarray
 from rasterio.features import rasterize
+from support.stac import stac_item, write_catalog
 from synthetic.neighborhood import generate
 from synthetic.writing import write_scene
 
@@ -47,25 +48,9 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def catalog_of(folder: Path, *names: str) -> Path:
-    """A hand-written catalog of some scenes: what a user's tool would make."""
-    features = [
-        {
-            "type": "Feature",
-            "stac_version": "1.0.0",
-            "id": name,
-            "geometry": None,
-            "properties": {"datetime": "2026-03-01T10:00:00Z"},
-            "links": [],
-            "assets": {
-                "image": {"href": f"{name}/scene.tif", "roles": ["data"], "type": "image/tiff"},
-                "buildings": {"href": f"{name}/buildings.gpkg", "roles": ["labels"]},
-            },
-        }
-        for name in names
-    ]
-    path = folder / f"{'-'.join(names)}.json"
-    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
-    return path
+    """A hand-written catalog of some scenes."""
+    items = [stac_item(name, version="1.0.0", buildings=f"{name}/buildings.gpkg") for name in names]
+    return write_catalog(folder / f"{'-'.join(names)}.json", *items)
 
 
 def workflow_for(catalog: Path, *, stretch: bool = False) -> Path:

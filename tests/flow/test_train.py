@@ -15,13 +15,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import geopandas
 import numpy as np
 import pytest
 import rasterio
 import shapely
 from affine import Affine
 from click.testing import CliRunner
+from support.commands import load_script
+from support.rasters import write_raster
+from support.stac import RGB_BANDS, stac_item, write_catalog
+from support.vectors import write_layer
 
 import geoseg
 from geoseg.cli import cli
@@ -39,6 +42,7 @@ pytestmark = pytest.mark.slow
 
 SIDE = 200
 """Pixels of a scene of 0.3 m."""
+CRS = "EPSG:32614"
 
 
 def write_place(folder: Path, seed: int = 0) -> Path:
@@ -56,40 +60,23 @@ def write_place(folder: Path, seed: int = 0) -> Path:
             labels[row : row + 26, col : col + 22] = 1
         pixels = np.stack([70 + 100 * labels, 150 - 60 * labels, 90 + 0 * labels])
         pixels = (pixels + rng.integers(-25, 26, pixels.shape)).astype(np.uint8)
-        for file, array in ((f"{name}.tif", pixels), (f"{name}_truth.tif", labels[None] * 200)):
-            profile = {"count": len(array), "height": SIDE, "width": SIDE, "dtype": "uint8"}
-            with rasterio.open(
-                folder / file, "w", driver="GTiff", crs="EPSG:32614", transform=transform, **profile
-            ) as target:
-                target.write(array)
-        shapes = [
+        write_raster(folder / f"{name}.tif", pixels, crs=CRS, transform=transform)
+        write_raster(folder / f"{name}_truth.tif", labels * 200, crs=CRS, transform=transform)
+        roofs = [
             shapely.box(west + 0.3 * c, north - 0.3 * (r + 26), west + 0.3 * (c + 22), north - 0.3 * r)
             for r, c in boxes.tolist()
         ]
-        kinds = ["house", "barn"] * 7
-        frame = geopandas.GeoDataFrame({"kind": kinds}, geometry=shapes, crs="EPSG:32614")
-        frame.to_crs("EPSG:4326").to_file(folder / f"{name}.gpkg", layer="roofs", engine="pyogrio")
-        items.append(_item(name))
-    catalog = folder / "scenes.json"
-    catalog.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
-    return catalog
-
-
-def _item(name: str) -> dict[str, Any]:
-    bands = [{"name": n, "eo:common_name": n} for n in ("red", "green", "blue")]
-    return {
-        "type": "Feature",
-        "stac_version": "1.1.0",
-        "id": name,
-        "geometry": None,
-        "properties": {"datetime": "2024-05-01T00:00:00Z"},
-        "links": [],
-        "assets": {
-            "data": {"href": f"{name}.tif", "type": "image/tiff", "roles": ["data"], "bands": bands},
-            "truth": {"href": f"{name}_truth.tif", "type": "image/tiff", "roles": ["labels"]},
-            "roofs": {"href": f"{name}.gpkg", "roles": ["labels"], "geoseg:attribute": "kind"},
-        },
-    }
+        kind = ["house", "barn"] * 7
+        write_layer(folder / f"{name}.gpkg", roofs, CRS, "roofs", to_crs="EPSG:4326", kind=kind)
+        items.append(
+            stac_item(
+                name,
+                {"href": f"{name}.tif", "bands": RGB_BANDS},
+                truth=f"{name}_truth.tif",
+                roofs={"href": f"{name}.gpkg", "geoseg:attribute": "kind"},
+            )
+        )
+    return write_catalog(folder / "scenes.json", *items)
 
 
 TINY: dict[str, Any] = {
@@ -281,7 +268,7 @@ def test_models_learn_and_teach_only_about_values_of_their_kind(
     def catalog_of(name: str, change: Callable[[str, dict[str, Any]], object]) -> dict[str, Any]:
         content = json.loads((folder / "scenes.json").read_text())
         for item in content["features"]:
-            change(item["id"], item["assets"]["data"])
+            change(item["id"], item["assets"]["image"])
         (folder / name).write_text(json.dumps(content))
         data = copy.deepcopy(TINY["data"][0]) | {"catalog": str(folder / name)}
         return {"output": str(tmp_path / "out"), "data": [data]}
@@ -448,11 +435,7 @@ def test_an_error_in_the_middle_leaves_no_bundle(
 def test_many_scenes_are_generated_with_a_catalog_that_trains(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = importlib.util.spec_from_file_location("make_scene", root / "examples" / "make_scene.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script(root / "examples" / "make_scene.py")
     options = ["--count", "2", "--seed", "40", "--size", "160", "--out", str(tmp_path / "generated")]
     monkeypatch.setattr(sys, "argv", ["make_scene.py", *options])
     script.main()
