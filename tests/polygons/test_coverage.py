@@ -92,7 +92,7 @@ def test_polygons_share_the_scene_without_gap_or_overlap(scene: Scene, tolerance
 
 
 @given(scenes(), tolerances, st.lists(st.integers(1, 9), min_size=1, max_size=4))
-def test_nothing_depends_on_the_cut_scene(scene: Scene, tolerance: float, heights: list[int]) -> None:
+def test_nothing_depends_on_the_strips(scene: Scene, tolerance: float, heights: list[int]) -> None:
     whole, cut = covered(scene, tolerance), covered(scene, tolerance, heights)
     assert shapely.to_wkb(whole.polygons).tolist() == shapely.to_wkb(cut.polygons).tolist()
     for name in ("class_id", "first", "pixels", "score"):
