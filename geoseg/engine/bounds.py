@@ -71,17 +71,16 @@ def prediction_bytes(
     rows: int,
     overlaps: bool,
     batch: int,
-    at_once: int,
     channels: int,
     classes: int,
     stored: int,
-    network: float,
+    passes: int,
 ) -> int:
     """What a task adds to its worker while it predicts, in bytes.
 
-    It reads and stitches ``batch`` windows at a time, ``at_once`` of them in a forward pass, which takes
-    ``network`` bytes per pixel of its window, the heap's holes included. ``overlaps``: whether neighboring
-    windows overlap, so that rows wait for those below; ``stored``: bands of the encoded probabilities.
+    It reads and stitches ``batch`` windows at a time; ``passes``: what a forward pass takes (see
+    :func:`geoseg.models.cost.memory.pass_bytes`). ``overlaps``: whether neighboring windows overlap, so that
+    rows wait for those below; ``stored``: bands of the encoded probabilities.
     """
     window = grid.rows.window * grid.cols.window
     copies = _COPIES * _FLOAT * (channels + classes)
@@ -89,7 +88,7 @@ def prediction_bytes(
     # A task's uppermost overlap is kept to its end; the last row's and this one's are there at once.
     overlap = 3 * _FLOAT * classes * 2 * grid.rows.halo * width if overlaps else 0
     finished = stored * min(rows * grid.rows.stride + 2 * grid.rows.halo, grid.rows.length) * width
-    return int(window * (at_once * network + _HEAP * batch * copies)) + overlap + finished
+    return passes + int(window * _HEAP * batch * copies) + overlap + finished
 
 
 def assembly_bytes(

@@ -12,7 +12,7 @@ from geoseg.errors import GridError
 from geoseg.grid.blend import Blend, axis_weights
 from geoseg.grid.tiling import TileGrid, WindowRows, tile_grid
 from geoseg.models.bundle import Bundle
-from geoseg.models.cost.memory import bytes_per_pixel, weights_bytes
+from geoseg.models.cost.memory import pass_bytes, weights_bytes
 
 __all__ = ["Tiles", "resolve_tiles"]
 
@@ -82,7 +82,6 @@ def resolve_tiles(
     exact = exact and blend == "crop"  # the others average what lies within the halo, too
     # Six halos leave room for blending however the scene's length divides; see grid.tiling.
     least = max((6 if blend != "crop" else 3) * halo, 2 * spec.alignment)
-    per_pixel = bytes_per_pixel(spec.architecture, spec.arguments)
     aside = PROCESS_BYTES + weights_bytes(spec) + cache_bytes(raster)
     if isinstance(tiling.window, Pixels):
         least = largest = tiling.window.count
@@ -95,16 +94,17 @@ def resolve_tiles(
             axis_weights(axis, blend)  # refuses what cannot be blended, before any work
         for batch in _batches(tiling, device):
             rows = _rows_per_task(grid, tiling)
+            # A CPU computes windows one by one; see models.predictor.
+            pixels = (batch if device == "cuda" else 1) * grid.rows.window * grid.cols.window
             needed = prediction_bytes(
                 grid,
                 rows=rows,
                 overlaps=blend != "crop",
                 batch=batch,
-                at_once=batch if device == "cuda" else 1,  # a CPU computes them one by one; see models.infer
                 channels=len(spec.bands),
                 classes=spec.channels,
                 stored=spec.encoding(0.5).count,
-                network=per_pixel,
+                passes=pass_bytes(spec.architecture, spec.arguments, pixels),
             )
             if aside + needed <= memory:
                 return Tiles(grid, blend, exact, batch, grid.window_rows(rows), needed)

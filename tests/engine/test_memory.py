@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -31,7 +32,7 @@ from geoseg.engine.predict import predict_window_rows
 from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import GridError
 from geoseg.io.raster.scene import describe
-from geoseg.models.cost.memory import bytes_per_pixel, weights_bytes
+from geoseg.models.cost.memory import HOLES_BYTES, live_bytes_per_pixel, pass_bytes, weights_bytes
 from geoseg.models.networks.registry import build
 from geoseg.models.runtime import Runtime
 
@@ -80,7 +81,7 @@ def held(field):
     lines = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
     return (int(lines[field].split()[0]) - int(lines["RssFile"].split()[0])) * 1024
 
-def measure(name, arguments, side):
+def measure(passes, name, arguments, side):
     tune_allocator()
     network = build(name, **arguments).eval().to(memory_format=torch.channels_last)
     image = torch.rand(1, 3, side, side).contiguous(memory_format=torch.channels_last)
@@ -90,19 +91,22 @@ def measure(name, arguments, side):
         ctypes.CDLL(None).malloc_trim(0)  # what was freed would hide what is taken
         before = held("VmRSS")
         open("/proc/self/clear_refs", "w").write("5")  # sets VmHWM to what is held now
-        for _ in range(3):
+        for _ in range(passes):
             network(image)
     return held("VmHWM") - before
 
 for network in json.loads(sys.argv[1]):
     child = os.fork()
     if not child:
-        print(measure(*network), flush=True)
+        print(measure(int(sys.argv[2]), *network), flush=True)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
 """
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process from /proc")
+
+NO_HOLES = {"GEOSEG_TUNE_MALLOC": "0", "MALLOC_MMAP_THRESHOLD_": "16384"}
+"""Maps each tensor by itself: the heap has no holes, and a process takes the same memory in every run."""
 
 FAMILIES: list[tuple[str, dict[str, Any], int]] = [
     ("unet-base", {}, 160),
@@ -113,6 +117,7 @@ FAMILIES: list[tuple[str, dict[str, Any], int]] = [
     ("mobilenetv2", {"head": "da-skip"}, 512),
     ("mobilenetv3-large", {"head": "da"}, 512),
     ("mobilenetv3-small", {"head": "da"}, 512),
+    ("liteunet", {}, 512),
 ]
 """Every family, those with the most holes in the heap among them, with sides of windows."""
 
@@ -155,12 +160,18 @@ def plan_of(
 
 
 def in_worker(
-    plan: Plan, parts: tuple[PartialManifest, ...] | None
+    plan: Plan, parts: tuple[PartialManifest, ...] | None, environment: dict[str, str] | None = None
 ) -> tuple[tuple[PartialManifest, ...], int]:
     """Make all bands (or, with parts, assemble them) in a new process: receipts, and its peak in bytes."""
     task = plan.bundle.folder.parent / "task"
     task.write_bytes(pickle.dumps((plan, parts)))
-    subprocess.run([sys.executable, "-c", WORKER, str(task)], check=True, timeout=200)
+    if parts is None and plan.folder.exists():
+        shutil.rmtree(plan.folder)  # partial results of an earlier worker would be reused
+    subprocess.run(
+        [sys.executable, "-c", WORKER, str(task)],
+        check=True,
+        env=os.environ | (environment or {}),
+    )
     answer = task.with_name("task.done").read_bytes()
     done: tuple[tuple[PartialManifest, ...], int] = pickle.loads(answer)  # noqa: S301 - our own worker's
     return done
@@ -176,37 +187,62 @@ def assert_tight(peak: int, bound: int) -> None:
     assert bound - LIBRARY_BYTES <= 2 * peak, (peak, bound)
 
 
-@linux
-def test_no_familys_passes_take_more_than_is_planned_for_them() -> None:
+def peaks(passes: int, environment: dict[str, str]) -> Iterator[tuple[str, int, list[int], float, int]]:
+    """Of each family: what its passes took, layer by layer its weights, its live tensors, what is planned."""
     networks = [(name, {"bands": 3, "classes": 2} | extra, side) for name, extra, side in FAMILIES]
     shown = subprocess.run(
-        [sys.executable, "-c", PASSES, json.dumps(networks)], check=True, timeout=250, stdout=subprocess.PIPE
+        [sys.executable, "-c", PASSES, json.dumps(networks), str(passes)],
+        check=True,
+        stdout=subprocess.PIPE,
+        env=os.environ | environment,
     )
     for (name, arguments, side), peak in zip(networks, map(int, shown.stdout.split()), strict=True):
         with torch.device("meta"):
-            layers = [parameter.numel() for parameter in build(name, **arguments).parameters()]
-        planned = bytes_per_pixel(name, arguments, "meta") * side**2
-        told = f"{name} {arguments}: {peak / 1e6:.1f} MB, planned {planned / 1e6:.1f} MB"
-        # The weights of one layer at a time are reordered; holes of a few MB are within PROCESS_BYTES.
-        assert peak <= planned + 4 * max(layers) + 4e6, told
-        assert planned <= 2.2 * peak, f"{told}: too much to be of use"
+            layers = [parameter.nbytes for parameter in build(name, **arguments).parameters()]
+        live = live_bytes_per_pixel(name, arguments, "meta") * side**2
+        planned = pass_bytes(name, arguments, side**2, "meta")
+        text = f"{name} {arguments}: {peak / 1e6:.1f} MB, {live / 1e6:.1f} live, {planned / 1e6:.1f} planned"
+        yield text, peak, layers, live, planned
 
 
 @linux
-def test_a_blended_wide_scene_stays_under_the_bound_and_is_flat_in_its_height(tmp_path: Path) -> None:
-    low = plan_of(tmp_path / "low", 1600, 6000, "mininet-2")
-    high = plan_of(tmp_path / "high", 3200, 6000, "mininet-2")
+def test_live_tensors_are_all_that_passes_take_but_for_holes_in_the_heap() -> None:
+    for text, peak, layers, live, planned in peaks(1, NO_HOLES):
+        # Libraries reorder weights of one layer at a time for some windows; Python keeps small things.
+        assert 0.98 * live <= peak <= live + 0.25 * max(layers) + 3e6, text
+        assert planned <= 3.3 * peak, f"{text}: too much to be of use"
+
+
+@linux
+def test_no_familys_passes_take_more_than_is_planned_for_them() -> None:
+    for text, peak, layers, _, planned in peaks(3, {}):
+        # A plan has the weights three times, this process once: the rest is there for reordered weights.
+        # Small things are within PROCESS_BYTES.
+        assert peak <= planned + 2 * sum(layers) + 4e6, text
+
+
+@linux
+def test_a_blended_wide_scene_stays_under_the_bound(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path / "scene", 3200, 6000, "mininet-2")
+    assert plan.tiles.blend == "hann"
+    parts, peak = in_worker(plan, None)
+    assert_bounded("a wide scene", peak, plan.worker_bytes)
+    assert_tight(peak, plan.worker_bytes)
+    _, peak_assembling = in_worker(plan, parts)
+    assert_bounded("its assembly", peak_assembling, plan.worker_bytes)
+
+
+@linux
+def test_the_memory_of_a_worker_is_flat_in_the_height_of_a_blended_wide_scene(tmp_path: Path) -> None:
+    low = plan_of(tmp_path / "low", 1600, 6000, "mobilenetv3-small")
+    high = plan_of(tmp_path / "high", 3200, 6000, "mobilenetv3-small")
     assert low.tiles.blend == "hann"
     assert low.tiles.grid.rows.window == high.tiles.grid.rows.window
     assert 1 < len(low.tiles.window_rows) < len(high.tiles.window_rows)
-    _, peak_low = in_worker(low, None)
-    parts, peak_high = in_worker(high, None)
+    (_, peak_low), (_, peak_high) = (in_worker(plan, None, NO_HOLES) for plan in (low, high))
     assert_bounded("a low scene", peak_low, low.worker_bytes)
     assert_bounded("a high scene", peak_high, high.worker_bytes)
-    assert_tight(peak_high, high.worker_bytes)
-    assert abs(peak_high - peak_low) < 0.05 * peak_low, (peak_low, peak_high)
-    _, peak_assembling = in_worker(high, parts)
-    assert_bounded("its assembly", peak_assembling, high.worker_bytes)
+    assert abs(peak_high - peak_low) < 0.015 * peak_low, (peak_low, peak_high)
 
 
 @linux
@@ -284,6 +320,15 @@ def test_disk_stays_under_the_bound(classes: int, workflow: dict[str, Any], tmp_
         assemble(AssembleTask(plan, parts))
     assert held < max(seen) <= plan.disk_bytes
     assert not plan.partials_folder.exists()
+
+
+def test_the_plan_has_room_for_the_holes_of_the_heap(tmp_path: Path) -> None:
+    spec = (bundle := random_bundle(tmp_path, "liteunet")).spec
+    tiles = resolve_tiles((3000, 5000), bundle, Tiling(), 4_000_000_000, "cpu")
+    pixels = tiles.grid.rows.window * tiles.grid.cols.window
+    live = live_bytes_per_pixel(spec.architecture, spec.arguments) * pixels
+    assert tiles.task_bytes > pass_bytes(spec.architecture, spec.arguments, pixels)
+    assert 2 * live + min(0.9 * live, HOLES_BYTES) < pass_bytes(spec.architecture, spec.arguments, pixels)
 
 
 def test_windows_of_a_coarsely_aligned_network_shrink_by_its_alignment(tmp_path: Path) -> None:

@@ -362,7 +362,7 @@ def test_interrupting_the_command_leaves_no_partial_file(plain: Path, tmp_path: 
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["event"] == "start"
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does: the whole foreground group
-    _, errors = process.communicate(timeout=250)
+    _, errors = process.communicate(timeout=600)
     left = [p for p in (tmp_path / "out").rglob("*") if p.is_file() and ".partials-" not in str(p)]
     if process.returncode == 130:
         assert errors.strip().splitlines()[-1].startswith("geoseg: interrupted")

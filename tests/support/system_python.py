@@ -39,4 +39,4 @@ def validate(path: Path, validator: str) -> str:
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [PYTHON, *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, cwd="/")
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=600, cwd="/")
