@@ -32,8 +32,8 @@ from geoseg._version import __version__
 
 if TYPE_CHECKING:
     from geoseg.api.functions import catalog, evaluate, train
-    from geoseg.api.polygons import vectorize
     from geoseg.api.run import Run, SceneMap, run
+    from geoseg.api.vectorize import vectorize
     from geoseg.config.workflow import Workflow
     from geoseg.flow.predict import predict
     from geoseg.models.bundle import load_bundle as load_model
@@ -63,7 +63,7 @@ _HOMES = {
     "predict": "geoseg.flow.predict",
     "run": "geoseg.api.run",
     "train": "geoseg.api.functions",
-    "vectorize": "geoseg.api.polygons",
+    "vectorize": "geoseg.api.vectorize",
 }
 _NAMES_THERE = {"load_model": "load_bundle"}
 

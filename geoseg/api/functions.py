@@ -8,6 +8,7 @@ from typing import Any
 
 from geoseg.config.stac.refs import LabelRef, Trust
 from geoseg.config.workflow import Workflow
+from geoseg.errors import ConfigError
 from geoseg.flow.evaluate.evaluate import evaluate_workflow
 from geoseg.flow.train.train import TrainSummary
 from geoseg.flow.train.train import train as train_by_file
@@ -38,11 +39,14 @@ def evaluate(
         worst: windows to draw in ``worst.png``; 0: none.
 
     Raises:
-        ConfigError, CatalogError, BundleError: the workflow, its catalog or its model cannot be read.
+        ConfigError, CatalogError, BundleError: the workflow, its catalog or its model cannot be read; an
+            area without a reference.
         LabelError: no scene could be scored.
         OutputError: the report or the picture cannot be written.
     """
     label = None
+    if area is not None and reference is None:
+        raise ConfigError("area describes a reference: give the reference, too")
     if reference is not None:
         area_href = None if area is None else str(Path(area).absolute())
         label = LabelRef(str(Path(reference).absolute()), area_href=area_href)

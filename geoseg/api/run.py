@@ -17,6 +17,7 @@ from geoseg.engine.finished import CLASSES_NAME, PROBABILITY_NAME, FinishedMap
 from geoseg.errors import OutputError
 from geoseg.flow.run.events import Event, Status, Watch
 from geoseg.flow.run.run import run as run_workflow
+from geoseg.grid.encoding import BORDER_NAME
 from geoseg.io.raster.data_array import open_map
 from geoseg.io.vector.frame import read_frame
 from geoseg.io.vector.writer import FORMATS
@@ -53,11 +54,17 @@ class SceneMap:
         Raises:
             OutputError: there is no map, or the workflow asks for no polygons.
         """
+        path = self._polygons_path
+        if path is None:
+            raise OutputError(f"scene {self.id}: its map has no polygons; run it with a section vectorize")
+        return read_frame(path, path.stem)
+
+    @property
+    def _polygons_path(self) -> Path | None:
         found = FinishedMap.read(self._folder)
-        for path in found.sizes if found is not None else ():
-            if path.suffix in FORMATS.values():
-                return read_frame(path, path.stem)
-        raise OutputError(f"scene {self.id}: its map has no polygons; run it with a section vectorize")
+        if found is None:
+            raise OutputError(f"scene {self.id}: {self._folder} holds no finished map any more; run it again")
+        return next((path for path in found.sizes if path.suffix in FORMATS.values()), None)
 
     @property
     def classes(self) -> xr.DataArray:
@@ -72,11 +79,27 @@ class SceneMap:
     def probability(self) -> xr.DataArray:
         """Probabilities 0 to 1: float32 (class, y, x), NaN where the scene has no data; lazy, with CRS.
 
-        A model that knows borders adds a last entry ``border``, a part of its class's probability.
+        Raises:
+            OutputError: there is no map.
+        """
+        opened = self._stored_probability
+        return opened.isel({"class": opened["class"] != BORDER_NAME})
+
+    @property
+    def border(self) -> xr.DataArray | None:
+        """Probability of the border between objects, like a class of :attr:`probability`, a part of it.
+
+        None where the model knows no borders.
 
         Raises:
             OutputError: there is no map.
         """
+        opened = self._stored_probability
+        known = BORDER_NAME in opened["class"]
+        return opened.sel({"class": BORDER_NAME}, drop=True).rename(BORDER_NAME) if known else None
+
+    @property
+    def _stored_probability(self) -> xr.DataArray:
         opened = open_map(self._folder / PROBABILITY_NAME, masked=True)
         names = opened.attrs.pop("long_name")
         listed = [names] if isinstance(names, str) else list(names)
@@ -94,10 +117,7 @@ class SceneMap:
         """
         from geoseg.api.plot import draw_map  # noqa: PLC0415 - matplotlib is an extra
 
-        try:
-            polygons = self.polygons
-        except OutputError:
-            polygons = None  # a map without polygons is drawn without them
+        polygons = None if self._polygons_path is None else self.polygons
         return draw_map(self.classes, polygons, self.id, ax)
 
     @property

@@ -25,7 +25,7 @@ from geoseg.engine.vectorize import CLASS_IDS, ClassMap, ProbabilityRaster, find
 from geoseg.errors import ConfigError, GridError, OutputError, SceneError
 from geoseg.grid.encoding import ProbabilityEncoding
 from geoseg.io.qgis.style import ClassStyle, polygons_qml
-from geoseg.io.raster.probability import MOST_CLASSES, Kind, ScoreRaster, ScoreReader, describe_scores
+from geoseg.io.raster.score_raster import MOST_CLASSES, Kind, ScoreRaster, ScoreReader, describe_scores
 from geoseg.io.vector.features import features_of
 from geoseg.io.vector.writer import FORMATS, Features, LayerStyle, layer_files, write_features
 from geoseg.io.yaml.config_file import FileKind, read_overrides

@@ -63,8 +63,10 @@ def test_a_run_holds_what_its_files_hold(run: geoseg.Run) -> None:
     assert classes.chunks is not None, "it is read when it is computed"
     np.testing.assert_array_equal(classes, rioxarray.open_rasterio(scene.folder / "classes.tif")[0])
     probability = scene.probability
-    assert probability.coords["class"].to_numpy().tolist() == ["Building", "border"]
+    assert probability.coords["class"].to_numpy().tolist() == ["Building"]
     assert float(probability.max()) <= 1
+    assert scene.border is not None
+    assert float((scene.border - probability[0]).max()) <= 0, "the border is a part of its class"
 
 
 def test_a_run_shows_itself_as_a_table(run: geoseg.Run) -> None:
@@ -122,6 +124,20 @@ def test_predict_and_vectorize_give_the_polygons_of_a_run(run: geoseg.Run, predi
     )
 
 
+def test_an_array_a_dataset_and_the_file_of_a_map_give_the_same_polygons(run: geoseg.Run) -> None:
+    (scene,) = run
+    assert scene.folder is not None
+    path = scene.folder / "probability.tif"
+    by_path = geoseg.vectorize(path).drop(columns=_NOT_OF_AN_ARRAY)
+    names = ["Building", "border"]
+    both = rioxarray.open_rasterio(path, mask_and_scale=True).assign_coords(band=names)
+    dataset = xr.Dataset({"probability": scene.probability, "border": scene.border})
+    for source in (both, dataset):
+        made = geoseg.vectorize(source).drop(columns=_NOT_OF_AN_ARRAY)
+        assert_geodataframe_equal(made, by_path)
+    assert len(geoseg.vectorize(scene.probability)) > 5, "one class against its background, not two classes"
+
+
 @pytest.mark.parametrize("mode", ["exact", "objects"])
 def test_a_file_and_its_array_give_the_same_polygons(run: geoseg.Run, mode: str) -> None:
     assert run.scenes[0].folder is not None
@@ -142,6 +158,14 @@ def test_mistakes_are_sentences(predicted: xr.Dataset) -> None:
         geoseg.vectorize(predicted[["classes"]])
     with pytest.raises(geoseg.errors.SceneError, match="no CRS"):
         geoseg.vectorize(xr.DataArray(np.zeros((4, 4), np.uint8), dims=("y", "x")))
+    stored = predicted["classes"].assign_attrs(scale_factor=0.005)
+    with pytest.raises(
+        geoseg.errors.SceneError,
+        match=r"still to be scaled by 0.005 and \+0: open it with .*mask_and_scale=True",
+    ):
+        geoseg.vectorize(stored)
+    with pytest.raises(geoseg.errors.ConfigError, match="give the reference, too"):
+        geoseg.evaluate("flow.yaml", area="area.gpkg")
     with pytest.raises(TypeError, match="got int"):
         geoseg.vectorize(3)  # type: ignore[arg-type]  # what a user may do
 

@@ -18,9 +18,9 @@ from geoseg.flow.vectorize import polygon_layer, vectorize_options
 from geoseg.grid.encoding import BORDER_NAME
 from geoseg.grid.ground import ground_resolution
 from geoseg.io.raster.data_array import geobox_of, nodata_of
-from geoseg.io.raster.probability import Kind, ScoreRaster, ScoreReader, describe_scores
 from geoseg.io.raster.reader import ArrayReader
 from geoseg.io.raster.scene import Scene
+from geoseg.io.raster.score_raster import Kind, ScoreRaster, ScoreReader, describe_scores
 from geoseg.io.vector.features import Table
 from geoseg.io.vector.frame import frame_of
 from geoseg.polygons.attributes import FIELDS
@@ -103,6 +103,12 @@ def _reader(source: object, kind: Literal["auto"] | Kind, mask: Path | None, tru
         border = source.get(BORDER_NAME)
         return _array_reader(source["probability"], "probability", border)
     if isinstance(source, xr.DataArray):
+        scale = source.attrs.get("scale_factor", 1), source.attrs.get("add_offset", 0)
+        if scale != (1, 0):
+            raise SceneError(
+                f"the array is stored values, still to be scaled by {scale[0]:g} and {scale[1]:+g}: open it "
+                "with rioxarray.open_rasterio(path, mask_and_scale=True), or pass the path"
+            )
         return _array_reader(source, kind, None)
     raise TypeError(f"vectorize takes a dataset, an array or a path, got {type(source).__name__}")
 
@@ -113,6 +119,8 @@ def _array_reader(
     """Reads an array as :class:`ScoreReader` reads a file."""
     if array.ndim == _IMAGE:
         array = array.expand_dims("band")
+    elif border is None and _names(array, len(array))[-1] == BORDER_NAME:
+        array, border = array[:-1], array[-1]
     box = geobox_of(array)
     name = "array" if array.name is None else str(array.name)
     pixels = np.asarray(array.data)
