@@ -27,7 +27,7 @@ from synthetic.writing import write_scene
 from geoseg.arrays import Bool
 from geoseg.config.model.contract import ClassSpec
 from geoseg.config.stac.refs import LabelRef
-from geoseg.errors import RunError
+from geoseg.errors import LabelError, RunError
 from geoseg.flow.compare.compare import evaluate_models
 from geoseg.flow.evaluate.evaluate import evaluate_workflow
 from geoseg.flow.evaluate.scene import Pair, evaluate_scene
@@ -465,3 +465,14 @@ def test_maps_are_made_and_scored_without_what_draws_pictures() -> None:
     probe = f"import sys, {modules}; print([m for m in ('matplotlib', 'tensorboard') if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_an_item_that_cannot_be_used_is_named_where_maps_are_scored(tmp_path: Path) -> None:
+    broken = stac_item("broken")
+    broken["assets"] = {}
+    write_catalog(tmp_path / "catalog.json", broken)
+    (tmp_path / "flow.yaml").write_text(
+        "catalog: catalog.json\nmodel: buildings-mininet2\nevaluate: {asset: buildings}\n", encoding="utf-8"
+    )
+    with pytest.raises(LabelError, match="scene broken: none of its assets"):
+        evaluate_workflow(tmp_path / "flow.yaml", {"output": str(tmp_path / "maps")})

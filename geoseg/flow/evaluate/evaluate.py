@@ -25,7 +25,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.io.files import write_json
 from geoseg.io.labels.reader import label_kind
 from geoseg.io.raster.scene import describe
-from geoseg.io.stac.read import load_catalog
+from geoseg.io.stac.read import UnusableItem, load_catalog
 from geoseg.io.yaml.files import load_workflow
 from geoseg.models.bundle import load_bundle
 from geoseg.score.bootstrap import Bootstrap
@@ -88,24 +88,25 @@ def evaluate_workflow(
         check_drawable()
     loaded = load_workflow(source, overrides)
     workflow = loaded.workflow
-    scenes = load_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids).scenes
+    catalog = load_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids)
     if asset is None and workflow.evaluate is not None:
         asset = workflow.evaluate.asset
     spec = load_bundle(loaded.model).spec
     evaluated = evaluate_run(
         loaded.output,
-        scenes,
+        catalog.scenes,
         spec.classes,
         bands=workflow.scenes.bands or spec.bands,
         asset=asset,
         reference=reference,
         width=width,
         outlined=Outlined.of(workflow.vectorize),
+        unusable=catalog.refusals,
     )
     picture = loaded.output / WORST_NAME
     try:
         if worst:
-            draw_worst(picture, evaluated.scored, scenes, spec, reading=workflow.scenes, count=worst)
+            draw_worst(picture, evaluated.scored, catalog.scenes, spec, reading=workflow.scenes, count=worst)
     except GeosegError as error:
         raise type(error)(
             f"{error}; {SCORE_NAME} is written, {WORST_NAME} is not (--worst 0 leaves it out)"
@@ -124,6 +125,7 @@ def evaluate_run(
     how: Bootstrap | None = None,
     width: BoundaryWidth = DEFAULT_WIDTH,
     outlined: Outlined | None = None,
+    unusable: Sequence[UnusableItem] = (),
 ) -> Evaluated:
     """Score a run's folder, ``<run>/<scene>/classes.tif``, and write ``<run>/score.json``.
 
@@ -132,12 +134,14 @@ def evaluate_run(
         bands: those that the maps were made from, which decide what a scene's own pixels are; None: all.
         asset: key of the label asset of each scene, where several.
         reference: one for all scenes, in place of the catalog's.
+        unusable: items of the catalog that are no scenes, to be named in the report.
 
     Raises:
         LabelError: no scene could be scored; a key that no scene has; several assets and none named.
         OutputError: the report or the errors cannot be written.
     """
     pairs, without = pairs_of(run, scenes, bands=bands, asset=asset, reference=reference)
+    without += [Unscored(scene=item.id, reason=item.reason) for item in unusable]
     evaluated = evaluate_pairs(pairs, classes, without=without, how=how, width=width, outlined=outlined)
     write_json(run / SCORE_NAME, evaluated.report.to_dict())
     return evaluated
