@@ -44,7 +44,7 @@ RGB = ("red", "green", "blue")
 # many the kernel counts is up to its cache (between two runs alike, 200 MB more or less), and they never get
 # fewer, so that taking them from the highest sum (VmHWM) would hide what was held before the last one came.
 WORKER = """
-import pickle, sys, threading
+import ctypes, os, pickle, sys, threading
 import geoseg.flow.run.run
 from geoseg.engine.assemble import AssembleTask, assemble
 from geoseg.engine.plan import PredictTask
@@ -58,6 +58,8 @@ def watch():
     while not stop.wait(0.002):
         peak[0] = max(peak[0], held())
 
+if "NO_HUGE_PAGES" in os.environ:
+    ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE
 peak, stop = [held()], threading.Event()
 threading.Thread(target=watch, daemon=True).start()
 plan, parts = pickle.load(open(sys.argv[1], "rb"))
@@ -95,6 +97,8 @@ def measure(passes, name, arguments, side):
             network(image)
     return held("VmHWM") - before
 
+if "NO_HUGE_PAGES" in os.environ:
+    ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE
 for network in json.loads(sys.argv[1]):
     child = os.fork()
     if not child:
@@ -105,8 +109,8 @@ for network in json.loads(sys.argv[1]):
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process from /proc")
 
-NO_HOLES = {"GEOSEG_TUNE_MALLOC": "0", "MALLOC_MMAP_THRESHOLD_": "16384"}
-"""Maps each tensor by itself: the heap has no holes, and a process takes the same memory in every run."""
+NO_HOLES = {"GEOSEG_TUNE_MALLOC": "0", "MALLOC_MMAP_THRESHOLD_": "16384", "NO_HUGE_PAGES": ""}
+"""Maps each tensor by itself, in small pages: the heap has no holes, and every run takes the same memory."""
 
 FAMILIES: list[tuple[str, dict[str, Any], int]] = [
     ("unet-base", {}, 160),
