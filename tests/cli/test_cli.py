@@ -99,6 +99,7 @@ def test_a_run_says_what_became_of_each_scene(
     assert "not scored: " in err
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_bar(workflow: Path, tmp_path: Path) -> None:
     driver, terminal = pty.openpty()
     command = [sys.executable, "-m", "geoseg", "run", str(workflow), "--set", f"output={tmp_path}"]

@@ -99,6 +99,7 @@ WORDS = [
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,62}", fullmatch=True) | st.sampled_from(WORDS)
 
 
+@pytest.mark.slow
 @example("a" * 63)
 @example("a" * 54 + "_overview")
 @example("A" * 54 + "_OVERVIEW")

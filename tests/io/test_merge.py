@@ -166,6 +166,7 @@ def two_scenes(draw: st.DrawFn) -> tuple[GeoBox, GeoBox]:
     return grid(0, 40, draw(st.integers(30, 80)), 40), grid(start, draw(st.integers(20, 40)), 100 - start, 20)
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(objects(), two_scenes(), st.randoms(use_true_random=False))
 def test_every_object_is_there_once_whatever_the_order(

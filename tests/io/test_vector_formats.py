@@ -215,6 +215,7 @@ def test_geoparquet_says_what_its_standard_asks_for(tmp_path: Path) -> None:
     assert 0 < len(some) < 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".gpkg", ".fgb"])
 def test_memory_does_not_grow_with_the_layer(tmp_path: Path, ending: str) -> None:
     code = (

@@ -63,6 +63,7 @@ def tangent_by_hand(one: shapely.Geometry, other: shapely.Geometry, count: int) 
     return found
 
 
+@pytest.mark.slow
 @given(shapes(), shapes())
 def test_distances_and_iou_are_those_of_shapely(one: shapely.Geometry, other: shapely.Geometry) -> None:
     found = shape_measures(geoms(one), geoms(other), step=STEP)

@@ -340,6 +340,7 @@ def test_a_sampler_travels_small_and_cuts_the_same_chips_elsewhere() -> None:
     assert sizes == {32, 64}
 
 
+@pytest.mark.slow
 def test_threads_and_processes_cut_the_same_chips() -> None:
     scene, _ = LARGE()
     how = ChipSettings(size=(40, 72), resolution=0.2, color=ColorSettings(blur=1, noise=1))
@@ -363,6 +364,7 @@ def test_threads_and_processes_cut_the_same_chips() -> None:
             assert all(torch.equal(a, b) for a, b in zip(batch, other, strict=True))
 
 
+@pytest.mark.slow
 def test_what_a_worker_process_meets_is_said_here(tmp_path: Path) -> None:
     files = SceneRef("gone", (), href=str(_noise(tmp_path))), LabelRef(str(_noise(tmp_path, 1)))
     scene = opened(files, split=Split(every=0))
