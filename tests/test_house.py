@@ -138,12 +138,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(statement: str) -> None:
     assert shown.stdout.strip() == "[]"
 
 
-def test_the_top_level_is_what_it_should_be(root: Path) -> None:
-    tracked = subprocess.run(
-        ["git", "ls-files"], cwd=root, capture_output=True, text=True, check=False
-    ).stdout.splitlines()
-    if not tracked:
-        pytest.skip("not a git checkout")
+def test_the_top_level_is_what_it_should_be(tracked: list[str]) -> None:
     allowed = {
         *["pyproject.toml", "geoseg", "workflows", "catalogs", "tests", "examples", "README.md"],
         *[".ci", ".github", ".gitignore", ".pre-commit-config.yaml", "benchmarks", "docs", "Makefile"],

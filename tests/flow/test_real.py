@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from support.commands import run_geoseg
 
-pytestmark = [pytest.mark.data, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 def geoseg(*arguments: str | Path) -> str:

@@ -452,7 +452,6 @@ def test_many_scenes_are_generated_with_a_catalog_that_trains(
     assert sum(scene.weight for scene in prepared.scenes) == pytest.approx(1)
 
 
-@pytest.mark.data
 def test_the_shipped_building_training_reads_nothing_of_austins_right_half(
     root: Path, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

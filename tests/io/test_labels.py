@@ -388,7 +388,6 @@ def scene_grid(path: Path) -> GeoBox:
         return GeoBox(source.height, source.width, source.transform, source.crs.to_string())
 
 
-@pytest.mark.data
 @pytest.mark.parametrize(
     ("scene", "reference", "options", "features", "repaired", "labeled", "building"),
     [
@@ -432,7 +431,6 @@ def test_real_references(  # noqa: PLR0917 - a row of the table is its arguments
     np.testing.assert_array_equal(read_labels(label, grid[window], own).classes, classes[window.slices])
 
 
-@pytest.mark.data
 def test_austin_is_split_at_column_500(shared_data: Path) -> None:
     folder = shared_data / "buildings" / "austin_inria"
     own = scene_grid(folder / "austin_sample.tif")
@@ -446,7 +444,6 @@ def test_austin_is_split_at_column_500(shared_data: Path) -> None:
     np.testing.assert_array_equal(classes[:, 500:], expected[:, 500:])
 
 
-@pytest.mark.data
 def test_real_masks_of_land_cover_fit_their_scenes(shared_data: Path) -> None:
     folder = shared_data / "landcover" / "houston_uav"
     mask = min((folder / "masks").iterdir())

@@ -302,7 +302,6 @@ def test_files_that_share_a_name_get_distinct_ids(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.data
 def test_odd_files_are_described_or_listed(
     shared_data: Path, tmp_path: Path, validate: Callable[[Path], int]
 ) -> None:

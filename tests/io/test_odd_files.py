@@ -104,13 +104,11 @@ LOCAL: dict[str, Mapped | Refused] = {
 SIDE_FILES = {"jpeg_named_tif_auxxml.tif.aux.xml"}
 
 
-@pytest.mark.data
 def test_the_table_names_every_file(shared_data: Path) -> None:
     files = {path.name for path in (shared_data / "odd").iterdir()}
     assert files == ODD.keys() | SIDE_FILES
 
 
-@pytest.mark.data
 @pytest.mark.parametrize("trust", ["catalog", "local"])
 @pytest.mark.parametrize("name", ODD)
 def test_odd_files_are_mapped_or_refused(shared_data: Path, name: str, trust: Trust) -> None:

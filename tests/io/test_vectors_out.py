@@ -383,7 +383,6 @@ def made_item(folder: Path, ids: NDArray[np.uint8], box: GeoBox, acquired: str |
     )
 
 
-@pytest.mark.data
 @pytest.mark.parametrize(
     ("box", "acquired"),
     [

@@ -112,7 +112,6 @@ def validate_item(shared_data: Path) -> Callable[[dict[str, Any]], list[str]]:
     return lambda item: [str(uri) for uri in validate_dict(item, STACObjectType.ITEM, validator=validator)]
 
 
-@pytest.mark.data
 def test_the_item_is_valid_stac_with_all_its_extensions(
     micronet: Bundle, validate_item: Callable[[dict[str, Any]], list[str]]
 ) -> None:

@@ -262,6 +262,7 @@ def test_an_impossible_runtime_is_refused(arguments: dict[str, Any], said: str) 
         Runtime.resolve(**arguments)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused() -> None:
     with pytest.raises(RunError, match="sees no GPU"):
@@ -269,6 +270,7 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
     assert Runtime.resolve("auto").device == "cpu"
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_gpu_agrees_with_the_cpu(mininet: Bundle) -> None:
     pixels, valid = _images(2, 64, 64)

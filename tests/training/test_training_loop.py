@@ -575,6 +575,7 @@ def test_bfloat16_learns_and_half_precision_asks_for_a_gpu(tmp_path: Path) -> No
         toy_trainer(tmp_path / "half", toy_config(precision="fp16"))
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_gpu_learns_what_a_cpu_does(tmp_path: Path, precision: str) -> None:
