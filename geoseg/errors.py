@@ -38,10 +38,17 @@ __all__ = [
 
 
 class GeosegError(Exception):
-    """Base of every error that geoseg raises on purpose; its text is one finished sentence."""
+    """Base of every error that geoseg raises on purpose; its text is one finished sentence.
 
-    scene: str | None = None
-    """Id of the scene that it is about; None: of none, or its text names the scene itself."""
+    Args:
+        reason: what came, what was needed and what to do.
+        scene: id of the scene that it is about, which its text then begins with; None: of none, or
+            :func:`of_scene` will say.
+    """
+
+    def __init__(self, reason: str = "", *, scene: str | None = None) -> None:
+        super().__init__(reason)
+        self.scene = scene
 
     def __str__(self) -> str:
         reason = super().__str__()
@@ -95,6 +102,6 @@ def of_scene(scene: str) -> Iterator[None]:
     except RunError:
         raise  # of no scene
     except GeosegError as error:
-        if error.scene is None and not str(error).startswith(f"scene {scene}"):
+        if error.scene is None:
             error.scene = scene
         raise

@@ -26,7 +26,7 @@ def raised(error: Exception, *scenes: str) -> Exception:
         (SceneError("4 bands, needed 3"), ["a"], "scene a: 4 bands, needed 3"),
         (OutputError("the disk is full"), ["a", "a"], "scene a: the disk is full"),
         (SceneError("4 bands, needed 3"), ["inner", "outer"], "scene inner: 4 bands, needed 3"),
-        (SceneError("scene a has no band nir"), ["a"], "scene a has no band nir"),
+        (SceneError("has no band nir", scene="a"), ["b"], "scene a: has no band nir"),
         (RunError("the scheduler is gone"), ["a"], "the scheduler is gone"),
     ],
 )

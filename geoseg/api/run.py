@@ -56,14 +56,14 @@ class SceneMap:
         """
         path = self._polygons_path
         if path is None:
-            raise OutputError(f"scene {self.id}: its map has no polygons; run it with a section vectorize")
+            raise OutputError("its map has no polygons; run it with a section vectorize", scene=self.id)
         return read_frame(path, path.stem)
 
     @property
     def _polygons_path(self) -> Path | None:
         found = FinishedMap.read(self._folder)
         if found is None:
-            raise OutputError(f"scene {self.id}: {self._folder} holds no finished map any more; run it again")
+            raise OutputError(f"{self._folder} holds no finished map any more; run it again", scene=self.id)
         return next((path for path in found.sizes if path.suffix in FORMATS.values()), None)
 
     @property
@@ -123,7 +123,7 @@ class SceneMap:
     @property
     def _folder(self) -> Path:
         if self.folder is None:
-            raise OutputError(f"scene {self.id}: there is no map, it was {self.status}: {self.reason}")
+            raise OutputError(f"there is no map, it was {self.status}: {self.reason}", scene=self.id)
         return self.folder
 
 

@@ -251,7 +251,7 @@ class SceneTally:
             GridError: the side is not a multiple of this one.
         """
         if side % self.side:
-            raise GridError(f"scene {self.scene}: cells of {self.side} px do not make cells of {side} px")
+            raise GridError(f"cells of {self.side} px do not make cells of {side} px", scene=self.scene)
         merged, cell = np.unique(self.places // (side // self.side), axis=0, return_inverse=True)
 
         def summed(array: Int64) -> Int64:
@@ -273,7 +273,7 @@ class SceneTally:
         wanted = map(tuple, np.stack([rows, cols], axis=1) // self.side)
         found = np.array([index.get(place, -1) for place in wanted], np.int64)
         if (found < 0).any():
-            raise GridError(f"scene {self.scene}: {(found < 0).sum()} objects lie where no pixel is scored")
+            raise GridError(f"{(found < 0).sum()} objects lie where no pixel is scored", scene=self.scene)
         return found
 
 

@@ -352,7 +352,7 @@ def test_scenes_of_other_crs_come_to_the_first_one_s_or_the_named_one(tmp_path: 
         other = merge(tmp_path, scenes, "other.gpkg", crs=crs)
         assert (other.features, other.duplicates) == (merged.features, merged.duplicates)
         assert layer_info(tmp_path / "other.gpkg", "objects").crs == crs
-    with pytest.raises(OutputError, match="scene a has no place in the CRS"):
+    with pytest.raises(OutputError, match="scene a: has no place in the CRS"):
         merge(tmp_path, scenes, "other.gpkg", crs="+proj=gnom +lat_0=-30 +lon_0=80")
 
 

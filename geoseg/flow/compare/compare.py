@@ -215,9 +215,10 @@ def _labeled_scenes(
             continue
         if beyond is not None:
             raise LabelError(
-                f"scene {pair.scene}: labels {pair.label.href} hold class {beyond}, but the model "
+                f"labels {pair.label.href} hold class {beyond}, but the model "
                 f"{first.name} has {len(spec.classes)} classes, 0 to {len(spec.classes) - 1} "
-                f"({', '.join(one.name for one in spec.classes)}); name other labels or another model"
+                f"({', '.join(one.name for one in spec.classes)}); name other labels or another model",
+                scene=pair.scene,
             )
         labeled.add(pair.scene)
     left = [Unscored(scene=scene, reason=reason) for scene, reason in unscored.items()]

@@ -215,7 +215,9 @@ def pairs_of(
         with of_scene(ref.id):
             label = reference or _label_of(ref, asset)
         if label is None:
-            without.append(Unscored(scene=ref.id, reason=f"scene {ref.id}: {_no_label(scenes, asset)}"))
+            without.append(
+                Unscored(scene=ref.id, reason=str(LabelError(_no_label(scenes, asset), scene=ref.id)))
+            )
         else:
             pairs.append(Pair(ref.id, path, label, partial(_own_pixels, ref, bands)))
     return pairs, without

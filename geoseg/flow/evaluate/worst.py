@@ -75,9 +75,7 @@ def draw_worst(
         labels = label_reader(pair, grid)
         ref = refs.get(pair.scene)
         if ref is None:
-            raise OutputError(
-                f"scene {pair.scene}: is scored but not in the catalog; no picture can be drawn"
-            )
+            raise OutputError("is scored but not in the catalog; no picture can be drawn", scene=pair.scene)
         if reading.nodata is not None:
             ref = replace(ref, nodata=reading.nodata)
         source = describe(ref, reading.bands or spec.bands)

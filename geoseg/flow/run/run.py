@@ -17,7 +17,7 @@ from geoseg.engine.finished import FinishedMap
 from geoseg.engine.partials import discard_partials
 from geoseg.engine.plan import Plan
 from geoseg.engine.predict import predict_window_rows
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, OutputError
 from geoseg.flow.evaluate.evaluate import evaluate_run
 from geoseg.flow.evaluate.objects import Outlined
 from geoseg.flow.run.driver import Driver
@@ -88,12 +88,12 @@ def _plan_work(driver: Driver, plan: Plan, *, overwrite: bool) -> None:
         driver.end(SceneOutcome(scene, "skipped", "already mapped with this configuration", plan.folder))
     elif found is not None and found.whole and not overwrite:
         reason = (
-            f"scene {scene}: {plan.folder} holds a map made by another configuration, model or version "
+            f"{plan.folder} holds a map made by another configuration, model or version "
             f"({found.fingerprint[:8]}, now {plan.fingerprint[:8]}); choose another output or pass "
             "--overwrite"
         )
         reuse = ", which recomputes it from its probabilities" if can_reuse else ""
-        driver.end(SceneOutcome(scene, "refused", reason + reuse))
+        driver.end(SceneOutcome(scene, "refused", str(OutputError(reason + reuse, scene=scene))))
     elif can_reuse:
         driver.reuse(plan)
     elif (lacking := _lacking_disk(plan)) is not None:

@@ -209,11 +209,13 @@ def _disagreements(scenes: list[FileScene]) -> Iterator[GeosegError]:
     for scene in scenes:
         if scene.value_dtype not in get_args(ValueType):
             yield SceneError(
-                f"scene {scene.name}: no model is made for values of {scene.value_dtype}: give `stretch` to "
-                f"bring them to 8 bits, or convert them to one of {', '.join(get_args(ValueType))}"
+                f"no model is made for values of {scene.value_dtype}: give `stretch` to bring them to 8 "
+                f"bits, or convert them to one of {', '.join(get_args(ValueType))}",
+                scene=scene.name,
             )
         elif (scene.bands, scene.value_dtype) != (first.bands, first.value_dtype):
             yield SceneError(
-                f"scene {scene.name}: {scene.bands} bands of {scene.value_dtype}, but scene {first.name} has "
-                f"{first.bands} of {first.value_dtype}: give `bands`, or `stretch` to bring both to 8 bits"
+                f"{scene.bands} bands of {scene.value_dtype}, but scene {first.name} has "
+                f"{first.bands} of {first.value_dtype}: give `bands`, or `stretch` to bring both to 8 bits",
+                scene=scene.name,
             )

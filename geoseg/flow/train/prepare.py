@@ -145,6 +145,7 @@ def _check_apart(prepared: PreparedTraining) -> None:
         for href in hrefs:
             if href is not None and Path(href).resolve().parent in ours:
                 raise OutputError(
-                    f"scene {scene.name}: the training would write into {Path(href).parent}, where its own "
-                    f"{Path(href).name} lies; choose another output"
+                    f"the training would write into {Path(href).parent}, where its own {Path(href).name} "
+                    "lies; choose another output",
+                    scene=scene.name,
                 )

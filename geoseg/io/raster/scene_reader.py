@@ -53,9 +53,7 @@ class SceneReader:
         self.scene = scene
         self.grid = scene.geobox if grid is None else grid
         if self.grid.crs != scene.geobox.crs:
-            raise GridError(
-                f"scene {scene.ref.id} is not read in another CRS: derive the grid from its geobox"
-            )
+            raise GridError("is not read in another CRS: derive the grid from its geobox", scene=scene.ref.id)
         Resampler.between(scene.geobox, self.grid)
         self._lock = threading.Lock()
         self._files = ExitStack()

@@ -235,7 +235,7 @@ def _item(value: object, file: Path, position: int | None = None) -> _Found | Un
 
 
 def _refused(scene: str, reason: object) -> UnusableItem:
-    return UnusableItem(scene, f"scene {scene}: {reason}")
+    return UnusableItem(scene, str(CatalogError(str(reason), scene=scene)))
 
 
 def _why(error: Exception) -> str:

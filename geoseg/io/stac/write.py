@@ -119,7 +119,7 @@ def describe_file(file: Path, item_id: str, relative_to: Path, trust: Trust = "c
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
-        raise SceneError(f"scene {item_id!a}: {str(path)!a} is not UTF-8; rename the file") from error
+        raise SceneError(f"{str(path)!a} is not UTF-8; rename the file", scene=ascii(item_id)) from error
     with of_scene(item_id):
         header = read_header(str(path), trust)
         try:

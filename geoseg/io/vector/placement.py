@@ -78,12 +78,13 @@ class PlacedLayer:
         moved = _transformed(np.array([outline], object), project, there, here)[0]
         if not np.isfinite(moved.bounds).all():
             raise OutputError(
-                f"scene {source.scene} has no place in the CRS {target[:60]!r}; choose another for merging"
+                f"has no place in the CRS {target[:60]!r}; choose another for merging", scene=source.scene
             )
         if not shapely.intersects_xy(moved, *lies):
             raise OutputError(
-                f"scene {source.scene} lies across the edge of the CRS {target[:60]!r}, such as the "
-                "antimeridian or a pole; choose another for merging"
+                f"lies across the edge of the CRS {target[:60]!r}, such as the antimeridian or a pole; "
+                "choose another for merging",
+                scene=source.scene,
             )
         return cls(source, layer, target, project, moved, here, there)
 

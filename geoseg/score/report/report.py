@@ -136,12 +136,13 @@ def _total(scenes: Sequence[SceneTally], classes: int) -> Confusion:
         raise LabelError("no scene to score: none has both a finished map and a reference")
     for scene in scenes:
         if scene.cells.shape[1:] != (classes, classes):
-            raise LabelError(f"scene {scene.scene}: counted {scene.cells.shape[1]} classes, needed {classes}")
+            raise LabelError(f"counted {scene.cells.shape[1]} classes, needed {classes}", scene=scene.scene)
     total = sum((scene.confusion for scene in scenes), Confusion.zeros(classes))
     if total.pixels == 0:
         raise LabelError(
-            f"scene {', '.join(scene.scene for scene in scenes)}: no labeled pixel is mapped "
-            f"({total.excluded:,} labeled pixels lie in nodata); check the labeled area"
+            f"no labeled pixel is mapped ({total.excluded:,} labeled pixels lie in nodata); check the "
+            "labeled area",
+            scene=", ".join(scene.scene for scene in scenes),
         )
     return total
 
