@@ -24,18 +24,7 @@ import safetensors
 import shapely
 from numpy.typing import NDArray
 
-__all__ = [
-    "LEFT_OUT_FILES",
-    "LEFT_OUT_NAMES",
-    "Comparison",
-    "LeftOut",
-    "compare_files",
-    "compare_folders",
-    "compare_layers",
-    "compare_rasters",
-    "compare_values",
-    "compare_weights",
-]
+__all__ = ["LEFT_OUT_NAMES", "SHOWN", "Comparison", "compare_folders"]
 
 SHOWN = 20
 """Differences of one file that are listed; more are counted."""

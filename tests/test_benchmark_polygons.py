@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -26,6 +28,27 @@ def part(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
     names = ("polygon_methods", "polygon_scenes", "polygon_tables")
     return {name.removeprefix("polygon_"): importlib.import_module(name) for name in names}
+
+
+@pytest.mark.parametrize("script", ["networks", "papers", "polygons", "run", "same_outputs", "terraces"])
+def test_a_benchmark_starts_as_its_page_says(root: Path, script: str) -> None:
+    subprocess.run(
+        [sys.executable, f"benchmarks/{script}.py", "--help"], cwd=root, check=True, capture_output=True
+    )
+
+
+def test_what_a_benchmark_starts_finds_its_modules(root: Path) -> None:
+    code = "import sys; sys.path.insert(0, 'benchmarks'); import polygon_methods, polygon_pictures"
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True, capture_output=True)
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+def test_the_peer_that_benchmarks_compare_with_runs(part: dict[str, ModuleType]) -> None:
+    town = part["scenes"].make_town(2, "mid")
+    name = next(name for name in part["methods"].METHODS if "regularis" in name.lower())
+    polygons, *_ = part["methods"].polygons_of(name, town.stored)
+    assert shapely.is_valid(polygons).all()
+    assert len(polygons) > 0
 
 
 def test_a_town_ranks_methods(part: dict[str, ModuleType]) -> None:
