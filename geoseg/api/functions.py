@@ -42,7 +42,9 @@ def evaluate(
         ConfigError, CatalogError, BundleError: the workflow, its catalog or its model cannot be read; an
             area without a reference.
         LabelError: no scene could be scored.
+        SceneError: a scene cannot be read any more, to be drawn.
         OutputError: the report or the picture cannot be written.
+        RunError: a picture is asked for, and matplotlib is not installed.
     """
     label = None
     if area is not None and reference is None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geoseg.arrays import UInt8
 from geoseg.grid.encoding import NODATA
-from geoseg.io.raster.data_array import colors_of
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -20,17 +20,21 @@ _LARGEST = 1600
 """Pixels of the longer side that are drawn: more are not seen."""
 
 
-def draw_map(classes: xr.DataArray, polygons: gpd.GeoDataFrame | None, title: str, ax: Axes | None) -> Axes:
+def draw_map(
+    classes: xr.DataArray, colors: UInt8, polygons: gpd.GeoDataFrame | None, title: str, ax: Axes | None
+) -> Axes:
     """Draw class ids in their colors and the outlines of polygons, in map units.
 
     Args:
-        classes: uint8 (y, x) with the path of its file in ``encoding["source"]``; 255 is left out.
+        classes: uint8 (y, x) with a transform, turned or not; 255 is left out.
+        colors: uint8 (256, 4), RGBA of each id.
         polygons: in the same CRS; None: none.
         title: above the map.
         ax: where to draw; None: a new figure.
     """
     try:
         import matplotlib.pyplot as plt  # noqa: PLC0415 - an extra
+        from matplotlib.transforms import Affine2D  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "drawing a map needs matplotlib: pip install 'geoseg[notebook]'", name="matplotlib"
@@ -39,12 +43,15 @@ def draw_map(classes: xr.DataArray, polygons: gpd.GeoDataFrame | None, title: st
         _, ax = plt.subplots(figsize=(8, 8))
     step = max(1, max(classes.shape) // _LARGEST)
     drawn = classes[::step, ::step].compute()
-    image = colors_of(classes)[drawn.to_numpy()]
+    image = colors[drawn.to_numpy()]
     image[..., 3] = np.where(drawn.to_numpy() == NODATA, 0, 255)
-    left, bottom, right, top = classes.rio.bounds()
-    ax.imshow(image, extent=(left, right, bottom, top), interpolation="nearest")
+    transform, (height, width) = classes.rio.transform(), classes.shape
+    shown = ax.imshow(image, extent=(0, width, height, 0), interpolation="nearest")
+    to_map = (transform.a, transform.d, transform.b, transform.e, transform.c, transform.f)
+    shown.set_transform(Affine2D.from_values(*to_map) + ax.transData)
+    x, y = np.transpose([transform @ corner for corner in ((0, 0), (width, 0), (width, height), (0, height))])
     if polygons is not None and len(polygons):
         polygons.boundary.plot(ax=ax, color="black", linewidth=0.7)
-    ax.set(title=title, xlim=(left, right), ylim=(bottom, top), aspect="equal")
+    ax.set(title=title, xlim=(x.min(), x.max()), ylim=(y.min(), y.max()), aspect="equal")
     ax.ticklabel_format(useOffset=False, style="plain")
     return ax

@@ -18,10 +18,11 @@ from geoseg.errors import OutputError
 from geoseg.flow.run.events import Event, Status, Watch
 from geoseg.flow.run.run import run as run_workflow
 from geoseg.grid.encoding import BORDER_NAME
-from geoseg.io.raster.data_array import open_map
+from geoseg.io.raster.data_array import colors_of, open_map
 from geoseg.io.vector.frame import read_frame
 from geoseg.io.vector.writer import FORMATS
 from geoseg.score.report.values import ScoreReport
+from geoseg.words import listed
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -118,7 +119,7 @@ class SceneMap:
         from geoseg.api.plot import draw_map  # noqa: PLC0415 - matplotlib is an extra
 
         polygons = None if self._polygons_path is None else self.polygons
-        return draw_map(self.classes, polygons, self.id, ax)
+        return draw_map(self.classes, colors_of(self._folder / CLASSES_NAME), polygons, self.id, ax)
 
     @property
     def _folder(self) -> Path:
@@ -158,8 +159,8 @@ class Run:
         for found in self.scenes:
             if found.id == scene:
                 return found
-        known = ", ".join(found.id for found in self.scenes[:10])
-        raise KeyError(f"the run has no scene {scene!r}; it has {known}{', …' if len(self) > 10 else ''}")  # noqa: PLR2004 - enough to see what ids look like
+        known = listed((found.id for found in self.scenes), limit=10)
+        raise KeyError(f"the run has no scene {scene!r}; it has {known}")
 
     def __repr__(self) -> str:
         ends = self.summary["status"].value_counts()

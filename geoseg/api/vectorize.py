@@ -13,13 +13,12 @@ import xarray as xr
 from geoseg.config.stac.refs import BandRef, SceneRef, Trust
 from geoseg.config.vectorize import Vectorize
 from geoseg.engine.bounds import POLYGON_STRIP
-from geoseg.errors import SceneError
+from geoseg.errors import GridError, SceneError
 from geoseg.flow.vectorize import polygon_layer, vectorize_options
 from geoseg.grid.encoding import BORDER_NAME
-from geoseg.grid.ground import ground_resolution
 from geoseg.io.raster.data_array import geobox_of, nodata_of
 from geoseg.io.raster.reader import ArrayReader
-from geoseg.io.raster.scene import Scene
+from geoseg.io.raster.scene import Scene, pixel_size
 from geoseg.io.raster.score_raster import Kind, ScoreRaster, ScoreReader, describe_scores
 from geoseg.io.vector.features import Table
 from geoseg.io.vector.frame import frame_of
@@ -83,10 +82,13 @@ def vectorize(
         wanted["min_area"] = min_area if isinstance(min_area, str) else f"{min_area:g} m2"
     chosen = vectorize_options({f"vectorize.{key}": value for key, value in wanted.items()})
     reader = _reader(source, kind, None if mask is None else Path(mask), trust)
-    with reader:
-        layer = polygon_layer(reader, chosen, chosen.model_fields_set, names or {})
-        table = Table(Vectorize().layer, reader.raster.scene.geobox, FIELDS)
-        return frame_of(layer.features, table)
+    try:
+        with reader:
+            layer = polygon_layer(reader, chosen, chosen.model_fields_set, names or {})
+            table = Table(Vectorize().layer, reader.raster.scene.geobox, FIELDS)
+            return frame_of(layer.features, table)
+    except GridError as error:
+        raise SceneError(f"{reader.raster.href}: {error}") from error
 
 
 def _reader(source: object, kind: Literal["auto"] | Kind, mask: Path | None, trust: Trust) -> ScoreReader:
@@ -133,7 +135,7 @@ def _array_reader(
     if border is not None:
         pixels = np.concatenate([pixels, np.asarray(border.data, pixels.dtype)[None]])
         described = (*described, BORDER_NAME)
-    digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
     bands = tuple(BandRef(name, i, label or f"b{i}") for i, label in enumerate(described, 1))
     scene = Scene(
         ref=SceneRef(name, ()),
@@ -141,7 +143,7 @@ def _array_reader(
         bands=bands,
         dtype=pixels.dtype.name,
         nodata=None,
-        resolution=ground_resolution(box),
+        resolution=pixel_size(name, box),
         identity=digest,
     )
     raster = ScoreRaster(scene, found, described, box.shape, border=border is not None)

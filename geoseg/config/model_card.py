@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue, StrictFloat, StrictInt, StrictStr, field_
 from geoseg.config.model.contract import BandName, BundleSpec, ClassSpec, Scaling, Training, ValueType
 from geoseg.config.section import Section
 from geoseg.config.training.data import ClassEntry, Meters, Source, Text
+from geoseg.grid.tiling import align_up
 
 __all__ = ["CARD_TEMPLATE", "Card", "Scale"]
 
@@ -98,10 +99,10 @@ class Card(Section):
         Raises:
             ValidationError: pydantic's, where the card contradicts itself (a halo off the alignment …).
         """
-        exact = None if radius is None else -(-radius // alignment) * alignment
+        exact = None if radius is None else align_up(radius, alignment)
         halo = self.halo
         if halo is None:
-            least = -(-_UNMEASURED_HALO // alignment) * alignment
+            least = align_up(_UNMEASURED_HALO, alignment)
             halo = exact if exact is not None and exact <= max(_EXACT, least) else least
         classes = tuple(
             ClassSpec(id=i, name=c.name, title=c.title or c.name, color=c.color, background=c.background)

@@ -26,7 +26,7 @@ from geoseg.errors import OutputError, of_scene
 from geoseg.grid.encoding import SCALE, resampled, row_pieces
 from geoseg.grid.ground import ground_resolution
 from geoseg.grid.resample import Resampler
-from geoseg.grid.window import Window
+from geoseg.grid.window import Window, row_windows
 from geoseg.io.files import output_error, sweep_temporaries, write_json, write_text
 from geoseg.io.qgis.scales import thinning_qml
 from geoseg.io.qgis.style import ClassStyle, classes_qml, palette, polygons_qml, probability_qml
@@ -109,6 +109,7 @@ class PartialProbabilities:
 
     def __init__(self, plan: Plan, manifests: Sequence[PartialManifest]) -> None:
         self._plan = plan
+        self._folder = plan.partials_folder
         self._manifests = manifests
         self._pieces: list[tuple[int, int, int, bool]] = []
         """First row, row after the last, the task, and whether it shares them with the task above."""
@@ -121,12 +122,12 @@ class PartialProbabilities:
             row = max(row, stop)
         if len(manifests) != len(plan.tiles.window_rows) or row != plan.grid.height:
             raise OutputError(
-                f"{plan.partials_folder}: {len(manifests)} partial results cover {row} of {plan.grid.height} "
+                f"{self._folder}: {len(manifests)} partial results cover {row} of {plan.grid.height} "
                 "rows; run again to recompute them"
             )
 
     def _open(self, index: int, array: str) -> Array:
-        return open_partial(self._plan.partials_folder, self._manifests[index], array)
+        return open_partial(self._folder, self._manifests[index], array)
 
     def rows(self, first: int, stop: int) -> UInt8:
         """Encoded rows of the model's grid: uint8 (bands, stop - first, width)."""
@@ -148,17 +149,14 @@ class PartialProbabilities:
 
     def strips(self, rows: int) -> Iterator[tuple[Window, UInt8]]:
         """Windows of the model's grid over its full width, from the top, and their values."""
-        grid = self._plan.grid
-        for first in range(0, grid.height, rows):
-            stop = min(first + rows, grid.height)
-            yield Window(first, 0, stop - first, grid.width), self.rows(first, stop)
+        for window in row_windows(self._plan.grid.shape, rows):
+            yield window, self.rows(window.row, window.row_stop)
 
     def scene_strips(self, rows: int) -> Iterator[tuple[Window, UInt8]]:
         """The same of the scene's own grid, resampled."""
         scene = self._plan.scene.geobox
         resampler = Resampler.between(self._plan.grid, scene)
-        for first in range(0, scene.height, rows):
-            window = Window(first, 0, min(rows, scene.height - first), scene.width)
+        for window in row_windows(scene.shape, rows):
             source = resampler.source_window(window)
             stored = self.rows(source.row, source.row_stop)[:, :, source.col : source.col_stop]
             yield window, resampled(stored, resampler, window)
@@ -168,7 +166,7 @@ Probabilities = PartialProbabilities | ReusedProbabilities
 
 
 def _probabilities(task: AssembleTask) -> tuple[tuple[int, int], Probabilities]:
-    """Windows (all, without data) and the probabilities predicted from them."""
+    """Windows (predicted, without data and so not predicted) and the probabilities made of them."""
     if task.partials:
         verify_checksums(task.plan.scene)
         windows = sum(part.windows for part in task.partials), sum(part.skipped for part in task.partials)

@@ -21,6 +21,7 @@ __all__ = [
     "PROBABILITY_NAME",
     "FinishedMap",
     "ReusedProbabilities",
+    "is_there",
 ]
 
 ITEM_NAME = "item.json"
@@ -40,7 +41,7 @@ class FinishedMap:
     prediction_fingerprint: str | None
     """Of its probabilities; None: the raster does not hold all of them."""
     windows: tuple[int, int]
-    """Windows that it is made of, and how many of them were without data."""
+    """Windows that were predicted, and those without data, which were not."""
     sizes: dict[Path, int]
     """Each file and its bytes."""
 
@@ -62,7 +63,7 @@ class FinishedMap:
     @property
     def whole(self) -> bool:
         """Whether all files are there, by their sizes: what was verified when it was written is trusted."""
-        return all(_is_there(path, size) for path, size in self.sizes.items())
+        return all(is_there(path, size) for path, size in self.sizes.items())
 
     def can_reuse(self, plan: Plan) -> bool:
         """Whether the probabilities that a plan would predict are in the raster of this map."""
@@ -71,11 +72,12 @@ class FinishedMap:
             plan.is_reusable
             and self.prediction_fingerprint == plan.prediction_fingerprint
             and path in self.sizes
-            and _is_there(path, self.sizes[path])
+            and is_there(path, self.sizes[path])
         )
 
 
-def _is_there(path: Path, size: int) -> bool:
+def is_there(path: Path, size: int) -> bool:
+    """Whether a file is there and of this size."""
     return path.is_file() and path.stat().st_size == size
 
 

@@ -10,14 +10,14 @@ from geoseg.config.workflow import Tiling
 from geoseg.engine.bounds import PROCESS_BYTES, cache_bytes, prediction_bytes
 from geoseg.errors import GridError
 from geoseg.grid.blend import Blend, axis_weights
-from geoseg.grid.tiling import TileGrid, WindowRows, tile_grid
+from geoseg.grid.tiling import TileGrid, WindowRows, align_up, tile_grid
 from geoseg.models.bundle import Bundle
 from geoseg.models.cost.memory import pass_bytes, weights_bytes
 
 __all__ = ["Tiles", "resolve_tiles"]
 
 _LARGEST_WINDOW = 1024
-"""Larger windows save little context and cost memory (see CONTRIBUTING.md, decisions)."""
+"""Larger windows save little context and cost memory (docs/decisions, 4)."""
 _EXACT_RADIUS = 100
 """Largest receptive-field radius, in pixels, for which an exact halo is the default."""
 _TASK_PIXELS = 4_000_000
@@ -77,7 +77,7 @@ def resolve_tiles(
     """
     spec = bundle.spec
     halo, exact = _halo(tiling, bundle)
-    halo = -(-halo // spec.alignment) * spec.alignment
+    halo = align_up(halo, spec.alignment)
     blend: Blend = ("crop" if exact else "hann") if tiling.blend == "auto" else tiling.blend
     exact = exact and blend == "crop"  # the others average what lies within the halo, too
     # Six halos leave room for blending however the scene's length divides; see grid.tiling.
@@ -122,7 +122,7 @@ def _batches(tiling: Tiling, device: str) -> tuple[int, ...]:
         return (tiling.batch,)
     if device == "cuda":
         return tuple(_LARGEST_BATCH >> k for k in range(_LARGEST_BATCH.bit_length()))
-    return (1,)  # on a CPU batching buys nothing and costs memory (see CONTRIBUTING.md)
+    return (1,)  # on a CPU batching buys nothing and costs memory (docs/decisions, 20)
 
 
 def _rows_per_task(grid: TileGrid, tiling: Tiling) -> int:

@@ -30,7 +30,7 @@ from geoseg.grid.ground import model_grid
 from geoseg.grid.resample import Resampler
 from geoseg.grid.stitch import Stitcher, WindowOverlaps
 from geoseg.grid.tiling import WindowRows
-from geoseg.grid.window import Window, mirrored
+from geoseg.grid.window import Window, mirrored, row_windows
 from geoseg.io.raster.data_array import geobox_of, nodata_of
 from geoseg.io.raster.reader import ArrayReader
 from geoseg.models.bundle import Bundle, load_bundle
@@ -203,8 +203,7 @@ class _Prediction:
             return stored
         step = max(1, self.box.height // len(self.tiles.window_rows))
         blocks = []
-        for first in range(0, self.box.height, step):
-            window = Window(first, 0, min(step, self.box.height - first), self.box.width)
+        for window in row_windows(self.box.shape, step):
             source = self.back.source_window(window)
             block = dask.delayed(self.to_source, pure=False)(
                 stored[:, source.row : source.row_stop], source.row, window

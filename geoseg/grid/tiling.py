@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from geoseg.errors import GridError
 from geoseg.grid.window import Window
 
-__all__ = ["TileGrid", "WindowAxis", "WindowRows", "tile_grid"]
+__all__ = ["TileGrid", "WindowAxis", "WindowRows", "align_up", "tile_grid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,15 @@ class TileGrid:
         )
 
 
+def align_up(pixels: int, alignment: int) -> int:
+    """The smallest multiple of a network's alignment that is no less.
+
+    >>> align_up(94, 4), align_up(96, 4)
+    (96, 96)
+    """
+    return -(-pixels // alignment) * alignment
+
+
 def _axis(length: int, window: int, halo: int, alignment: int) -> WindowAxis:
     # Windows of equal size that just cover the scene: a window of 1024 px on a scene of 1100 px would
     # compute almost twice what two of 640 px do.
@@ -134,6 +143,6 @@ def tile_grid(shape: tuple[int, int], window: int, halo: int, alignment: int) ->
     Raises:
         GridError: the window leaves nothing between its halos.
     """
-    halo = -(-halo // alignment) * alignment
+    halo = align_up(halo, alignment)
     height, width = shape
     return TileGrid(_axis(height, window, halo, alignment), _axis(width, window, halo, alignment))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import GridError
 
-__all__ = ["Window", "mirrored", "reflected"]
+__all__ = ["Window", "mirrored", "reflected", "row_windows"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -86,6 +87,17 @@ class Window:
         height = min(self.row_stop, other.row_stop) - row
         width = min(self.col_stop, other.col_stop) - col
         return Window(row, col, height, width) if height > 0 and width > 0 else None
+
+
+def row_windows(shape: tuple[int, int], rows: int) -> Iterator[Window]:
+    """Windows of so many rows, the last one fewer, over the full width of an image, from the top.
+
+    >>> [(w.row, w.height) for w in row_windows((5, 9), 2)]
+    [(0, 2), (2, 2), (4, 1)]
+    """
+    height, width = shape
+    for first in range(0, height, rows):
+        yield Window(first, 0, min(rows, height - first), width)
 
 
 def reflected(start: int, stop: int, size: int) -> NDArray[np.intp]:

@@ -13,11 +13,13 @@ import pandas as pd
 import pytest
 import rioxarray
 import xarray as xr
+from affine import Affine
 from geopandas.testing import assert_geodataframe_equal
 from synthetic.neighborhood import generate
 from synthetic.writing import write_scene
 
 import geoseg
+from geoseg.api.plot import draw_map
 from geoseg.polygons.attributes import FIELDS
 
 pytestmark = pytest.mark.slow
@@ -85,6 +87,20 @@ def test_a_map_is_drawn_in_its_own_coordinates(run: geoseg.Run) -> None:
     assert ax.get_xlim() == (left, right)
     assert ax.get_ylim()[1] == top
     assert ax.get_title() == run.scenes[0].id
+
+
+def test_a_turned_map_lies_under_its_polygons() -> None:
+    mpl.use("Agg")
+    turned = Affine.translation(500_000, 5_000_000) * Affine.rotation(30) * Affine.scale(2, -2)
+    ids = np.ones((20, 30), np.uint8)
+    classes = xr.DataArray(ids, dims=("y", "x")).rio.write_crs("EPSG:32631").rio.write_transform(turned)
+    ax = draw_map(classes, np.full((256, 4), 200, np.uint8), None, "turned", None)
+    corners = np.array([turned @ corner for corner in ((0, 0), (30, 0), (30, 20), (0, 20))])
+    (image,) = ax.images
+    drawn = image.get_transform().transform([(0, 0), (30, 0), (30, 20), (0, 20)])
+    np.testing.assert_allclose(drawn, ax.transData.transform(corners), atol=1e-6)
+    assert ax.get_xlim() == (corners[:, 0].min(), corners[:, 0].max())
+    assert ax.get_ylim() == (corners[:, 1].min(), corners[:, 1].max())
 
 
 def test_a_second_run_skips_and_still_holds_the_map(run: geoseg.Run, workflow: geoseg.Workflow) -> None:
@@ -166,6 +182,10 @@ def test_mistakes_are_sentences(predicted: xr.Dataset) -> None:
         geoseg.vectorize(stored)
     with pytest.raises(geoseg.errors.ConfigError, match="give the reference, too"):
         geoseg.evaluate("flow.yaml", area="area.gpkg")
+    local = xr.DataArray(np.zeros((4, 4), np.uint8), dims=("y", "x"), name="site")
+    local = local.rio.write_crs('LOCAL_CS["site",UNIT["metre",1]]').rio.write_transform(Affine.scale(1, -1))
+    with pytest.raises(geoseg.errors.SceneError, match="size on the ground"):
+        geoseg.vectorize(local)
     with pytest.raises(TypeError, match="got int"):
         geoseg.vectorize(3)  # type: ignore[arg-type]  # what a user may do
 

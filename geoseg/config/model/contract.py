@@ -22,6 +22,7 @@ from pydantic import (
 from geoseg.config.digest import digest
 from geoseg.errors import BundleError
 from geoseg.grid.encoding import BORDER_NAME, ProbabilityEncoding
+from geoseg.grid.tiling import align_up
 
 __all__ = [
     "LEAST_OBJECTS", "BundleSpec", "Calibration", "ClassSpec", "DataSource", "Metric", "Scaling", "Training",
@@ -298,7 +299,7 @@ class BundleSpec(_Value):
         """Smallest multiple of the alignment that covers the radius, in pixels; None: no halo does."""
         if self.receptive_field_radius is None:
             return None
-        return -(-self.receptive_field_radius // self.alignment) * self.alignment
+        return align_up(self.receptive_field_radius, self.alignment)
 
     @property
     def attribution(self) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 
 from geoseg.config.model.contract import BundleSpec
+from geoseg.grid.tiling import align_up
 
 __all__ = ["DEEPNESS_RANGE", "deepness_metadata", "deepness_tile"]
 
@@ -28,7 +29,7 @@ def deepness_tile(spec: BundleSpec) -> int:
     """Side of the square tiles to export for, in pixels: the contract's window, else at least six halos."""
     if spec.window is not None:
         return spec.window
-    return -(-max(_TILE, 6 * spec.halo) // spec.alignment) * spec.alignment
+    return align_up(max(_TILE, 6 * spec.halo), spec.alignment)
 
 
 def deepness_metadata(spec: BundleSpec, tile: int) -> dict[str, str]:

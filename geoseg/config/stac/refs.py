@@ -68,7 +68,7 @@ class SceneRef:
     """One scene of a catalog: where its bands are, and what is known of it."""
 
     id: str
-    """The catalog's id; :func:`geoseg.io` makes folder names of it, never paths."""
+    """The catalog's id; :func:`geoseg.config.slug.scene_slug` makes folder names of it, never paths."""
     bands: tuple[BandRef, ...]
     """All bands, in the catalog's order. Empty: take every band of ``href``, unnamed."""
     href: str | None = None

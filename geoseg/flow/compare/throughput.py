@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from geoseg.engine.finished import ITEM_NAME
+from geoseg.engine.finished import ITEM_NAME, FinishedMap
 from geoseg.engine.plan import Plan
 from geoseg.errors import OutputError
 from geoseg.flow.run.events import Event, SceneOutcome, WindowRowsFinished
@@ -105,8 +104,7 @@ def _read(path: Path) -> Mapping[str, _Scene]:
 
 
 def _windows(plan: Plan) -> int:
-    path = plan.folder / ITEM_NAME
-    try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["properties"]["geoseg:windows"])
-    except (OSError, ValueError, KeyError) as error:
-        raise OutputError(f"{path}: cannot be read back ({error}); run again") from error
+    found = FinishedMap.read(plan.folder)
+    if found is None:
+        raise OutputError(f"{plan.folder / ITEM_NAME}: cannot be read back; run again")
+    return found.windows[0]

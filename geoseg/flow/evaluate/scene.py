@@ -16,7 +16,7 @@ from geoseg.engine.finished import PROBABILITY_NAME
 from geoseg.errors import OutputError
 from geoseg.grid.encoding import IGNORE, SCALE, ProbabilityEncoding
 from geoseg.grid.geobox import GeoBox
-from geoseg.grid.window import Window
+from geoseg.grid.window import Window, row_windows
 from geoseg.io.labels.reader import LabelReader, counts_scene_pixels
 from geoseg.io.raster.cog import strip_rows
 from geoseg.io.raster.maps import TOP_BAND, MapReader
@@ -65,8 +65,8 @@ def evaluate_scene(
         labels = label_reader(pair, grid)
         bands = 1 if probabilities is None else len(probabilities.reader.bands)
         rows = max(1, strip_rows(grid.width) // bands, 2 * reach.rows)
-        for row in range(0, grid.height, rows):
-            core = Window(row, 0, min(rows, grid.height - row), grid.width)
+        for core in row_windows(grid.shape, rows):
+            row = core.row
             first, stop = max(0, row - reach.rows), min(grid.height, core.row_stop + reach.rows)
             wide = Window(first, 0, stop - first, grid.width)
             inner = slice(row - first, core.row_stop - first)
@@ -85,9 +85,7 @@ def evaluate_scene(
 
 def strips(grid: GeoBox) -> Iterator[Window]:
     """A grid from the top, by strips of about 4 million pixels."""
-    rows = strip_rows(grid.width)
-    for row in range(0, grid.height, rows):
-        yield Window(row, 0, min(rows, grid.height - row), grid.width)
+    return row_windows(grid.shape, strip_rows(grid.width))
 
 
 def label_reader(pair: Pair, grid: GeoBox) -> LabelReader:

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from geoseg.config.digest import digest
 from geoseg.engine.assemble import class_styles
-from geoseg.engine.finished import CLASSES_NAME, PROBABILITY_NAME
+from geoseg.engine.finished import CLASSES_NAME, PROBABILITY_NAME, is_there
 from geoseg.engine.plan import Plan
 from geoseg.flow.run.prepare import Prepared
 from geoseg.grid.geobox import GeoBox
@@ -121,9 +121,7 @@ def _merged(
 
 
 def _are_there(output: Path, sizes: Mapping[str, int]) -> bool:
-    return all(
-        (output / name).is_file() and (output / name).stat().st_size == size for name, size in sizes.items()
-    )
+    return all(is_there(output / name, size) for name, size in sizes.items())
 
 
 def _remove(output: Path, names: Collection[str]) -> None:

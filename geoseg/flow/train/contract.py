@@ -12,6 +12,7 @@ from geoseg.config.model.contract import BundleSpec, ClassSpec, Metric, Scaling,
 from geoseg.config.model.contract import Training as Origin
 from geoseg.config.training.presets import PRESETS
 from geoseg.errors import BundleError, ConfigError
+from geoseg.grid.tiling import align_up
 from geoseg.grid.window import Window, mirrored
 from geoseg.models.networks.registry import traits
 from geoseg.models.predictor import measure_halo
@@ -61,7 +62,7 @@ def views_of(training: Training) -> Views:
     found = traits(training.model.architecture, **arguments_of(training))
     side, alignment = max(training.chips.sides), found.alignment
     if found.receptive_field_radius is not None and 2 * found.receptive_field_radius <= side:
-        halo = -(-found.receptive_field_radius // alignment) * alignment
+        halo = align_up(found.receptive_field_radius, alignment)
         return Views(max(side // alignment * alignment, _SCORED + 2 * halo), halo, fixed=False)
     if side < 6 * alignment:
         raise ConfigError(

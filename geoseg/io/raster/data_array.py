@@ -36,10 +36,10 @@ def open_map(path: Path, *, masked: bool) -> xr.DataArray:
     return opened
 
 
-def colors_of(classes: xr.DataArray) -> UInt8:
-    """The color table of the file that an array of class ids was opened from: uint8 (256, 4), RGBA."""
+def colors_of(path: Path) -> UInt8:
+    """The color table of a class raster: uint8 (256, 4), RGBA."""
     colors = np.zeros((256, 4), np.uint8)
-    source = Path(classes.encoding["source"])
+    source = Path(path)
     with reading_back(source), rasterio.open(source) as dataset:
         for value, color in dataset.colormap(1).items():
             colors[value] = color

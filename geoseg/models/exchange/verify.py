@@ -13,6 +13,7 @@ from torch import Tensor
 
 from geoseg.config.model.mlm import WEIGHTS_NAME
 from geoseg.errors import BundleError, GeosegError
+from geoseg.grid.tiling import align_up
 from geoseg.io.weights import read_weights
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.networks.network import Network
@@ -132,7 +133,7 @@ def _scene(
 
 
 def _forward(bundle: Bundle) -> str:
-    side = -(-_SIDE // bundle.spec.alignment) * bundle.spec.alignment
+    side = align_up(_SIDE, bundle.spec.alignment)
     predictor, valid = Predictor(bundle), np.ones((1, side, side), np.bool_)
     first, other = (predictor.logits(_scene(bundle, side, side, seed), valid) for seed in (0, 1))
     if not (np.isfinite(first).all() and np.isfinite(other).all()):
@@ -180,7 +181,7 @@ def _alignment(network: Network) -> str:
     radius, step = network.receptive_field_radius, network.alignment
     if radius is None or radius > _FARTHEST:
         return "nothing to measure: no part of a window is without its edge's influence"
-    margin = -(-radius // step) * step
+    margin = align_up(radius, step)
     width = 2 * margin + 2 * step
     noise = torch.Generator().manual_seed(0)
     image = torch.randn(1, network.bands, step, width + step, generator=noise)
