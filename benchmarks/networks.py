@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-from geoseg.models.cost.memory import bytes_per_pixel
+from geoseg.models.cost.memory import pass_bytes
 from geoseg.models.cost.operations import count
 from geoseg.models.networks.network import Network
 from geoseg.models.networks.registry import ARCHITECTURES, build
@@ -145,7 +145,10 @@ def measure(name: str, arguments: dict[str, Any], seconds: float) -> dict[str, A
     return {
         "parameters": size.parameters,
         "multiply_adds_per_mpx": size.multiply_adds / (SIDE**2 / 1e6),
-        "planned_bytes_per_pixel": bytes_per_pixel(name, {"bands": BANDS, "classes": CLASSES} | arguments),
+        "planned_bytes_per_pixel": pass_bytes(
+            name, {"bands": BANDS, "classes": CLASSES} | arguments, WINDOW**2
+        )
+        / WINDOW**2,
         "peak_bytes_per_pixel": peak / WINDOW**2,
         "mpx_per_second": {key: window / statistics.median(values) for key, values in predicted.items()},
         "speed_to_reference": ratios,

@@ -25,7 +25,7 @@ class Figures:
 
     parameters: int
     giga_operations: float  # 10⁹ multiply-adds per 10⁶ pixels: the papers' GFLOPs, convolutions alone
-    bytes_per_pixel: float  # of a forward pass in float32, as a plan counts it; also MB per 10⁶ pixels
+    bytes_per_pixel: float  # of a forward pass in float32, with the usual heap; also MB per 10⁶ pixels
     alignment: int  # tile offsets are multiples of this, in pixels
     radius: int | None  # receptive field's worst side in pixels; None: global
 

@@ -32,7 +32,7 @@ from geoseg.engine.predict import predict_window_rows
 from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import GridError
 from geoseg.io.raster.scene import describe
-from geoseg.models.cost.memory import HOLES_BYTES, live_bytes_per_pixel, pass_bytes, weights_bytes
+from geoseg.models.cost.memory import live_bytes_per_pixel, pass_bytes, weights_bytes
 from geoseg.models.networks.registry import build
 from geoseg.models.runtime import Runtime
 
@@ -125,6 +125,9 @@ FAMILIES: list[tuple[str, dict[str, Any], int]] = [
 ]
 """Every family, those with the most holes in the heap among them, with sides of windows."""
 
+MANY_HOLES = ("mobilenet", "liteunet")
+"""Families whose tensors have many sizes, for which a plan leaves more room."""
+
 
 def write_scene(path: Path, height: int, width: int) -> None:
     """Blocks of color with noise on them: one row of tiles, repeated down the scene."""
@@ -214,15 +217,16 @@ def test_live_tensors_are_all_that_passes_take_but_for_holes_in_the_heap() -> No
     for text, peak, layers, live, planned in peaks(1, NO_HOLES):
         # Libraries reorder weights of one layer at a time for some windows; Python keeps small things.
         assert 0.98 * live <= peak <= live + 0.25 * max(layers) + 3e6, text
-        assert planned <= 3.3 * peak, f"{text}: too much to be of use"
+        # 3.2 and 2.2 times what lives, with 4 % of slack.
+        most = 3.3 if any(name in text for name in MANY_HOLES) else 2.3
+        assert planned <= most * peak, f"{text}: too much to be of use"
 
 
 @linux
 def test_no_familys_passes_take_more_than_is_planned_for_them() -> None:
     for text, peak, layers, _, planned in peaks(3, {}):
-        # A plan has the weights three times, this process once: the rest is there for reordered weights.
-        # Small things are within PROCESS_BYTES.
-        assert peak <= planned + 2 * sum(layers) + 4e6, text
+        # The weights of one layer at a time are reordered; small things are within PROCESS_BYTES.
+        assert peak <= planned + max(layers) + 4e6, text
 
 
 @linux
@@ -238,8 +242,8 @@ def test_a_blended_wide_scene_stays_under_the_bound(tmp_path: Path) -> None:
 
 @linux
 def test_the_memory_of_a_worker_is_flat_in_the_height_of_a_blended_wide_scene(tmp_path: Path) -> None:
-    low = plan_of(tmp_path / "low", 1600, 6000, "mobilenetv3-small")
-    high = plan_of(tmp_path / "high", 3200, 6000, "mobilenetv3-small")
+    low = plan_of(tmp_path / "low", 1600, 6000, "mininet-2")
+    high = plan_of(tmp_path / "high", 3200, 6000, "mininet-2")
     assert low.tiles.blend == "hann"
     assert low.tiles.grid.rows.window == high.tiles.grid.rows.window
     assert 1 < len(low.tiles.window_rows) < len(high.tiles.window_rows)
@@ -332,7 +336,7 @@ def test_the_plan_has_room_for_the_holes_of_the_heap(tmp_path: Path) -> None:
     pixels = tiles.grid.rows.window * tiles.grid.cols.window
     live = live_bytes_per_pixel(spec.architecture, spec.arguments) * pixels
     assert tiles.task_bytes > pass_bytes(spec.architecture, spec.arguments, pixels)
-    assert 2 * live + min(0.9 * live, HOLES_BYTES) < pass_bytes(spec.architecture, spec.arguments, pixels)
+    assert 2 * live + min(0.9 * live, 250e6) < pass_bytes(spec.architecture, spec.arguments, pixels)
 
 
 def test_windows_of_a_coarsely_aligned_network_shrink_by_its_alignment(tmp_path: Path) -> None:

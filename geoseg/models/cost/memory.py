@@ -16,7 +16,7 @@ from geoseg.config.model.contract import BundleSpec
 from geoseg.errors import BundleError
 from geoseg.models.networks.registry import build
 
-__all__ = ["HOLES_BYTES", "bytes_per_pixel", "live_bytes_per_pixel", "pass_bytes", "weights_bytes"]
+__all__ = ["bytes_per_pixel", "live_bytes_per_pixel", "pass_bytes", "weights_bytes"]
 
 _SIDE = 128
 _COPIES = 3
@@ -26,8 +26,10 @@ _HEAP = 2.2
 """What a process holds at its peak for each byte of live tensors, for most networks. Libraries add a
 hundredth to the tensors (``tests/engine/test_memory.py``, each tensor mapped by itself); the rest are holes
 between tensors in glibc's heap."""
-HOLES_BYTES = 250_000_000
-"""What the holes take beside that, at most, where tensors of many sizes take turns (see :func:`pass_bytes`).
+_MOST_HOLES = 3.2
+"""The same where tensors of many sizes take turns, as far as :data:`_HOLES_BYTES` allows."""
+_HOLES_BYTES = 250_000_000
+"""What holes take beside ``_HEAP``, at most, in windows of up to 1024 px, the largest that were measured.
 
 The holes depend on what a process did before, so that they differ from process to process. Measured with
 oneDNN at AVX2 and at AVX-512, on 17 networks and windows of 96 to 1024 px: passes in 742 processes, and the
@@ -35,8 +37,6 @@ allocations of each network and window replayed on 200 to 600 heaps of random st
 of the peaks are below 1.9 times the live tensors. The highest are 3.0 times: LiteUNet 3.0 (237 MB beside
 ``_HEAP`` at 896 px), MobileNetV3 3.0, MobileNetV2 2.9, MiniNet #2 2.1, Micro-Net 1.9. Below 15 MB of live
 tensors a few MB more are taken, which are within the bound on a process."""
-_MOST_HOLES = 3.2
-"""The same factor for the networks with the most holes."""
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -130,9 +130,10 @@ def live_bytes_per_pixel(
 def bytes_per_pixel(
     architecture: str, arguments: Mapping[str, Any], device: Literal["cpu", "meta"] = "cpu"
 ) -> float:
-    """Memory that forward passes take of a process, in bytes per pixel of their window, the heap included.
+    """Memory that forward passes take of a process, in bytes per pixel, with the heap's usual holes.
 
-    Arguments and errors are those of :func:`live_bytes_per_pixel`.
+    A plan counts by :func:`pass_bytes`, which leaves more room where tensors have many sizes. Arguments and
+    errors are those of :func:`live_bytes_per_pixel`.
     """
     return _HEAP * live_bytes_per_pixel(architecture, arguments, device)
 
@@ -142,13 +143,14 @@ def pass_bytes(
 ) -> int:
     """Bound on the memory that forward passes over so many pixels at a time take of a process, in bytes.
 
-    Without weights. The live tensors times a factor of the heap; for a network whose tensors would take more
-    than that if each size had memory of its own, up to this, since the heap does not come closer to sharing.
-    The other arguments and errors are those of :func:`live_bytes_per_pixel`.
+    Without weights. 2.2 times the live tensors; where these have many sizes more, up to 3.2 times or 250 MB,
+    but never more than if each size had memory of its own. Measured, not proven. On a GPU torch's allocator
+    takes the place of the heap, and the bound is generous. The other arguments and errors are those of
+    :func:`live_bytes_per_pixel`.
     """
     live, unshared = (each * pixels for each in _count(architecture, _frozen(arguments), device))
     usual = _HEAP * live
-    return int(max(usual, min(unshared, _MOST_HOLES * live, usual + HOLES_BYTES)))
+    return int(max(usual, min(unshared, _MOST_HOLES * live, usual + _HOLES_BYTES)))
 
 
 def _frozen(arguments: Mapping[str, Any]) -> str:
