@@ -12,6 +12,9 @@ Every error says what came, what was needed and what to do, and names the scene,
     ├── OutputError     a file that cannot be written or verified
     └── RunError        the run itself: executor, workers, interrupted
 
+What a user should know of a scene that is mapped all the same is a warning: one sentence in the run's outcome
+and in the map's ``item.json``, and a :class:`SceneWarning` where an array was given.
+
 Code that works on one scene gives the reason alone; code that works through scenes wraps the work on each in
 :func:`of_scene`, which puts ``scene X:`` before it, once.
 
@@ -33,6 +36,7 @@ __all__ = [
     "OutputError",
     "RunError",
     "SceneError",
+    "SceneWarning",
     "of_scene",
 ]
 
@@ -65,6 +69,10 @@ class CatalogError(GeosegError):
 
 class SceneError(GeosegError):
     """A scene cannot be read, or breaks the model's contract."""
+
+
+class SceneWarning(UserWarning):
+    """An array may not be what its user takes it for; it is predicted all the same."""
 
 
 class BundleError(GeosegError):

@@ -47,6 +47,8 @@ class SceneMap:
     """Why it was skipped, refused or failed; empty: it was mapped."""
     folder: Path | None
     """Folder of the map; None: there is none."""
+    warnings: tuple[str, ...] = ()
+    """What its user should know, each in one sentence; of a map that was made now."""
 
     @property
     def polygons(self) -> gpd.GeoDataFrame:
@@ -141,7 +143,7 @@ class Run:
     scenes: tuple[SceneMap, ...]
     """One per scene."""
     summary: pd.DataFrame
-    """One row per scene: scene, status, polygons, reason."""
+    """One row per scene: scene, status, polygons, reason, warnings."""
     seconds: float
     """Wall time."""
     score: ScoreReport | None
@@ -213,12 +215,12 @@ def run(
                 watch(event)
 
         summary = run_workflow(workflow, overrides, overwrite=overwrite, watch=both)
-    columns = ("scene", "status", "polygons", "reason")
-    rows = [(o.scene, o.status, o.polygons, o.reason) for o in summary.scenes]
+    columns = ("scene", "status", "polygons", "reason", "warnings")
+    rows = [(o.scene, o.status, o.polygons, o.reason, "; ".join(o.warnings)) for o in summary.scenes]
     table = pd.DataFrame(rows, columns=columns).astype({"polygons": "Int64"})
     return Run(
         output=summary.output,
-        scenes=tuple(SceneMap(o.scene, o.status, o.reason, o.folder) for o in summary.scenes),
+        scenes=tuple(SceneMap(o.scene, o.status, o.reason, o.folder, o.warnings) for o in summary.scenes),
         summary=table,
         seconds=summary.seconds,
         score=summary.score,

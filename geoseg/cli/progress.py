@@ -160,6 +160,8 @@ class RunWatcher:
             polygons = "" if event.polygons is None else counted(event.polygons, "polygon")
             line = scene_line(event.status, event.scene, event.reason or polygons)
             (self._view.alert if event.status in ("refused", "failed") else self._view.line)(line)
+            for warning in event.warnings:
+                self._view.alert(scene_line("warning", event.scene, warning))
 
     def finish(self, summary: RunSummary) -> None:
         """Show how the run ended."""

@@ -29,6 +29,8 @@ def print_check(prepared: Prepared) -> int:
             f"{scene.dtype}, {scene.geobox.crs[:40]}, {scene.resolution.mean:.3g} m"
         )
         click.echo(scene_line("ok", scene.ref.id, message))
+        for warning in plan.warnings:
+            click.echo(scene_line("warning", scene.ref.id, warning), err=True)
     code = _print_refused(prepared)
     count = len(prepared.plans)
     click.echo(

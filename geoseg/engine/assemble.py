@@ -16,11 +16,13 @@ from geoseg.engine.finished import (
     ITEM_NAME,
     PREDICTION_FINGERPRINT,
     PROBABILITY_NAME,
+    RULES_PROPERTY,
+    WARNINGS_PROPERTY,
     FinishedMap,
     ReusedProbabilities,
 )
 from geoseg.engine.partials import PartialManifest, discard_partials, open_partial
-from geoseg.engine.plan import Plan
+from geoseg.engine.plan import RULES, Plan
 from geoseg.engine.vectorize import ProbabilityRaster, find_shapes
 from geoseg.errors import OutputError, of_scene
 from geoseg.grid.encoding import SCALE, resampled, row_pieces
@@ -57,6 +59,8 @@ class AssembledScene:
 
     polygons: int | None
     """Polygons written; None: none were asked for."""
+    warnings: tuple[str, ...]
+    """What the user should know of the map."""
 
 
 def assemble(task: AssembleTask) -> AssembledScene:
@@ -93,6 +97,8 @@ def _assemble(task: AssembleTask) -> AssembledScene:
         properties={
             "geoseg:fingerprint": plan.fingerprint,
             PREDICTION_FINGERPRINT: plan.prediction_fingerprint if plan.is_reusable else None,
+            RULES_PROPERTY: RULES,
+            WARNINGS_PROPERTY: list(plan.warnings),
             "geoseg:polygons": polygons,
             "geoseg:mode": None if plan.vectorize is None else plan.vectorize.mode,
             "geoseg:windows": windows[0],
@@ -101,7 +107,7 @@ def _assemble(task: AssembleTask) -> AssembledScene:
     )
     write_json(plan.folder / ITEM_NAME, item)
     discard_partials(plan.folder)
-    return AssembledScene(polygons)
+    return AssembledScene(polygons, plan.warnings)
 
 
 class PartialProbabilities:

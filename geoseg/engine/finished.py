@@ -19,6 +19,8 @@ __all__ = [
     "ITEM_NAME",
     "PREDICTION_FINGERPRINT",
     "PROBABILITY_NAME",
+    "RULES_PROPERTY",
+    "WARNINGS_PROPERTY",
     "FinishedMap",
     "ReusedProbabilities",
     "is_there",
@@ -28,6 +30,10 @@ ITEM_NAME = "item.json"
 """The manifest of a finished scene: a STAC item."""
 CLASSES_NAME = "classes.tif"
 PROBABILITY_NAME = "probability.tif"
+RULES_PROPERTY = "geoseg:rules"
+"""Property of the item: :data:`geoseg.engine.plan.RULES`; maps of the first rules lack it."""
+WARNINGS_PROPERTY = "geoseg:warnings"
+"""Property of the item: what the user should know, a list of sentences."""
 PREDICTION_FINGERPRINT = "geoseg:prediction_fingerprint"
 """Property of the item: what decided the probabilities, where the raster holds all of them."""
 
@@ -44,6 +50,8 @@ class FinishedMap:
     """Windows that were predicted, and those without data, which were not."""
     sizes: dict[Path, int]
     """Each file and its bytes."""
+    rules: int
+    """:data:`geoseg.engine.plan.RULES` under which it was made."""
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
@@ -56,6 +64,7 @@ class FinishedMap:
                 known.get(PREDICTION_FINGERPRINT),
                 (int(known["geoseg:windows"]), int(known["geoseg:windows_without_data"])),
                 {folder / Path(a["href"]).name: int(a["file:size"]) for a in item["assets"].values()},
+                int(known.get(RULES_PROPERTY, 1)),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None

@@ -24,6 +24,7 @@ __all__ = [
     "PartialManifest",
     "discard_partials",
     "find_partial",
+    "oldest_rules",
     "open_partial",
     "partials_folder",
     "write_partial",
@@ -46,6 +47,8 @@ class PartialManifest(BaseModel):
     """Windows without data, not predicted."""
     seconds: float
     """Wall time of the task."""
+    rules: int = 1
+    """:data:`geoseg.engine.plan.RULES` under which it was made."""
 
 
 def _array_path(folder: Path, name: str, array: str) -> Path:
@@ -94,6 +97,15 @@ def open_partial(folder: Path, manifest: PartialManifest, array: str) -> Array:
             f"{path} cannot be read back ({error}); run again to recompute this partial result"
         ) from error
     return mapped
+
+
+def oldest_rules(scene: Path) -> int | None:
+    """Lowest number of the rules that a scene's partial results were made under; None: there are none."""
+    found = []
+    for path in scene.glob(f"{_PREFIX}*/*.json"):
+        with suppress(OSError, ValueError):  # a manifest that cannot be read counts for no partial result
+            found.append(PartialManifest.model_validate_json(path.read_text(encoding="utf-8")).rules)
+    return min(found, default=None)
 
 
 def partials_folder(scene: Path, fingerprint: str) -> Path:

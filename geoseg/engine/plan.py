@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -33,7 +33,18 @@ from geoseg.models.cost.memory import weights_bytes
 from geoseg.models.runtime import Runtime
 from geoseg.words import did_you_mean
 
-__all__ = ["Plan", "PredictTask", "check_classes", "check_contract", "make_plan"]
+__all__ = ["RULES", "Plan", "PredictTask", "check_classes", "check_contract", "make_plan"]
+
+RULES: Final = 2
+"""Number of the rules by which pixels get their meaning.
+
+It rises with every change of what a file's pixels mean to a network; a map or partial result made under a
+lower number is neither skipped nor reused.
+
+1. A pixel was nodata where all its bands held the value; bands were called by their color interpretation;
+   grids were read as they were stored.
+2. The rules of ``docs/data.md``.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,8 @@ class Plan:
     vectorize: Vectorize | None
     write: Write
     folder: Path
+    warnings: tuple[str, ...] = ()
+    """What the user should know of the scene and how it is mapped; nothing of it decides a pixel."""
 
     @property
     def fingerprint(self) -> str:
@@ -85,6 +98,7 @@ class Plan:
         axes = (self.tiles.grid.rows, self.tiles.grid.cols)
         return {
             "geoseg": __version__,
+            "rules": RULES,
             "scene": [self.scene.ref.id, self.scene.identity, self.scene.ref.acquired],
             "nodata": self.scene.ref.nodata,
             "bands": [asdict(band) | {"href": None} for band in self.scene.bands],
@@ -217,7 +231,19 @@ def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime
     if vectorize is not None:
         vectorize = vectorize.resolved(binary=encoding.binary, border=encoding.border)
     folder = output / scene_slug(scene.ref.id)
-    return Plan(scene, grid, tiles, encoding, bundle, runtime, stretch, vectorize, workflow.write, folder)
+    return Plan(
+        scene=scene,
+        grid=grid,
+        tiles=tiles,
+        encoding=encoding,
+        bundle=bundle,
+        runtime=runtime,
+        stretch=stretch,
+        vectorize=vectorize,
+        write=workflow.write,
+        folder=folder,
+        warnings=scene.warnings,
+    )
 
 
 def _raster_bytes(scene: Scene) -> int:

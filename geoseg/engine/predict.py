@@ -9,7 +9,7 @@ import numpy as np
 
 from geoseg.arrays import Float32, UInt8
 from geoseg.engine.partials import PartialManifest, find_partial, write_partial
-from geoseg.engine.plan import PredictTask
+from geoseg.engine.plan import RULES, PredictTask
 from geoseg.errors import SceneError, of_scene
 from geoseg.grid.encoding import ProbabilityEncoding
 from geoseg.grid.stitch import Prediction, Stitcher, WindowOverlaps
@@ -109,5 +109,6 @@ def _predict_window_rows(task: PredictTask) -> PartialManifest:
         windows=windows.windows,
         skipped=windows.skipped,
         seconds=time.perf_counter() - start,
+        rules=RULES,
     )
     return write_partial(plan.partials_folder, {k: v for k, v in arrays.items() if v is not None}, manifest)

@@ -72,7 +72,7 @@ def test_a_run_holds_what_its_files_hold(run: geoseg.Run) -> None:
 
 
 def test_a_run_shows_itself_as_a_table(run: geoseg.Run) -> None:
-    assert list(run.summary.columns) == ["scene", "status", "polygons", "reason"]
+    assert list(run.summary.columns) == ["scene", "status", "polygons", "reason", "warnings"]
     assert run.summary["polygons"].tolist() == [len(run.scenes[0].polygons)]
     assert run.scenes[0].id in repr(run)
     assert "<table" in run._repr_html_()

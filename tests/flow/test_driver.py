@@ -43,7 +43,7 @@ def named(plan: Plan, scene: str, output: Path) -> Plan:
 
 def succeeded(task: Task) -> Finished:
     if isinstance(task, AssembleTask):
-        return Finished(task, AssembledScene(7))
+        return Finished(task, AssembledScene(7, ()))
     manifest = PartialManifest(name=task.name, fingerprint="f", files={}, windows=1, skipped=0, seconds=0.5)
     return Finished(task, manifest)
 

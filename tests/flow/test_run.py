@@ -283,6 +283,47 @@ def test_overwriting_leaves_nothing_of_the_map_before(plain: Path, tmp_path: Pat
     ]
 
 
+def under_rules(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("plan", "predict", "assemble"):
+        monkeypatch.setattr(f"geoseg.engine.{module}.RULES", number)
+
+
+@pytest.mark.parametrize("what", ["a map", "partial results"])
+def test_what_older_rules_made_is_kept_and_not_reused(
+    what: str, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"output": str(tmp_path), "compute.executor": "serial", **SMALL_WINDOWS}
+    with monkeypatch.context() as older:
+        under_rules(1, older)
+        if what == "a map":
+            run(plain, settings)
+        else:
+            stopped_run(plain, settings)
+    before = {path: sha256_of(path) for path in (tmp_path / "plain").rglob("*") if path.is_file()}
+    (outcome,) = run(plain, settings).scenes
+    assert outcome.status == "refused"
+    assert f"holds {what} made under rules 1" in outcome.reason
+    assert "--overwrite" in outcome.reason
+    after = {path: sha256_of(path) for path in (tmp_path / "plain").rglob("*") if path.is_file()}
+    assert after == before, "kept"
+    predicted: list[Event] = []
+    assert run(plain, settings, overwrite=True, watch=predicted.append).count("done") == 1
+    assert any(isinstance(event, WindowRowsFinished) for event in predicted), "not reused"
+    assert json.loads((tmp_path / "plain" / "item.json").read_text())["properties"]["geoseg:rules"] == 2
+
+
+def test_maps_from_before_there_was_a_number_are_of_the_first_rules(plain: Path, tmp_path: Path) -> None:
+    settings = {"output": str(tmp_path), "compute.executor": "serial", **SMALL_WINDOWS}
+    run(plain, settings)
+    path = tmp_path / "plain" / "item.json"
+    item = json.loads(path.read_text())
+    del item["properties"]["geoseg:rules"]
+    item["properties"]["geoseg:fingerprint"] = "0" * 64
+    path.write_text(json.dumps(item))
+    (outcome,) = run(plain, settings).scenes
+    assert "made under rules 1" in outcome.reason
+
+
 CHANGES: dict[str, dict[str, str]] = {
     "threshold": {"vectorize.threshold": "0.7"},
     "mode": {"vectorize.mode": "objects", "vectorize.format": "fgb", "vectorize.layer": "roofs"},

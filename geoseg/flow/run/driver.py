@@ -91,7 +91,9 @@ class Driver:
         elif isinstance(task, AssembleTask):
             assembled: AssembledScene = finished.value
             reason = "" if task.partials else "recomputed from its probabilities"
-            self.end(SceneOutcome(scene, "done", reason, task.plan.folder, assembled.polygons))
+            self.end(
+                SceneOutcome(scene, "done", reason, task.plan.folder, assembled.polygons, assembled.warnings)
+            )
         else:
             self._collect(task, finished.value)
 

@@ -47,6 +47,8 @@ class SceneOutcome:
     folder: Path | None = None
     polygons: int | None = None
     """Polygons written; None: none were asked for, or the scene is not done."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know of a map that was made now, each in one sentence."""
 
 
 Event = RunStarted | WindowRowsFinished | SceneOutcome

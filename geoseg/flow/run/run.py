@@ -14,8 +14,8 @@ from geoseg.config.workflow import Workflow
 from geoseg.engine.assemble import AssembleTask, assemble
 from geoseg.engine.execute import ExecutorKind, auto_workers, open_executor
 from geoseg.engine.finished import FinishedMap
-from geoseg.engine.partials import discard_partials
-from geoseg.engine.plan import Plan
+from geoseg.engine.partials import discard_partials, oldest_rules
+from geoseg.engine.plan import RULES, Plan
 from geoseg.engine.predict import predict_window_rows
 from geoseg.errors import GeosegError, OutputError
 from geoseg.flow.evaluate.evaluate import evaluate_run
@@ -86,6 +86,8 @@ def _plan_work(driver: Driver, plan: Plan, *, overwrite: bool) -> None:
     if found is not None and found.whole and found.fingerprint == plan.fingerprint:
         discard_partials(plan.folder)  # a run may have been killed between the manifest and this
         driver.end(SceneOutcome(scene, "skipped", "already mapped with this configuration", plan.folder))
+    elif not overwrite and (older := _older_rules(plan, found)) is not None:
+        driver.end(SceneOutcome(scene, "refused", older))
     elif found is not None and found.whole and not overwrite:
         reason = (
             f"{plan.folder} holds a map made by another configuration, model or version "
@@ -100,6 +102,20 @@ def _plan_work(driver: Driver, plan: Plan, *, overwrite: bool) -> None:
         driver.end(SceneOutcome(scene, "refused", lacking))
     else:
         driver.predict(plan)
+
+
+def _older_rules(plan: Plan, found: FinishedMap | None) -> str | None:
+    """Why a scene is not mapped where an older version left a map or partial results in its folder."""
+    if found is not None and found.whole:
+        what, rules = "a map", found.rules
+    else:
+        what, rules = "partial results", oldest_rules(plan.folder) or RULES
+    if rules >= RULES:
+        return None
+    return (
+        f"{plan.folder} holds {what} made under rules {rules} of what pixels mean, now {RULES}: kept, and "
+        "not reused; choose another output or pass --overwrite"
+    )
 
 
 def _lacking_disk(plan: Plan) -> str | None:

@@ -42,6 +42,8 @@ class Scene:
     identity: str
     """Text that stays the same while the pixels do: per file the catalog's checksum, or size and time."""
     files: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What its user should know, each in one sentence that names the key to set."""
 
     @property
     def value_dtype(self) -> str:
