@@ -6,7 +6,15 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, JsonValue, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
-from geoseg.config.model.contract import BandName, BundleSpec, ClassSpec, Scaling, Training, ValueType
+from geoseg.config.model.contract import (
+    BandName,
+    BundleSpec,
+    ClassSpec,
+    Scaling,
+    Training,
+    ValueKind,
+    ValueType,
+)
 from geoseg.config.section import Section
 from geoseg.config.training.data import ClassEntry, Meters, Source, Text
 from geoseg.grid.tiling import align_up
@@ -52,10 +60,15 @@ class Card(Section):
     """How stored values become the network's input."""
     value_dtype: ValueType = "uint8"
     """Type of the stored values that the scaling belongs to."""
+    values: ValueKind | None = None
+    """What the values are: display (8 bits for a screen), reflectance or raw (as a sensor stores them)."""
     classes: Annotated[tuple[ClassEntry, ...], Field(min_length=_LEAST_CLASSES, max_length=255)]
     """Classes in the order of the network's outputs."""
     resolution: Meters
     """Ground resolution that the network was trained at, such as 0.3 m."""
+    coarsest_resolution: Meters | None = None
+    """Coarsest ground resolution of its training, changes of scale included, such as 0.42 m: coarser scenes
+    are mapped with a warning, scenes coarser than twice that are refused."""
     window: Annotated[StrictInt, Field(ge=1)] | None = None
     """Side of the windows that it was trained on, in pixels, where it should see no others."""
     halo: Annotated[StrictInt, Field(ge=0)] | None = None
@@ -120,8 +133,10 @@ class Card(Section):
             bands=self.bands,
             scaling=Scaling(mean=self.scaling.mean, std=self.scaling.std),
             value_dtype=self.value_dtype,
+            values=self.values,
             classes=classes,
             resolution=self.resolution.value,
+            coarsest_resolution=None if self.coarsest_resolution is None else self.coarsest_resolution.value,
             alignment=alignment,
             receptive_field_radius=radius,
             halo=halo,
@@ -151,10 +166,12 @@ scaling:                        # the network sees (stored value - mean) / std
   mean: [123.675, 116.28, 103.53]   # ImageNet's, times 255
   std: [58.395, 57.12, 57.375]
 value_dtype: uint8              # of the stored values
+values: display                 # 8 bits for a screen; others: reflectance, raw
 classes:                        # in the order of the network's outputs
   - {name: background, title: Other ground, color: "#e8e6e1", background: true}
   - {name: roof, title: Roof, color: "#d7301f"}
 resolution: 0.3 m               # on the ground, as trained
+coarsest_resolution: 0.42 m     # of the training, changes of scale included
 # window: 512                   # where it should see windows of this size only
 # halo: 64                      # context in pixels; default: its reach up to 128 px, else 64 px
 data:                           # who has to be named wherever its maps are shown

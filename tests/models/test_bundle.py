@@ -64,12 +64,15 @@ def specs(draw: st.DrawFn) -> BundleSpec:
             mean=tuple(draw(NUMBER) for _ in bands), std=tuple(draw(st.floats(1e-3, 1e6)) for _ in bands)
         ),
         value_dtype=draw(st.sampled_from(["uint8", "uint16", "float32"])),
+        values=draw(st.sampled_from([None, "display", "reflectance", "raw"])),
+        value_range=draw(st.none() | st.just(tuple((-0.5, float(i)) for i, _ in enumerate(bands)))),
         classes=tuple(
             ClassSpec(id=i, name=f"c{i}", title=draw(TEXT), color=f"#0{i}AaFf", background=i == background)
             for i in range(classes)
         ),
         resolution=draw(st.floats(0.01, 100)),
         resolution_tolerance=draw(st.floats(0, 1)),
+        coarsest_resolution=draw(st.none() | st.floats(0.01, 100)),
         alignment=alignment,
         receptive_field_radius=draw(st.none() | st.integers(0, 2000)),
         halo=draw(st.integers(0, 20)) * alignment,
@@ -100,6 +103,23 @@ def test_a_contract_survives_its_item(spec: BundleSpec) -> None:
     assert again == spec
     assert again.identity == spec.identity
     assert to_item(again) == item
+
+
+@given(specs())
+def test_what_a_contract_says_of_values_and_ground_decides_no_pixel(spec: BundleSpec) -> None:
+    bare = spec.model_copy(update={"values": None, "value_range": None, "coarsest_resolution": None})
+    assert bare.identity == spec.identity
+    item = to_item(bare)
+    assert not {"geoseg:values", "geoseg:value_range", "geoseg:coarsest_resolution"} & set(item["properties"])
+    assert from_item(item) == bare, "an older bundle, without these fields, is read"
+    assert all(low <= high for low, high in bare.seen_range)
+
+
+def test_shipped_models_say_what_ground_and_values_they_know() -> None:
+    for name in shipped_bundles():
+        spec = load_bundle(name).spec
+        assert (spec.values, spec.coarsest_resolution) == ("display", 0.42), name
+        assert all(0 <= low < high <= 255 for low, high in spec.seen_range), name
 
 
 @pytest.fixture(scope="session")

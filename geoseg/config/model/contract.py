@@ -6,6 +6,7 @@ item's content as a value; :mod:`geoseg.config.model.mlm` translates.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
@@ -26,7 +27,7 @@ from geoseg.grid.tiling import align_up
 
 __all__ = [
     "LEAST_OBJECTS", "BundleSpec", "Calibration", "ClassSpec", "DataSource", "Metric", "Scaling", "Training",
-    "WeightsFile",
+    "ValueKind", "WeightsFile",
 ]  # fmt: skip
 
 LEAST_OBJECTS: Final = 50
@@ -39,6 +40,9 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 BandName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 ValueType = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
+ValueKind = Literal["display", "reflectance", "raw"]
+"""What a model's values are: 8 bits for a screen, reflectance (0 … 1 and a little above), or numbers as a
+sensor or its product stores them."""
 
 
 class _Value(BaseModel):
@@ -159,6 +163,11 @@ class BundleSpec(_Value):
     scaling: Scaling
     value_dtype: ValueType
     """Type of the stored values that the scaling belongs to."""
+    values: ValueKind | None = None
+    """What the values are; None: unknown."""
+    value_range: Annotated[tuple[tuple[Number, Number], ...], Field(min_length=1)] | None = None
+    """Per band, low and high: the middle 98 % of the values that training saw, before the scaling; None: not
+    measured. :attr:`seen_range` always has one."""
     fill: Literal[0] = 0
     """What the network sees where there is no data, after scaling."""
     classes: Annotated[tuple[ClassSpec, ...], Field(min_length=2, max_length=255)]
@@ -170,6 +179,8 @@ class BundleSpec(_Value):
     """Ground resolution, in meters."""
     resolution_tolerance: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Relative difference within which a scene's own pixels are used."""
+    coarsest_resolution: Positive | None = None
+    """Coarsest ground resolution of the training in meters, its changes of scale included; None: unknown."""
     alignment: Annotated[int, Field(ge=1, le=1024)]
     """Window offsets and sizes are multiples of this, in pixels."""
     receptive_field_radius: Annotated[int, Field(ge=0)] | None
@@ -214,6 +225,17 @@ class BundleSpec(_Value):
         return classes
 
     @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        if self.value_range is None:
+            return self
+        if len(self.value_range) != len(self.bands):
+            raise ValueError(f"value_range needs a low and a high for each of the {len(self.bands)} bands")
+        for low, high in self.value_range:
+            if low > high:
+                raise ValueError(f"value_range must be pairs of low and high, got [{low:g}, {high:g}]")
+        return self
+
+    @model_validator(mode="after")
     def _consistent(self) -> Self:
         sizes = {"bands": len(self.bands), "classes": self.channels}
         for key, size in sizes.items():
@@ -240,6 +262,21 @@ class BundleSpec(_Value):
                 f"beside its background, and this one has {', '.join(c.name for c in self.classes)}"
             )
         return self
+
+    @property
+    def seen_range(self) -> tuple[tuple[float, float], ...]:
+        """Low and high of each band in training: as measured, else two deviations around its mean."""
+        if self.value_range is not None:
+            return self.value_range
+        least, most = -math.inf, math.inf
+        if "int" in self.value_dtype:
+            signed = self.value_dtype.startswith("int")
+            bits = int(self.value_dtype.removeprefix("u").removeprefix("int")) - signed
+            least, most = -(2**bits) if signed else 0, 2**bits - 1
+        return tuple(
+            (min(max(mean - 2 * std, least), most), max(min(mean + 2 * std, most), least))
+            for mean, std in zip(self.scaling.mean, self.scaling.std, strict=True)
+        )
 
     @property
     def channels(self) -> int:

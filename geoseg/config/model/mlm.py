@@ -38,12 +38,12 @@ _PROPERTIES = {
 } | {
     field: f"geoseg:{_STORED_AS.get(field, field)}"
     for field in (
-        "version", "arguments", "value_dtype", "fill", "resolution", "resolution_tolerance", "alignment",
-        "receptive_field_radius", "halo", "halo_agreement", "window", "training", "metrics", "calibration",
-        "border",
+        "version", "arguments", "value_dtype", "values", "value_range", "fill", "resolution",
+        "resolution_tolerance", "coarsest_resolution", "alignment", "receptive_field_radius", "halo",
+        "halo_agreement", "window", "training", "metrics", "calibration", "border",
     )
 }  # fmt: skip
-_IF_KNOWN = frozenset({"calibration", "border"})
+_IF_KNOWN = frozenset({"calibration", "border", "values", "value_range", "coarsest_resolution"})
 """Fields that an item leaves out where they are None or false."""
 _SOFTWARE = "geoseg:software"
 _BACKGROUND = "geoseg:background"
