@@ -25,6 +25,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import same_crs
 from geoseg.io.files import sha256_of
 from geoseg.io.qgis.style import ClassStyle, at_scales, polygons_qml
+from geoseg.io.vector.frame import read_frame
 from geoseg.io.vector.reader import layer_info, read_pieces, read_within
 from geoseg.io.vector.writer import (
     FORMATS,
@@ -191,9 +192,31 @@ def test_without_pyarrow_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(OutputError, match=r"needs pyarrow.*pip install 'geoseg\[parquet\]'"):
-        write_features(tmp_path / "x.parquet", "Things", [], geobox=BOX, schema=SCHEMA)
+    path = tmp_path / "x.parquet"
+    needed = pytest.raises(OutputError, match=r"needs pyarrow.*pip install 'geoseg\[parquet\]'")
+    with needed:
+        write_features(path, "Things", [], geobox=BOX, schema=SCHEMA)
+    with needed:
+        read_frame(path, "Things")
     assert list(tmp_path.iterdir()) == []
+
+
+@endings
+def test_a_frame_that_cannot_be_read_is_an_output_error(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"x{ending}"
+    refused = pytest.raises(OutputError, match=re.escape(f"{path}: cannot be read"))
+    with refused:
+        read_frame(path, "Things")
+    path.write_bytes(b"no layer at all")
+    with refused:
+        read_frame(path, "Things")
+
+
+def test_a_frame_of_a_layer_that_is_not_there_is_an_output_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.gpkg"
+    write_features(path, "Others", [], geobox=BOX, schema=SCHEMA)
+    with pytest.raises(OutputError, match=re.escape(f"{path}: cannot be read")):
+        read_frame(path, "Things")
 
 
 def test_geoparquet_says_what_its_standard_asks_for(tmp_path: Path) -> None:

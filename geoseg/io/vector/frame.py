@@ -7,9 +7,10 @@ from pathlib import Path
 
 import geopandas as gpd
 import pandas as pd
-from pyogrio.errors import DataSourceError
+from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.errors import OutputError
+from geoseg.io.vector import geoparquet
 from geoseg.io.vector.features import Features, Table, joined
 
 __all__ = ["frame_of", "read_frame"]
@@ -28,10 +29,15 @@ def frame_of(batches: Iterable[Features], table: Table) -> gpd.GeoDataFrame:
 
 
 def read_frame(path: Path, layer: str) -> gpd.GeoDataFrame:
-    """Read a layer that geoseg wrote, with its CRS; what cannot be read is an OutputError."""
+    """Read a layer that geoseg wrote, with its CRS.
+
+    Raises:
+        OutputError: the file is absent or damaged or lacks the layer, or GeoParquet without pyarrow.
+    """
     try:
-        if path.suffix == ".parquet":
+        if path.suffix == geoparquet.SUFFIX:
+            geoparquet.import_arrow()
             return gpd.read_parquet(path)
         return gpd.read_file(path, layer=layer if path.suffix == ".gpkg" else None, engine="pyogrio")
-    except (DataSourceError, OSError, ValueError) as error:
+    except (DataSourceError, DataLayerError, OSError, ValueError) as error:
         raise OutputError(f"{path}: cannot be read ({error}); run the workflow again") from error

@@ -18,7 +18,7 @@ from geoseg.io.crs import written_crs
 from geoseg.io.files import output_error
 from geoseg.io.vector.features import Features, Table
 
-__all__ = ["SUFFIX", "info", "pieces", "write"]
+__all__ = ["SUFFIX", "import_arrow", "info", "pieces", "write"]
 
 SUFFIX: Final = ".parquet"
 _GEOMETRY: Final = "geometry"
@@ -28,8 +28,8 @@ _ROWS: Final = 1 << 14
 """Rows that are read at once."""
 
 
-def _arrow(module: str = "pyarrow") -> Any:
-    """pyarrow, which only this format needs."""
+def import_arrow(module: str = "pyarrow") -> Any:
+    """pyarrow, which only this format needs; an OutputError where it is not installed."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -40,7 +40,7 @@ def _arrow(module: str = "pyarrow") -> Any:
 
 
 def _types() -> dict[str, Any]:
-    arrow = _arrow()
+    arrow = import_arrow()
     return {
         "text": arrow.string(), "integer": arrow.int64(), "real": arrow.float64(), "boolean": arrow.bool_()
     }  # fmt: skip
@@ -55,7 +55,7 @@ def write(temporary: Path, path: Path, table: Table, groups: Iterable[Features],
     Raises:
         OutputError: pyarrow is absent, features do not fit the layer, or the disk is full or read-only.
     """
-    arrow, parquet = _arrow(), _arrow("pyarrow.parquet")
+    arrow, parquet = import_arrow(), import_arrow("pyarrow.parquet")
     types = _types()
     box = arrow.struct([arrow.field(side, arrow.float64(), nullable=False) for side in _SIDES])
     schema = arrow.schema(
@@ -105,7 +105,7 @@ def _metadata(table: Table, bounds: list[float] | None) -> dict[str, Any]:
 
 def info(path: Path) -> tuple[int, str | None, dict[str, str]]:
     """Rows, CRS and fields with their kinds; a ValueError or OSError where the file is not GeoParquet."""
-    with _arrow("pyarrow.parquet").ParquetFile(path) as file:
+    with import_arrow("pyarrow.parquet").ParquetFile(path) as file:
         stored: Mapping[bytes, bytes] = file.metadata.metadata or {}
         schema, rows = file.schema_arrow, file.metadata.num_rows
     if b"geo" not in stored:
@@ -128,7 +128,7 @@ def pieces(
     A file that cannot be read, or lacks a field, is a ValueError or OSError.
     """
     first = 0
-    with _arrow("pyarrow.parquet").ParquetFile(path) as file:
+    with import_arrow("pyarrow.parquet").ParquetFile(path) as file:
         missing = [name for name in fields if name not in file.schema_arrow.names]
         if missing:
             raise ValueError(f"no fields {missing}")
