@@ -123,7 +123,7 @@ def _exact(raster: ProbabilityRaster, classes: Sequence[int], min_pixels: float)
     for regions in trace_regions(
         raster.classified(), raster.grid.width, classes, level=raster.encoding.level
     ):
-        shapes = Shapes.of(regions, regions.polygons, "exact")
+        shapes = Shapes.of(regions, "exact")
         yield shapes.choose(shapes.pixels >= min_pixels)
 
 

@@ -19,6 +19,7 @@ from pyproj import CRS, Geod, Transformer
 from geoseg.arrays import Bool, Float64, Int64, Objects
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
+from geoseg.polygons.trace.table import Table
 
 __all__ = ["AreaMeter", "Frames", "ground_frames"]
 
@@ -132,7 +133,7 @@ def _cut(rings: Objects, piece: Float64) -> tuple[Float64, Int64]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Frames:
+class Frames(Table):
     """Pixels at n places, as they lie on the ground."""
 
     pixel_area: Float64
@@ -142,10 +143,6 @@ class Frames:
     has area 1; shape (n, 2, 2)."""
     square: Bool
     """Where that map changes nothing, shape (n,)."""
-
-    def choose(self, chosen: slice | Int64) -> Self:
-        """Some of the places."""
-        return type(self)(self.pixel_area[chosen], self.shape[chosen], self.square[chosen])
 
     def to_frame(self, polygons: Objects) -> Objects:
         """Polygons in pixels, shape (n,), each in the frame of its place."""

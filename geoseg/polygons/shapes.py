@@ -41,14 +41,14 @@ class Shapes(Table):
     """IoU of the polygon with its contour; NaN where nothing was fitted."""
 
     @classmethod
-    def of(cls, regions: Regions, polygons: Objects, kind: str) -> Self:
-        """Complete regions with their detail, and a polygon for each, nothing fitted."""
+    def of(cls, regions: Regions, kind: str) -> Self:
+        """Complete regions with their detail, nothing fitted."""
         assert regions.detail is not None
         known = regions.components
         kinds = np.empty(len(regions), np.object_)
         kinds[:] = kind
         return cls(
-            polygons, known.first, known.last_row, known.class_id, known.pixels, known.score,
+            regions.polygons, known.first, known.last_row, known.class_id, known.pixels, known.score,
             regions.detail.p10, edge_contrast(regions), known.touches_edge, kinds,
             np.full(len(regions), np.nan),
         )  # fmt: skip

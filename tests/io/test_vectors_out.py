@@ -35,8 +35,8 @@ from geoseg.io.qgis.style import ClassStyle, classes_qml, palette, polygons_qml,
 from geoseg.io.raster.cog import write_cog
 from geoseg.io.raster.maps import read_strips
 from geoseg.io.stac.write import scene_item
-from geoseg.io.vector.features import features_of
-from geoseg.io.vector.writer import Features, LayerStyle, write_features
+from geoseg.io.vector.features import Features, LayerStyle, features_of
+from geoseg.io.vector.writer import write_features
 from geoseg.polygons.attributes import FIELDS, Provenance
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.exact import trace_regions
@@ -296,10 +296,7 @@ def test_rasters_become_the_same_features_in_any_strips(tmp_path: Path, ids: NDA
                 read_strips(classes, [1], rows), read_strips(probability, [2, 3], rows), strict=True
             )
         )
-        shapes = (
-            Shapes.of(regions, regions.polygons, "exact")
-            for regions in trace_regions(strips, BOX.width, [1, 2])
-        )
+        shapes = (Shapes.of(regions, "exact") for regions in trace_regions(strips, BOX.width, [1, 2]))
         features = features_of(shapes, BOX, {1: "building", 2: "road"}, provenance)
         write_features(tmp_path / "x.gpkg", "cover", features, geobox=BOX, schema=FIELDS)
         _, geometry, fields = read(tmp_path / "x.gpkg", "cover")

@@ -308,7 +308,7 @@ def test_attributes_say_what_and_where_from() -> None:
     ids, scores = np.pad(ids, ((0, 1), (0, 0))), np.pad(scores, ((0, 1), (0, 0)))
     stored = np.where(ids == np.arange(3)[:, None, None], scores, 200 - scores).astype(np.uint8)
     (regions,) = trace_regions([Strip(ids, scores, stored)], 4, [1, 2])
-    shapes = Shapes.of(regions, regions.polygons, "exact")
+    shapes = Shapes.of(regions, "exact")
     box = GeoBox(4, 4, Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000), "EPSG:26914")
     polygons = to_ground(regions.polygons, box.transform)
     found = object_attributes(

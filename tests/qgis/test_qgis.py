@@ -21,8 +21,8 @@ from geoseg.grid.window import Window
 from geoseg.io.files import write_text
 from geoseg.io.qgis.style import ClassStyle, classes_qml, palette, polygons_qml, probability_qml
 from geoseg.io.raster.cog import write_cog
-from geoseg.io.vector.features import features_of
-from geoseg.io.vector.writer import LayerStyle, write_features
+from geoseg.io.vector.features import LayerStyle, features_of
+from geoseg.io.vector.writer import write_features
 from geoseg.polygons.attributes import FIELDS, Provenance
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.exact import trace_regions
@@ -130,7 +130,7 @@ def write_outputs(folder: Path, case: Case) -> GeoBox:
     own = store[0] if count == 2 else np.take_along_axis(store, np.minimum(ids, count - 1)[None], axis=0)[0]
     bands = np.stack([own] * len(case.classes))
     shapes = [
-        Shapes.of(regions, regions.polygons, "exact")
+        Shapes.of(regions, "exact")
         for regions in trace_regions([Strip(ids, own, bands)], SIDE, [one.id for one in shown])
     ]
     provenance = Provenance("scene 1", "scene_1", "test 1", "0" * 64, "run", "2024-05-31")

@@ -10,6 +10,7 @@ bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 
 from geoseg.polygons.coverage.arcs import simplify_rings
 from geoseg.polygons.coverage.sieve import sieved
@@ -44,5 +45,4 @@ def find_coverage(
         rings, region_start = outline(regions, width)
         if tolerance > 0:
             rings = simplify_rings(rings, tolerance)
-        polygons = polygons_of(rings, region_start)
-        yield Shapes.of(regions, polygons, "contour")
+        yield Shapes.of(replace(regions, polygons=polygons_of(rings, region_start)), "contour")

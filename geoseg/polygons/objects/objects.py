@@ -277,7 +277,7 @@ def _drawn(
         rings = replace(rings, xy=moved)
         known = replace(known, first=segments.first[:, 0] * box.width + segments.first[:, 1])
     polygons = polygons_of(rings, region_start)
-    shapes = Shapes.of(Regions(polygons, known, regions.detail), polygons, "contour")
+    shapes = Shapes.of(Regions(polygons, known, regions.detail), "contour")
     pixel_area = _frames(shapes, box).pixel_area
     shapes = replace(shapes, polygons=_filled(rings, region_start, polygons, pixel_area, options))
     area = shapely.area(shapes.polygons)

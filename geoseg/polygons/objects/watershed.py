@@ -27,7 +27,7 @@ from geoseg.grid.encoding import NODATA, SCALE
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Regions, Strip
 
-__all__ = ["Seeds", "Segments", "find_segments", "segment_labels"]
+__all__ = ["RowBuffer", "Seeds", "Segments", "find_segments", "segment_labels"]
 
 _LEVELS = 8
 """Steps of a pixel in which distances are counted."""
@@ -290,7 +290,7 @@ def _canvas(pieces: list[_Piece], level: float) -> Segments:
         start[index] = top
         top += rows
     strip = Strip(classes, scores, scores[None])
-    regions = Regions.join([*trace_regions([strip], width, range(1, 255), level=level, touching=False)])
+    regions = Regions.join([*trace_regions([strip], width, range(1, NODATA), level=level, touching=False)])
     # Each segment with its place and class in the scene.
     segments = regions.components
     row, col = np.divmod(segments.first, width)

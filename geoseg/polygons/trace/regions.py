@@ -11,6 +11,7 @@ import shapely
 from affine import Affine
 
 from geoseg.arrays import Bool, Objects, UInt8
+from geoseg.grid.pixel_map import applied
 from geoseg.polygons.trace.components import Components
 from geoseg.polygons.trace.edges import Edges
 
@@ -90,7 +91,5 @@ def to_ground(polygons: Objects, transform: Affine) -> Objects:
     holes clockwise, whichever way the rows run.
     """
     col, row = shapely.get_coordinates(polygons).T
-    x = transform.a * col + transform.b * row + transform.c
-    y = transform.d * col + transform.e * row + transform.f
-    moved = shapely.set_coordinates(polygons.copy(), np.stack([x, y], axis=1))
+    moved = shapely.set_coordinates(polygons.copy(), np.stack(applied(transform, col, row), axis=1))
     return shapely.reverse(moved) if transform.determinant < 0 else moved
