@@ -36,8 +36,8 @@ from geoseg.io.raster.cog import strip_rows, write_cog
 from geoseg.io.raster.maps import BORDER_TAG, TOP_BAND
 from geoseg.io.raster.scene import verify_checksums
 from geoseg.io.stac.write import scene_item
-from geoseg.io.vector.features import features_of
-from geoseg.io.vector.writer import FORMATS, LayerStyle, layer_files, write_features
+from geoseg.io.vector.features import LayerStyle, features_of
+from geoseg.io.vector.writer import FORMATS, layer_files, write_features
 from geoseg.polygons.attributes import FIELDS, Calibrated, Provenance
 from geoseg.score.pixels.isotonic import Isotonic
 

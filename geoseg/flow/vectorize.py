@@ -26,8 +26,8 @@ from geoseg.errors import ConfigError, GridError, OutputError, SceneError
 from geoseg.grid.encoding import ProbabilityEncoding
 from geoseg.io.qgis.style import ClassStyle, polygons_qml
 from geoseg.io.raster.score_raster import MOST_CLASSES, Kind, ScoreRaster, ScoreReader, describe_scores
-from geoseg.io.vector.features import features_of
-from geoseg.io.vector.writer import FORMATS, Features, LayerStyle, layer_files, write_features
+from geoseg.io.vector.features import Features, LayerStyle, features_of
+from geoseg.io.vector.writer import FORMATS, layer_files, write_features
 from geoseg.io.yaml.config_file import FileKind, read_overrides
 from geoseg.polygons.attributes import FIELDS, Provenance
 from geoseg.polygons.geodesic import AreaMeter

@@ -30,7 +30,8 @@ from geoseg.flow.calibrate import Scored, calibrate, halves_errors, reliability_
 from geoseg.flow.run.prepare import prepare
 from geoseg.flow.run.run import run
 from geoseg.grid.geobox import GeoBox
-from geoseg.io.vector.writer import Features, write_features
+from geoseg.io.vector.features import Features
+from geoseg.io.vector.writer import write_features
 from geoseg.models.bundle import Bundle, calibrated_bundle, load_bundle
 from geoseg.polygons.attributes import FIELDS, Provenance, object_attributes
 from geoseg.polygons.geodesic import AreaMeter

@@ -27,7 +27,8 @@ from geoseg.flow.evaluate.scene import Pair
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.raster.cog import write_cog
 from geoseg.io.raster.scene import grid_of
-from geoseg.io.vector.writer import Features, write_features
+from geoseg.io.vector.features import Features
+from geoseg.io.vector.writer import write_features
 from geoseg.polygons.trace.exact import exact_polygons
 from geoseg.polygons.trace.regions import to_ground
 from geoseg.score.objects.tally import ObjectTally

@@ -21,8 +21,9 @@ from geoseg.config.workflow import Workflow, workflow_schema
 from geoseg.errors import ConfigError, OutputError
 from geoseg.flow.vectorize import vectorize
 from geoseg.grid.geobox import GeoBox
+from geoseg.io.vector.features import Features
 from geoseg.io.vector.reader import layer_info, read_pieces
-from geoseg.io.vector.writer import FORMATS, Features, Overview, overview_layer, write_features
+from geoseg.io.vector.writer import FORMATS, Overview, overview_layer, write_features
 
 BOX = GeoBox(8, 8, Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000), "EPSG:26914")
 SQUARE = Features(

@@ -19,10 +19,11 @@ from pyproj import Transformer
 
 from geoseg.errors import OutputError
 from geoseg.grid.geobox import GeoBox
-from geoseg.io.vector.merge import Merged, SceneLayer, merge_layers
-from geoseg.io.vector.placement import placed
+from geoseg.io.vector.features import Features
+from geoseg.io.vector.merge import Merged, merge_layers
+from geoseg.io.vector.placement import SceneLayer, placed
 from geoseg.io.vector.reader import layer_info, read_pieces
-from geoseg.io.vector.writer import Features, Overview, overview_layer, write_features
+from geoseg.io.vector.writer import Overview, overview_layer, write_features
 from geoseg.polygons.attributes import CONFIDENCE
 from geoseg.polygons.geodesic import AreaMeter
 from geoseg.polygons.mosaic import counterparts, dropped

@@ -25,17 +25,10 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import same_crs
 from geoseg.io.files import sha256_of
 from geoseg.io.qgis.style import ClassStyle, at_scales, polygons_qml
+from geoseg.io.vector.features import Features, LayerStyle
 from geoseg.io.vector.frame import read_frame
 from geoseg.io.vector.reader import layer_info, read_pieces, read_within
-from geoseg.io.vector.writer import (
-    FORMATS,
-    Features,
-    LayerStyle,
-    Overview,
-    layer_files,
-    overview_layer,
-    write_features,
-)
+from geoseg.io.vector.writer import FORMATS, Overview, layer_files, overview_layer, write_features
 from geoseg.polygons.simplify import simplified_coverage, simplified_objects
 
 BOX = GeoBox(60, 80, Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000), "EPSG:26914")

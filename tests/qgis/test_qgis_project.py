@@ -33,8 +33,9 @@ from geoseg.io.files import sha256_of
 from geoseg.io.qgis.project import ImageStyle, ProjectLayer, project_text, write_project
 from geoseg.io.qgis.scales import Generalization, thin_qml, thinning_qml
 from geoseg.io.qgis.style import ClassStyle, polygons_qml
+from geoseg.io.vector.features import Features, LayerStyle
 from geoseg.io.vector.reader import layer_info
-from geoseg.io.vector.writer import Features, LayerStyle, write_features
+from geoseg.io.vector.writer import write_features
 
 pytestmark = pytest.mark.slow
 

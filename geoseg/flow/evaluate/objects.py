@@ -22,14 +22,16 @@ from geoseg.flow.evaluate.scene import Pair, label_reader, strips
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
+from geoseg.grid.pixel_map import applied
 from geoseg.grid.polygons import repaired
 from geoseg.io.crs import same_crs
 from geoseg.io.files import output_error
 from geoseg.io.labels.reader import LabelReader
 from geoseg.io.qgis.style import ClassStyle, kinds_qml
 from geoseg.io.raster.maps import MapReader
+from geoseg.io.vector.features import Features, LayerStyle
 from geoseg.io.vector.reader import layer_info, read_pieces
-from geoseg.io.vector.writer import FORMATS, Features, LayerStyle, write_features
+from geoseg.io.vector.writer import FORMATS, write_features
 from geoseg.polygons.attributes import CONFIDENCE
 from geoseg.polygons.geodesic import AreaMeter
 from geoseg.polygons.trace.exact import exact_polygons
@@ -338,13 +340,8 @@ def reference_objects(labels: LabelReader, classes: Sequence[int], slug: str, ar
 
 
 def _to_pixels(polygons: Objects, grid: GeoBox) -> Objects:
-    pixels = ~grid.transform
-
     def place(xy: Float64) -> Float64:
-        x, y = xy.T
-        return np.column_stack(
-            (pixels.a * x + pixels.b * y + pixels.c, pixels.d * x + pixels.e * y + pixels.f)
-        )
+        return np.column_stack(applied(~grid.transform, *xy.T))
 
     return np.asarray(shapely.transform(polygons, place), object)
 

@@ -26,7 +26,8 @@ from geoseg.io.qgis.project import ImageStyle, ProjectLayer, project_text, write
 from geoseg.io.qgis.scales import Generalization, thinning_qml
 from geoseg.io.qgis.style import classes_qml, polygons_qml, probability_qml
 from geoseg.io.vector.features import LayerStyle
-from geoseg.io.vector.merge import SceneLayer, merge_layers, merged_grid
+from geoseg.io.vector.merge import merge_layers, merged_grid
+from geoseg.io.vector.placement import SceneLayer
 from geoseg.io.vector.reader import layer_style
 from geoseg.io.vector.writer import FORMATS, layer_files, overview_layer
 from geoseg.polygons.attributes import FIELDS

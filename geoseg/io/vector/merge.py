@@ -24,7 +24,7 @@ from geoseg.polygons.attributes import CONFIDENCE
 from geoseg.polygons.geodesic import AreaMeter
 from geoseg.polygons.mosaic import Rank, counterparts, difference, dropped
 
-__all__ = ["Merged", "SceneLayer", "merge_layers", "merged_grid"]
+__all__ = ["Merged", "merge_layers", "merged_grid"]
 
 _RANKED: Final = ("id", CONFIDENCE, "touches_edge")
 """Fields that decide which of two objects stays."""

@@ -24,7 +24,7 @@ from geoseg.io.vector.features import DTYPES, Features, LayerStyle, Table, group
 from geoseg.io.vector.reader import layer_info, read_pieces
 from geoseg.polygons.simplify import simplified_coverage, simplified_objects
 
-__all__ = ["FORMATS", "Features", "LayerStyle", "Overview", "layer_files", "overview_layer", "write_features"]
+__all__ = ["FORMATS", "Overview", "layer_files", "overview_layer", "write_features"]
 
 FORMATS: Final = {"gpkg": ".gpkg", "parquet": geoparquet.SUFFIX, "fgb": ".fgb"}
 """Format, as a workflow names it → ending of its files."""
