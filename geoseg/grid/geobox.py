@@ -51,10 +51,14 @@ class GeoBox:
         return Window(0, 0, self.height, self.width)
 
     @property
+    def pixel_corners(self) -> tuple[tuple[int, int], ...]:
+        """Outer corners as (column, row): top left, top right, bottom right, bottom left."""
+        return (0, 0), (self.width, 0), (self.width, self.height), (0, self.height)
+
+    @property
     def corners(self) -> tuple[tuple[float, float], ...]:
-        """Outer corners in CRS units: top left, top right, bottom right, bottom left (in pixel order)."""
-        ends = ((0, 0), (self.width, 0), (self.width, self.height), (0, self.height))
-        return tuple(self.transform @ end for end in ends)
+        """Outer corners in CRS units, in the order of :attr:`pixel_corners`."""
+        return tuple(self.transform @ corner for corner in self.pixel_corners)
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:

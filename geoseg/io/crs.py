@@ -9,7 +9,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from geoseg.errors import OutputError
-from geoseg.grid.crs import transformer
+from geoseg.grid.crs import equal_crs, transformer
 from geoseg.grid.geobox import GeoBox
 
 __all__ = ["bounds_in", "is_code", "same_crs", "written_crs"]
@@ -73,15 +73,14 @@ def same_crs(found: str | None, geobox: GeoBox) -> bool:
     """
     if found is None:
         return False
-    expected, read = CRS.from_user_input(written_crs(geobox.crs)), CRS.from_user_input(found)
-    if expected.equals(read, ignore_axis_order=True):
+    expected = written_crs(geobox.crs)
+    if equal_crs(expected, found):
         return True
     if is_code(geobox.crs):
         return False
-    project = transformer(found, written_crs(geobox.crs))
+    project = transformer(found, expected)
     moved = [~geobox.transform @ project.transform(x, y) for x, y in geobox.corners]
-    ends = ((0, 0), (geobox.width, 0), (geobox.width, geobox.height), (0, geobox.height))
-    return all(math.dist(a, b) < 1e-3 for a, b in zip(moved, ends, strict=True))  # noqa: PLR2004 - a thousandth of a pixel
+    return all(math.dist(a, b) < 1e-3 for a, b in zip(moved, geobox.pixel_corners, strict=True))  # noqa: PLR2004 - a thousandth of a pixel
 
 
 def bounds_in(geobox: GeoBox, crs: str) -> tuple[float, float, float, float]:

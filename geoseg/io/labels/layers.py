@@ -12,15 +12,17 @@ import pyogrio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FieldError
+from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import Transformer
 from pyproj.exceptions import ProjError
 from rasterio.features import rasterize
 
 from geoseg.errors import LabelError
 from geoseg.grid.crs import transformer
+from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.pixel_map import applied, rounded
+from geoseg.grid.polygons import repaired
 from geoseg.grid.window import Window
 
 __all__ = ["AREA_LAYER", "PixelPolygons", "near_another", "rectangle", "vector_layers", "vector_polygons"]
@@ -31,7 +33,7 @@ AREA_LAYER = "labelled_area"
 Number = TypeVar("Number", np.uint8, np.int32)
 
 _POLYGONAL = {shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON}
-_READ_ERRORS = (DataSourceError, DataLayerError, FieldError, CRSError)
+_READ_ERRORS = (DataSourceError, DataLayerError)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -148,7 +150,7 @@ def vector_polygons(
         found = ", ".join(sorted(shapely.GeometryType(kind).name.lower() for kind in kinds))
         raise LabelError(f"{where}: holds {found}, needed polygons")
     valid = shapely.is_valid(shapes)
-    shapes[~valid] = shapely.make_valid(shapes[~valid], method="structure", keep_collapsed=False)
+    shapes[~valid] = repaired(shapes[~valid])
     try:
         shapes = _to_lattice(shapes, grid, to_grid)
     except ProjError as error:
@@ -235,7 +237,7 @@ def _ids(values: NDArray[Any], where: str, names: dict[str, int]) -> NDArray[np.
             "data.classes, which maps values to classes"
         )
     numbers = values.astype(np.float64)
-    wrong = ~((numbers >= 0) & (numbers <= 254) & (numbers == np.floor(numbers)))  # noqa: PLR2004 - a byte less 255
+    wrong = ~((numbers >= 0) & (numbers < IGNORE) & (numbers == np.floor(numbers)))
     if wrong.any():
         raise LabelError(
             f"{where}: {wrong.sum()} values such as {values[wrong][0]} are no class ids (0 to 254)"

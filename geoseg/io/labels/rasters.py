@@ -19,7 +19,7 @@ from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.pixel_map import PixelMap
 from geoseg.grid.window import Window
-from geoseg.io.raster.gdal import environment, gdal_errors, reason
+from geoseg.io.raster.gdal import PNG_SIGNATURE, environment, gdal_errors, reason
 
 __all__ = ["LabelRaster", "lies_on_scene"]
 
@@ -38,7 +38,7 @@ def _open(path: Path) -> Iterator[Any]:
     ):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a PNG is placed by its scene
         with path.open("rb") as file:
-            driver = "PNG" if file.read(4) == b"\x89PNG" else "GTiff"
+            driver = "PNG" if file.read(len(PNG_SIGNATURE)) == PNG_SIGNATURE else "GTiff"
         with rasterio.open(path, driver=driver) as source:
             yield source
 

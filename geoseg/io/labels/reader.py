@@ -15,6 +15,7 @@ A pixel's label never depends on the window that was asked for.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,7 @@ from geoseg.grid.pixel_map import may_overlap
 from geoseg.grid.window import Window
 from geoseg.io.labels.layers import AREA_LAYER, PixelPolygons, rectangle, vector_layers, vector_polygons
 from geoseg.io.labels.rasters import LabelRaster, lies_on_scene
+from geoseg.io.raster.gdal import PNG_SIGNATURE, TIFF_SIGNATURES
 
 __all__ = ["BORDER", "LabelReader", "counts_scene_pixels", "label_kind"]
 
@@ -46,7 +48,7 @@ def label_kind(path: Path) -> Literal["raster", "vector"]:
             head = file.read(64)
     except OSError as error:
         raise LabelError(f"labels {path}: cannot be opened ({error.strerror})") from error
-    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89PNG")):
+    if head.startswith((*TIFF_SIGNATURES, PNG_SIGNATURE)):
         return "raster"
     if (
         head.startswith((b"SQLite format 3\0", b"fgb"))
@@ -63,6 +65,34 @@ def counts_scene_pixels(label: LabelRef) -> bool:
     """Whether a reference is placed in the scene's own pixels, so that the scene must be known."""
     path = Path(label.href)
     return label.area_window is not None or (label_kind(path) == "raster" and lies_on_scene(path))
+
+
+class _File:
+    """A file of labels or of their area, whose kind and layers are looked at once, when they are needed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def kind(self) -> Literal["raster", "vector"]:
+        return label_kind(self.path)
+
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        return vector_layers(self.path)
+
+    def layer(self, name: str | None, *, skip_area: bool) -> str:
+        """The layer that is meant: the one named, or the only one."""
+        if name is not None:
+            if name not in self.layers:
+                raise LabelError(f"labels {self.path}: no layer {name!r}; it has {', '.join(self.layers)}")
+            return name
+        candidates = [layer for layer in self.layers if not (skip_area and layer == AREA_LAYER)]
+        if len(candidates) != 1:
+            raise LabelError(
+                f"labels {self.path}: {len(candidates)} layers ({', '.join(candidates)}); name the one to use"
+            )
+        return candidates[0]
 
 
 class LabelReader:
@@ -83,7 +113,8 @@ class LabelReader:
     def __init__(self, label: LabelRef, grid: GeoBox, scene_grid: GeoBox | None = None) -> None:
         self.grid = grid
         path = Path(label.href)
-        self._areas = _areas(label, grid, scene_grid)
+        file = _File(path)
+        self._areas = _areas(label, file, grid, scene_grid)
         self._path = path
         pixel = ground_resolution(grid).mean if label.border else math.inf
         self._border_px = _SLACK * label.border / pixel
@@ -93,12 +124,12 @@ class LabelReader:
                 "that they are burned into; give a wider one, or leave out scenes as coarse as this"
             )
         self._labels: LabelRaster | PixelPolygons
-        if label_kind(path) == "raster":
+        if file.kind == "raster":
             self._labels = LabelRaster.open(path, label.classes, scene_grid or grid)
             self.features = 0
             overlap = may_overlap(self._labels.grid, scene_grid or grid)
         else:
-            layer = _layer(path, label.layer, skip_area=True)
+            layer = file.layer(label.layer, skip_area=True)
             self._labels = vector_polygons(path, layer, grid, label.attribute, label.names)
             self.features = len(self._labels.shapes)
             # An area tells where zero polygons are the truth; without one, a scene without any is a mistake.
@@ -135,19 +166,21 @@ class LabelReader:
         return labels
 
 
-def _areas(label: LabelRef, grid: GeoBox, scene_grid: GeoBox | None) -> tuple[PixelPolygons, ...]:
+def _areas(
+    label: LabelRef, labels: _File, grid: GeoBox, scene_grid: GeoBox | None
+) -> tuple[PixelPolygons, ...]:
     """Where labels count: inside all of these (polygons of the area file or layer, the area window)."""
     areas = []
-    path = Path(label.area_href or label.href)
+    file = _File(Path(label.area_href)) if label.area_href else labels
     named = label.area_href is not None or label.area_layer is not None
-    if named or (label_kind(path) == "vector" and AREA_LAYER in vector_layers(path)):
-        if label_kind(path) == "raster":
-            raise LabelError(f"labeled area {path}: a raster, needed polygons")
-        layer = label.area_layer or (AREA_LAYER if AREA_LAYER in vector_layers(path) else None)
-        layer = _layer(path, layer, skip_area=False)
-        area = vector_polygons(path, layer, grid, None)
-        if not len(area.shapes) and not _touches(path, layer, scene_grid):
-            raise LabelError(f"labeled area {path}, layer {layer}: does not overlap the scene")
+    if named or (file.kind == "vector" and AREA_LAYER in file.layers):
+        if file.kind == "raster":
+            raise LabelError(f"labeled area {file.path}: a raster, needed polygons")
+        layer = label.area_layer or (AREA_LAYER if AREA_LAYER in file.layers else None)
+        layer = file.layer(layer, skip_area=False)
+        area = vector_polygons(file.path, layer, grid, None)
+        if not len(area.shapes) and not _touches(file.path, layer, scene_grid):
+            raise LabelError(f"labeled area {file.path}, layer {layer}: does not overlap the scene")
         areas.append(area)
     if label.area_window is not None:
         if scene_grid is None:
@@ -162,21 +195,6 @@ def _areas(label: LabelRef, grid: GeoBox, scene_grid: GeoBox | None) -> tuple[Pi
             raise LabelError(f"labels {label.href}: the area window {label.area_window} is outside the scene")
         areas.append(rectangle(scene_grid[window].corners, grid))
     return tuple(areas)
-
-
-def _layer(path: Path, name: str | None, *, skip_area: bool) -> str:
-    """The layer that is meant: the one named, or the only one."""
-    layers = vector_layers(path)
-    if name is not None:
-        if name not in layers:
-            raise LabelError(f"labels {path}: no layer {name!r}; it has {', '.join(layers)}")
-        return name
-    candidates = [layer for layer in layers if not (skip_area and layer == AREA_LAYER)]
-    if len(candidates) != 1:
-        raise LabelError(
-            f"labels {path}: {len(candidates)} layers ({', '.join(candidates)}); name the one to use"
-        )
-    return candidates[0]
 
 
 def _touches(path: Path, layer: str, scene_grid: GeoBox | None) -> bool:

@@ -61,7 +61,7 @@ class Generalization:
         """The overview, in a layer's own colors at its scales."""
         if style is None:
             return self.overview
-        limited = LayerStyle(at_scales(thin_qml(style.qml), self.scale, None), style.name, style.description)
+        limited = replace(style, qml=at_scales(thin_qml(style.qml), self.scale, None))
         return replace(self.overview, style=limited)
 
 

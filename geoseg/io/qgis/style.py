@@ -66,11 +66,8 @@ def palette(classes: Iterable[ClassStyle]) -> dict[int, tuple[int, int, int]]:
     return {style.id: style.rgb for style in classes}
 
 
-def polygons_qml(classes: Sequence[ClassStyle], attribute: str = "class_id") -> str:
-    """Style of a polygon layer: one symbol for one class, else one per class in their order.
-
-    ``attribute`` is the integer one that holds the class id.
-    """
+def polygons_qml(classes: Sequence[ClassStyle]) -> str:
+    """Style of a polygon layer: one symbol for one class, else one per ``class_id`` in the classes' order."""
     if len(classes) == 1:
         (style,) = classes
         casing = _fill("0,0,0,0", _CASING, 0.9)
@@ -80,7 +77,7 @@ def polygons_qml(classes: Sequence[ClassStyle], attribute: str = "class_id") -> 
         symbols = "".join(
             _symbol(n, _fill(_rgba(style, 110), _rgba(style, 255), 0.2)) for n, style in enumerate(classes)
         )
-        renderer = _by_value(attribute, "long", [(str(style.id), style.title) for style in classes])
+        renderer = _by_value("class_id", "long", [(str(style.id), style.title) for style in classes])
     return _vector(renderer, symbols)
 
 

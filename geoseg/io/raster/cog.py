@@ -17,14 +17,14 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError
 from rasterio.io import DatasetWriter
-from rasterio.windows import Window as RasterWindow
 
 from geoseg.errors import GridError, OutputError
+from geoseg.grid.encoding import NODATA
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 from geoseg.io.crs import same_crs, written_crs
 from geoseg.io.files import output_error, staged
-from geoseg.io.raster.gdal import environment, gdal_errors, reading_back
+from geoseg.io.raster.gdal import environment, gdal_errors, raster_window, reading_back
 
 __all__ = ["strip_rows", "write_cog"]
 
@@ -65,13 +65,12 @@ def write_cog(
     bands: Sequence[str],
     blocks: Iterable[tuple[Window, NDArray[np.uint8]]],
     *,
-    nodata: int = 255,
     colormap: Mapping[int, tuple[int, int, int]] | None = None,
     scale: float | None = None,
     overviews: Literal["nearest", "average"] = "nearest",
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a COG: Deflate, tiles of 512 px, overviews down to one tile, bands pixel-interleaved.
+    """Write a COG: Deflate, tiles of 512 px, overviews down to one tile, bands pixel-interleaved, nodata 255.
 
     The file is read back and compared with what was put in before it gets its name. The same pixels give the
     same bytes with the same GDAL, in whatever blocks and order they came. Memory: a block, a block row of
@@ -88,7 +87,7 @@ def write_cog(
         OutputError: the disk is full or read-only, the CRS cannot be stored, or other pixels read back.
         GridError: the blocks do not cover the grid once, or have another shape or type.
     """
-    profile = _profile(path, geobox, len(bands), nodata, palette=bool(colormap))
+    profile = _profile(path, geobox, len(bands), palette=bool(colormap))
     needed = _OVERHEAD + 3 * len(bands) * geobox.height * geobox.width  # if nothing compresses
     written: _Written = []
     with staged(path, verify=lambda temporary: _verify(temporary, path, geobox, bands, written)) as temporary:
@@ -101,7 +100,7 @@ def write_cog(
             for window, pixels in blocks:
                 _check_block(geobox, len(bands), window, pixels)
                 with _writing(path, needed):
-                    target.write(pixels, window=_raster_window(window))
+                    target.write(pixels, window=raster_window(window))
                 written.append((window, _checksum(pixels)))
         finally:
             with _writing(path, needed):
@@ -116,7 +115,7 @@ def write_cog(
         scratch.unlink()
 
 
-def _profile(path: Path, geobox: GeoBox, count: int, nodata: int, *, palette: bool) -> dict[str, Any]:
+def _profile(path: Path, geobox: GeoBox, count: int, *, palette: bool) -> dict[str, Any]:
     if _is_lost(geobox.transform):
         raise OutputError(
             f"{path}: a GeoTIFF cannot hold a transform that counts pixels; georeference the scene"
@@ -128,7 +127,7 @@ def _profile(path: Path, geobox: GeoBox, count: int, nodata: int, *, palette: bo
         "count": count,
         "crs": _raster_crs(geobox.crs),
         "transform": geobox.transform,
-        "nodata": nodata,
+        "nodata": NODATA,
         "photometric": "palette" if palette else "minisblack",
         **_SCRATCH,
     }
@@ -177,18 +176,13 @@ def _raster_crs(text: str) -> CRS:
 def _same_transform(found: Affine, geobox: GeoBox) -> bool:
     """Whether each corner is where it should be, within a millionth of a pixel."""
     back = ~geobox.transform @ found
-    ends = ((0, 0), (geobox.width, 0), (geobox.width, geobox.height), (0, geobox.height))
-    moves = [abs(a - b) for end in ends for a, b in zip(back @ end, end, strict=True)]
+    moves = [abs(a - b) for end in geobox.pixel_corners for a, b in zip(back @ end, end, strict=True)]
     return not _is_lost(found) and max(moves) < 1e-6  # noqa: PLR2004 - a millionth of a pixel
 
 
 def _is_lost(transform: Affine) -> bool:
     """Whether a transform is what GDAL takes for none and does not store: pixels, rows up or down."""
     return tuple(transform[:6]) in {(1, 0, 0, 0, 1, 0), (1, 0, 0, 0, -1, 0)}
-
-
-def _raster_window(window: Window) -> RasterWindow:
-    return RasterWindow(window.col, window.row, window.width, window.height)
 
 
 def _checksum(pixels: NDArray[np.uint8]) -> int:
@@ -229,7 +223,7 @@ def _verify(temporary: Path, path: Path, geobox: GeoBox, bands: Sequence[str], w
         with rasterio.open(temporary, driver="GTiff") as source:
             _check_header(source, path, geobox, bands)
             for window, checksum in written:
-                if _checksum(source.read(window=_raster_window(window))) != checksum:
+                if _checksum(source.read(window=raster_window(window))) != checksum:
                     raise OutputError(
                         f"{path} reads back with other pixels in {window}; check the disk and run again"
                     )
@@ -238,7 +232,7 @@ def _verify(temporary: Path, path: Path, geobox: GeoBox, bands: Sequence[str], w
             with rasterio.open(temporary, driver="GTiff", overview_level=level) as overview:
                 for row in range(0, overview.height, BLOCK):
                     rows = min(BLOCK, overview.height - row)
-                    overview.read(window=RasterWindow(0, row, overview.width, rows))
+                    overview.read(window=raster_window(Window(row, 0, rows, overview.width)))
 
 
 def _check_header(source: Any, path: Path, geobox: GeoBox, bands: Sequence[str]) -> None:

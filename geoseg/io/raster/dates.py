@@ -9,7 +9,7 @@ from typing import Any
 
 from geoseg.config.stac.item import UNKNOWN_DATE
 
-__all__ = ["OLDEST", "date_properties", "parse_moment"]
+__all__ = ["OLDEST", "date_properties", "parse_moment", "rfc3339"]
 
 OLDEST = datetime(1900, 1, 1, tzinfo=UTC)
 """Start of the interval of a date that is unknown."""
@@ -53,7 +53,7 @@ def date_properties(tags: Mapping[str, str], file_name: str, changed: float) -> 
             continue
         start, exact = moment
         if exact:
-            return {"datetime": _rfc3339(start), "geoseg:datetime_source": source}
+            return {"datetime": rfc3339(start), "geoseg:datetime_source": source}
         end = start + timedelta(days=1, seconds=-1)
         return _span(start, end, source)
     return _span(OLDEST, datetime.fromtimestamp(changed, UTC), UNKNOWN_DATE)
@@ -62,11 +62,12 @@ def date_properties(tags: Mapping[str, str], file_name: str, changed: float) -> 
 def _span(start: datetime, end: datetime, source: str) -> dict[str, Any]:
     return {
         "datetime": None,
-        "start_datetime": _rfc3339(start),
-        "end_datetime": _rfc3339(end),
+        "start_datetime": rfc3339(start),
+        "end_datetime": rfc3339(end),
         "geoseg:datetime_source": source,
     }
 
 
-def _rfc3339(moment: datetime) -> str:
+def rfc3339(moment: datetime) -> str:
+    """A moment of UTC as text, to the second: ``2022-09-04T15:46:03Z``."""
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

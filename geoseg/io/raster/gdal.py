@@ -1,7 +1,8 @@
 """The one place for GDAL: what may be opened, with which settings, and how its errors become sentences.
 
-Every call of GDAL stands in :func:`environment` and :func:`gdal_errors`, or in :func:`open_header` and
-:func:`reading_back`, which are both with the words of a scene's header and of an output.
+Every call of GDAL that opens a file stands in :func:`environment` and :func:`gdal_errors`, or in
+:func:`open_header` and :func:`reading_back`, which are both with the words of a scene's header and of an
+output.
 
 Files of a catalog are hostile unless it says otherwise: plain GeoTIFF, no side file, no overview, no network.
 Files of one's own (trust ``local``) may be anything that GDAL reads from disk: JP2, VRT mosaics, ``.ovr``,
@@ -28,19 +29,24 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.session import DummySession
+from rasterio.windows import Window as RasterWindow
 
 from geoseg.config.stac.refs import Trust
 from geoseg.errors import GeosegError, OutputError, SceneError
+from geoseg.grid.window import Window
 
 __all__ = [
     "CACHE_BYTES",
     "GDAL_ERRORS",
+    "PNG_SIGNATURE",
+    "TIFF_SIGNATURES",
     "collected_warnings",
     "environment",
     "gdal_errors",
     "has_geokeys",
     "open_header",
     "open_raster",
+    "raster_window",
     "reading_back",
     "reason",
     "refusal",
@@ -76,9 +82,13 @@ _SERVICES = frozenset(
 _ADDRESS = re.compile(r"(?i)[a-z][a-z0-9+.-]+:|[\\/]{1,2}vsi")
 """``http://…``, ``NETCDF:…``, ``vrt://…``, ``/vsicurl/…``; not ``C:\\``, whose scheme would be one letter."""
 
+PNG_SIGNATURE = b"\x89PNG"
+"""First bytes of a PNG."""
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""First bytes of a TIFF or BigTIFF, in either byte order."""
 _SIGNATURES = (
     (b"\xff\xd8\xff", "a JPEG"),
-    (b"\x89PNG", "a PNG"),
+    (PNG_SIGNATURE, "a PNG"),
     (b"\x00\x00\x00\x0cjP", "a JPEG 2000"),
     (b"\x89HDF", "an HDF5 or netCDF file"),
     (b"CDF", "a netCDF file"),
@@ -87,19 +97,19 @@ _SIGNATURES = (
     (b"version https://git-lfs", "a Git LFS pointer, not the image itself"),
     (b"<", "XML or HTML"),
 )
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _GEOKEYS = 34735
 _LONGEST = 240
 
 
-def refusal(file: str, text: str) -> SceneError:
+def refusal(file: str, text: str, *, scene: str | None = None) -> SceneError:
     """The one line that refuses a file: ``FILE text``; an endless path is cut in its middle.
 
-    What describes or reads a scene is a boundary of :func:`geoseg.errors.of_scene`, which names the scene.
+    What describes or reads a scene is a boundary of :func:`geoseg.errors.of_scene`, which names the scene;
+    elsewhere ``scene``, its id, does.
     """
     if len(file) > _LONGEST:
         file = f"{file[: _LONGEST // 2]}…{file[-_LONGEST // 2 :]}"
-    return SceneError(" ".join(f"{file} {text}".split()))
+    return SceneError(" ".join(f"{file} {text}".split()), scene=scene)
 
 
 def reason(error: BaseException) -> str:
@@ -116,6 +126,11 @@ def environment(trust: Trust) -> rasterio.Env:
     if "GDAL_CACHEMAX" not in os.environ:
         options = {**options, "GDAL_CACHEMAX": CACHE_BYTES}
     return rasterio.Env(session=DummySession(), **options)
+
+
+def raster_window(window: Window) -> RasterWindow:
+    """A window as rasterio takes it."""
+    return RasterWindow(window.col, window.row, window.width, window.height)
 
 
 @contextmanager
@@ -188,7 +203,7 @@ def open_raster(href: str, trust: Trust, *, pixels: bool) -> DatasetReader:
     """
     path = _plain_file(href)
     start = _start(href, path)
-    tiff = start.startswith(_TIFF)
+    tiff = start.startswith(TIFF_SIGNATURES)
     if trust == "catalog" and not tiff:
         known = (name for signature, name in _SIGNATURES if start.startswith(signature))
         what = next(known, "something else")
@@ -260,7 +275,7 @@ def has_geokeys(path: Path) -> bool:
     """Whether a TIFF holds GeoTIFF keys: then a CRS is stored, even where PROJ cannot express it."""
     with path.open("rb") as file:
         start = file.read(16)
-        if not start.startswith(_TIFF):
+        if not start.startswith(TIFF_SIGNATURES):
             return False
         order = "<" if start.startswith(b"II") else ">"
         big = start[2:4] in (b"+\0", b"\0+")

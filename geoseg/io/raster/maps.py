@@ -8,14 +8,12 @@ from typing import Self
 
 import rasterio
 from rasterio.io import DatasetReader
-from rasterio.windows import Window as RasterWindow
 
 from geoseg.arrays import UInt8
 from geoseg.errors import OutputError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
-from geoseg.io.raster.cog import strip_rows
-from geoseg.io.raster.gdal import reading_back
+from geoseg.io.raster.gdal import raster_window, reading_back
 from geoseg.io.raster.scene import grid_of
 
 __all__ = ["BORDER_TAG", "TOP_BAND", "MapReader", "read_strips"]
@@ -60,10 +58,10 @@ class MapReader:
         return _read(self.path, self._source, None, window)
 
 
-def read_strips(path: Path, bands: Sequence[int], rows: int | None = None) -> Iterator[UInt8]:
+def read_strips(path: Path, bands: Sequence[int], rows: int) -> Iterator[UInt8]:
     """Stream bands (by number, from 1) of a byte raster from the top, as stored: uint8 (bands, rows, width).
 
-    A strip has so many rows, else those of :func:`~geoseg.io.raster.cog.strip_rows`; the last may have fewer.
+    A strip has so many rows; the last may have fewer.
 
     Raises:
         OutputError: the file cannot be read, has no such band or holds no bytes.
@@ -73,9 +71,8 @@ def read_strips(path: Path, bands: Sequence[int], rows: int | None = None) -> It
             raise OutputError(
                 f"{path} has {source.count} bands, needed bands {list(bands)}; map the scene again"
             )
-        height = rows or strip_rows(source.width)
-        for row in range(0, source.height, height):
-            window = Window(row, 0, min(height, source.height - row), source.width)
+        for row in range(0, source.height, rows):
+            window = Window(row, 0, min(rows, source.height - row), source.width)
             yield _read(path, source, bands, window)
 
 
@@ -89,7 +86,6 @@ def _open(path: Path) -> DatasetReader:
 
 
 def _read(path: Path, source: DatasetReader, bands: Sequence[int] | None, window: Window) -> UInt8:
-    place = RasterWindow(window.col, window.row, window.width, window.height)
     with reading_back(path):
-        pixels: UInt8 = source.read(None if bands is None else list(bands), window=place)
+        pixels: UInt8 = source.read(None if bands is None else list(bands), window=raster_window(window))
     return pixels

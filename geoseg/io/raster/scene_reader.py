@@ -16,14 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
-from rasterio.windows import Window as RasterioWindow
 
 from geoseg.config.stac.refs import MaskRef
 from geoseg.errors import GridError, SceneError, of_scene
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
-from geoseg.io.raster.gdal import collected_warnings, environment, gdal_errors, open_raster, reason, refusal
+from geoseg.io.raster.gdal import (
+    collected_warnings,
+    environment,
+    gdal_errors,
+    open_raster,
+    raster_window,
+    reason,
+    refusal,
+)
 from geoseg.io.raster.header import alpha_bands, file_stamp
 from geoseg.io.raster.reader import BandGroup, Raster, Stored, judge, read_bands, scaled, show
 from geoseg.io.raster.scene import Scene, mask_alpha
@@ -151,7 +158,7 @@ class _File:
 
     def decode(self, window: Window, indexes: list[int], *, mask: bool = False) -> NDArray[Any]:
         """Bands, or their masks, of a window inside the file: (bands, height, width)."""
-        place = RasterioWindow(window.col, window.row, window.width, window.height)
+        place = raster_window(window)
         with gdal_errors(lambda error: self._damaged(window, reason(error))), collected_warnings() as warned:
             if mask:
                 data: NDArray[Any] = self.dataset.read_masks(indexes, window=place)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -20,7 +21,7 @@ from geoseg.errors import SceneError, of_scene
 from geoseg.grid.encoding import NODATA, SCALE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
-from geoseg.io.raster.dates import parse_moment
+from geoseg.io.raster.dates import parse_moment, rfc3339
 from geoseg.io.raster.gdal import open_header, refusal
 from geoseg.io.raster.header import Header, read_header
 from geoseg.io.raster.maps import BORDER_TAG, TOP_BAND
@@ -192,7 +193,7 @@ def _details(
     if moment is None:
         return names, colors, block, None, border
     taken, exact = moment
-    return names, colors, block, f"{taken:%Y-%m-%dT%H:%M:%SZ}" if exact else f"{taken:%Y-%m-%d}", border
+    return names, colors, block, rfc3339(taken) if exact else f"{taken:%Y-%m-%d}", border
 
 
 def _colors(dataset: DatasetReader, band: int) -> dict[int, str]:
@@ -213,16 +214,17 @@ class ScoreReader:
 
     def __init__(self, raster: ScoreRaster, pixels: int, reader: Reader | None = None) -> None:
         self.raster = raster
-        self._file = SceneReader(raster.scene) if reader is None else None
-        self._reader: Reader = self._file or reader  # type: ignore[assignment]  # one of them is there
+        self._files = ExitStack()
+        if reader is None:
+            reader = self._files.enter_context(SceneReader(raster.scene))
+        self._reader = reader
         self._rows = max(1, pixels // raster.scene.geobox.width)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._files.close()
 
     def probabilities(self) -> Iterator[UInt8]:
         """Stored probabilities, uint8 (bands, rows, width): ``round(200 p)``, 255 where there is no data."""
@@ -319,6 +321,4 @@ class ScoreReader:
         return self._refusal("has no pixel with data: give another file, or correct its nodata value or mask")
 
     def _refusal(self, text: str) -> SceneError:
-        error = refusal(self.raster.href, text)
-        error.scene = self.raster.scene.ref.id
-        return error
+        return refusal(self.raster.href, text, scene=self.raster.scene.ref.id)

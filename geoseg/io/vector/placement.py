@@ -25,6 +25,7 @@ from shapely.geometry.base import BaseGeometry
 from geoseg.errors import OutputError
 from geoseg.grid.crs import between
 from geoseg.grid.geobox import GeoBox
+from geoseg.grid.polygons import repaired
 from geoseg.io.crs import written_crs
 from geoseg.io.vector.features import Features
 from geoseg.io.vector.reader import Piece, read_pieces, read_within
@@ -182,8 +183,9 @@ def _moved(polygons: NDArray[np.object_], layer: PlacedLayer) -> NDArray[np.obje
     """Valid polygons in another CRS; where rounding makes rings cross, the largest part enclosed."""
     moved = _transformed(polygons, layer.project, layer.there, layer.here)
     if moved is not polygons:
-        for n in np.flatnonzero(~shapely.is_valid(moved)).tolist():
-            parts = shapely.get_parts(shapely.make_valid(moved[n], method="structure", keep_collapsed=False))
+        crossing = np.flatnonzero(~shapely.is_valid(moved))
+        for n, shape in zip(crossing.tolist(), repaired(moved[crossing]), strict=True):
+            parts = shapely.get_parts(shape)
             if parts.size:
                 moved[n] = parts[np.argmax(shapely.area(parts))]
     return moved

@@ -18,7 +18,7 @@ import pyogrio
 import pyogrio.raw
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FeatureError, FieldError
+from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.errors import OutputError
 from geoseg.io.vector import geoparquet
@@ -30,7 +30,6 @@ _PIECE: Final = 1 << 14
 """Features of one piece."""
 _KINDS: Final = {"O": "text", "i": "integer", "f": "real", "b": "boolean"}
 """numpy's letter of a column → kind of field."""
-_ERRORS: Final = (DataSourceError, DataLayerError, FieldError, FeatureError, CRSError, ValueError)
 
 _STYLE: Final = (
     "SELECT styleQML FROM layer_styles WHERE f_table_name = ? "
@@ -153,6 +152,6 @@ def _read(path: Path, layer: str, fields: Sequence[str], how: dict[str, Any]) ->
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
-    except (*_ERRORS, sqlite3.Error, OSError) as error:
+    except (DataSourceError, DataLayerError, sqlite3.Error, ValueError, OSError) as error:
         message = " ".join(str(error).split())
         raise OutputError(f"{path} cannot be read back ({message:.160}); make it again") from error

@@ -81,12 +81,11 @@ def read_file(
     origins.update({key: f"{path}:{line}" for key, line in document.lines.items()})
     found = _located(path, document.mistakes)
     data = document.value
-    for key, value in (overrides or {}).items():
-        found += _override(data, origins, key, _as_text(key, value), kind)
+    found += _override_all(data, origins, overrides, kind)
     data.setdefault("name", path.stem[:NAME_LENGTH])
     content = _validated(data, origins, found, kind)
     folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 resolve() would follow links away from the file
-    return ReadFile(content, folder / path.name, {key_text(key): origin for key, origin in origins.items()})
+    return ReadFile(content, folder / path.name, _by_text(origins))
 
 
 def merge_overrides(
@@ -94,24 +93,18 @@ def merge_overrides(
 ) -> ReadFile[AnyFile]:
     """A model made in Python with overrides, as if it had been read from a file of the working directory."""
     origins: dict[KeyPath, str] = {(): kind.word}
-    found: list[tuple[str, str, str]] = []
     if overrides:
         data = content.model_dump(mode="json", exclude_defaults=True)
-        for key, value in overrides.items():
-            found += _override(data, origins, key, _as_text(key, value), kind)
+        found = _override_all(data, origins, overrides, kind)
         content = _validated(data, origins, found, kind)
-    return ReadFile(
-        content, Path.cwd() / kind.word, {key_text(key): origin for key, origin in origins.items()}
-    )
+    return ReadFile(content, Path.cwd() / kind.word, _by_text(origins))
 
 
 def read_overrides(overrides: Mapping[str, Any], kind: FileKind[AnyFile]) -> AnyFile:
     """What ``--set`` alone says, where a command takes no file: every key of the kind has a default."""
     data: dict[str, Any] = {}
     origins: dict[KeyPath, str] = {(): _OVERRIDE}
-    found: list[tuple[str, str, str]] = []
-    for key, value in overrides.items():
-        found += _override(data, origins, key, _as_text(key, value), kind)
+    found = _override_all(data, origins, overrides, kind)
     return _validated(data, origins, found, kind)
 
 
@@ -181,6 +174,19 @@ def _as_text(key: str, value: object) -> str:
         raise ConfigError(f"{key}: must be what a file can say, got {type(value).__name__}") from error
 
 
+def _override_all(
+    data: dict[str, Any],
+    origins: dict[KeyPath, str],
+    overrides: Mapping[str, Any] | None,
+    kind: FileKind[Any],
+) -> list[tuple[str, str, str]]:
+    """Put every ``--set`` into the file's values; returns what is wrong with them."""
+    found: list[tuple[str, str, str]] = []
+    for key, value in (overrides or {}).items():
+        found += _override(data, origins, key, _as_text(key, value), kind)
+    return found
+
+
 def _override(
     data: dict[str, Any], origins: dict[KeyPath, str], key: str, text: str, kind: FileKind[Any]
 ) -> list[tuple[str, str, str]]:
@@ -226,6 +232,10 @@ def absolute(path: str | Path, base: Path) -> Path:
     if text == "~" or text.startswith("~/"):
         return Path(text).expanduser()
     return Path(os.path.abspath(base / text))  # noqa: PTH100 a link stays the name that the user gave
+
+
+def _by_text(origins: Mapping[KeyPath, str]) -> dict[str, str]:
+    return {key_text(key): origin for key, origin in origins.items()}
 
 
 def _nearest(origins: Mapping[KeyPath, str], key: KeyPath) -> str:
