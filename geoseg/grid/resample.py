@@ -16,11 +16,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.arrays import Array, Bool, Float32, Float64
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
@@ -43,7 +43,7 @@ class Taps:
 
     index: NDArray[np.intp]
     """Source pixel of each tap, shape (target pixels, taps), clamped into the source."""
-    weight: NDArray[np.float64]
+    weight: Float64
     """Weight of each tap, same shape, at least 0; a row sums to 1 up to rounding."""
 
 
@@ -102,7 +102,7 @@ def _axis(source: int, target: int, scale: float, offset: float) -> Axis:
     return Axis(source, target, span, offset)
 
 
-def _reduce(source: NDArray[Any], rows: Taps, cols: Taps) -> NDArray[np.float64]:
+def _reduce(source: Array, rows: Taps, cols: Taps) -> Float64:
     """``Σ w·source`` over rows, then columns, tap after tap: (h, w) → (target rows, target columns)."""
     # Sums start at +0 so that no tap of zero weight can change the sign of a zero.
     down = np.zeros((len(rows.index), source.shape[1]))
@@ -157,9 +157,7 @@ class Resampler:
         row, col = int(rows.min()), int(cols.min())
         return Window(row, col, int(rows.max()) + 1 - row, int(cols.max()) + 1 - col)
 
-    def values(
-        self, bands: Sequence[NDArray[Any]], valid: NDArray[np.bool_], window: Window
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    def values(self, bands: Sequence[Array], valid: Bool, window: Window) -> tuple[Float32, Float64]:
         """Resample what was read at ``source_window(window)``.
 
         Args:
@@ -192,7 +190,7 @@ class Resampler:
             share[strip] = weight
         return values, share
 
-    def share(self, mask: NDArray[np.bool_], window: Window) -> NDArray[np.float64]:
+    def share(self, mask: Bool, window: Window) -> Float64:
         """The share of each target pixel that a mask covers, float64 (H, W); see :meth:`values`."""
         if self.identity:
             return mask.astype(np.float64)
@@ -206,7 +204,7 @@ class Resampler:
         row, col = int(rows[0]), int(cols[0])
         return Window(row, col, int(rows[-1]) + 1 - row, int(cols[-1]) + 1 - col)
 
-    def nearest(self, values: NDArray[Any], window: Window) -> NDArray[Any]:
+    def nearest(self, values: Array, window: Window) -> Array:
         """What was read at ``nearest_window(window)``, (h, w), under the centers of the target's pixels."""
         rows = self.rows.nearest(window.row, window.row_stop)
         cols = self.cols.nearest(window.col, window.col_stop)
@@ -226,7 +224,7 @@ def _strip(rows: Taps, strip: slice) -> tuple[Taps, slice]:
     return Taps(index - first, rows.weight[strip]), slice(first, last + 1)
 
 
-def _weight(valid: NDArray[np.bool_], rows: Taps, cols: Taps) -> NDArray[np.float64]:
+def _weight(valid: Bool, rows: Taps, cols: Taps) -> Float64:
     """``Σ w·valid``, shape (target rows, target columns)."""
     if valid.all():
         # One column repeated, summed in the same order: the same bits for a fraction of the work.

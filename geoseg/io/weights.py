@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from geoseg.arrays import Array
 from geoseg.errors import BundleError
 from geoseg.io.files import staged
 
 __all__ = ["Arrays", "State", "copy_weights", "read_item", "read_state", "read_weights", "write_weights"]
 
-Arrays = Mapping[str, npt.NDArray[Any]]
-State = dict[str, npt.NDArray[Any]]
+Arrays = Mapping[str, Array]
+State = dict[str, Array]
 """Tensors by name, as they were saved."""
 
 MAX_WEIGHTS_BYTES = 2_000_000_000
@@ -203,7 +203,7 @@ def read_state(path: Path) -> tuple[State, tuple[str, ...]]:
     return {name: _held(path, name, array) for name, array in state.items()}, within
 
 
-def _held(path: Path, name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _held(path: Path, name: str, array: Array) -> Array:
     """An array as bundles hold it: float32, or int64 for counters."""
     if array.dtype.kind == "f":
         return np.ascontiguousarray(array, np.float32).reshape(array.shape)  # a scalar stays one

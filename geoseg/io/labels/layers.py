@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyogrio
@@ -17,6 +17,7 @@ from pyproj import Transformer
 from pyproj.exceptions import ProjError
 from rasterio.features import rasterize
 
+from geoseg.arrays import Array, Bool, Float64, Objects, UInt8
 from geoseg.errors import LabelError
 from geoseg.grid.crs import transformer
 from geoseg.grid.encoding import IGNORE
@@ -40,21 +41,21 @@ _READ_ERRORS = (DataSourceError, DataLayerError)
 class PixelPolygons:
     """Polygons and the values they burn, in the file's order; later ones lie on top."""
 
-    shapes: NDArray[np.object_]
+    shapes: Objects
     """shape (N,), Polygon or MultiPolygon in (column, row) of the grid."""
-    values: NDArray[np.uint8]
+    values: UInt8
     """shape (N,), what each burns."""
     repaired: int = 0
     """How many were invalid and had to be repaired."""
 
-    def burn(self, window: Window) -> NDArray[np.uint8]:
+    def burn(self, window: Window) -> UInt8:
         """Values where a pixel's center is inside a polygon, 0 elsewhere; uint8 (height, width).
 
         The same pixels come out whatever window they are in.
         """
         return self._burn(window, self.values)
 
-    def burn_borders(self, window: Window, distance: float) -> NDArray[np.bool_]:
+    def burn_borders(self, window: Window, distance: float) -> Bool:
         """Where polygons of value 1 have another one within so many pixels; bool (height, width)."""
         margin = math.ceil(distance)
         numbers = np.where(self.values == 1, np.arange(1, len(self.values) + 1), 0).astype(np.int32)
@@ -83,7 +84,7 @@ class PixelPolygons:
         return image
 
 
-def near_another(numbers: NDArray[np.integer], distance: float) -> NDArray[np.bool_]:
+def near_another(numbers: NDArray[np.integer], distance: float) -> Bool:
     """Which pixels of numbered objects (0: none) have a pixel of another one within a distance in pixels.
 
     The distance is between the centers of two pixels. Beyond the edges there is no object: give
@@ -170,7 +171,7 @@ def vector_polygons(
 
 def _read_layer(
     path: Path, layer: str, grid: GeoBox, attribute: str | None
-) -> tuple[NDArray[np.object_], NDArray[Any] | None, Transformer]:
+) -> tuple[Objects, Array | None, Transformer]:
     """Shapes that may touch the grid, in the file's order, the attribute of each, and what projects them."""
     where = f"labels {path}, layer {layer}"
     try:
@@ -208,19 +209,17 @@ def _search_bounds(grid: GeoBox, to_grid: Transformer) -> tuple[float, float, fl
     return min_x - pad_x, min_y - pad_y, max_x + pad_x, max_y + pad_y
 
 
-def _to_lattice(
-    shapes: NDArray[np.object_], grid: GeoBox, to_grid: Transformer | None
-) -> NDArray[np.object_]:
+def _to_lattice(shapes: Objects, grid: GeoBox, to_grid: Transformer | None) -> Objects:
     """Shapes in (column, row) of the grid, vertices on the lattice; ``to_grid`` None: already in its CRS."""
 
-    def place(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    def place(xy: Float64) -> Float64:
         x, y = xy.T if to_grid is None else to_grid.transform(xy[:, 0], xy[:, 1], errcheck=True)
         return rounded(np.column_stack(applied(~grid.transform, x, y)))
 
     return np.asarray(shapely.transform(shapes, place), object)
 
 
-def _ids(values: NDArray[Any], where: str, names: dict[str, int]) -> NDArray[np.uint8]:
+def _ids(values: Array, where: str, names: dict[str, int]) -> UInt8:
     """Attribute values as class ids 0..254, or what names make of them."""
     if names:
         texts = [f"{v:g}" if isinstance(v, int | float | np.number) else str(v) for v in values.tolist()]

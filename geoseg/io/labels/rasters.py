@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
+from geoseg.arrays import Array, Bool, UInt8
 from geoseg.errors import GeosegError, LabelError
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
@@ -93,7 +93,7 @@ class LabelRaster:
                 )
         return cls(path, grid, classes)
 
-    def read(self, grid: GeoBox, window: Window) -> NDArray[np.uint8]:
+    def read(self, grid: GeoBox, window: Window) -> UInt8:
         """Class ids at the centers of a window of any grid: the source pixel that holds each center.
 
         Uint8, shape (height, width) of the window; 255 outside the raster, at its nodata, and where a value
@@ -117,7 +117,7 @@ class LabelRaster:
                 out[block.relative_to(window).slices][inside] = ids[rows[inside] - r0, cols[inside] - c0]
         return out
 
-    def _to_ids(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    def _to_ids(self, values: Array, valid: Bool) -> UInt8:
         ids = np.full(values.shape, IGNORE, np.uint8)
         known = ~valid | ~np.isfinite(values)
         if self.classes:

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoseg.arrays import UInt8
 from geoseg.config.stac.refs import LabelRef
 from geoseg.errors import LabelError
 from geoseg.grid.encoding import IGNORE
@@ -143,7 +143,7 @@ class LabelReader:
         """The label polygons that touch the grid, in its pixels, not cut by the area; None: a raster."""
         return self._labels if isinstance(self._labels, PixelPolygons) else None
 
-    def read(self, window: Window) -> NDArray[np.uint8]:
+    def read(self, window: Window) -> UInt8:
         """Class ids of a window, uint8 (height, width); 255: not labeled, or past the grid's edges."""
         labels = np.full(window.shape, IGNORE, np.uint8)
         inside = window.intersect(self.grid.window)

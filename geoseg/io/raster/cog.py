@@ -12,12 +12,12 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from affine import Affine
-from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError
 from rasterio.io import DatasetWriter
 
+from geoseg.arrays import UInt8
 from geoseg.errors import GridError, OutputError
 from geoseg.grid.encoding import NODATA
 from geoseg.grid.geobox import GeoBox
@@ -63,7 +63,7 @@ def write_cog(
     path: Path,
     geobox: GeoBox,
     bands: Sequence[str],
-    blocks: Iterable[tuple[Window, NDArray[np.uint8]]],
+    blocks: Iterable[tuple[Window, UInt8]],
     *,
     colormap: Mapping[int, tuple[int, int, int]] | None = None,
     scale: float | None = None,
@@ -185,11 +185,11 @@ def _is_lost(transform: Affine) -> bool:
     return tuple(transform[:6]) in {(1, 0, 0, 0, 1, 0), (1, 0, 0, 0, -1, 0)}
 
 
-def _checksum(pixels: NDArray[np.uint8]) -> int:
+def _checksum(pixels: UInt8) -> int:
     return zlib.crc32(np.ascontiguousarray(pixels).data)
 
 
-def _check_block(geobox: GeoBox, bands: int, window: Window, pixels: NDArray[np.uint8]) -> None:
+def _check_block(geobox: GeoBox, bands: int, window: Window, pixels: UInt8) -> None:
     if not geobox.window.contains(window):
         raise GridError(f"{window} reaches past the grid of {geobox.height}×{geobox.width} pixels")
     if pixels.shape != (bands, *window.shape) or pixels.dtype != np.uint8:

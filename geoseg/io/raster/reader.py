@@ -22,12 +22,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from geoseg.arrays import Bool, Float32
+from geoseg.arrays import Array, Bool, Float32
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.resample import HALF, Resampler
 from geoseg.grid.window import Window, mirrored
@@ -75,7 +74,7 @@ class Reader(Protocol):
 class Stored:
     """Bands of one grid in a window, as stored."""
 
-    bands: list[NDArray[Any]]
+    bands: list[Array]
     """One array (height, width) per band, each of its file's dtype."""
     sound: Bool
     """True where no band is NaN or infinite, and alpha and masks say valid; (height, width)."""
@@ -102,7 +101,7 @@ class StoredBands(Protocol):
         """The bands in a window inside the grid."""
 
 
-def judge(bands: list[NDArray[Any]], nodata: Sequence[float | None]) -> Stored:
+def judge(bands: list[Array], nodata: Sequence[float | None]) -> Stored:
     """Bands with their validity, as far as their values tell: the one rule of nodata.
 
     Args:
@@ -120,7 +119,7 @@ def judge(bands: list[NDArray[Any]], nodata: Sequence[float | None]) -> Stored:
     return Stored(bands, sound, blank)
 
 
-def _equals(band: NDArray[Any], nodata: float | None) -> Bool | np.bool_:
+def _equals(band: Array, nodata: float | None) -> Bool | np.bool_:
     """Where a band holds a value, compared as stored; a value that its type cannot hold is nowhere."""
     if nodata is None:
         return np.False_
@@ -194,7 +193,7 @@ def _read_together(groups: Sequence[BandGroup], window: Window) -> tuple[Float32
     return pixels, sound & any_data
 
 
-def scaled(pixels: Float32, valid: Bool, factors: tuple[NDArray[Any], NDArray[Any]] | None) -> Float32:
+def scaled(pixels: Float32, valid: Bool, factors: tuple[Array, Array] | None) -> Float32:
     """Stored values × scale + offset, 0 where invalid; what float32 cannot hold becomes invalid.
 
     Args:
@@ -238,7 +237,7 @@ def stretched(pixels: Float32, stretch: tuple[float, float] | None) -> Float32:
 class _ArrayBands:
     """Rows of an array as a source of all bands."""
 
-    pixels: NDArray[Any]
+    pixels: Array
     geobox: GeoBox
     nodata: float | None
     first: int
@@ -273,7 +272,7 @@ class ArrayReader:
 
     def __init__(
         self,
-        pixels: NDArray[Any],
+        pixels: Array,
         geobox: GeoBox,
         grid: GeoBox | None = None,
         *,

@@ -10,13 +10,13 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
 
+from geoseg.arrays import Array, Bool, Float32
 from geoseg.config.stac.refs import MaskRef
 from geoseg.errors import GridError, SceneError, of_scene
 from geoseg.grid.geobox import GeoBox
@@ -104,7 +104,7 @@ class SceneReader:
                 self._close()
                 raise
 
-    def _inside(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def _inside(self, window: Window) -> tuple[Float32, Bool]:
         if self._groups is None:
             self._groups = self._open()
         pixels, valid = read_bands(self._groups, window)
@@ -156,12 +156,12 @@ class _File:
         if file_stamp(self.dataset.files) not in stamps:
             raise refusal(self.href, "has changed since it was described: start the run again")
 
-    def decode(self, window: Window, indexes: list[int], *, mask: bool = False) -> NDArray[Any]:
+    def decode(self, window: Window, indexes: list[int], *, mask: bool = False) -> Array:
         """Bands, or their masks, of a window inside the file: (bands, height, width)."""
         place = raster_window(window)
         with gdal_errors(lambda error: self._damaged(window, reason(error))), collected_warnings() as warned:
             if mask:
-                data: NDArray[Any] = self.dataset.read_masks(indexes, window=place)
+                data: Array = self.dataset.read_masks(indexes, window=place)
             else:
                 dtypes = {self.dataset.dtypes[index - 1] for index in indexes}
                 data = self.dataset.read(indexes, window=place, out_dtype=np.result_type(*dtypes))
@@ -223,7 +223,7 @@ class _MaskFile(_File):
         super().__init__(scene, ref.href)
         self._ref = ref
 
-    def read(self, window: Window, geobox: GeoBox) -> NDArray[np.bool_]:
+    def read(self, window: Window, geobox: GeoBox) -> Bool:
         """Where the mask calls a window of another grid valid, by its pixel nearest to each center."""
         resampler = Resampler.between(self.geobox, geobox)
         values = self.decode(resampler.nearest_window(window), [self._ref.index])[0]

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
+from geoseg.arrays import Array, Objects
 from geoseg.errors import OutputError
 from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.attributes import Calibrated, Provenance, object_attributes
@@ -34,12 +34,12 @@ _GROUP = 1 << 14
 class Features:
     """A batch of features."""
 
-    geometry: NDArray[np.object_]
+    geometry: Objects
     """Shapely Polygons in the layer's CRS, x (easting or longitude) first, shape (n,)."""
-    attributes: Mapping[str, NDArray[Any]]
+    attributes: Mapping[str, Array]
     """Field → values, each of shape (n,)."""
 
-    def __getitem__(self, chosen: NDArray[Any]) -> Features:
+    def __getitem__(self, chosen: Array) -> Features:
         """The features of a mask or of an array of positions."""
         values = {name: values[chosen] for name, values in self.attributes.items()}
         return Features(self.geometry[chosen], values)
@@ -71,7 +71,7 @@ class Table:
         nothing = {field: np.zeros(0, DTYPES[kind]) for field, kind in self.schema.items()}
         return Features(np.zeros(0, np.object_), nothing)
 
-    def columns(self, batch: Features, path: Path) -> list[NDArray[Any]]:
+    def columns(self, batch: Features, path: Path) -> list[Array]:
         """A batch's values in the order of the fields; an OutputError where anything does not fit."""
         wrong = set(self.schema) ^ set(batch.attributes)
         if wrong:

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from pyproj import CRS
 
+from geoseg.arrays import Array, Objects
 from geoseg.errors import OutputError
 from geoseg.io.crs import written_crs
 from geoseg.io.files import output_error
@@ -120,9 +120,7 @@ def info(path: Path) -> tuple[int, str | None, dict[str, str]]:
     )
 
 
-def pieces(
-    path: Path, fields: Sequence[str]
-) -> Iterator[tuple[int, NDArray[np.object_], dict[str, NDArray[Any]]]]:
+def pieces(path: Path, fields: Sequence[str]) -> Iterator[tuple[int, Objects, dict[str, Array]]]:
     """Number of the first row, WKB and attributes, some thousands of rows at a time.
 
     A file that cannot be read, or lacks a field, is a ValueError or OSError.

@@ -13,8 +13,8 @@ from typing import Final
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
+from geoseg.arrays import Objects
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.vector.features import Features, LayerStyle
 from geoseg.io.vector.placement import PlacedLayer, SceneLayer, grid_over, overlapping, placed
@@ -122,7 +122,7 @@ def _covering(layers: Sequence[PlacedLayer], fields: list[str]) -> Iterator[Feat
 class _Rest:
     """The ground that is left to a scene of a coverage."""
 
-    taken: NDArray[np.object_]
+    taken: Objects
     """Polygons of the scenes before, where they share ground with this one."""
     meter: AreaMeter
     least: float

@@ -15,13 +15,13 @@ from typing import Final
 import numpy as np
 import shapely
 from affine import Affine
-from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.enums import TransformDirection
 from pyproj.exceptions import CRSError
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
+from geoseg.arrays import Float64, Objects
 from geoseg.errors import OutputError
 from geoseg.grid.crs import between
 from geoseg.grid.geobox import GeoBox
@@ -154,13 +154,13 @@ def grid_over(layers: Sequence[PlacedLayer]) -> GeoBox:
 
 
 def _transformed(
-    polygons: NDArray[np.object_],
+    polygons: Objects,
     project: Transformer | None,
     before: float | None,
     middle: float | None,
     *,
     back: bool = False,
-) -> NDArray[np.object_]:
+) -> Objects:
     """Polygons in another CRS, vertex by vertex, those with longitudes near a middle one.
 
     Without a projection all move by the difference of both: a scene round the world has no side to be near.
@@ -170,7 +170,7 @@ def _transformed(
         return np.asarray(shapely.transform(polygons, lambda xy: xy + turn)) if turn.any() else polygons
     direction = TransformDirection.INVERSE if back else TransformDirection.FORWARD
 
-    def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    def move(xy: Float64) -> Float64:
         x, y = project.transform(xy[:, 0], xy[:, 1], direction=direction)
         if middle is not None:
             x = x + _TURN * np.round((middle - x) / _TURN)
@@ -179,7 +179,7 @@ def _transformed(
     return np.asarray(shapely.transform(polygons, move))
 
 
-def _moved(polygons: NDArray[np.object_], layer: PlacedLayer) -> NDArray[np.object_]:
+def _moved(polygons: Objects, layer: PlacedLayer) -> Objects:
     """Valid polygons in another CRS; where rounding makes rings cross, the largest part enclosed."""
     moved = _transformed(polygons, layer.project, layer.there, layer.here)
     if moved is not polygons:

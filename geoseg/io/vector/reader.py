@@ -17,9 +17,9 @@ import numpy as np
 import pyogrio
 import pyogrio.raw
 import shapely
-from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 
+from geoseg.arrays import Int64
 from geoseg.errors import OutputError
 from geoseg.io.vector import geoparquet
 from geoseg.io.vector.features import Features, joined
@@ -55,7 +55,7 @@ class LayerInfo:
 class Piece:
     """Some features of a file."""
 
-    numbers: NDArray[np.int64]
+    numbers: Int64
     """The number that each has in its file, rising where pieces follow each other, shape (n,)."""
     features: Features
 
