@@ -12,7 +12,7 @@ from rasterio.io import DatasetReader
 from geoseg.arrays import UInt8
 from geoseg.errors import OutputError
 from geoseg.grid.geobox import GeoBox
-from geoseg.grid.window import Window
+from geoseg.grid.window import Window, row_windows
 from geoseg.io.raster.gdal import raster_window, reading_back
 from geoseg.io.raster.scene import grid_of
 
@@ -71,8 +71,7 @@ def read_strips(path: Path, bands: Sequence[int], rows: int) -> Iterator[UInt8]:
             raise OutputError(
                 f"{path} has {source.count} bands, needed bands {list(bands)}; map the scene again"
             )
-        for row in range(0, source.height, rows):
-            window = Window(row, 0, min(rows, source.height - row), source.width)
+        for window in row_windows(source.shape, rows):
             yield _read(path, source, bands, window)
 
 
