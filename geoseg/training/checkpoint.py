@@ -22,13 +22,18 @@ __all__ = ["CHECKPOINT_NAME", "config_identity", "read_checkpoint", "write_check
 
 CHECKPOINT_NAME = "last.pt"
 
-_VERSION = 2
+_VERSION = 3
 
 
 def config_identity(
     config: TrainConfig, seed: int, origin: str, distill: Distill | None, teacher: str | None
 ) -> dict[str, str]:
-    """What must not change in a training's file, known before any scene is read."""
+    """What must not change in a training's file, known before any scene is read, each by its name.
+
+    Args:
+        origin: What the first weights are, beside the seed; empty: random.
+        teacher: Identity of the teacher; None: there is none.
+    """
     return {
         "config": config.model_dump_json(),
         "start": origin,
@@ -54,8 +59,7 @@ def read_checkpoint(folder: Path, identity: Mapping[str, str]) -> dict[str, Any]
     """Read the folder's checkpoint, on the CPU; None where there is none.
 
     Args:
-        identity: What has to agree, all of it or the part that is known; a key that the checkpoint does not
-            have counts as empty there.
+        identity: What has to agree: all of it, or the part that is known.
 
     Raises:
         RunError: it is damaged, of another version, or of another training; says what differs.
@@ -72,9 +76,7 @@ def read_checkpoint(folder: Path, identity: Mapping[str, str]) -> dict[str, Any]
         ) from error
     if content.get("version") != _VERSION:
         raise RunError(f"{path} was written by another version of geoseg; remove it to train from the start")
-    # Called "recipe" by checkpoints of 0.1.0 and before.
-    found = {"config": content["identity"].get("recipe", ""), **content["identity"]}
-    differing = [key for key in identity if found.get(key, "") != identity[key]]
+    differing = [key for key in identity if content["identity"][key] != identity[key]]
     if differing:
         raise RunError(
             f"{path} belongs to a training with another {' and another '.join(differing)}: "

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
 
     from geoseg.config.training.train_config import TrainConfig
+    from geoseg.models.networks.network import Network
 
 __all__ = ["SINGLE_PROCESS", "ProcessGroup", "check_batch_divides", "launch"]
 
@@ -78,7 +79,7 @@ class ProcessGroup:
         distributed.broadcast_object_list(box, src=0)
         return box[0]
 
-    def wrap(self, network: nn.Module, device: str) -> nn.Module:
+    def wrap(self, network: Network, device: str) -> nn.Module:
         """The network for data-parallel training: same weights everywhere, gradients averaged.
 
         On GPUs batch normalization is taken over the chips of all processes; torch has no such normalization
@@ -99,12 +100,10 @@ class ProcessGroup:
 SINGLE_PROCESS = ProcessGroup()
 
 
-def _has_idle_parameters(network: nn.Module, device: str) -> bool:
+def _has_idle_parameters(network: Network, device: str) -> bool:
     """Whether some parameter gets no gradient: tried once, on a copy of what it changes."""
     kept = {key: value.clone() for key, value in network.state_dict().items()}
-    bands = next(p for p in network.parameters() if p.ndim > 1).shape[1]
-    bands = getattr(network, "bands", bands)
-    outputs = network(torch.zeros(2, bands, 64, 64, device=device))
+    outputs = network(torch.zeros(2, network.bands, 64, 64, device=device))
     total = sum(output.sum() for output in (outputs if isinstance(outputs, tuple) else (outputs,)))
     cast("Tensor", total).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     idle = any(p.grad is None for p in network.parameters() if p.requires_grad)
@@ -133,7 +132,7 @@ def launch(work: Callable[..., T], processes: int, device: str, *arguments: Any)
 
     Raises:
         GeosegError: what a process raised, the first one's before the workers'.
-        RunError: a process ended without a message, or fewer GPUs than processes.
+        RunError: a process ended without a message, or the processes lost each other.
     """
     if processes == 1:
         return work(SINGLE_PROCESS, *arguments)

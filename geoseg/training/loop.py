@@ -125,7 +125,7 @@ class Trainer:
             **config_identity(config, seed, origin, distill, None if teacher is None else teacher.identity),
             "set of chips": sampler.identity,
             "network": hashlib.sha256(shapes.encode()).hexdigest(),
-            "scaling": f"Scale(mean={scaling.mean}, std={scaling.std})",
+            "scaling": repr(scaling),
         }
         folder.mkdir(parents=True, exist_ok=True)
         self._resume()

@@ -216,6 +216,13 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, data: bytes) -> None:
         toy_trainer(tmp_path)
 
 
+@pytest.mark.parametrize("content", [{}, {"version": 2, "identity": {"recipe": "mininet"}}])
+def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path, content: dict[str, Any]) -> None:
+    torch.save(content, tmp_path / CHECKPOINT_NAME)
+    with pytest.raises(RunError, match=r"last\.pt was written by another version of geoseg; remove it"):
+        toy_trainer(tmp_path)
+
+
 def test_a_full_disk_leaves_the_checkpoint_before(tmpfs: Callable[[str], Path]) -> None:
     place = tmpfs("size=64k")
     work = toy_trainer(place / "run", toy_config(checkpoint_every=1), toy(width=16))
