@@ -354,6 +354,7 @@ compute:
         ({"classes": [c | {"background": True} for c in START["classes"]]}, "classes: are all background"),
         ({"resolution": "3 px"}, "resolution: 3 px must be in meters on the ground, such as 0.3 m"),
         ({"split": {"every": 2}}, "split.every: one block of 2 is too many to hold out"),
+        ({"data": [START["data"][0] | {"weight": 0}]}, "data[0].weight: must be greater than 0, got 0"),
         ({"data": [START["data"][0] | {"classes": {"1": "rof"}}]}, "no class 'rof'; did you mean 'roof'?"),
         (
             {"train": {"loss": {"cross_entropy": {"class_weights": [1, 2, 3]}}}},

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from geoseg.errors import LabelError
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.window import Window
 from geoseg.training.data.holdout import Split
@@ -21,11 +20,7 @@ from geoseg.training.data.scenes import Patch, squares
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArrayScene:
-    """A scene with labels, in memory, on a grid of square pixels.
-
-    Raises:
-        LabelError: shapes disagree, the resolution or weight is not positive, or nothing is labeled.
-    """
+    """A scene with labels, in memory, on a grid of square pixels."""
 
     name: str
     pixels: NDArray[Any]
@@ -43,16 +38,6 @@ class ArrayScene:
     split: Split = field(default_factory=Split)
     chooses: bool = True
     """Whether the score on its held-out blocks takes part in choosing the weights; it is reported anyway."""
-
-    def __post_init__(self) -> None:
-        shape = self.labels.shape
-        if self.pixels.shape != (len(self.pixels), *shape) or self.valid.shape != shape:
-            raise LabelError(
-                f"{self.name}: pixels {self.pixels.shape}, validity {self.valid.shape} and labels "
-                f"{self.labels.shape} do not lie on one grid: give (C, H, W), (H, W) and (H, W)"
-            )
-        if not (self.resolution > 0 and self.weight > 0):
-            raise LabelError(f"{self.name}: resolution and weight must be positive")
 
     @property
     def identity(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -84,12 +84,7 @@ def open_data(loaded: LoadedTraining, cache: SceneCache) -> tuple[FileScene, ...
             errors.append(type(error)(f"{loaded.where(f'data[{number}]')}: {error}"))
     if not errors:
         errors += _disagreements(scenes)
-    if errors:
-        kind = type(errors[0]) if len({type(e) for e in errors}) == 1 else SceneError
-        lines = [str(error) for error in errors[:_TOLD]]
-        if len(errors) > _TOLD:
-            lines.append(f"and {len(errors) - _TOLD} more scenes cannot be trained on")
-        raise kind("\n".join(lines))
+    _refuse(errors)
     return tuple(scenes)
 
 
@@ -114,8 +109,7 @@ def index_data(
         watch(
             SceneRead(scene.name, scene.group, number, len(scenes), index.pixels, index.held, scene.repaired)
         )
-    if errors:
-        raise LabelError("\n".join(str(error) for error in errors[:_TOLD]))
+    _refuse(errors)
     seen = {klass for index in indexes for klass in index.classes}
     if training.border and BORDER not in seen:
         raise LabelError(
@@ -130,6 +124,17 @@ def index_data(
             "add scenes that have it, or leave it out of classes"
         )
     return tuple(indexes)
+
+
+def _refuse(errors: Sequence[GeosegError]) -> None:
+    """Raise errors, if any, as one, a line each: of their kind, or SceneError where kinds differ."""
+    if not errors:
+        return
+    kind = type(errors[0]) if len({type(error) for error in errors}) == 1 else SceneError
+    lines = [str(error) for error in errors[:_TOLD]]
+    if len(errors) > _TOLD:
+        lines.append(f"and {len(errors) - _TOLD} more scenes cannot be trained on")
+    raise kind("\n".join(lines))
 
 
 def _entry_scenes(

@@ -29,13 +29,12 @@ from geoseg.io.raster.scene import describe
 from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.training.data.cache import OpenScene, SceneCache
 from geoseg.training.data.holdout import Split
-from geoseg.training.data.scenes import TILE, Patch, squares
+from geoseg.training.data.scenes import Patch, squares
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from geoseg.arrays import Array, Bool
     from geoseg.config.stac.refs import LabelRef, SceneRef
     from geoseg.grid.geobox import GeoBox
 
@@ -104,16 +103,6 @@ class FileScene:
         """Meters on the ground per pixel."""
         return ground_resolution(self.grid).mean
 
-    @property
-    def reading_bytes(self) -> int:
-        """What cutting a chip takes beside the cache and the chip itself, in bytes.
-
-        It is a tile that is being read, the pixels it is made of, and a copy in which the center is sought.
-        """
-        rows, cols = (own / ours for own, ours in zip(self.scene.geobox.shape, self.grid.shape, strict=True))
-        source = rows * cols * (self.bands * np.dtype(self.scene.dtype).itemsize + 2)
-        return int(TILE**2 * (source + 9 * self.bands + 36))
-
     def tiles(self) -> Sequence[Window]:
         """Windows that together hold every labeled pixel once."""
         return [part.relative_to(self.extent) for part in self.parts]
@@ -150,9 +139,10 @@ class FileScene:
         return self if grid == self.grid else _on(self, grid)
 
     def _read(self, window: Window) -> Patch:
-        readers = self.cache.scene(self.key, self._opened)
-        raster, labels = readers.pixels.read(window), _label_window(self.name, readers.labels, window)
-        pixels: NDArray[Any] = stretched(raster.pixels, self.stretch)
+        with of_scene(self.name):
+            readers = self.cache.scene(self.key, self._opened)
+            raster, labels = readers.pixels.read(window), readers.labels.read(window)
+        pixels: Array = stretched(raster.pixels, self.stretch)
         if self.dtype.kind in "ui":
             # Resampling gives fractions; whole numbers are a quarter of the bytes.
             limits = np.iinfo(self.dtype)
@@ -161,7 +151,8 @@ class FileScene:
         return Patch(pixels.astype(self.dtype), raster.valid, labels)
 
     def _opened(self) -> OpenScene:
-        return OpenScene(SceneReader(self.scene, self.grid), _label_reader(self.scene, self.label, self.grid))
+        labels = LabelReader(self.label, self.grid, self.scene.geobox)
+        return OpenScene(SceneReader(self.scene, self.grid), labels)
 
 
 def open_scene(
@@ -247,11 +238,11 @@ def _find_extent(scene: Pixels, label: LabelRef, grid: GeoBox, limit: Window | N
         LabelError: labels that cannot be read or do not overlap, nothing is labeled, a limit outside.
     """
     allowed = grid.window if limit is None else _within(scene, grid, limit)
-    labels = _label_reader(scene, label, grid)
+    labels = LabelReader(label, grid, scene.geobox)
     boxes: list[Window] = []
     parts: list[Window] = []
     for _, part in squares(allowed):
-        box = _box(_label_window(scene.ref.id, labels, part) != IGNORE)
+        box = _box(labels.read(part) != IGNORE)
         if box is not None:
             boxes.append(box.shift(part.row, part.col))
             parts.append(part)
@@ -263,18 +254,6 @@ def _find_extent(scene: Pixels, label: LabelRef, grid: GeoBox, limit: Window | N
     assert window is not None
     cut = tuple(common for part in parts if (common := part.intersect(window)) is not None)
     return _Extent(window, cut, labels.repaired)
-
-
-def _label_reader(scene: Pixels, label: LabelRef, grid: GeoBox) -> LabelReader:
-    """A reader of a scene's labels on a grid; a :class:`LabelError` names the scene and the file."""
-    with of_scene(scene.ref.id):
-        return LabelReader(label, grid, scene.geobox)
-
-
-def _label_window(name: str, reader: LabelReader, window: Window) -> NDArray[np.uint8]:
-    """Labels of a window; a :class:`LabelError` names the scene and the file."""
-    with of_scene(name):
-        return reader.read(window)
 
 
 def _within(scene: Pixels, grid: GeoBox, given: Window) -> Window:
@@ -298,7 +277,7 @@ def _within(scene: Pixels, grid: GeoBox, given: Window) -> Window:
     return Window(top, left, bottom - top, right - left)
 
 
-def _box(mask: NDArray[np.bool_]) -> Window | None:
+def _box(mask: Bool) -> Window | None:
     """The smallest window that holds all that is set; None where nothing is."""
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not rows.size:
