@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from typing import Any, Self, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-from geoseg.arrays import Bool, Float32
-from geoseg.config.model.contract import BundleSpec
+from geoseg.arrays import Array, Bool, Float32, Int64
+from geoseg.config.model.contract import BundleSpec, Scaling
 from geoseg.errors import BundleError, GridError, RunError, SceneError
 from geoseg.models.bundle import Bundle
 from geoseg.models.networks.network import Network, without_border
@@ -29,7 +28,7 @@ from geoseg.models.runtime import (
     tune_allocator,
 )
 
-__all__ = ["Predictor", "measure_halo", "scaled"]
+__all__ = ["Predictor", "measure_halo", "scaled", "scaled_logits"]
 
 
 _on_gpu: dict[str, Network] = {}
@@ -45,6 +44,18 @@ def scaled(pixels: Tensor, valid: Tensor, mean: Sequence[float], std: Sequence[f
     shift = pixels.new_tensor(mean)[:, None, None]
     spread = pixels.new_tensor(std)[:, None, None]
     return torch.where(valid[:, None], (pixels - shift) / spread, pixels.new_zeros(()))
+
+
+def scaled_logits(network: Network, pixels: Tensor, valid: Tensor, scaling: Scaling) -> Tensor:
+    """Float32 logits (N, K, H, W) of a network in evaluation mode, on its device.
+
+    Args:
+        pixels: float32 (N, C, H, W), in the scaling's units, on the network's device; H and W multiples of
+            its alignment.
+        valid: bool (N, H, W), on the same device.
+    """
+    image = scaled(pixels, valid, scaling.mean, scaling.std)
+    return cast("Tensor", network(image.contiguous(memory_format=torch.channels_last))).float()
 
 
 class Predictor:
@@ -116,6 +127,14 @@ class Predictor:
                 output[some] = self._forward(_tensor(pixels[some]), _tensor(valid[some])).cpu().numpy()
         return output
 
+    def classes(self, pixels: Float32, valid: Bool) -> Int64:
+        """The most probable class of each pixel of some windows, int64 (N, H, W); borders are of class 1.
+
+        Takes and raises what :meth:`logits` does.
+        """
+        logits = torch.from_numpy(self.logits(pixels, valid))
+        return without_border(logits, len(self.spec.classes)).argmax(1).numpy()
+
     def _forward(self, pixels: Tensor, valid: Tensor) -> Tensor:
         height, width = pixels.shape[-2:]
         pixels, valid = pixels.to(self.runtime.device), valid.to(self.runtime.device)
@@ -167,7 +186,7 @@ def _copied(network: Network, device: str) -> Network:
     return twin.requires_grad_(requires_grad=False).eval()
 
 
-def _tensor(array: npt.NDArray[Any]) -> Tensor:
+def _tensor(array: Array) -> Tensor:
     # torch warns of arrays that it may not write to, though nothing writes here.
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
@@ -177,7 +196,7 @@ _FAR = 2  # the reference sees so many times the largest halo that is tried
 
 def measure_halo(
     model: Bundle | Predictor,
-    windows: Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]],
+    windows: Iterable[tuple[Float32, Bool]],
     *,
     core: int = 256,
     agreement: float = 0.9999,
@@ -238,10 +257,10 @@ def measure_halo(
 
 def _core_classes(
     predictor: Predictor,
-    window: tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]],
+    window: tuple[Float32, Bool],
     side: int,
     halo: int | None,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+) -> tuple[Int64, Bool]:
     """Classes and validity of the core, seen with a halo or with the whole window (None)."""
     pixels, valid = window
     alignment = predictor.spec.alignment
@@ -249,7 +268,6 @@ def _core_classes(
     top, left = (0, 0) if halo is None else (row - halo, col - halo)
     height, width = valid.shape if halo is None else (side + 2 * halo, side + 2 * halo)
     cut = np.s_[top : top + height, left : left + width]
-    logits = torch.from_numpy(predictor.logits(pixels[None, :, *cut], valid[None, *cut]))
-    classes = without_border(logits, len(predictor.spec.classes))[0].argmax(0).numpy()
+    (classes,) = predictor.classes(pixels[None, :, *cut], valid[None, *cut])
     inside = np.s_[row - top : row - top + side, col - left : col - left + side]
     return classes[*inside], valid[*cut][*inside]

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from geoseg.errors import BundleError, RunError
 from geoseg.grid.encoding import IGNORE
 from geoseg.models.bundle import Bundle, load_bundle
-from geoseg.models.predictor import scaled
+from geoseg.models.predictor import scaled, scaled_logits
 from geoseg.models.runtime import is_out_of_memory
 from geoseg.training.distributed import ProcessGroup
 from geoseg.training.ema import copy_tensors
@@ -84,9 +84,7 @@ class Teacher:
     @torch.no_grad()
     def logits(self, pixels: Tensor, valid: Tensor) -> Tensor:
         """Float32 logits (N, K, H, W) of chips, float32 (N, C, H, W) in stored units, valid (N, H, W)."""
-        image = scaled(pixels, valid, self.spec.scaling.mean, self.spec.scaling.std)
-        output = self._network(image.contiguous(memory_format=cast("Any", torch.channels_last)))
-        return cast("Tensor", output).float()
+        return scaled_logits(self._network, pixels, valid, self.spec.scaling)
 
 
 class Learner:
@@ -144,8 +142,8 @@ class Learner:
             (pixels, valid, torch.where(bad, IGNORE, ids))
             for (pixels, valid, ids), bad in zip(moved, wrong, strict=True)
         ]
-        counts = sum_of([BatchCounts.of(ids, classes, valid) for _, valid, ids in ready])
-        numbers = torch.cat([counts.vector, torch.stack([bad.sum() for bad in wrong]).sum()[None]])
+        counts = torch.stack([BatchCounts.of(ids, classes, valid).vector for _, valid, ids in ready]).sum(0)
+        numbers = torch.cat([counts, torch.stack([bad.sum() for bad in wrong]).sum()[None]])
         numbers = self.group.all_reduce(numbers.double())
         loss = self._gradients(step, ready, BatchCounts.from_vector(numbers[:-1]))
         self._update()
@@ -243,12 +241,13 @@ class Learner:
         Of stored pixels, float32 (1, C, H, W), and validity (1, H, W), by the network in evaluation mode.
         """
         device = self.runtime.device
-        image = scaled(pixels.to(device), valid.to(device), self.scaling.mean, self.scaling.std)
-        output = self.network(image.contiguous(memory_format=torch.channels_last))
-        return cast("Tensor", output).float().cpu()
+        return scaled_logits(self.network, pixels.to(device), valid.to(device), self.scaling).cpu()
 
     def validation_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The config's loss of a window's logits, without teacher and inner outputs."""
+        """The config's loss, a scalar, without teacher and inner outputs.
+
+        Of a window's logits, float32 (1, K, H, W), and class ids (1, H, W), 255 where no label is.
+        """
         return Objective(self.config.loss)(logits, target)
 
     def state(self) -> dict[str, Any]:
@@ -266,8 +265,3 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.parts = state["parts"]
-
-
-def sum_of(counts: Sequence[BatchCounts]) -> BatchCounts:
-    """BatchCounts of the batches of a step together."""
-    return BatchCounts.from_vector(torch.stack([count.vector for count in counts]).sum(0))

@@ -20,9 +20,7 @@ from geoseg.models.predictor import measure_halo
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    from geoseg.config.model.contract import Scaling
+    from geoseg.arrays import Bool, Float32
     from geoseg.config.training.training_file import Training
     from geoseg.models.predictor import Predictor
     from geoseg.training.data.scenes import LabeledScene
@@ -235,7 +233,7 @@ def halo_of(
     return measure_halo(predictor, windows, core=core, agreement=_AGREEMENTS[-1])
 
 
-def _somewhere(scene: LabeledScene, side: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _somewhere(scene: LabeledScene, side: int, seed: int) -> tuple[Float32, Bool]:
     """A window around a labeled place, mirrored where the scene ends."""
     rng = np.random.default_rng((seed, 7))
     tile = scene.tiles()[int(rng.integers(len(scene.tiles())))]

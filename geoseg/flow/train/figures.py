@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import numpy as np
-import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -16,14 +15,13 @@ from geoseg.flow.evaluate.worst_figure import Panel, draw
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.window import Window
 from geoseg.io.files import staged
-from geoseg.models.networks.network import without_border
 from geoseg.score.pixels.confusion import Confusion
 from geoseg.training.logs import read_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
+    from geoseg.arrays import Float32, UInt8
     from geoseg.config.model.contract import BundleSpec, ClassSpec
     from geoseg.models.predictor import Predictor
     from geoseg.training.data.file_scene import FileScene
@@ -189,14 +187,13 @@ class _Part(NamedTuple):
     """The part of a block that one window scores."""
 
     window: Window  # in the scene's own count of the network's pixels
-    truth: NDArray[np.uint8]
-    mapped: NDArray[np.uint8]
+    truth: UInt8
+    mapped: UInt8
 
 
-def _mapped(predictor: Predictor, seen: ValidationWindow) -> NDArray[np.uint8]:
-    logits = torch.from_numpy(predictor.logits(seen.pixels[None], seen.valid[None]))
-    found = without_border(logits, len(predictor.spec.classes))[0].argmax(0).numpy().astype(np.uint8)
-    return np.where(seen.valid, found, np.uint8(IGNORE))
+def _mapped(predictor: Predictor, seen: ValidationWindow) -> UInt8:
+    (found,) = predictor.classes(seen.pixels[None], seen.valid[None])
+    return np.where(seen.valid, found.astype(np.uint8), np.uint8(IGNORE))
 
 
 def _ranked(tables: dict[_Block, Confusion], classes: Sequence[ClassSpec]) -> list[_Block]:
@@ -245,7 +242,7 @@ def _panel(
     return Panel(label, scene.grid[window.shift(*scene.origin)], image, truth, mapped)
 
 
-def _image(scene: FileScene, window: Window, spec: BundleSpec) -> NDArray[np.float32]:
+def _image(scene: FileScene, window: Window, spec: BundleSpec) -> Float32:
     """A window as it is drawn, (H, W, 3), 0 to 1; white where there is no data."""
     patch = scene.patch(window)
     colors = ("red", "green", "blue")

@@ -14,7 +14,7 @@ from geoseg.flow.train.contract import arguments_of
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.networks.registry import ARCHITECTURES, build
 from geoseg.models.networks.smp import load_encoder
-from geoseg.models.predictor import scaled
+from geoseg.models.predictor import scaled_logits
 from geoseg.words import listed
 
 if TYPE_CHECKING:
@@ -90,9 +90,7 @@ def first_score(
         twin = copy.deepcopy(network).to(device).to(memory_format=cast("Any", torch.channels_last)).eval()
 
         def logits(pixels: Tensor, valid: Tensor) -> Tensor:
-            image = scaled(pixels.to(device), valid.to(device), scaling.mean, scaling.std)
-            answer = cast("Tensor", twin(image.contiguous(memory_format=torch.channels_last)))
-            return answer.float().cpu()
+            return scaled_logits(twin, pixels.to(device), valid.to(device), scaling).cpu()
 
         return validation.score(logits)
 

@@ -191,9 +191,7 @@ def _learn(group: ProcessGroup, job: _Job) -> TrainResult:
 
 
 def _trained(prepared: PreparedTraining, job: _Job, result: TrainResult) -> tuple[Network, Predictor]:
-    """The trained network, and without its auxiliary heads as a predictor by the draft of its contract."""
-    network = first_network(job.training, job.start)
-    network.load_state_dict(result.state)
+    """The trained network without its auxiliary heads, also as a predictor by the draft of its contract."""
     start = None if job.start is None else job.start.spec.name
     spec: BundleSpec = draft_spec(
         job.training,
@@ -202,8 +200,10 @@ def _trained(prepared: PreparedTraining, job: _Job, result: TrainResult) -> tupl
         prepared.views,
         procedure_of(job.training, result.step, start),
     )
-    plain = build(spec.architecture, **cast("dict[str, Any]", spec.arguments))
-    own = plain.state_dict()
-    plain.load_state_dict({key: value for key, value in result.state.items() if key in own})
+    network = build(spec.architecture, **cast("dict[str, Any]", spec.arguments))
+    own = network.state_dict()
+    network.load_state_dict(
+        {key: value for key, value in result.state.items() if key in own or not key.startswith("auxiliary.")}
+    )
     runtime = Runtime.resolve(prepared.runtime.kind, threads=prepared.runtime.threads)
-    return network, Predictor.of(plain, spec, runtime)
+    return network, Predictor.of(network, spec, runtime)
