@@ -120,10 +120,6 @@ class Area(Quantity):
     synonyms: ClassVar[dict[str, str]] = {"m²": "m2"}
     examples: ClassVar[tuple[str, str]] = ("8 m2", "90 px")
 
-    def square_meters(self, pixel_area: float) -> float:
-        """The area in m², given the area of one pixel on the ground (m²)."""
-        return self.value * pixel_area if self.unit == "px" else self.value
-
     def pixels(self, pixel_area: float) -> float:
         """The area as a number of pixels (not rounded), given the area of one pixel on the ground (m²)."""
         return self.value if self.unit == "px" else self.value / pixel_area
@@ -135,10 +131,6 @@ class Length(Quantity):
 
     units: ClassVar[dict[str, float]] = {"px": 1.0, "m": 1.0}
     examples: ClassVar[tuple[str, str]] = ("0.5 px", "1.5 m")
-
-    def meters(self, resolution: float) -> float:
-        """The length in meters, given the size of one pixel on the ground (m)."""
-        return self.value * resolution if self.unit == "px" else self.value
 
     def pixels(self, resolution: float) -> float:
         """The length in pixels (not rounded), given the size of one pixel on the ground (m)."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["CSV_NAME", "JSON_NAME", "TENSORBOARD_NAME", "TrainingLog", "read_log"]
+__all__ = ["CSV_NAME", "TENSORBOARD_NAME", "TrainingLog", "read_log"]
 
 JSON_NAME = "log.jsonl"
 """Every event but checkpoints, one JSON object a line, ``event`` being its kind."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
-from geoseg.arrays import Bool, Float32, UInt8
+from geoseg.arrays import Array, Bool, Float32, UInt8
 from geoseg.cli.tables import table_text
 from geoseg.errors import GridError, LabelError
 from geoseg.grid.encoding import SCALE
@@ -142,9 +142,13 @@ LOGITS = SHAPES.flatmap(
 )
 
 
-def stored_of(logits: Float32) -> UInt8:
+def stored_of(logits: Array) -> UInt8:
     odds = np.exp(logits.astype(np.float64) - logits.max(axis=0))
     return np.rint(odds / odds.sum(axis=0) * SCALE).astype(np.uint8)
+
+
+def reliability_of(truth: UInt8, logits: Array) -> Reliability:
+    return Reliability.of(truth, logits.argmax(axis=0), stored_of(logits))
 
 
 def naive_calibration(said: list[int], hit: list[bool], bins: int) -> tuple[float, float]:
@@ -168,7 +172,7 @@ class TestCalibration:
     @given(LOGITS, st.sampled_from([1, 10, 15, 200]))
     def test_measures_equal_those_of_a_loop(self, case: tuple[UInt8, Float32], bins: int) -> None:
         truth, logits = case
-        found = Reliability.of_logits(truth, logits)
+        found = reliability_of(truth, logits)
         labeled = truth != 255
         if not labeled.any():
             assert found.expected_error() == found.largest_error() == (None,) * (K + 1)
@@ -193,10 +197,8 @@ class TestCalibration:
     ) -> None:
         truth, logits = case
         stored, mapped = stored_of(logits), logits.argmax(axis=0).astype(np.uint8)
-        whole = Reliability.of_logits(truth, logits)
-        parts = [
-            Reliability.of_logits(truth[rows], logits[:, rows]) for rows in (slice(cut), slice(cut, None))
-        ]
+        whole = reliability_of(truth, logits)
+        parts = [reliability_of(truth[rows], logits[:, rows]) for rows in (slice(cut), slice(cut, None))]
         np.testing.assert_array_equal((parts[0] + parts[1]).counts, whole.counts)
         np.testing.assert_array_equal((Reliability.zeros(K) + whole).counts, whole.counts)
         counter = CellCounter(K, side)
@@ -221,8 +223,8 @@ class TestCalibration:
         chance = rng.random(400_000)
         truth = (rng.random(chance.size) < chance).astype(np.uint8)
         logits = np.log(np.stack((1 - chance, chance)))
-        assert max(Reliability.of_logits(truth, logits).expected_error()) < 0.005  # type: ignore[type-var]
-        sure = Reliability.of_logits(truth, 9 * logits)
+        assert max(reliability_of(truth, logits).expected_error()) < 0.005  # type: ignore[type-var]
+        sure = reliability_of(truth, 9 * logits)
         assert min(sure.expected_error()) > 0.1  # type: ignore[type-var]
         assert sure.brier_score > 0.4  # type: ignore[operator]
 

@@ -51,7 +51,7 @@ def draw_worst(
     *,
     reading: Scenes,
     count: int,
-) -> int:
+) -> None:
     """Draw the ``count`` windows with the most wrong pixels, or fewer; no picture where nothing is wrong.
 
     Memory is that of the windows and of one scene's labels.
@@ -94,7 +94,6 @@ def draw_worst(
             ]
     if panels:
         draw(path, sorted(panels, key=lambda panel: -panel.wrong), spec.classes)
-    return len(panels)
 
 
 def _shown(raster: Raster, spec: BundleSpec, stretch: tuple[float, float] | None) -> Float32:

@@ -35,11 +35,9 @@ class PreparedTraining:
 
     loaded: LoadedTraining  # the file and where its values stand
     scenes: tuple[FileScene, ...]
-    cache: SceneCache
     views: Views
     start: Bundle | None  # whose weights it starts from
     runtime: TrainingRuntime
-    workers: int  # threads or processes that cut chips
     remarks: tuple[str, ...] = ()  # what is no mistake but may not be meant, a sentence each
 
     @property
@@ -98,8 +96,7 @@ def prepare_training(path: str | Path, overrides: Mapping[str, Any] | None = Non
     workers = chip_workers(compute.workers, runtime.kind, compute.processes)
     # Every process that reads tiles keeps its own.
     holders = compute.processes * (workers + 1 if workers > 1 else 1)
-    cache = SceneCache(compute.memory.bytes // holders)
-    scenes = open_data(loaded, cache)
+    scenes = open_data(loaded, SceneCache(compute.memory.bytes // holders))
     for key, model in (("model.start", start), ("distill.teacher", teacher)):
         if model is not None and model.spec.value_dtype != scenes[0].value_dtype:
             raise SceneError(
@@ -107,7 +104,7 @@ def prepare_training(path: str | Path, overrides: Mapping[str, Any] | None = Non
                 f"{scenes[0].value_dtype}; give data.stretch, the values that mean black and white"
             )
     remarks = tuple(_remarks(training, scenes, teacher))
-    prepared = PreparedTraining(loaded, scenes, cache, views, start, runtime, workers, remarks)
+    prepared = PreparedTraining(loaded, scenes, views, start, runtime, remarks)
     _check_apart(prepared)
     return prepared
 

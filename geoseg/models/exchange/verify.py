@@ -21,7 +21,7 @@ from geoseg.models.networks.registry import traits
 from geoseg.models.predictor import Predictor
 from geoseg.models.runtime import intra_op_threads
 
-__all__ = ["Check", "verify"]
+__all__ = ["verify"]
 
 _SIDE = 64  # least side of an image that is tried, in pixels
 _FARTHEST = 4096

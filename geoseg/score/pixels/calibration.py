@@ -15,14 +15,13 @@ An expected error is a sum of distances, so of few pixels it comes out too large
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.arrays import Array, Bool, Float64, Int64, UInt8
 from geoseg.errors import GridError, LabelError
-from geoseg.grid.encoding import SCALE
+from geoseg.grid.encoding import IGNORE, SCALE
 from geoseg.score.pixels.confusion import defined, ratio
 
 __all__ = ["BINS", "Reliability", "binned", "calibration_errors", "tally"]
@@ -65,27 +64,12 @@ class Reliability:
         Raises:
             LabelError: stored values beyond 200.
         """
-        both = (truth != 255) & (mapped != 255)  # noqa: PLR2004 - neither label nor class
+        both = (truth != IGNORE) & (mapped != IGNORE)
         true, chosen, predicted = truth[both], mapped[both], stored[:, both]
         confidence = np.take_along_axis(predicted, chosen[None].astype(np.intp), axis=0)[0]
         rows = [(predicted[index], true == index) for index in range(len(stored))]
         counts = [tally(values, hit)[0] for values, hit in (*rows, (confidence, true == chosen))]
         return cls(np.stack(counts))
-
-    @classmethod
-    def of_logits(cls, truth: Array, logits: NDArray[np.floating[Any]]) -> Reliability:
-        """Count the pixels of logits; their probabilities are rounded to steps of 1/200 as those of a map.
-
-        Rounding moves no expected error by more than 1/400.
-
-        Args:
-            truth: shape (…); class ids, 255 = not labeled.
-            logits: shape (K, …), finite where labeled.
-        """
-        raised = logits.astype(np.float64) - logits.max(axis=0)
-        odds = np.exp(raised)
-        stored = np.rint(odds / odds.sum(axis=0) * SCALE).astype(np.uint8)
-        return cls.of(truth, logits.argmax(axis=0), stored)
 
     def __add__(self, other: Reliability) -> Reliability:
         return Reliability(self.counts + other.counts)

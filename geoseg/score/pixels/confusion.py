@@ -119,21 +119,6 @@ class Confusion:
         return defined(measures(*margins(self.counts))["iou"])
 
     @property
-    def precision(self) -> tuple[float | None, ...]:
-        """Per class, the share of mapped pixels that are right; None: never mapped."""
-        return defined(measures(*margins(self.counts))["precision"])
-
-    @property
-    def recall(self) -> tuple[float | None, ...]:
-        """Per class, the share of true pixels that are mapped; None: not in the reference."""
-        return defined(measures(*margins(self.counts))["recall"])
-
-    @property
-    def f1(self) -> tuple[float | None, ...]:
-        """Per class, the harmonic mean of precision and recall, 2·IoU / (1 + IoU); None: in neither."""
-        return defined(measures(*margins(self.counts))["f1"])
-
-    @property
     def accuracy(self) -> float | None:
         """The share of pixels that are right; None: no pixels."""
         return float(self.counts.trace()) / self.pixels if self.pixels else None
@@ -170,9 +155,9 @@ def measures(hits: Array, truth: Array, mapped: Array) -> dict[str, Float64]:
     """All measures of the counts per class (..., K); the one place where they are defined.
 
     Of the pixels of a class that are mapped as it (``hits``), all of the class, and all mapped as it:
-    ``iou``, ``precision``, ``recall``, ``f1`` (..., K); ``mean_iou`` (definition ``dataset``),
-    ``mean_iou_cityscapes`` and ``accuracy`` (...). NaN where undefined, for arithmetic only: what leaves this
-    package goes through :func:`defined`.
+    ``iou``, ``precision``, ``recall``, ``f1`` = 2·IoU / (1 + IoU) (..., K); ``mean_iou`` (definition
+    ``dataset``), ``mean_iou_cityscapes`` and ``accuracy`` (...). NaN where undefined, for arithmetic only:
+    what leaves this package goes through :func:`defined`.
     """
     union = truth + mapped - hits
     iou = ratio(hits, union)
@@ -188,7 +173,7 @@ def measures(hits: Array, truth: Array, mapped: Array) -> dict[str, Float64]:
 
 
 def defined(values: Float64) -> tuple[float | None, ...]:
-    """Numbers, and None where they are undefined."""
+    """The numbers of an array (n,), and None where they are NaN."""
     return tuple(None if np.isnan(value) else float(value) for value in values)
 
 
@@ -235,7 +220,7 @@ def mean_iou(
 
 
 def ratio(part: Array, whole: Array) -> Float64:
-    """Part over whole; NaN where the whole is zero."""
+    """Part over whole, float64 of the whole's shape; NaN where the whole is zero."""
     quotient = np.full(np.shape(whole), np.nan)
     np.divide(part, whole, out=quotient, where=np.asarray(whole) > 0)
     return quotient
