@@ -97,7 +97,7 @@ class BatchCounts:
 
 
 def invalid_labels(target: Tensor, classes: int) -> Tensor:
-    """Where labels are neither a class of the network nor 255: to index with them reads foreign memory."""
+    """Where labels (N, …) are neither one of the classes nor 255: to index with them reads foreign memory."""
     return (target != IGNORE) & ((target < 0) | (target >= classes))
 
 
@@ -108,10 +108,10 @@ def cross_entropy(
     *,
     counts: BatchCounts | None = None,
 ) -> Tensor:
-    """Mean over the labeled pixels of ``-w[t] log softmax(logits)[t]``.
+    """Mean over the labeled pixels of ``-w[t] log softmax(logits)[t]``, a scalar.
 
-    Divided by the number of labeled pixels, not by their weights, so that a class's factor means the same in
-    every batch.
+    Of logits, float (N, K, …), and class ids (N, …). Divided by the number of labeled pixels, not by their
+    weights, so that a class's factor means the same in every batch.
     """
     logits = _wide(logits)
     summed = functional.cross_entropy(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from geoseg.training.data.scenes import validation_labels
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
+    from geoseg.arrays import Array, Bool, Float32, UInt8
     from geoseg.training.data.scenes import LabeledScene
 
 __all__ = ["Score", "Validation", "ValidationWindow"]
@@ -41,10 +41,10 @@ class ValidationWindow(NamedTuple):
 
     scene: LabeledScene  # at the network's resolution
     window: Window
-    pixels: NDArray[np.float32]  # (C, H, W), stored units
-    valid: NDArray[np.bool_]  # (H, W)
-    targets: NDArray[np.uint8]  # (H, W): ids in the held-out blocks that this window scores; 255 elsewhere
-    labels: NDArray[np.uint8]  # the same with classes only: borders count as what they are the border of
+    pixels: Float32  # (C, H, W), stored units
+    valid: Bool  # (H, W)
+    targets: UInt8  # (H, W): ids in the held-out blocks that this window scores; 255 elsewhere
+    labels: UInt8  # the same with classes only: borders count as what they are the border of
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class Validation:
         scene = self.scenes[place.scene]
         inside, at = mirrored(place.window, scene.shape)
         patch = scene.patch(inside)
-        pixels: NDArray[Any] = patch.pixels if inside == place.window else patch.pixels[:, *at]
+        pixels: Array = patch.pixels if inside == place.window else patch.pixels[:, *at]
         valid = patch.valid if inside == place.window else patch.valid[at]
         targets = np.full(place.window.shape, IGNORE, np.uint8)
         held = validation_labels(scene, inside, patch.labels)

@@ -32,6 +32,12 @@ from geoseg.models.runtime import intra_op_threads
 
 __all__ = ["ITEM_KEY", "OPSET", "TOLERANCE", "Exported", "export_onnx", "export_torch", "state_contract"]
 
+OPSET = 18
+"""ONNX operator set: the lowest that torch exports without converting."""
+ITEM_KEY = "geoseg:item"
+"""Metadata key of the bundle's STAC item, in JSON."""
+_IR_VERSION = 8
+"""ONNX file version: with it and the operators above, onnxruntime 1.14 and later read the file."""
 TOLERANCE = 1e-4
 """Largest difference from torch: of probabilities, and of logits relative to the largest."""
 
@@ -250,14 +256,6 @@ def _compare(bundle: Bundle, module: _Probabilities, images: list[Tensor], run: 
                 )
         largest = max(largest, float((pairs[0][1] - pairs[0][2]).abs().max()))
     return largest
-
-
-OPSET = 18
-"""ONNX operator set: the lowest that torch exports without converting."""
-ITEM_KEY = "geoseg:item"
-"""Metadata key of the bundle's STAC item, in JSON."""
-_IR_VERSION = 8
-"""ONNX file version: with it and the operators above, onnxruntime 1.14 and later read the file."""
 
 
 def state_contract(model: Any, spec: BundleSpec, tile: int | None) -> None:

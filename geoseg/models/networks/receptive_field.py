@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from geoseg.arrays import Int64
 
 __all__ = ["Offsets", "field_of_view"]
 
@@ -41,13 +42,13 @@ _POINTWISE = frozenset(
 class _Range:
     """For each position along one axis of a map: the first and last input position that can influence it."""
 
-    lo: npt.NDArray[np.int64]
-    hi: npt.NDArray[np.int64]
+    lo: Int64
+    hi: Int64
 
     def __len__(self) -> int:
         return len(self.lo)
 
-    def at(self, positions: npt.NDArray[np.int64]) -> _Range:
+    def at(self, positions: Int64) -> _Range:
         """Along an axis whose positions are these ones; what is off this one's ends looks off the image's."""
         index = np.clip(positions, 0, len(self) - 1)
         off = np.where(positions < index, -_FAR, _FAR)
@@ -189,7 +190,7 @@ def _pair(value: Any, axis: int) -> int:
     return int(values[-1] if axis == _COLUMNS else values[0])
 
 
-def _taps(source: _Range, positions: npt.NDArray[np.int64], kernel: int, dilation: int) -> _Range:
+def _taps(source: _Range, positions: Int64, kernel: int, dilation: int) -> _Range:
     total = source.at(positions)
     for tap in range(1, kernel):
         total = total.join(source.at(positions + tap * dilation))

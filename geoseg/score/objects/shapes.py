@@ -84,7 +84,7 @@ class ShapeMeasures:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def chosen(self, pairs: Bool | Int64) -> ShapeMeasures:
-        """Some of the pairs, such as those of one size."""
+        """Some of the pairs, by a mask (pairs,) or by their numbers, such as those of one size."""
         return ShapeMeasures(*(getattr(self, name)[pairs] for name in self.__dataclass_fields__))
 
     def summary(self) -> ShapeSummary:
@@ -148,7 +148,10 @@ def shape_measures(predicted: Objects, true: Objects, *, step: float) -> ShapeMe
 
 
 def right_angles(polygons: Objects, tolerance: float = RIGHT_ANGLE_TOLERANCE) -> Float64:
-    """Share of each polygon's vertices that are 90° or 270°, within a tolerance in degrees; NaN: none."""
+    """Share (n,) of the vertices of n polygons that are 90° or 270°, within a tolerance in degrees.
+
+    NaN where a polygon has no vertex.
+    """
     outlines = Outlines.of(polygons)
     right = np.abs(outlines.turns() - 90) <= tolerance
     return _means(right.astype(np.float64), outlines.first)
@@ -302,7 +305,7 @@ class Outlines:
         return _sampled(self.start, self.way, np.hypot(self.way[:, 0], self.way[:, 1]), ends, step)
 
     def firsts(self, edge: Int64) -> Int64:
-        """Where each polygon's points start, and their number, among points of ascending edges."""
+        """Where each of n polygons' points start, (n + 1,), among points with ascending edges (P,)."""
         return np.searchsorted(edge, self.first).astype(np.int64)
 
     def nearest(self, points: Float64, first: Int64) -> tuple[Float64, Int64]:

@@ -109,7 +109,7 @@ class ObjectTally:
         )
 
     def reliability(self) -> Float64:
-        """Confidence against being matched, see :func:`binned_confidence`."""
+        """Confidence against being matched, float64 (bins, 3), see :func:`binned_confidence`."""
         scored = self.outcome != Outcome.EXCLUDED
         return binned_confidence(self.confidence[scored], self.outcome[scored] == Outcome.MATCHED)
 

@@ -58,7 +58,7 @@ class Sums:
 
     @property
     def scored(self) -> Bool:
-        """Which cells have pixels."""
+        """Which of the N cells have pixels, bool (N,)."""
         return np.asarray(self.pixels.any(axis=(1, 2)))
 
     def each(self, change: Callable[[Array], Array]) -> Sums:
@@ -67,7 +67,7 @@ class Sums:
         return Sums(change(self.pixels), *(None if array is None else change(array) for array in rest))
 
     def chosen(self, cells: Array) -> Sums:
-        """Some of the cells."""
+        """Some of the cells, by a mask (N,) or by their numbers."""
         return self.each(lambda array: array[cells])
 
     def weighted(self, weights: Float64) -> Sums:

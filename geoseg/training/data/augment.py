@@ -16,10 +16,11 @@ from torch.nn import functional
 from geoseg.grid.encoding import IGNORE
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
-    Image = NDArray[np.float32]
+    from geoseg.arrays import Float32
+
+    Image = Float32
     """(C, H, W)."""
 
 __all__ = ["ColorSettings", "Geometry", "cut_holes", "jitter", "warp"]

@@ -20,9 +20,9 @@ from geoseg.training.data.scenes import training_labels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
+    from geoseg.arrays import Int64
     from geoseg.training.data.index import SceneIndex
     from geoseg.training.data.scenes import LabeledScene
 
@@ -204,7 +204,7 @@ def _cut(scene: LabeledScene, top: int, left: int, side: int) -> tuple[Tensor, T
     patch = scene.patch(inside)
     pixels = patch.pixels[:, *place] if inside != wanted else patch.pixels
     valid = patch.valid[place] if inside != wanted else patch.valid
-    labels: NDArray[np.int64] = np.full((side, side), IGNORE, np.int64)
+    labels: Int64 = np.full((side, side), IGNORE, np.int64)
     known = wanted.intersect(Window(0, 0, height, width))
     assert known is not None
     seen = training_labels(scene, inside, patch.labels)

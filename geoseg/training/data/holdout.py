@@ -11,7 +11,7 @@ import numpy as np
 from geoseg.errors import LabelError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from geoseg.arrays import Bool
 
 __all__ = ["Split"]
 
@@ -43,7 +43,7 @@ class Split:
         *,
         grow: float = 0.0,
         origin: tuple[int, int] = (0, 0),
-    ) -> NDArray[np.bool_]:
+    ) -> Bool:
         """Pixels of the blocks held out, bool (H, W).
 
         Blocks are counted from the scene's first pixel and reach over its edges without end, so a pixel's

@@ -16,8 +16,7 @@ from geoseg.training.data.scenes import training_labels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from geoseg.arrays import Float64, Int64
     from geoseg.grid.window import Window
     from geoseg.training.data.scenes import LabeledScene
 
@@ -29,9 +28,9 @@ class SceneIndex:
     """Training pixels of a scene, by tile and class: a few numbers per tile, whatever the scene's size."""
 
     tiles: tuple[Window, ...]  # tiles that hold a training pixel
-    counts: NDArray[np.int64]  # (tiles, classes): training pixels
-    total: NDArray[np.float64]  # (bands,): sum of the training pixels, stored units
-    squares: NDArray[np.float64]  # (bands,): sum of their squares
+    counts: Int64  # (tiles, classes): training pixels
+    total: Float64  # (bands,): sum of the training pixels, stored units
+    squares: Float64  # (bands,): sum of their squares
     top: float  # the largest value of all
     held: int  # labeled pixels that are held out: blocks and margins
 
@@ -59,7 +58,10 @@ class SceneIndex:
 
 
 def index_scene(scene: LabeledScene, classes: Sequence[str] | None = None) -> SceneIndex:
-    """Read a scene's tiles once; labels beyond the named classes are refused (None: no label is).
+    """Read a scene's tiles once.
+
+    Args:
+        classes: Names by class id; labels beyond them are refused. None: no label is refused.
 
     Raises:
         LabelError: a label that is no class, or no pixel that is labeled and left to train on.
@@ -71,8 +73,8 @@ def index_scene(scene: LabeledScene, classes: Sequence[str] | None = None) -> Sc
 
 def _index(scene: LabeledScene, classes: Sequence[str] | None) -> SceneIndex:
     tiles: list[Window] = []
-    counts: list[NDArray[np.int64]] = []
-    sums: list[NDArray[np.float64]] = []
+    counts: list[Int64] = []
+    sums: list[Float64] = []
     top, labeled = -np.inf, 0
     for window in scene.tiles():
         patch = scene.patch(window)

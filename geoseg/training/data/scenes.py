@@ -13,7 +13,7 @@ from geoseg.training.data.holdout import Split
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from geoseg.arrays import Array, Bool, UInt8
 
 __all__ = ["TILE", "LabeledScene", "Patch", "squares", "training_labels", "validation_labels"]
 
@@ -24,9 +24,9 @@ TILE = 256
 class Patch(NamedTuple):
     """What a window of a labeled scene holds."""
 
-    pixels: NDArray[Any]  # (C, H, W) in stored units, in the scene's type
-    valid: NDArray[np.bool_]  # (H, W): where the pixels are data
-    labels: NDArray[np.uint8]  # (H, W): class ids; 255 where nothing is labeled or the pixels are no data
+    pixels: Array  # (C, H, W) in stored units, in the scene's type
+    valid: Bool  # (H, W): where the pixels are data
+    labels: UInt8  # (H, W): class ids; 255 where nothing is labeled or the pixels are no data
 
 
 class LabeledScene(Protocol):
@@ -89,19 +89,17 @@ class LabeledScene(Protocol):
         """The same ground and labels on the grid that a network of this resolution sees."""
 
 
-def training_labels(scene: LabeledScene, window: Window, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Labels of a window with held-out blocks and their margins at 255."""
+def training_labels(scene: LabeledScene, window: Window, labels: UInt8) -> UInt8:
+    """Labels (H, W) of a window with held-out blocks and their margins at 255."""
     return _masked(scene, window, labels, scene.split.margin, held=False)
 
 
-def validation_labels(scene: LabeledScene, window: Window, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Labels of a window with all but the held-out blocks at 255."""
+def validation_labels(scene: LabeledScene, window: Window, labels: UInt8) -> UInt8:
+    """Labels (H, W) of a window with all but the held-out blocks at 255."""
     return _masked(scene, window, labels, 0.0, held=True)
 
 
-def _masked(
-    scene: LabeledScene, window: Window, labels: NDArray[np.uint8], grow: float, *, held: bool
-) -> NDArray[np.uint8]:
+def _masked(scene: LabeledScene, window: Window, labels: UInt8, grow: float, *, held: bool) -> UInt8:
     origin = (scene.origin[0] + window.row, scene.origin[1] + window.col)
     mask = scene.split.held_out(window.shape, scene.resolution, grow=grow, origin=origin)
     return np.where(mask == held, labels, np.uint8(IGNORE))
