@@ -37,7 +37,7 @@ from geoseg.io.raster.maps import BORDER_TAG, TOP_BAND
 from geoseg.io.raster.scene import verify_checksums
 from geoseg.io.stac.write import scene_item
 from geoseg.io.vector.features import LayerStyle, features_of
-from geoseg.io.vector.writer import FORMATS, layer_files, write_features
+from geoseg.io.vector.writer import layer_file, layer_files, write_features
 from geoseg.polygons.attributes import FIELDS, Calibrated, Provenance
 from geoseg.score.pixels.isotonic import Isotonic
 
@@ -248,7 +248,7 @@ def _polygons(plan: Plan, probabilities: Probabilities) -> tuple[int, Path]:
     assert plan.vectorize is not None
     options, spec = plan.vectorize, plan.bundle.spec
     chosen = [c for c in spec.classes if options.outlines(c.name, background=c.background)]
-    path = plan.folder / f"{options.layer}{FORMATS[options.format]}"
+    path = layer_file(plan.folder, options.layer, options.format)
 
     def strips() -> Iterator[UInt8]:
         return (stored for _, stored in probabilities.strips(max(1, POLYGON_STRIP // plan.grid.width)))

@@ -24,6 +24,7 @@ from geoseg.flow.evaluate.evaluate import evaluate_pairs, evaluate_run
 from geoseg.flow.evaluate.scene import Pair, evaluate_scene
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.raster.cog import write_cog
+from geoseg.io.raster.scene import Reading
 from geoseg.score.bootstrap import Bootstrap, Interval, Intervals, intervals_of
 from geoseg.score.pixels.confusion import DEFINITIONS, Confusion, defined, margins, mean_iou, measures
 from geoseg.score.pixels.sums import Sums
@@ -445,7 +446,7 @@ class TestEvaluate:
         files = tuple(BandRef(str(tmp_path / f"{name}.tif"), 1, name) for name in ("mapped", "finer"))
         label = LabelRef(str(mask), classes=((255, 1),), area_window=(100, 200, 300, 400))
         scene = SceneRef("here", files, labels=(("buildings", label),))
-        report = evaluate_run(tmp_path / "run", [scene], CLASSES, bands=["mapped"]).report
+        report = evaluate_run(tmp_path / "run", [scene], CLASSES, reading=Reading(("mapped",))).report
         inside = (slice(100, 400), slice(200, 600))
         expected = Confusion.of(truth[inside], guess[inside], 2)
         assert report.confusion == tuple(map(tuple, expected.counts.tolist()))

@@ -20,7 +20,7 @@ from geoseg.config.workflow import Scenes, Workflow
 from geoseg.engine.plan import Plan
 from geoseg.errors import ConfigError, GeosegError, LabelError, of_scene
 from geoseg.flow.compare.throughput import Speed, Stopwatch, speed_of
-from geoseg.flow.evaluate.evaluate import Evaluated, check_reference, evaluate_run, pairs_of
+from geoseg.flow.evaluate.evaluate import Evaluated, check_reference, evaluate_run, none_scored, pairs_of
 from geoseg.flow.evaluate.scene import Pair, label_reader, strips
 from geoseg.flow.evaluate.worst import WORST_NAME, check_drawable, draw_worst
 from geoseg.flow.run.events import Event, RunSummary, Watch
@@ -29,6 +29,7 @@ from geoseg.flow.run.run import run
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.files import write_json, write_text
+from geoseg.io.raster.scene import Reading
 from geoseg.io.yaml.files import load_workflow
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.cost.operations import count
@@ -153,13 +154,13 @@ def _settings(workflow: Workflow, overrides: Mapping[str, Any]) -> dict[str, Any
 
 
 def _score(
-    one: _Candidate, scenes: Sequence[SceneRef], reading: Scenes, worst: int, against: dict[str, Any]
+    one: _Candidate, scenes: Sequence[SceneRef], settings: Scenes, worst: int, against: dict[str, Any]
 ) -> Evaluated:
     """Score a model's maps, and draw their worst windows."""
     folder, spec = one.prepared.loaded.output, one.bundle.spec
-    found = evaluate_run(folder, scenes, spec.classes, bands=reading.bands or spec.bands, **against)
+    found = evaluate_run(folder, scenes, spec.classes, reading=Reading.of(settings, spec.bands), **against)
     if worst:
-        draw_worst(folder / WORST_NAME, found.scored, scenes, spec, reading=reading, count=worst)
+        draw_worst(folder / WORST_NAME, found.scored, scenes, spec, settings=settings, count=worst)
     return found
 
 
@@ -199,9 +200,9 @@ def _labeled_scenes(
     }
     refs = [plan.scene.ref for plan in first.prepared.plans if plan.scene.ref.id not in unscored]
     spec, workflow = first.bundle.spec, first.prepared.loaded.workflow
-    bands = workflow.scenes.bands or spec.bands
+    reading = Reading.of(workflow.scenes, spec.bands)
     pairs, without = pairs_of(
-        first.prepared.loaded.output, refs, bands=bands, asset=asset, reference=reference
+        first.prepared.loaded.output, refs, reading=reading, asset=asset, reference=reference
     )
     unscored |= {one.scene: one.reason for one in without}
     plans = first.plans
@@ -223,8 +224,7 @@ def _labeled_scenes(
         labeled.add(pair.scene)
     left = [Unscored(scene=scene, reason=reason) for scene, reason in unscored.items()]
     if not labeled:
-        more = f" ({len(left) - 1} more cannot be scored)" if len(left) > 1 else ""
-        raise LabelError(f"{left[0].reason}{more}" if left else "the catalog has no scene to score")
+        raise none_scored(left)
     return [ref for ref in refs if ref.id in labeled], left
 
 

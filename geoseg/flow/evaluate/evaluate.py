@@ -24,7 +24,7 @@ from geoseg.flow.evaluate.worst import WORST_NAME, check_drawable, draw_worst
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.files import write_json
 from geoseg.io.labels.reader import label_kind
-from geoseg.io.raster.scene import describe
+from geoseg.io.raster.scene import AS_DECLARED, Reading
 from geoseg.io.stac.read import UnusableItem, load_catalog
 from geoseg.io.yaml.files import load_workflow
 from geoseg.models.bundle import load_bundle
@@ -38,7 +38,15 @@ from geoseg.words import did_you_mean, listed
 if TYPE_CHECKING:
     from geoseg.config.model.contract import ClassSpec
 
-__all__ = ["Evaluated", "check_reference", "evaluate_pairs", "evaluate_run", "evaluate_workflow", "pairs_of"]
+__all__ = [
+    "Evaluated",
+    "check_reference",
+    "evaluate_pairs",
+    "evaluate_run",
+    "evaluate_workflow",
+    "none_scored",
+    "pairs_of",
+]
 
 SCORE_NAME = "score.json"
 """The report in a run's folder."""
@@ -96,7 +104,7 @@ def evaluate_workflow(
         loaded.output,
         catalog.scenes,
         spec.classes,
-        bands=workflow.scenes.bands or spec.bands,
+        reading=Reading.of(workflow.scenes, spec.bands),
         asset=asset,
         reference=reference,
         width=width,
@@ -106,7 +114,7 @@ def evaluate_workflow(
     picture = loaded.output / WORST_NAME
     try:
         if worst:
-            draw_worst(picture, evaluated.scored, catalog.scenes, spec, reading=workflow.scenes, count=worst)
+            draw_worst(picture, evaluated.scored, catalog.scenes, spec, settings=workflow.scenes, count=worst)
     except GeosegError as error:
         raise type(error)(
             f"{error}; {SCORE_NAME} is written, {WORST_NAME} is not (--worst 0 leaves it out)"
@@ -119,7 +127,7 @@ def evaluate_run(
     scenes: Sequence[SceneRef],
     classes: Sequence[ClassSpec],
     *,
-    bands: Sequence[str | int] | None = None,
+    reading: Reading = AS_DECLARED,
     asset: str | None = None,
     reference: LabelRef | None = None,
     how: Bootstrap | None = None,
@@ -131,7 +139,7 @@ def evaluate_run(
 
     Args:
         scenes: the catalog's scenes; those without a map in the folder are named in the report.
-        bands: those that the maps were made from, which decide what a scene's own pixels are; None: all.
+        reading: how the maps' scenes were read: their bands decide what a scene's own pixels are.
         asset: key of the label asset of each scene, where several.
         reference: one for all scenes, in place of the catalog's.
         unusable: items of the catalog that are no scenes, to be named in the report.
@@ -140,7 +148,7 @@ def evaluate_run(
         LabelError: no scene could be scored; a key that no scene has; several assets and none named.
         OutputError: the report or the errors cannot be written.
     """
-    pairs, without = pairs_of(run, scenes, bands=bands, asset=asset, reference=reference)
+    pairs, without = pairs_of(run, scenes, reading=reading, asset=asset, reference=reference)
     without += [Unscored(scene=item.id, reason=item.reason) for item in unusable]
     evaluated = evaluate_pairs(pairs, classes, without=without, how=how, width=width, outlined=outlined)
     write_json(run / SCORE_NAME, evaluated.report.to_dict())
@@ -186,18 +194,25 @@ def evaluate_pairs(
         write_errors(errors, pair.classes_tif.parent)
     unscored += without
     if not tallies and unscored:
-        others = f" ({len(unscored) - 1} more cannot be scored)" if len(unscored) > 1 else ""
-        raise LabelError(f"{unscored[0].reason}{others}")
+        raise none_scored(unscored)
     names = [spec.name for spec in classes]
     report = score_report(tallies, names, how, unscored=unscored, boundary_width=str(width))
     return Evaluated(report, tuple(tallies), tuple(scored))
+
+
+def none_scored(unscored: Sequence[Unscored]) -> LabelError:
+    """The error where no scene could be scored: why the first one could not, and how many more there are."""
+    if not unscored:
+        return LabelError("the catalog has no scene to score")
+    others = f" ({len(unscored) - 1} more cannot be scored)" if len(unscored) > 1 else ""
+    return LabelError(f"{unscored[0].reason}{others}")
 
 
 def pairs_of(
     run: Path,
     scenes: Sequence[SceneRef],
     *,
-    bands: Sequence[str | int] | None = None,
+    reading: Reading = AS_DECLARED,
     asset: str | None = None,
     reference: LabelRef | None = None,
 ) -> tuple[list[Pair], list[Unscored]]:
@@ -219,12 +234,12 @@ def pairs_of(
                 Unscored(scene=ref.id, reason=str(LabelError(_no_label(scenes, asset), scene=ref.id)))
             )
         else:
-            pairs.append(Pair(ref.id, path, label, partial(_own_pixels, ref, bands)))
+            pairs.append(Pair(ref.id, path, label, partial(_own_pixels, ref, reading)))
     return pairs, without
 
 
-def _own_pixels(ref: SceneRef, bands: Sequence[str | int] | None) -> GeoBox:
-    return describe(ref, bands).geobox
+def _own_pixels(ref: SceneRef, reading: Reading) -> GeoBox:
+    return reading.describe(ref).geobox
 
 
 def _label_of(ref: SceneRef, asset: str | None) -> LabelRef | None:

@@ -31,7 +31,7 @@ from geoseg.io.qgis.style import ClassStyle, kinds_qml
 from geoseg.io.raster.maps import MapReader
 from geoseg.io.vector.features import Features, LayerStyle
 from geoseg.io.vector.reader import layer_info, read_pieces
-from geoseg.io.vector.writer import FORMATS, write_features
+from geoseg.io.vector.writer import find_layer, write_features
 from geoseg.polygons.attributes import CONFIDENCE
 from geoseg.polygons.geodesic import AreaMeter
 from geoseg.polygons.trace.exact import exact_polygons
@@ -86,11 +86,6 @@ class Outlined:
         """Those of a workflow; None: it makes no polygons."""
         return None if vectorize is None else cls(vectorize.layer, vectorize.classes)
 
-    def file(self, folder: Path) -> Path | None:
-        """The layer's file in a scene's folder; None: there is none."""
-        paths = (folder / f"{self.layer}{ending}" for ending in FORMATS.values())
-        return next((path for path in paths if path.is_file()), None)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Errors:
@@ -141,7 +136,7 @@ def score_objects(
         GridError: the scene has no longitude and latitude, so areas cannot be measured.
         SceneError: the scene, which the reference counts in, cannot be opened.
     """
-    path = outlined.file(pair.classes_tif.parent)
+    path = find_layer(pair.classes_tif.parent, outlined.layer)
     if path is None:
         return tally, None
     chosen = [

@@ -17,7 +17,7 @@ from geoseg.errors import OutputError, RunError
 from geoseg.flow.evaluate.scene import Pair, label_reader
 from geoseg.io.raster.maps import MapReader
 from geoseg.io.raster.reader import Raster
-from geoseg.io.raster.scene import describe
+from geoseg.io.raster.scene import Reading
 from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.score.tally import SceneTally, worst_windows
 
@@ -49,7 +49,7 @@ def draw_worst(
     scenes: Iterable[SceneRef],
     spec: BundleSpec,
     *,
-    reading: Scenes,
+    settings: Scenes,
     count: int,
 ) -> None:
     """Draw the ``count`` windows with the most wrong pixels, or fewer; no picture where nothing is wrong.
@@ -62,7 +62,7 @@ def draw_worst(
     """
     from geoseg.flow.evaluate.worst_figure import Panel, draw  # noqa: PLC0415 - matplotlib is an extra
 
-    refs = {ref.id: ref for ref in scenes}
+    refs, reading = {ref.id: ref for ref in scenes}, Reading.of(settings, spec.bands)
     grids = []
     for pair, _ in scored:
         with MapReader(pair.classes_tif) as reader:
@@ -76,16 +76,14 @@ def draw_worst(
         ref = refs.get(pair.scene)
         if ref is None:
             raise OutputError("is scored but not in the catalog; no picture can be drawn", scene=pair.scene)
-        if reading.nodata is not None:
-            ref = replace(ref, nodata=reading.nodata)
-        source = describe(ref, reading.bands or spec.bands)
+        source = reading.describe(ref)
         on_map = replace(grid, crs=source.geobox.crs)
         with MapReader(pair.classes_tif) as reader, SceneReader(source, on_map) as scene:
             panels += [
                 Panel(
                     scene=pair.scene,
                     box=grid[window],
-                    image=_shown(scene.read(window), spec, reading.stretch),
+                    image=_shown(scene.read(window), spec, settings.stretch),
                     truth=labels.read(window),
                     mapped=reader.read(window)[0],
                 )

@@ -29,7 +29,7 @@ from geoseg.io.vector.features import LayerStyle
 from geoseg.io.vector.merge import merge_layers, merged_grid
 from geoseg.io.vector.placement import SceneLayer
 from geoseg.io.vector.reader import layer_style
-from geoseg.io.vector.writer import FORMATS, layer_files, overview_layer
+from geoseg.io.vector.writer import FORMATS, find_layer, layer_file, layer_files, overview_layer
 from geoseg.polygons.attributes import FIELDS
 
 __all__ = ["MERGED", "write_outputs"]
@@ -180,8 +180,8 @@ class _MergedFile:
 def _polygons_path(plan: Plan) -> Path:
     """The file of a finished scene's polygons, in whatever format they are."""
     assert plan.vectorize is not None
-    names = [plan.folder / f"{plan.vectorize.layer}{suffix}" for suffix in FORMATS.values()]
-    return next((path for path in names if path.is_file()), names[0])
+    layer = plan.vectorize.layer
+    return find_layer(plan.folder, layer) or layer_file(plan.folder, layer, plan.vectorize.format)
 
 
 def _project_text(output: Path, title: str, plans: Sequence[Plan], merged: _MergedFile | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from geoseg.config.workflow import Workflow
 from geoseg.engine.plan import Plan, check_classes, make_plan
 from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import CatalogError, GeosegError, SceneError, of_scene
-from geoseg.io.raster.scene import describe
+from geoseg.io.raster.scene import Reading
 from geoseg.io.stac.read import load_catalog
 from geoseg.io.yaml.files import LoadedWorkflow, load_workflow
 from geoseg.models.bundle import Bundle, load_bundle
@@ -64,13 +64,11 @@ def prepare(source: str | Path | Workflow, overrides: Mapping[str, Any] | None =
     catalog = load_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids)
     plans: list[Plan] = []
     refused = [Refusal(r.id, r.reason) for r in catalog.refusals]
-    bands = workflow.scenes.bands or bundle.spec.bands
+    reading = Reading.of(workflow.scenes, bundle.spec.bands)
     for ref in catalog.scenes:
-        if workflow.scenes.nodata is not None:
-            ref = replace(ref, nodata=workflow.scenes.nodata)  # noqa: PLW2901 - the same scene, as the workflow reads it
         try:
             with of_scene(ref.id):
-                plan = make_plan(describe(ref, bands), bundle, workflow, runtime, loaded.output)
+                plan = make_plan(reading.describe(ref), bundle, workflow, runtime, loaded.output)
                 _check_apart(plan)
             plans.append(plan)
         except GeosegError as error:

@@ -25,6 +25,7 @@ from geoseg.flow.run.events import RunSummary, SceneOutcome, Watch
 from geoseg.flow.run.outputs import write_outputs
 from geoseg.flow.run.prepare import Prepared, prepare
 from geoseg.io.files import free_bytes, locked
+from geoseg.io.raster.scene import Reading
 from geoseg.score.report.values import ScoreReport
 
 __all__ = ["run"]
@@ -198,7 +199,7 @@ def _score(prepared: Prepared, mapped: Collection[str]) -> tuple[ScoreReport | N
             prepared.loaded.output,
             scenes,
             spec.classes,
-            bands=workflow.scenes.bands or spec.bands,
+            reading=Reading.of(workflow.scenes, spec.bands),
             asset=workflow.evaluate.asset,
             outlined=Outlined.of(workflow.vectorize),
         )

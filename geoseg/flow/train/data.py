@@ -12,6 +12,7 @@ from geoseg.errors import CatalogError, ConfigError, GeosegError, LabelError, Sc
 from geoseg.grid.encoding import BORDER_NAME, IGNORE
 from geoseg.grid.window import Window
 from geoseg.io.labels.reader import BORDER, label_kind
+from geoseg.io.raster.scene import Reading
 from geoseg.io.stac.read import load_catalog
 from geoseg.training.data.augment import ColorSettings
 from geoseg.training.data.cache import SceneCache
@@ -145,16 +146,16 @@ def _entry_scenes(
     yield from (SceneError(refusal.reason) for refusal in catalog.refusals)
     if not catalog.scenes and not catalog.refusals:
         raise CatalogError(f"{path}: no scenes; make a catalog with `geoseg catalog FOLDER -o FILE`")
-    settings = chip_settings(training)
+    settings, reading = chip_settings(training), Reading.of(entry, training.bands)
     for number, ref in enumerate(catalog.scenes):
         try:
             with of_scene(ref.id):
                 scene = open_scene(
-                    ref if entry.nodata is None else replace(ref, nodata=entry.nodata),
+                    ref,
                     _label(training, entry, ref),
                     resolution=settings.finest,
                     cache=cache,
-                    bands=entry.bands or training.bands,
+                    reading=reading,
                     limit=None if entry.window is None else Window(*entry.window),
                     stretch=entry.stretch,
                     weight=entry.weight / len(catalog.scenes),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from pyproj import CRS
@@ -21,7 +21,20 @@ from geoseg.io.files import sha256_of
 from geoseg.io.raster.gdal import refusal
 from geoseg.io.raster.header import Header, read_header
 
-__all__ = ["Scene", "describe", "grid_of", "mask_alpha", "pixel_size", "verify_checksums"]
+if TYPE_CHECKING:
+    from geoseg.config.training.data import DataEntry
+    from geoseg.config.workflow import Scenes
+
+__all__ = [
+    "AS_DECLARED",
+    "Reading",
+    "Scene",
+    "describe",
+    "grid_of",
+    "mask_alpha",
+    "pixel_size",
+    "verify_checksums",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +76,29 @@ class _Headers:
         if href not in self.seen:
             self.seen[href] = read_header(href, self.ref.trust)
         return self.seen[href]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How scenes of a catalog are read: what a file says of it, over what catalog, files and model say."""
+
+    bands: tuple[str | int, ...] | None = None
+    """Bands to read, as :func:`describe` takes them."""
+    nodata: float | None = None
+    """Stored value that means no data; None: what catalog and files declare."""
+
+    @classmethod
+    def of(cls, section: Scenes | DataEntry, bands: Sequence[str]) -> Self:
+        """That of a workflow's or training file's section, for a network of these bands."""
+        return cls(section.bands or tuple(bands), section.nodata)
+
+    def describe(self, ref: SceneRef) -> Scene:
+        """:func:`describe` a scene of the catalog, read in this way."""
+        return describe(ref if self.nodata is None else replace(ref, nodata=self.nodata), self.bands)
+
+
+AS_DECLARED: Final = Reading()
+"""All bands, with the nodata that catalog and files declare."""
 
 
 def describe(ref: SceneRef, bands: Sequence[str | int] | None = None) -> Scene:

@@ -24,7 +24,15 @@ from geoseg.io.vector.features import DTYPES, Features, LayerStyle, Table, group
 from geoseg.io.vector.reader import layer_info, read_pieces
 from geoseg.polygons.simplify import simplified_coverage, simplified_objects
 
-__all__ = ["FORMATS", "Overview", "layer_files", "overview_layer", "write_features"]
+__all__ = [
+    "FORMATS",
+    "Overview",
+    "find_layer",
+    "layer_file",
+    "layer_files",
+    "overview_layer",
+    "write_features",
+]
 
 FORMATS: Final = {"gpkg": ".gpkg", "parquet": geoparquet.SUFFIX, "fgb": ".fgb"}
 """Format, as a workflow names it → ending of its files."""
@@ -54,6 +62,17 @@ def overview_layer(layer: str) -> str:
     if f"{stem}{_OVERVIEW}".lower() == layer.lower():
         stem = stem[:-1]
     return stem + _OVERVIEW
+
+
+def layer_file(folder: Path, layer: str, format_name: str) -> Path:
+    """The file of a layer in a folder, by the format that a workflow names."""
+    return folder / f"{layer}{FORMATS[format_name]}"
+
+
+def find_layer(folder: Path, layer: str) -> Path | None:
+    """The file of a layer in a folder, in whatever format it is; None: there is none."""
+    paths = (layer_file(folder, layer, name) for name in FORMATS)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def layer_files(path: Path, *, styled: bool = True) -> tuple[Path, ...]:

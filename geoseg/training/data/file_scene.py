@@ -24,8 +24,8 @@ from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
 from geoseg.io.labels.reader import LabelReader
 from geoseg.io.raster.reader import stretched
+from geoseg.io.raster.scene import AS_DECLARED, Reading
 from geoseg.io.raster.scene import Scene as Pixels
-from geoseg.io.raster.scene import describe
 from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.training.data.cache import OpenScene, SceneCache
 from geoseg.training.data.holdout import Split
@@ -161,7 +161,7 @@ def open_scene(
     *,
     resolution: float,
     cache: SceneCache,
-    bands: Sequence[str | int] | None = None,
+    reading: Reading = AS_DECLARED,
     limit: Window | None = None,
     stretch: tuple[float, float] | None = None,
     weight: float = 1.0,
@@ -175,7 +175,7 @@ def open_scene(
         label: Its labels, in any CRS.
         resolution: Finest ground resolution that chips are drawn at, in meters; a scene that is coarser keeps
             its own pixels, but for one whose pixels are not square on the ground.
-        bands: As in :func:`geoseg.io.raster.scene.describe`.
+        reading: Its bands and nodata.
         limit: Nothing outside this window of the scene's own pixels is read.
         stretch: Stored values that become 0 and 255; pixels are then 8 bits.
 
@@ -183,7 +183,7 @@ def open_scene(
         SceneError: the scene cannot be read.
         LabelError: the labels cannot be read or do not overlap, nothing is labeled, the limit lies outside.
     """
-    scene = describe(ref, bands)
+    scene = reading.describe(ref)
     own = ground_resolution(scene.geobox).mean
     plain = all(band.scale == 1 and band.offset == 0 for band in scene.bands)
     dtype = np.dtype(scene.dtype) if plain and scene.dtype in ("uint8", "int16", "uint16") else np.dtype("f4")
