@@ -16,6 +16,7 @@ import pytest
 import shapely
 from affine import Affine
 from rasterio.features import rasterize
+from support.reports import report_text
 from support.vectors import geoms, write_layer
 
 from geoseg.arrays import Objects
@@ -32,7 +33,7 @@ from geoseg.io.vector.writer import write_features
 from geoseg.polygons.trace.exact import exact_polygons
 from geoseg.polygons.trace.regions import to_ground
 from geoseg.score.objects.tally import ObjectTally
-from geoseg.score.report.tables import report_notes, report_tables
+from geoseg.score.report.tables import report_tables
 from geoseg.score.report.values import ObjectScore
 
 pytestmark = pytest.mark.slow
@@ -200,7 +201,7 @@ def test_without_polygons_there_are_no_objects_and_no_older_errors(place: Place)
     report = place.score().report
     assert report.objects == ()
     assert report.without_objects == ()
-    assert all("objects" not in table.head for table in report_tables(report))
+    assert "objects" not in report_text(report)
     assert not (place.folder / ERRORS_NAME).exists()
 
 
@@ -281,7 +282,7 @@ def test_scenes_add_up_and_cells_hold_every_object(tmp_path: Path) -> None:
     assert found.f1.low <= (found.f1.value or 0) <= found.f1.high
     assert found.f1.low < found.f1.high
     assert evaluated.report.without_objects == ("bare",)
-    assert "scene bare: no polygons, so no objects" in report_notes(evaluated.report)
+    assert "scene bare: no polygons, so no objects" in report_text(evaluated.report)
     for tally in evaluated.tallies[:2]:
         assert tally.objects is not None
         assert tally.object_tallies is not None
@@ -302,6 +303,7 @@ def test_nothing_mapped_and_nothing_there(tmp_path: Path) -> None:
     water = place.score().report.objects[1]
     assert (water.f1.value, water.average_precision, water.mean_scene_f1) == (None, None, None)
     assert len([*report_tables(place.score().report)]) == 6
+    assert len(report_text(place.score().report).splitlines()) > 10
 
 
 def test_evaluate_says_it_of_a_workflow(

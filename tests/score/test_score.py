@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 from support.rasters import write_raster
+from support.reports import report_text
 
 from geoseg.cli.tables import table_text
 from geoseg.config.model.contract import ClassSpec
@@ -316,6 +317,7 @@ class TestReport:
         assert "40 reference polygons; 1 invalid, repaired" in notes
         assert "25 cells of 512×512 px, seed 0" in notes
         assert "not scored: scene north: no map" in notes
+        assert max(map(len, report_text(report).splitlines())) <= 100
 
     def test_what_cannot_be_scored_is_refused(self) -> None:
         nothing = tally("dark", np.zeros((0, 2, 2), np.int64), excluded=9)

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
+from support.reports import report_text
 
 from geoseg.arrays import Array, Bool, Float32, UInt8
-from geoseg.cli.tables import table_text
 from geoseg.errors import GridError, LabelError
 from geoseg.grid.encoding import SCALE
 from geoseg.grid.geobox import GeoBox
@@ -24,7 +24,6 @@ from geoseg.score.pixels.calibration import BINS, Reliability
 from geoseg.score.pixels.confusion import Confusion, mean_iou
 from geoseg.score.pixels.sums import Sums
 from geoseg.score.report.report import score_report
-from geoseg.score.report.tables import report_tables
 from geoseg.score.report.values import ScoreReport
 from geoseg.score.tally import CellCounter, Extra, SceneTally
 
@@ -372,14 +371,14 @@ class TestReport:
             assert row.largest_calibration_error is not None
             assert row.calibration_error.value <= row.largest_calibration_error  # type: ignore[operator]
         assert report.brier == pytest.approx(sum(row.brier for row in report.classes))  # type: ignore[misc]
-        tables = [table_text(table).splitlines() for table in report_tables(report)]
-        scenes = tables[-1][1:]
+        lines = report_text(report).splitlines()
+        scenes = [line for line in lines if line.startswith(("east  ", "west  "))]
         assert [line.split()[0] for line in scenes] == ["east", "west"]
         boundary = report.boundary_iou
         shown = f"boundary     {boundary.value:.3f} [{boundary.low:.3f}, {boundary.high:.3f}]"
-        assert any(line.startswith(shown) for line in tables[1])
-        assert any("mean IoU within 3 px of contours" in line for line in tables[1])
-        assert max(len(line) for table in tables for line in table) <= 110
+        (means,) = (line for line in lines if line.startswith(shown))
+        assert "mean IoU within 3 px of contours" in means
+        assert max(map(len, lines)) <= 110
 
     def test_curves_hold_every_pixel_once_and_say_the_error(self, report: ScoreReport) -> None:
         assert [curve.name for curve in report.reliability] == ["ground", "roof", "road", "confidence"]
