@@ -37,17 +37,25 @@ def clean(scene: Scene, least: int, heights: list[int] | None = None) -> UInt8:
 
 def regions_of(classes: UInt8) -> Int64:
     """Number of the 4-connected region of each pixel, 0 without data, by first pixel."""
-    labels = np.zeros(classes.shape, np.int64)
-    for class_id in set(classes.flat) - {NODATA}:
-        found, _ = ndimage.label(classes == class_id)
-        labels[found > 0] = found[found > 0] + labels.max()
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    rank = np.argsort(np.argsort(np.where(labels.flat[first] == 0, -1, first)))
-    return (rank[inverse] + (labels.min() > 0)).reshape(classes.shape)
+    left = {pixel: class_id for pixel, class_id in np.ndenumerate(classes) if class_id != NODATA}
+    regions = np.zeros(classes.shape, np.int64)
+    count = 0
+    while left:
+        first = next(iter(left))
+        class_id, pending = left.pop(first), [first]
+        count += 1
+        while pending:
+            row, col = pending.pop()
+            regions[row, col] = count
+            for pixel in ((row - 1, col), (row + 1, col), (row, col - 1), (row, col + 1)):
+                if left.get(pixel) == class_id:
+                    del left[pixel]
+                    pending.append(pixel)
+    return regions
 
 
 def by_definition(scene: Scene, least: int) -> UInt8:
-    """The smallest region that has a neighbor, one at a time, all labeled anew each time."""
+    """The smallest region that has a neighbor, one at a time, all numbered again each time."""
     classes, scores = scene[0].copy(), scene[1].astype(int)
     while True:
         labels = regions_of(classes)
