@@ -403,16 +403,15 @@ def test_interrupting_the_command_leaves_no_partial_file(plain: Path, tmp_path: 
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["event"] == "start"
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does: the whole foreground group
-    _, errors = process.communicate(timeout=600)
+    _, errors = process.communicate(timeout=600)  # against what hangs: a busy machine takes ten times as long
+    # Workers start for seconds after the first event: the run cannot have ended before the interrupt.
+    assert process.returncode == 130, errors
+    assert errors.strip().splitlines()[-1].startswith("geoseg: interrupted")
+    assert "Traceback" not in errors
     left = [p for p in (tmp_path / "out").rglob("*") if p.is_file() and ".partials-" not in str(p)]
-    if process.returncode == 130:
-        assert errors.strip().splitlines()[-1].startswith("geoseg: interrupted")
-        assert "Traceback" not in errors
-        assert [p.name for p in left] == [".geoseg.lock"]
-    else:  # the map was finished first: then it is whole
-        assert process.returncode == 0, errors
+    assert [p.name for p in left] == [".geoseg.lock"]
     finished = subprocess.run([*command, "--workers", "1"], capture_output=True, text=True, check=True)
-    assert "1 done" in finished.stdout or "1 skipped" in finished.stdout
+    assert "1 done" in finished.stdout
 
 
 def test_two_runs_do_not_share_a_folder(plain: Path, tmp_path: Path) -> None:

@@ -38,4 +38,5 @@ def validate(path: Path, validator: str) -> str:
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [PYTHON, *arguments]
+    # The timeout is against what hangs: a busy machine takes ten times as long as a quiet one.
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=600, cwd="/")
