@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -397,22 +395,7 @@ def test_paths_are_those_of_the_file_or_of_set(
     assert loaded.where("model.start") == "--set"
 
 
-# --- the schema and the shipped files ---------------------
-
-
-def test_the_committed_schema_is_current(root: Path) -> None:
-    committed = json.loads((root / "workflows/training.schema.json").read_text())
-    assert committed == training_schema(), "run `geoseg schema training > workflows/training.schema.json`"
-
-
-def test_the_schema_describes_every_key() -> None:
-    schema = training_schema()
-    Draft202012Validator.check_schema(schema)
-    for model in (schema, *schema["$defs"].values()):
-        if "properties" in model:
-            assert model["additionalProperties"] is False
-            for name, field in model["properties"].items():
-                assert field["description"].endswith("."), name
+# --- the schema (test_schemas.py has what holds for every schema) ---------------------
 
 
 @pytest.mark.parametrize(
@@ -429,13 +412,3 @@ def test_the_schema_describes_every_key() -> None:
 def test_the_schema_refuses_what_the_loader_refuses(folder: Path, wrong: dict[str, Any]) -> None:
     assert not SCHEMA.is_valid(START | wrong)
     assert mistakes_of(folder, dump_yaml(START | wrong))
-
-
-def test_shipped_trainings_load_and_name_the_schema(root: Path) -> None:
-    files = sorted((root / "workflows").glob("train_*.yaml"))
-    assert files
-    for file in files:
-        text = file.read_text()
-        assert text.startswith("# yaml-language-server: $schema=training.schema.json\n")
-        SCHEMA.validate(yaml.safe_load(text))
-        assert load_training(file).training.model.architecture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import pickle
 import re
 from dataclasses import replace
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -618,21 +616,7 @@ def test_a_workflow_is_frozen() -> None:
         workflow.tiling.batch = 3
 
 
-# -- the schema and the shipped files
-
-
-def test_the_committed_schema_is_current(root: Path) -> None:
-    committed = json.loads((root / "workflows/workflow.schema.json").read_text())
-    assert committed == workflow_schema(), "run `geoseg schema > workflows/workflow.schema.json`"
-
-
-def test_the_schema_describes_every_key() -> None:
-    schema = workflow_schema()
-    Draft202012Validator.check_schema(schema)
-    for model in (schema, *schema["$defs"].values()):
-        assert model["additionalProperties"] is False
-        for name, field in model["properties"].items():
-            assert field["description"].endswith("."), name
+# -- the schema (test_schemas.py has what holds for every schema)
 
 
 @pytest.mark.parametrize(
@@ -649,15 +633,3 @@ def test_the_schema_describes_every_key() -> None:
 def test_the_schema_refuses_what_the_loader_refuses(folder: Path, wrong: dict[str, Any]) -> None:
     assert not SCHEMA.is_valid(wrong)
     assert _mistakes(folder, dump_yaml(wrong))
-
-
-def test_shipped_workflows_load_and_name_the_schema(root: Path) -> None:
-    everything = sorted((root / "workflows").glob("*.yaml"))
-    files = [file for file in everything if not file.name.startswith("train_")]
-    assert len(files) >= 2
-    for file in files:
-        text = file.read_text()
-        assert text.startswith("# yaml-language-server: $schema=workflow.schema.json\n")
-        SCHEMA.validate(yaml.safe_load(text))
-        loaded = load_workflow(file)
-        assert loaded.catalog.is_file(), file
