@@ -197,13 +197,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     layer = write_layer(folder / "labels.gpkg", shapes + halves, layer="buildings", kind=kind)
     write_layer(layer, [on_ground(scene, shapely.box(3, 2, 111, 88))], layer="labelled_area")
     mask = write_raster(folder / "mask.tif", rng.integers(0, 4, scene.shape).astype(np.uint8), scene)
-    png = write_raster(
-        folder / "mask.png",
-        rng.integers(0, 4, scene.shape).astype(np.uint8),
-        crs=None,
-        transform=None,
-        driver="PNG",
-    )
+    png = write_raster(folder / "mask.png", rng.integers(0, 4, scene.shape).astype(np.uint8))
     other = GeoBox(70, 80, Affine(0.7, 0, 617000, 0, -0.7, 3344020), UTM)
     degrees = in_degrees(scene, 100, 4e-6)
     labels = [

@@ -53,10 +53,9 @@ def write_raster(
     given = {key: value for key, value in given.items() if value is not None}
     path.parent.mkdir(parents=True, exist_ok=True)
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # some are made to have no place
-        with rasterio.open(
-            path, "w", **{key: value for key, value in given.items() if value is not None}
-        ) as out:
+        if "transform" not in given:
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # made to have no place
+        with rasterio.open(path, "w", **given) as out:
             if interpretation is not None:
                 out.colorinterp = interpretation
             out.write(bands)
