@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.engine.assemble import AssembledScene, AssembleTask
@@ -70,11 +70,12 @@ def drive(driver: Driver, data: st.DataObject) -> dict[str, BaseException]:
             driver.take(Finished(task, error=error))
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100)
 @given(st.data())
 def test_every_scene_ends_once_and_as_its_first_error_says(
-    plan: Plan, tmp_path: Path, data: st.DataObject
+    plan: Plan, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
+    output = tmp_path_factory.mktemp("maps")
     events: list[Event] = []
     driver = Driver(events.append)
     drawn = data.draw(st.lists(st.sampled_from(["predict", "reuse", "skip"]), min_size=1, max_size=5))
@@ -83,7 +84,7 @@ def test_every_scene_ends_once_and_as_its_first_error_says(
         if way == "skip":
             driver.end(SceneOutcome(scene, "skipped"))
         else:
-            (driver.predict if way == "predict" else driver.reuse)(named(plan, scene, tmp_path))
+            (driver.predict if way == "predict" else driver.reuse)(named(plan, scene, output))
     errors = drive(driver, data)
     assert set(driver.outcomes) == set(ways)
     reported = [event for event in events if isinstance(event, SceneOutcome)]
