@@ -37,8 +37,8 @@ def base(tmp_path: Path) -> Path:
     folder = tmp_path / "base" / "map"
     folder.mkdir(parents=True)
     write_map(folder / "classes.tif")
-    write_layer(folder / "buildings.gpkg")
-    write_layer(folder / "buildings.fgb")
+    write_buildings(folder / "buildings.gpkg")
+    write_buildings(folder / "buildings.fgb")
     write_weights(folder / "weights.safetensors")
     (folder / "score.json").write_text(json.dumps(SCORE))
     (folder / "log.csv").write_text("step,loss\n25,0.5\n50,0.25\n")
@@ -71,7 +71,7 @@ def write_map(path: Path, **changes: Any) -> None:
     write_raster(path, **given | changes)
 
 
-def write_layer(path: Path, *, layer: str = "buildings", crs: str = "EPSG:32614", **changes: Any) -> None:
+def write_buildings(path: Path, *, layer: str = "buildings", crs: str = "EPSG:32614", **changes: Any) -> None:
     squares, columns = changes.pop("squares", SQUARES), changes.pop("columns", {})
     frame = geopandas.GeoDataFrame(ATTRIBUTES | changes, geometry=squares, crs=crs).rename(columns=columns)
     path.unlink(missing_ok=True)
@@ -150,7 +150,7 @@ def test_a_changed_layer_is_found(
     differences: Differences, new: Path, change: dict[str, Any], said: str, suffix: str
 ) -> None:
     path = f"map/buildings{suffix}"
-    write_layer(new / path, **change)
+    write_buildings(new / path, **change)
     found = differences()
     assert list(found) == [path]
     assert any(line.removeprefix("layer buildings: ").startswith(said) for line in found[path]), found
@@ -158,8 +158,8 @@ def test_a_changed_layer_is_found(
 
 def test_a_lost_feature_and_a_renamed_layer_are_found(differences: Differences, new: Path) -> None:
     lost = {name: values[:1] for name, values in ATTRIBUTES.items()}
-    write_layer(new / "map/buildings.fgb", squares=SQUARES[:1], **lost)
-    write_layer(new / "map/buildings.gpkg", layer="houses")
+    write_buildings(new / "map/buildings.fgb", squares=SQUARES[:1], **lost)
+    write_buildings(new / "map/buildings.gpkg", layer="houses")
     found = differences()
     assert "layer buildings: 1 of 2 geometries only in base" in found["map/buildings.fgb"]
     assert found["map/buildings.gpkg"] == [
@@ -173,7 +173,7 @@ def test_neither_order_nor_first_vertex_nor_run_id_is_a_difference(
 ) -> None:
     turned = [shapely.Polygon(np.roll(square.exterior.coords[:-1], 1, axis=0)) for square in SQUARES[::-1]]
     swapped = {name: values[::-1] for name, values in ATTRIBUTES.items()} | {"run_id": ["y", "z"]}
-    write_layer(new / "map/buildings.gpkg", squares=turned, **swapped)
+    write_buildings(new / "map/buildings.gpkg", squares=turned, **swapped)
     assert not differences()
 
 
