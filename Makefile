@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test quick check install clean
+.PHONY: demo test quick explore check install clean
 
 demo: $(STAMP)
 	$(BIN)/geoseg run workflows/austin_buildings.yaml
@@ -18,6 +18,10 @@ test: $(STAMP)
 # For a change on the way: what takes no seconds.
 quick: $(STAMP)
 	$(PYTEST) -m "not slow"
+
+# Laws of any input, on many inputs that no run before has tried.
+explore: $(STAMP)
+	$(PYTEST) -m hypothesis --hypothesis-profile=explore
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -16,13 +16,13 @@ from support.surroundings import lacking
 # before anybody imports torch, it holds in the processes that tests start, too.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-# Every run tests the same examples, however busy the machine is; `--hypothesis-profile=explore` tries others.
+# Every run tests the same examples, however busy the machine is; `make explore` tries many others.
 _STEADY = settings(
     deadline=None, derandomize=True, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("dev", _STEADY, max_examples=40)
 settings.register_profile("ci", _STEADY, max_examples=60)
-settings.register_profile("explore", _STEADY, max_examples=60, derandomize=False)
+settings.register_profile("explore", _STEADY, max_examples=500, derandomize=False)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
@@ -35,7 +35,7 @@ def pytest_runtest_setup() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """In CI, no check stays out unseen: only a GPU and real imagery may be missing there."""
+    """In CI a test that skips fails, but for want of a GPU or of real imagery (marks `gpu` and `data`)."""
     report = yield
     if report.skipped and os.environ.get("CI") and not any(map(item.get_closest_marker, ("gpu", "data"))):
         report.outcome, report.longrepr = "failed", f"skipped in CI: {report.longrepr}"

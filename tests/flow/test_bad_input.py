@@ -39,7 +39,7 @@ Here = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def geoseg_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Here:
-    """As :func:`geoseg`, by the same entry point, without a process that imports everything anew."""
+    """As :func:`geoseg`, by the same entry point, without a process that imports everything again."""
 
     def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         capfd.readouterr()
@@ -80,13 +80,12 @@ def bad_scenes(tmp_path_factory: pytest.TempPathFactory, good: Path) -> dict[str
     folder = tmp_path_factory.mktemp("bad")
     with np.errstate(all="ignore"):
         write_raster(folder / "complex.tif", PIXELS.astype(np.complex64))
+    corners = [(0, 0), (0, 64), (64, 0), (64, 64)]
+    points = [GroundControlPoint(r, c, 621000 + c, 3349000 - r) for r, c in corners]
+    write_raster(folder / "gcps.tif", PIXELS, transform=None, gcps=points)
+    write_raster(folder / "rpc.tif", PIXELS, crs=None, transform=None)
     with warnings.catch_warnings():
-        # rasterio warns of exactly what these two files are made to be.
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        corners = [(0, 0), (0, 64), (64, 0), (64, 64)]
-        points = [GroundControlPoint(r, c, 621000 + c, 3349000 - r) for r, c in corners]
-        write_raster(folder / "gcps.tif", PIXELS, transform=None, gcps=points)
-        write_raster(folder / "rpc.tif", PIXELS, crs=None, transform=None)
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # made to have no transform
         with rasterio.open(folder / "rpc.tif", "r+") as raster:
             ones = " ".join(["1"] + ["0"] * 19)
             raster.update_tags(
@@ -294,7 +293,7 @@ def test_a_map_never_goes_where_its_scene_lies(
         (["run", "flow.yaml", "--set", "vectorize.classes=[bildings]"], "building"),
         (["run", "flow.yaml", "--set", "scenes.ids=[god]"], "good"),
         (["run", "flow.yaml", "--scheduler", "tcp://127.0.0.1:1"], "scheduler"),
-        (["run", "flow.yaml", "--set", "compute.device=cuda"], "cuda"),
+        pytest.param(["run", "flow.yaml", "--set", "compute.device=cuda"], "cuda", marks=pytest.mark.gpu),
         (["run", "flow.yaml", "--set", "tiling.window=64 px", "--set", "tiling.halo=64 px"], "window"),
         (["plan", "flow.yaml", "--set", "catalog=nowhere.json"], "nowhere.json"),
         (["catalog", "nowhere", "-o", "x.json"], "nowhere"),
