@@ -164,7 +164,8 @@ def write_place(folder: Path, number: int = 0, side: int = 160) -> dict[str, Any
     write_raster(folder / "truth.tif", truth, crs=CRS, transform=PLACE)
     name = folder.name
     image = {"href": f"{name}/scene.tif", "bands": RGB_BANDS}
-    return stac_item(name, image, houses=f"{name}/houses.gpkg", truth=f"{name}/truth.tif")
+    labels = {"houses": f"{name}/houses.gpkg", "truth": f"{name}/truth.tif"}
+    return stac_item(name, image, image_key="data", **labels)
 
 
 @pytest.fixture(scope="module")

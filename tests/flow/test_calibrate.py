@@ -353,7 +353,7 @@ def workflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workflow over a generated scene."""
     folder = tmp_path_factory.mktemp("run")
     write_scene(folder / "here", generate(size=(260, 260), seed=5))
-    write_catalog(folder / "scenes.json", stac_item("here", buildings="here/buildings.gpkg"))
+    write_catalog(folder / "scenes.json", stac_item("here", version="1.0.0", buildings="here/buildings.gpkg"))
     lines = ("catalog: scenes.json", "model: buildings-mininet2", "vectorize: {layer: roofs}")
     text = "\n".join([*lines, "evaluate: {asset: buildings}", ""])
     (folder / "flow.yaml").write_text(text, encoding="utf-8")

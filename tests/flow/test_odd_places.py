@@ -76,7 +76,7 @@ def mapped(folder: Path, *names: str, **options: str) -> Path:
     for name in names:
         place = generate(size=(HEIGHT, WIDTH), seed=5)
         write_raster(folder / name / "scene.tif", place.image, PLACES[name].box)
-    write_catalog(folder / "catalog.json", *map(stac_item, names))
+    write_catalog(folder / "catalog.json", *(stac_item(name, version="1.0.0") for name in names))
     (folder / "flow.yaml").write_text("catalog: catalog.json\nmodel: buildings-mininet2\n")
     settings = {
         "compute.executor": "serial", "tiling.window": "192 px", "tiling.halo": "16 px",

@@ -72,7 +72,8 @@ def write_place(folder: Path, seed: int = 0) -> Path:
             stac_item(
                 name,
                 {"href": f"{name}.tif", "bands": RGB_BANDS},
-                truth=f"{name}_truth.tif",
+                image_key="data",
+                truth={"href": f"{name}_truth.tif", "type": "image/tiff"},
                 roofs={"href": f"{name}.gpkg", "geoseg:attribute": "kind"},
             )
         )
@@ -268,7 +269,7 @@ def test_models_learn_and_teach_only_about_values_of_their_kind(
     def catalog_of(name: str, change: Callable[[str, dict[str, Any]], object]) -> dict[str, Any]:
         content = json.loads((folder / "scenes.json").read_text())
         for item in content["features"]:
-            change(item["id"], item["assets"]["image"])
+            change(item["id"], item["assets"]["data"])
         (folder / name).write_text(json.dumps(content))
         data = copy.deepcopy(TINY["data"][0]) | {"catalog": str(folder / name)}
         return {"output": str(tmp_path / "out"), "data": [data]}

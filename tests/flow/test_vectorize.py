@@ -68,7 +68,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """A run's folder of a turned scene with missing data."""
     folder = tmp_path_factory.mktemp("run")
     write_scene(folder / "turned", generate(size=(150, 170), seed=5), rotate=17.0, nodata=0)
-    write_catalog(folder / "catalog.json", stac_item("turned"))
+    write_catalog(folder / "catalog.json", stac_item("turned", version="1.0.0"))
     random_bundle(folder / "bundle", "mininet-2", classes=3, seed=1, halo=16)
     (folder / "flow.yaml").write_text(f"catalog: catalog.json\nmodel: {request.param}\n", encoding="utf-8")
     settings = {"compute.executor": "serial", "tiling.window": "160 px", "tiling.halo": "16 px"}

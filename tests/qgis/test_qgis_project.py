@@ -93,7 +93,8 @@ def mapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with rasterio.open(whole) as source:
             pixels, place = source.read(window=window), source.window_transform(window)
             write_raster(root / "data" / name / "scene.tif", pixels, crs=source.crs, transform=place)
-    write_catalog(root / "data" / "catalog.json", *map(stac_item, NAMES))
+    items = [stac_item(name, version="1.0.0") for name in NAMES]
+    write_catalog(root / "data" / "catalog.json", *items)
     (root / "map.yaml").write_text(
         "catalog: data/catalog.json\nmodel: buildings-mininet2\noutput: run\n"
         "vectorize: {layer: buildings, mode: exact}\ntiling: {halo: 32 px}\n",

@@ -17,7 +17,13 @@ RGB_BANDS = [{"name": name, "eo:common_name": name} for name in ("red", "green",
 
 
 def stac_item(
-    item_id: Any, image: Asset | None = None, /, *, version: str = "1.1.0", **labels: Asset
+    item_id: Any,
+    image: Asset | None = None,
+    /,
+    *,
+    version: str = "1.1.0",
+    image_key: str = "image",
+    **labels: Asset,
 ) -> dict[str, Any]:
     """An item with an image, by default ``ID/scene.tif``, and labels; an asset is its href or its fields."""
     image = f"{item_id}/scene.tif" if image is None else image
@@ -29,7 +35,7 @@ def stac_item(
         "properties": {"datetime": "2026-03-01T10:00:00Z"},
         "links": [],
         "assets": {
-            "image": _asset(image, type="image/tiff", roles=["data"]),
+            image_key: _asset(image, type="image/tiff", roles=["data"]),
             **{name: _asset(label, roles=["labels"]) for name, label in labels.items()},
         },
     }
