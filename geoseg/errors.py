@@ -38,6 +38,7 @@ __all__ = [
     "SceneError",
     "SceneWarning",
     "of_scene",
+    "without_scene",
 ]
 
 
@@ -113,3 +114,12 @@ def of_scene(scene: str) -> Iterator[None]:
         if error.scene is None:
             error.scene = scene
         raise
+
+
+def without_scene(message: str, scene: str) -> str:
+    """An error's message beside the id of its scene, which it need not name again.
+
+    >>> without_scene("scene north: has no band 'nir'", "north")
+    "has no band 'nir'"
+    """
+    return message.removeprefix(f"scene {scene}: ")

@@ -14,7 +14,7 @@ from rich.console import Console
 from geoseg.cli.progress import RunWatcher, open_view
 from geoseg.config.workflow import Workflow
 from geoseg.engine.finished import CLASSES_NAME, PROBABILITY_NAME, FinishedMap
-from geoseg.errors import OutputError
+from geoseg.errors import OutputError, without_scene
 from geoseg.flow.run.events import Event, Status, Watch
 from geoseg.flow.run.run import run as run_workflow
 from geoseg.grid.encoding import BORDER_NAME
@@ -216,11 +216,13 @@ def run(
 
         summary = run_workflow(workflow, overrides, overwrite=overwrite, watch=both)
     columns = ("scene", "status", "polygons", "reason", "warnings")
-    rows = [(o.scene, o.status, o.polygons, o.reason, "; ".join(o.warnings)) for o in summary.scenes]
+    reasons = [without_scene(o.reason, o.scene) for o in summary.scenes]
+    ended = list(zip(summary.scenes, reasons, strict=True))
+    rows = [(o.scene, o.status, o.polygons, reason, "; ".join(o.warnings)) for o, reason in ended]
     table = pd.DataFrame(rows, columns=columns).astype({"polygons": "Int64"})
     return Run(
         output=summary.output,
-        scenes=tuple(SceneMap(o.scene, o.status, o.reason, o.folder, o.warnings) for o in summary.scenes),
+        scenes=tuple(SceneMap(o.scene, o.status, reason, o.folder, o.warnings) for o, reason in ended),
         summary=table,
         seconds=summary.seconds,
         score=summary.score,

@@ -19,7 +19,7 @@ from geoseg.grid.encoding import BORDER_NAME
 from geoseg.io.raster.data_array import geobox_of, nodata_of
 from geoseg.io.raster.reader import ArrayReader
 from geoseg.io.raster.scene import Scene, pixel_size
-from geoseg.io.raster.score_raster import Kind, ScoreRaster, ScoreReader, describe_scores
+from geoseg.io.raster.score_raster import AnyKind, Kind, ScoreRaster, ScoreReader, describe_scores
 from geoseg.io.vector.features import Table
 from geoseg.io.vector.frame import frame_of
 from geoseg.polygons.attributes import FIELDS
@@ -41,7 +41,7 @@ def vectorize(
     classes: Sequence[str] | None = None,
     min_area: float | str | None = None,
     names: Mapping[int, str] | None = None,
-    kind: Literal["auto"] | Kind = "auto",
+    kind: AnyKind = "auto",
     mask: str | Path | None = None,
     trust: Trust = "catalog",
     options: Mapping[str, Any] | None = None,
@@ -91,7 +91,7 @@ def vectorize(
         raise SceneError(f"{reader.raster.href}: {error}") from error
 
 
-def _reader(source: object, kind: Literal["auto"] | Kind, mask: Path | None, trust: Trust) -> ScoreReader:
+def _reader(source: object, kind: AnyKind, mask: Path | None, trust: Trust) -> ScoreReader:
     if isinstance(source, str | Path):
         return ScoreReader(describe_scores(Path(source), kind, trust, mask), POLYGON_STRIP)
     if mask is not None:
@@ -115,9 +115,7 @@ def _reader(source: object, kind: Literal["auto"] | Kind, mask: Path | None, tru
     raise TypeError(f"vectorize takes a dataset, an array or a path, got {type(source).__name__}")
 
 
-def _array_reader(
-    array: xr.DataArray, kind: Literal["auto"] | Kind, border: xr.DataArray | None
-) -> ScoreReader:
+def _array_reader(array: xr.DataArray, kind: AnyKind, border: xr.DataArray | None) -> ScoreReader:
     """Reads an array as :class:`ScoreReader` reads a file."""
     if array.ndim == _IMAGE:
         array = array.expand_dims("band")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,6 +24,9 @@ from geoseg.cli.options import progress_option, trust_option, workflow_command
 from geoseg.cli.train import train
 from geoseg.cli.vectorize import vectorize
 from geoseg.errors import GeosegError
+
+if TYPE_CHECKING:
+    from geoseg.config.stac.refs import Trust
 
 __all__ = ["main"]
 
@@ -113,7 +116,7 @@ def plan(workflow: Path, *, overrides: dict[str, str], as_json: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Catalog to write.")
 @trust_option
-def catalog(folder: Path, *, output: Path, trust: Literal["catalog", "local"]) -> None:
+def catalog(folder: Path, *, output: Path, trust: Trust) -> None:
     """Make a STAC catalog from a FOLDER of GeoTIFFs."""
     from geoseg.io.stac.write import make_catalog
     from geoseg.words import counted

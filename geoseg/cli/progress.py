@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from geoseg.cli.report import scene_line
 from geoseg.cli.tables import print_report, print_table
 from geoseg.config.model.contract import BundleSpec
+from geoseg.errors import without_scene
 from geoseg.flow.run.events import Event as RunEvent
 from geoseg.flow.run.events import RunStarted, RunSummary, SceneOutcome, Status, WindowRowsFinished
 from geoseg.score.report.tables import Table
@@ -199,7 +200,7 @@ def _run_table(summary: RunSummary) -> Table:
     rows = []
     for one in summary.scenes:
         polygons = "" if one.polygons is None else f"{one.polygons:,}"
-        rows.append((one.scene, one.status, polygons, one.reason.removeprefix(f"scene {one.scene}: ")))
+        rows.append((one.scene, one.status, polygons, without_scene(one.reason, one.scene)))
     return Table("", ("scene", "status", "polygons", "remark"), tuple(rows), left=(0, 1, 3))
 
 

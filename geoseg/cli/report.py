@@ -8,6 +8,7 @@ import click
 
 from geoseg.cli.tables import print_table
 from geoseg.engine.plan import Plan
+from geoseg.errors import without_scene
 from geoseg.flow.run.prepare import Prepared
 from geoseg.score.report.tables import Table
 from geoseg.words import counted
@@ -17,7 +18,7 @@ __all__ = ["print_check", "print_plan", "scene_line"]
 
 def scene_line(status: str, scene: str, message: str) -> str:
     """The line about a scene: how it ended, its id, and the rest, which need not name it again."""
-    return f"{status:8} {scene}  {message.removeprefix(f'scene {scene}: ')}".rstrip()
+    return f"{status:8} {scene}  {without_scene(message, scene)}".rstrip()
 
 
 def print_check(prepared: Prepared) -> int:

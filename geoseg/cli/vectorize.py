@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from geoseg.cli.options import set_option, trust_option
+
+if TYPE_CHECKING:
+    from geoseg.config.stac.refs import Trust
+    from geoseg.io.raster.score_raster import AnyKind
 
 __all__ = ["vectorize"]
 
@@ -67,9 +71,9 @@ def vectorize(
     *,
     output: Path,
     overrides: dict[str, str],
-    kind: Literal["auto", "probability", "classes"],
+    kind: AnyKind,
     names: dict[int, str],
-    trust: Literal["catalog", "local"],
+    trust: Trust,
     mask: Path | None,
     overwrite: bool,
     as_json: bool,

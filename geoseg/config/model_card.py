@@ -7,16 +7,18 @@ from typing import Annotated, Any, Self
 from pydantic import Field, JsonValue, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
 from geoseg.config.model.contract import (
+    BUNDLE_NAME,
+    LICENSE,
+    VERSION,
     BandName,
     BundleSpec,
-    ClassSpec,
     Scaling,
     Training,
     ValueKind,
     ValueType,
 )
 from geoseg.config.section import Section
-from geoseg.config.training.data import ClassEntry, Meters, Source, Text
+from geoseg.config.training.data import ClassEntry, Meters, Source, Text, class_specs
 from geoseg.grid.tiling import align_up
 
 __all__ = ["CARD_TEMPLATE", "Card", "Scale"]
@@ -40,15 +42,15 @@ class Scale(Section):
 class Card(Section):
     """What a bundle's contract needs beyond its weights."""
 
-    name: Annotated[StrictStr, Field(pattern=r"^[a-z][a-z0-9-]{1,61}[a-z0-9]$")]
+    name: Annotated[StrictStr, Field(pattern=BUNDLE_NAME)]
     """Identifier of the bundle, such as roofs-unet; without it, the file's name."""
-    version: Annotated[StrictStr, Field(pattern=r"^[0-9]+(\.[0-9]+){0,3}$")] = "1"
+    version: Annotated[StrictStr, Field(pattern=VERSION)] = "1"
     """Of the weights, counted by their maker."""
     title: Text
     """One line for people."""
     description: Text
     """What it maps, and where it is good and bad."""
-    license: Annotated[StrictStr, Field(pattern=r"^[\w.+-]+$")]
+    license: Annotated[StrictStr, Field(pattern=LICENSE)]
     """Of the weights: SPDX identifier, or other."""
     architecture: StrictStr
     """A network's name: see geoseg models list."""
@@ -117,10 +119,6 @@ class Card(Section):
         if halo is None:
             least = align_up(_UNMEASURED_HALO, alignment)
             halo = exact if exact is not None and exact <= max(_EXACT, least) else least
-        classes = tuple(
-            ClassSpec(id=i, name=c.name, title=c.title or c.name, color=c.color, background=c.background)
-            for i, c in enumerate(self.classes)
-        )
         return BundleSpec(
             name=self.name,
             version=self.version,
@@ -134,7 +132,7 @@ class Card(Section):
             scaling=Scaling(mean=self.scaling.mean, std=self.scaling.std),
             value_dtype=self.value_dtype,
             values=self.values,
-            classes=classes,
+            classes=class_specs(self.classes),
             resolution=self.resolution.value,
             coarsest_resolution=None if self.coarsest_resolution is None else self.coarsest_resolution.value,
             alignment=alignment,

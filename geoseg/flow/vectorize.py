@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,14 @@ from geoseg.engine.vectorize import CLASS_IDS, ClassMap, ProbabilityRaster, find
 from geoseg.errors import ConfigError, GridError, OutputError, SceneError
 from geoseg.grid.encoding import ProbabilityEncoding
 from geoseg.io.qgis.style import ClassStyle, polygons_qml
-from geoseg.io.raster.score_raster import MOST_CLASSES, Kind, ScoreRaster, ScoreReader, describe_scores
+from geoseg.io.raster.score_raster import (
+    MOST_CLASSES,
+    AnyKind,
+    Kind,
+    ScoreRaster,
+    ScoreReader,
+    describe_scores,
+)
 from geoseg.io.vector.features import Features, LayerStyle, features_of
 from geoseg.io.vector.writer import FORMATS, layer_files, write_features
 from geoseg.io.yaml.config_file import FileKind, read_overrides
@@ -102,7 +109,7 @@ def vectorize(
     output: Path,
     overrides: Mapping[str, Any] | None = None,
     *,
-    kind: Literal["auto"] | Kind = "auto",
+    kind: AnyKind = "auto",
     names: Mapping[int, str] | None = None,
     trust: Trust = "catalog",
     mask: Path | None = None,

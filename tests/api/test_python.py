@@ -80,6 +80,15 @@ def test_a_run_shows_itself_as_a_table(run: geoseg.Run) -> None:
         run["elsewhere"]
 
 
+def test_the_reason_of_a_refused_scene_does_not_name_it_again(workflow: geoseg.Workflow) -> None:
+    scenes = workflow.scenes.model_copy(update={"bands": ("red", "green", "infrared")})
+    run = geoseg.run(workflow.model_copy(update={"scenes": scenes}), progress="none")
+    assert run.summary["status"].tolist() == ["refused"]
+    (reason,) = run.summary["reason"]
+    assert reason.startswith("has no band 'infrared'")
+    assert reason == run.scenes[0].reason
+
+
 def test_a_map_is_drawn_in_its_own_coordinates(run: geoseg.Run) -> None:
     mpl.use("Agg")
     ax = run.scenes[0].plot()

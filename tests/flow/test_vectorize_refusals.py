@@ -12,9 +12,11 @@ import pyogrio
 import pytest
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 from support.commands import Command
 from support.rasters import write_raster
 
+from geoseg.io.raster.score_raster import describe_scores
 from geoseg.io.vector.reader import layer_info
 
 PLACE = Affine(0.3, 0, 500_000, 0, -0.3, 4_500_000)
@@ -70,6 +72,15 @@ def test_a_mask_that_does_not_fit_is_told(
     line = refused(raster, "--mask", mask)
     assert said in line
     assert "mask" in line
+
+
+def test_a_mask_fits_whatever_its_crs_is_called(tmp_path: Path) -> None:
+    crs = CRS.from_proj4("+proj=laea +lat_0=41 +lon_0=-75 +datum=WGS84 +units=m")
+    renamed = CRS.from_wkt(crs.to_wkt().replace('PROJCS["unknown"', 'PROJCS["mine"'))
+    assert renamed.to_wkt() != crs.to_wkt()
+    raster = write(tmp_path / "p.tif", scores(), crs=crs)
+    mask = write(tmp_path / "mask.tif", BYTE + 1, crs=renamed)
+    assert describe_scores(raster, mask=mask).scene.ref.mask is not None
 
 
 @pytest.mark.parametrize(

@@ -26,19 +26,27 @@ from geoseg.grid.encoding import BORDER_NAME, ProbabilityEncoding
 from geoseg.grid.tiling import align_up
 
 __all__ = [
-    "LEAST_OBJECTS", "BundleSpec", "Calibration", "ClassSpec", "DataSource", "Metric", "Scaling", "Training",
-    "ValueKind", "WeightsFile",
+    "BAND_NAME", "BUNDLE_NAME", "CLASS_NAME", "COLOR", "LEAST_OBJECTS", "LICENSE", "VERSION", "BundleSpec",
+    "Calibration", "ClassSpec", "DataSource", "Metric", "Scaling", "Training", "ValueKind", "WeightsFile",
 ]  # fmt: skip
 
 LEAST_OBJECTS: Final = 50
 """Fewest objects that a calibration is fitted to: even one share of so many is known to 0.14 only (95 %)."""
 _MOST_KNOTS: Final = 10_000
 
+# Patterns of whole texts, here and in the files that a model is made from.
+BUNDLE_NAME: Final = r"^[a-z][a-z0-9-]{1,61}[a-z0-9]$"
+CLASS_NAME: Final = r"^[a-z][a-z0-9_]{0,62}$"
+BAND_NAME: Final = r"^[a-z0-9][a-z0-9_.-]{0,62}$"
+VERSION: Final = r"^[0-9]+(\.[0-9]+){0,3}$"
+LICENSE: Final = r"^[\w.+-]+$"
+COLOR: Final = r"^#[0-9a-fA-F]{6}$"
+
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
-BandName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
+BandName = Annotated[str, StringConstraints(pattern=BAND_NAME)]
 ValueType = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
 ValueKind = Literal["display", "reflectance", "raw"]
 """What a model's values are: 8 bits for a screen, reflectance (0 … 1 and a little above), or numbers as a
@@ -64,11 +72,11 @@ class ClassSpec(_Value):
 
     id: Annotated[int, Field(ge=0, le=254)]
     """Value in class rasters; 255 is nodata."""
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+    name: Annotated[str, StringConstraints(pattern=CLASS_NAME)]
     """Identifier: in files, layers and workflows."""
     title: Text
     """For people: in legends."""
-    color: Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$", to_lower=True)]
+    color: Annotated[str, StringConstraints(pattern=COLOR, to_lower=True)]
     background: bool = False
     """Whether the class is the ground that others stand on: it gets no polygons."""
 
@@ -145,14 +153,14 @@ class WeightsFile(_Value):
 class BundleSpec(_Value):
     """All that is known of a model but the weights themselves."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,61}[a-z0-9]$")]
+    name: Annotated[str, StringConstraints(pattern=BUNDLE_NAME)]
     """Identifier, as in ``model: buildings-mininet2``."""
-    version: Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+){0,3}$")]
+    version: Annotated[str, StringConstraints(pattern=VERSION)]
     """Of the weights, counted by their maker."""
     title: Text
     description: Text
     """What it maps, and where it is good and bad."""
-    license: Annotated[str, StringConstraints(pattern=r"^[\w.+-]+$")]
+    license: Annotated[str, StringConstraints(pattern=LICENSE)]
     """Of the weights: SPDX identifier, or ``other``."""
     architecture: Text
     """A name of :data:`geoseg.models.networks.registry.ARCHITECTURES`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -20,19 +21,22 @@ from pydantic import (
 )
 
 from geoseg.config.fields import Band, PathText, Stretch, distinct
-from geoseg.config.model.contract import DataSource
+from geoseg.config.model.contract import CLASS_NAME, COLOR, ClassSpec, DataSource
 from geoseg.config.section import Section
 from geoseg.config.stac.refs import Trust
 from geoseg.config.units import Length, Pixels
 
-__all__ = ["Chips", "ClassEntry", "Color", "DataEntry", "Holdout", "Meters", "Source", "Split", "Text"]
+__all__ = [
+    "Chips", "ClassEntry", "Color", "DataEntry", "Holdout", "Meters", "Source", "Split", "Text",
+    "class_specs",
+]  # fmt: skip
 
 Text = Annotated[StrictStr, Field(min_length=1, max_length=2000)]
 """Words for people."""
 
 
 def _color(given: object) -> object:
-    if isinstance(given, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", given):
+    if isinstance(given, str) and re.fullmatch(COLOR, given):
         return given.lower()
     if given is None:
         raise ValueError("is empty: # starts a comment in YAML, so write the color in quotes: '#d7191c'")
@@ -55,11 +59,11 @@ Meters = Annotated[Length, BeforeValidator(_meters)]
 class ClassEntry(Section):
     """One class of the model; its id is its place in the list, from 0."""
 
-    name: Annotated[StrictStr, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+    name: Annotated[StrictStr, Field(pattern=CLASS_NAME)]
     """Identifier: in files, layers and workflows."""
     title: Text | None = None
     """For legends; without it, the name."""
-    color: Annotated[StrictStr, BeforeValidator(_color), Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+    color: Annotated[StrictStr, BeforeValidator(_color), Field(pattern=COLOR)]
     """Color of the class, such as '#d7191c', in quotes."""
     background: StrictBool = False
     """Whether the class is the ground that others stand on: it gets no polygons."""
@@ -74,6 +78,20 @@ class ClassEntry(Section):
         if border is not None and not border.value:
             raise ValueError("must be wider than 0 m; leave it out to learn no borders")
         return border
+
+
+def class_specs(entries: Sequence[ClassEntry]) -> tuple[ClassSpec, ...]:
+    """The classes as a bundle holds them."""
+    return tuple(
+        ClassSpec(
+            id=number,
+            name=entry.name,
+            title=entry.title or entry.name,
+            color=entry.color,
+            background=entry.background,
+        )
+        for number, entry in enumerate(entries)
+    )
 
 
 class Source(Section):

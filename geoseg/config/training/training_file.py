@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from geoseg.config.fields import AutoOrCount, PathText, at_least, distinct
+from geoseg.config.model.contract import BAND_NAME, BUNDLE_NAME, LICENSE, VERSION
 from geoseg.config.section import Section, editor_schema
 from geoseg.config.training.data import Chips, ClassEntry, DataEntry, Meters, Split, Text
 from geoseg.config.training.presets import PRESETS, laid_over
@@ -35,15 +36,15 @@ _WIDEST_BORDER = 16
 class Model(Section):
     """The network, and what its bundle will say."""
 
-    name: Annotated[StrictStr, Field(pattern=r"^[a-z][a-z0-9-]{1,61}[a-z0-9]$")]
+    name: Annotated[StrictStr, Field(pattern=BUNDLE_NAME)]
     """Identifier of the bundle, such as roofs-mininet2: small letters, digits and -."""
     title: Text | None = None
     """One line for people; without it, the name."""
     description: Text | None = None
     """What it maps, and where it is good and bad."""
-    license: Annotated[StrictStr, Field(pattern=r"^[\w.+-]+$")] = "other"
+    license: Annotated[StrictStr, Field(pattern=LICENSE)] = "other"
     """Of the weights: SPDX identifier, or other."""
-    version: Annotated[StrictStr, Field(pattern=r"^[0-9]+(\.[0-9]+){0,3}$")] = "1"
+    version: Annotated[StrictStr, Field(pattern=VERSION)] = "1"
     """Of the weights, in quotes, such as '1.2'."""
     architecture: Annotated[StrictStr, Field(min_length=1)]
     """Name of the network; `geoseg models list` shows all."""
@@ -110,7 +111,7 @@ class Training(Section):
     model: Model
     """Which network learns."""
     bands: Annotated[
-        tuple[Annotated[StrictStr, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")], ...],
+        tuple[Annotated[StrictStr, Field(pattern=BAND_NAME)], ...],
         Field(min_length=1, max_length=1024),
         AfterValidator(distinct),
     ] = ("red", "green", "blue")

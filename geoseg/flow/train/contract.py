@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from pydantic import JsonValue
 
-from geoseg.config.model.contract import BundleSpec, ClassSpec, Metric, Scaling, ValueType
+from geoseg.config.model.contract import BundleSpec, Metric, Scaling, ValueType
 from geoseg.config.model.contract import Training as Origin
+from geoseg.config.training.data import class_specs
 from geoseg.config.training.presets import PRESETS
 from geoseg.errors import BundleError, ConfigError
 from geoseg.grid.tiling import align_up
@@ -78,20 +79,6 @@ def arguments_of(training: Training) -> dict[str, JsonValue]:
     return {**training.model.arguments, **known}
 
 
-def class_specs(training: Training) -> tuple[ClassSpec, ...]:
-    """The classes as a bundle holds them."""
-    return tuple(
-        ClassSpec(
-            id=number,
-            name=entry.name,
-            title=entry.title or entry.name,
-            color=entry.color,
-            background=entry.background,
-        )
-        for number, entry in enumerate(training.classes)
-    )
-
-
 def draft_spec(training: Training, scaling: Scaling, dtype: str, views: Views, procedure: str) -> BundleSpec:
     """The contract of a trained network, halo and figures still missing."""
     model = training.model
@@ -111,7 +98,7 @@ def draft_spec(training: Training, scaling: Scaling, dtype: str, views: Views, p
         bands=training.bands,
         scaling=scaling,
         value_dtype=cast("ValueType", dtype),
-        classes=class_specs(training),
+        classes=class_specs(training.classes),
         border=bool(training.border),
         resolution=training.resolution.value,
         alignment=found.alignment,

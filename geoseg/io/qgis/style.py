@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from xml.sax.saxutils import quoteattr
 
+from geoseg.config.model.contract import COLOR
 from geoseg.errors import OutputError
 
 __all__ = [
@@ -23,7 +24,6 @@ DOCTYPE: Final = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 """First line of every document."""
 NOT_XML: Final = re.compile("[^\\t\\n\\r -\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 """What a title or a scene's id may hold and XML may not."""
-_HEX: Final = re.compile(r"#[0-9a-fA-F]{6}")
 _CASING: Final = "255,255,255,200"
 _RAMP: Final = (
     (0.0, "#ffffcc", 0),
@@ -47,7 +47,7 @@ class ClassStyle:
     """Whether it is what lies between the objects: clear on the map, and without polygons."""
 
     def __post_init__(self) -> None:
-        if not _HEX.fullmatch(self.color):
+        if not re.fullmatch(COLOR, self.color):
             raise OutputError(f"class {self.title!r} has the color {self.color!r}, needed one like #d62728")
         if NOT_XML.search(self.title):
             raise OutputError(

@@ -18,6 +18,7 @@ from rasterio.io import DatasetReader
 from geoseg.arrays import Bool, Float32, UInt8
 from geoseg.config.stac.refs import BandRef, MaskRef, SceneRef, Trust
 from geoseg.errors import SceneError, of_scene
+from geoseg.grid.crs import equal_crs
 from geoseg.grid.encoding import NODATA, SCALE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
@@ -29,9 +30,10 @@ from geoseg.io.raster.reader import Raster, Reader
 from geoseg.io.raster.scene import Scene, pixel_size
 from geoseg.io.raster.scene_reader import SceneReader
 
-__all__ = ["MOST_CLASSES", "Kind", "ScoreRaster", "ScoreReader", "describe_scores"]
+__all__ = ["MOST_CLASSES", "AnyKind", "Kind", "ScoreRaster", "ScoreReader", "describe_scores"]
 
 Kind = Literal["probability", "classes"]
+AnyKind = Literal["auto", Kind]
 MOST_CLASSES: Final = 255
 """Classes that can be encoded, 0 to 254."""
 _BEYOND: Final = 1e-6
@@ -74,7 +76,7 @@ class ScoreRaster:
 
 
 def describe_scores(
-    path: Path, kind: Literal["auto"] | Kind = "auto", trust: Trust = "catalog", mask: Path | None = None
+    path: Path, kind: AnyKind = "auto", trust: Trust = "catalog", mask: Path | None = None
 ) -> ScoreRaster:
     """Look at a raster's header; no pixel is read.
 
@@ -91,7 +93,7 @@ def describe_scores(
         return _described(path, kind, trust, mask)
 
 
-def _described(path: Path, kind: str, trust: Trust, mask: Path | None) -> ScoreRaster:
+def _described(path: Path, kind: AnyKind, trust: Trust, mask: Path | None) -> ScoreRaster:
     href = str(path.absolute())
     header = read_header(href, trust)
     chosen = [index for index in range(1, header.count + 1) if index not in header.alpha]
@@ -122,7 +124,11 @@ def _mask(path: Path, raster: Header, trust: Trust) -> Header:
     """The header of a mask, which has the raster's own grid."""
     header = read_header(str(path.absolute()), trust)
     one, other = header.geobox, raster.geobox
-    if one.shape != other.shape or not one.transform.almost_equals(other.transform) or one.crs != other.crs:
+    if (
+        one.shape != other.shape
+        or not one.transform.almost_equals(other.transform)
+        or not equal_crs(one.crs, other.crs)
+    ):
         raise refusal(
             header.href,
             f"is the mask, on another grid than {raster.href}: {_as_text(one)}, needed {_as_text(other)}; "
@@ -155,7 +161,7 @@ def _scale(header: Header, index: int, kind: Kind) -> tuple[float, float]:
     return header.scales[index - 1], header.offsets[index - 1]
 
 
-def _kind(header: Header, chosen: list[int], wanted: str) -> Kind:
+def _kind(header: Header, chosen: list[int], wanted: AnyKind) -> Kind:
     if not chosen:
         raise refusal(header.href, "has an alpha band only: give one with probabilities or class ids")
     dtypes = ", ".join(sorted({header.dtypes[i - 1] for i in chosen}))
