@@ -39,8 +39,6 @@ from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.regions import to_ground
 from geoseg.score.pixels.isotonic import Isotonic, fit_isotonic
 
-pytestmark = pytest.mark.slow
-
 GRID = GeoBox(2000, 2000, Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000), "EPSG:26914")
 SMALL: dict[str, Any] = {"arguments": {"widths": [8, 16], "encoder": [1], "decoder": [1]}}
 
@@ -367,6 +365,7 @@ def table_of(workflow: Path, output: Path, **changes: str) -> pd.DataFrame:
     return pyogrio.read_dataframe(output / "here" / "roofs.gpkg", layer="roofs")
 
 
+@pytest.mark.slow
 def test_a_run_says_how_often_such_objects_are_right(workflow: Path, tmp_path: Path, geoseg: Command) -> None:
     shipped = load_bundle("buildings-mininet2")
     plain = table_of(workflow, tmp_path / "plain")
@@ -395,6 +394,7 @@ def test_a_run_says_how_often_such_objects_are_right(workflow: Path, tmp_path: P
     assert exact.conf_right.isna().all()
 
 
+@pytest.mark.slow
 def test_a_calibration_is_in_the_fingerprint_where_it_decides_something(
     workflow: Path, tmp_path: Path
 ) -> None:

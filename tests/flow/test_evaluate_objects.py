@@ -36,8 +36,6 @@ from geoseg.score.objects.tally import ObjectTally
 from geoseg.score.report.tables import report_tables
 from geoseg.score.report.values import ObjectScore
 
-pytestmark = pytest.mark.slow
-
 box = shapely.box
 GRID = GeoBox(
     300, 260, Affine.translation(617000, 3344000) @ Affine.rotation(9) @ Affine.scale(0.3, -0.3), "EPSG:26914"
@@ -306,6 +304,7 @@ def test_nothing_mapped_and_nothing_there(tmp_path: Path) -> None:
     assert len(report_text(place.score().report).splitlines()) > 10
 
 
+@pytest.mark.slow
 def test_evaluate_says_it_of_a_workflow(
     tmp_path: Path, root: Path, geoseg: Callable[..., tuple[int, str, str]]
 ) -> None:
