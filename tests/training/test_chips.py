@@ -26,7 +26,7 @@ from geoseg.errors import GeosegError, LabelError
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.ground import model_grid
 from geoseg.grid.window import Window
-from geoseg.io.raster.scene import describe
+from geoseg.io.raster.scene import Reading, describe
 from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.models.predictor import scaled
 from geoseg.training.data.augment import ColorSettings, Geometry, cut_holes, jitter, warp
@@ -442,7 +442,7 @@ def test_labels_in_another_crs_are_reprojected_and_invalid_ones_repaired(
     [
         ({"limit": Window(500, 0, 100, 100)}, r"scene here: the window .* outside its 400×600 pixels"),
         ({"limit": Window(0, 500, 400, 100)}, r"scene here: nothing of it is labeled by .*labels\.gpkg"),
-        ({"bands": ["nir"]}, "scene here.*nir"),
+        ({"reading": Reading(("nir",))}, "scene here.*nir"),
     ],
 )
 def test_files_that_cannot_be_trained_on_are_refused_by_name(
