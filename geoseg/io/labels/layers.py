@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import pyogrio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import Transformer
 from pyproj.exceptions import ProjError
 from rasterio.features import rasterize
@@ -25,8 +22,10 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.pixel_map import applied, rounded
 from geoseg.grid.polygons import repaired
 from geoseg.grid.window import Window
+from geoseg.io.labels.vector_file import Bounds, Layer
+from geoseg.words import listed
 
-__all__ = ["AREA_LAYER", "PixelPolygons", "near_another", "rectangle", "vector_layers", "vector_polygons"]
+__all__ = ["AREA_LAYER", "PixelPolygons", "lies_elsewhere", "near_another", "rectangle", "vector_polygons"]
 
 AREA_LAYER = "labelled_area"
 """Name of the layer, in the file of the labels, with the area where they are complete."""
@@ -34,7 +33,6 @@ AREA_LAYER = "labelled_area"
 Number = TypeVar("Number", np.uint8, np.int32)
 
 _POLYGONAL = {shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON}
-_READ_ERRORS = (DataSourceError, DataLayerError)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -84,6 +82,9 @@ class PixelPolygons:
         return image
 
 
+_NOTHING = PixelPolygons(np.array([], object), np.array([], np.uint8))
+
+
 def near_another(numbers: NDArray[np.integer], distance: float) -> Bool:
     """Which pixels of numbered objects (0: none) have a pixel of another one within a distance in pixels.
 
@@ -112,16 +113,8 @@ def rectangle(corners: tuple[tuple[float, float], ...], grid: GeoBox) -> PixelPo
     return PixelPolygons(shape, np.ones(1, np.uint8))
 
 
-def vector_layers(path: Path) -> tuple[str, ...]:
-    """Names of a file's layers, in its order; LabelError where it cannot be opened."""
-    try:
-        return tuple(str(name) for name in pyogrio.list_layers(path)[:, 0])
-    except _READ_ERRORS as error:
-        raise LabelError(f"labels {path}: no vector file that can be read ({error})") from error
-
-
 def vector_polygons(
-    path: Path, layer: str, grid: GeoBox, attribute: str | None, names: tuple[tuple[str, int], ...] = ()
+    layer: Layer, grid: GeoBox, attribute: str | None, names: tuple[tuple[str, int], ...] = ()
 ) -> PixelPolygons:
     """The polygons of a layer that may touch the grid, repaired where invalid, in the grid's pixels.
 
@@ -130,17 +123,21 @@ def vector_polygons(
     GEOS' "structure" method: overlapping parts are merged, holes outside their shell are dropped.
 
     Args:
-        path: GeoPackage, GeoJSON or FlatGeobuf.
         attribute: holds the values as whole numbers; None: every polygon has the value 1.
         names: the attribute's values as text, and what each burns; empty: the values are whole numbers.
 
     Raises:
-        LabelError: unreadable file, no such layer or attribute, no CRS, no polygons, values that are no ids.
+        LabelError: unreadable features, no such attribute, no CRS, no polygons, values that are no ids.
     """
-    where = f"labels {path}, layer {layer}"
-    shapes, given, to_grid = _read_layer(path, layer, grid, attribute)
+    where = layer.where
+    if not layer.count:  # it may lack CRS and attributes: an empty GeoJSON does
+        return _NOTHING
+    if attribute is not None and attribute not in layer.fields:
+        raise LabelError(f"{where}: has no attribute {attribute!r}; it has {listed(layer.fields) or 'none'}")
+    to_grid = _to_grid(layer, grid)
+    shapes, given = layer.read(attribute, _search_bounds(grid, to_grid))
     if len(shapes) == 0:
-        return PixelPolygons(np.array([], object), np.array([], np.uint8))
+        return _NOTHING
     values = (
         np.ones(len(shapes), np.uint8) if given is None else _ids(given, f"{where}, {attribute}", dict(names))
     )
@@ -169,36 +166,36 @@ def vector_polygons(
     return PixelPolygons(shapes[inside], values[inside], repaired=int((~valid & seen).sum()))
 
 
-def _read_layer(
-    path: Path, layer: str, grid: GeoBox, attribute: str | None
-) -> tuple[Objects, Array | None, Transformer]:
-    """Shapes that may touch the grid, in the file's order, the attribute of each, and what projects them."""
-    where = f"labels {path}, layer {layer}"
+def lies_elsewhere(layer: Layer, grid: GeoBox) -> bool:
+    """Whether a layer has features, and the bounds of them all share no ground with a grid.
+
+    A layer without features, or one around the grid, says that nothing is there; one that lies elsewhere is a
+    mistake, such as a wrong CRS.
+    """
+    if layer.bounds is None:
+        return bool(layer.count)
+    to_grid = _to_grid(layer, grid)
+    near = _search_bounds(grid, to_grid)
+    if near is not None:
+        return not _meet(layer.bounds, near)
+    moved = to_grid.transform_bounds(*layer.bounds)
+    return not np.isfinite(moved).all() or not _meet(moved, grid.bounds)
+
+
+def _meet(one: Bounds, other: Bounds) -> bool:
+    return one[0] <= other[2] and one[2] >= other[0] and one[1] <= other[3] and one[3] >= other[1]
+
+
+def _to_grid(layer: Layer, grid: GeoBox) -> Transformer:
+    if not layer.crs:
+        raise LabelError(f"{layer.where}: has no CRS; assign the one its coordinates are in")
     try:
-        info = pyogrio.read_info(path, layer=layer)
-        if not info["crs"]:
-            raise LabelError(f"{where}: has no CRS; assign the one its coordinates are in")
-        if attribute is not None and attribute not in set(info["fields"]):
-            raise LabelError(
-                f"{where}: has no attribute {attribute!r}; it has {', '.join(info['fields']) or 'none'}"
-            )
-        to_grid = transformer(info["crs"], grid.crs)
-        _, fids, wkb, fields = pyogrio.raw.read(
-            path,
-            layer=layer,
-            columns=[] if attribute is None else [attribute],
-            force_2d=True,
-            return_fids=True,
-            bbox=_search_bounds(grid, to_grid),
-        )
-        shapes = np.asarray(shapely.from_wkb(wkb), object)
-    except (*_READ_ERRORS, ProjError, shapely.errors.GEOSException) as error:
-        raise LabelError(f"{where}: cannot be read ({error})") from error
-    order = np.argsort(fids, kind="stable")  # a spatial index answers in any order
-    return shapes[order], fields[0][order] if fields else None, to_grid
+        return transformer(layer.crs, grid.crs)
+    except ProjError as error:
+        raise LabelError(f"{layer.where}: its CRS cannot be read ({error})") from error
 
 
-def _search_bounds(grid: GeoBox, to_grid: Transformer) -> tuple[float, float, float, float] | None:
+def _search_bounds(grid: GeoBox, to_grid: Transformer) -> Bounds | None:
     """Bounds, in the layer's CRS, of all that may touch the grid; None where a box cannot tell."""
     bounds = to_grid.transform_bounds(*grid.bounds, direction="INVERSE")
     min_x, min_y, max_x, max_y = (float(value) for value in bounds)

@@ -1,6 +1,6 @@
 """Reference labels on a grid: what to train with and what to score against.
 
-A :class:`~geoseg.config.stac.refs.LabelRef` names polygons (GeoPackage, GeoJSON, FlatGeobuf) or a raster
+A :class:`~geoseg.config.stac.refs.LabelRef` names polygons (:mod:`~geoseg.io.labels.vector_file`) or a raster
 (GeoTIFF, PNG) and, where only a part is labeled, the area. Both come out as class ids per pixel::
 
     inside the area    vector: the class of the last polygon over the pixel's center, else 0
@@ -29,9 +29,11 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
 from geoseg.grid.pixel_map import may_overlap
 from geoseg.grid.window import Window
-from geoseg.io.labels.layers import AREA_LAYER, PixelPolygons, rectangle, vector_layers, vector_polygons
+from geoseg.io.labels.layers import AREA_LAYER, PixelPolygons, lies_elsewhere, rectangle, vector_polygons
 from geoseg.io.labels.rasters import LabelRaster, lies_on_scene
+from geoseg.io.labels.vector_file import VECTOR_FORMATS, Layer, is_vector, layer_names, open_layer
 from geoseg.io.raster.gdal import PNG_SIGNATURE, TIFF_SIGNATURES
+from geoseg.io.vector.writer import overview_layer
 
 __all__ = ["BORDER", "LabelReader", "counts_scene_pixels", "label_kind"]
 
@@ -50,14 +52,11 @@ def label_kind(path: Path) -> Literal["raster", "vector"]:
         raise LabelError(f"labels {path}: cannot be opened ({error.strerror})") from error
     if head.startswith((*TIFF_SIGNATURES, PNG_SIGNATURE)):
         return "raster"
-    if (
-        head.startswith((b"SQLite format 3\0", b"fgb"))
-        or head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
-    ):
+    if is_vector(head):
         return "vector"
     raise LabelError(
-        f"labels {path}: neither a raster (GeoTIFF, PNG) nor polygons (GeoPackage, GeoJSON, FlatGeobuf); "
-        "convert them to one of these"
+        f"labels {path}: neither a raster (GeoTIFF, PNG) nor polygons ({VECTOR_FORMATS}); convert them to "
+        "one of these"
     )
 
 
@@ -79,20 +78,24 @@ class _File:
 
     @cached_property
     def layers(self) -> tuple[str, ...]:
-        return vector_layers(self.path)
+        return layer_names(self.path)
 
-    def layer(self, name: str | None, *, skip_area: bool) -> str:
+    def layer(self, name: str | None, *, skip_area: bool) -> Layer:
         """The layer that is meant: the one named, or the only one."""
         if name is not None:
             if name not in self.layers:
                 raise LabelError(f"labels {self.path}: no layer {name!r}; it has {', '.join(self.layers)}")
-            return name
-        candidates = [layer for layer in self.layers if not (skip_area and layer == AREA_LAYER)]
+            return open_layer(self.path, name)
+        shown = {overview_layer(layer) for layer in self.layers}  # generalized copies beside merged polygons
+        candidates = [
+            layer for layer in self.layers if layer not in shown and not (skip_area and layer == AREA_LAYER)
+        ]
         if len(candidates) != 1:
             raise LabelError(
-                f"labels {self.path}: {len(candidates)} layers ({', '.join(candidates)}); name the one to use"
+                f"labels {self.path}: {len(candidates)} layers ({', '.join(candidates)}); name the one to "
+                "use: geoseg:layer in the catalog, or --layer beside --reference"
             )
-        return candidates[0]
+        return open_layer(self.path, candidates[0])
 
 
 class LabelReader:
@@ -130,10 +133,10 @@ class LabelReader:
             overlap = may_overlap(self._labels.grid, scene_grid or grid)
         else:
             layer = file.layer(label.layer, skip_area=True)
-            self._labels = vector_polygons(path, layer, grid, label.attribute, label.names)
+            self._labels = vector_polygons(layer, grid, label.attribute, label.names)
             self.features = len(self._labels.shapes)
-            # An area tells where zero polygons are the truth; without one, a scene without any is a mistake.
-            overlap = bool(self._areas) or self.features > 0 or _touches(path, layer, scene_grid)
+            # No polygon on the scene is the truth: by an area, in an empty layer, or inside a town's.
+            overlap = bool(self._areas) or self.features > 0 or not lies_elsewhere(layer, scene_grid or grid)
         if not overlap:
             raise LabelError(f"labels {path}: do not overlap the scene; check the file and its CRS")
         self.repaired = sum(area.repaired for area in self._areas) + getattr(self._labels, "repaired", 0)
@@ -177,10 +180,10 @@ def _areas(
         if file.kind == "raster":
             raise LabelError(f"labeled area {file.path}: a raster, needed polygons")
         layer = label.area_layer or (AREA_LAYER if AREA_LAYER in file.layers else None)
-        layer = file.layer(layer, skip_area=False)
-        area = vector_polygons(file.path, layer, grid, None)
-        if not len(area.shapes) and not _touches(file.path, layer, scene_grid):
-            raise LabelError(f"labeled area {file.path}, layer {layer}: does not overlap the scene")
+        found = file.layer(layer, skip_area=False)
+        area = vector_polygons(found, grid, None)
+        if not len(area.shapes) and not _touches(found, scene_grid):
+            raise LabelError(f"labeled area {file.path}, layer {found.name}: does not overlap the scene")
         areas.append(area)
     if label.area_window is not None:
         if scene_grid is None:
@@ -197,6 +200,6 @@ def _areas(
     return tuple(areas)
 
 
-def _touches(path: Path, layer: str, scene_grid: GeoBox | None) -> bool:
+def _touches(layer: Layer, scene_grid: GeoBox | None) -> bool:
     """Whether a layer has polygons over the scene, asked where a part of it had none."""
-    return scene_grid is not None and bool(len(vector_polygons(path, layer, scene_grid, None).shapes))
+    return scene_grid is not None and bool(len(vector_polygons(layer, scene_grid, None).shapes))
