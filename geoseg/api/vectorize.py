@@ -20,6 +20,7 @@ from geoseg.io.raster.data_array import geobox_of, nodata_of
 from geoseg.io.raster.reader import ArrayReader
 from geoseg.io.raster.scene import Scene, pixel_size
 from geoseg.io.raster.score_raster import AnyKind, Kind, ScoreRaster, ScoreReader, describe_scores
+from geoseg.io.raster.validity import Nodata
 from geoseg.io.vector.features import Table
 from geoseg.io.vector.frame import frame_of
 from geoseg.polygons.attributes import FIELDS
@@ -135,17 +136,19 @@ def _array_reader(array: xr.DataArray, kind: AnyKind, border: xr.DataArray | Non
         described = (*described, BORDER_NAME)
     digest = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
     bands = tuple(BandRef(name, i, label or f"b{i}") for i, label in enumerate(described, 1))
+    count = len(pixels)
+    nodata = Nodata.of_scores([pixels.dtype.name] * count, [nodata_of(array)] * count, [(1, 0)] * count)
     scene = Scene(
         ref=SceneRef(name, ()),
         geobox=box,
         bands=bands,
         dtype=pixels.dtype.name,
-        nodata=None,
+        nodata=nodata,
         resolution=pixel_size(name, box),
         identity=digest,
     )
     raster = ScoreRaster(scene, found, described, box.shape, border=border is not None)
-    return ScoreReader(raster, POLYGON_STRIP, ArrayReader(pixels, box, nodata=nodata_of(array)))
+    return ScoreReader(raster, POLYGON_STRIP, ArrayReader(pixels, box, nodata=nodata))
 
 
 def _names(array: xr.DataArray, count: int) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from pydantic import (
 
 from geoseg.config.fields import Auto, AutoOrCount, Band, PathText, Stretch, distinct, word_or_quantity
 from geoseg.config.section import Section, editor_schema
-from geoseg.config.stac.refs import Trust
+from geoseg.config.stac.refs import NodataRule, Trust
 from geoseg.config.units import Pixels, Size
 from geoseg.config.vectorize import Vectorize
 
@@ -38,6 +38,9 @@ class Scenes(Section):
     whose names the model asks for."""
     nodata: Annotated[StrictFloat, Field(allow_inf_nan=False)] | None = None
     """Stored value that means no data, over what files and catalog say. NaN is always invalid."""
+    nodata_rule: NodataRule = "auto"
+    """any: nodata in one band makes the pixel invalid. all: only nodata in all bands. auto: all for values 0
+    to 255 of 8-bit bands (a dark roof is no hole), any for the rest."""
     stretch: Stretch | None = None
     """[low, high]: stored values mapped linearly onto 0..255, for models that expect 8 bits; the same for
     every scene."""

@@ -99,6 +99,8 @@ def _assemble(task: AssembleTask) -> AssembledScene:
             PREDICTION_FINGERPRINT: plan.prediction_fingerprint if plan.is_reusable else None,
             RULES_PROPERTY: RULES,
             WARNINGS_PROPERTY: list(plan.warnings),
+            "geoseg:nodata_rule": plan.scene.nodata.rule,
+            "geoseg:nodata": list(plan.scene.nodata.values),
             "geoseg:polygons": polygons,
             "geoseg:mode": None if plan.vectorize is None else plan.vectorize.mode,
             "geoseg:windows": windows[0],

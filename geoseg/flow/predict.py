@@ -6,6 +6,7 @@ lazily where the array is lazy, and the results are joined. No file is opened bu
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ from pydantic import ValidationError
 from geoseg.arrays import Array, Float32, UInt8
 from geoseg.config.mistakes import mistakes
 from geoseg.config.model.contract import BundleSpec
+from geoseg.config.stac.refs import NodataRule
 from geoseg.config.workflow import Workflow
 from geoseg.engine.predict import WindowPredictor, predict_and_stitch
 from geoseg.engine.tiles import Tiles, resolve_tiles
-from geoseg.errors import ConfigError, SceneError
+from geoseg.errors import ConfigError, SceneError, SceneWarning
 from geoseg.grid.encoding import BORDER_NAME, NODATA, SCALE, ProbabilityEncoding, resampled
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import model_grid
@@ -33,6 +35,7 @@ from geoseg.grid.tiling import WindowRows
 from geoseg.grid.window import Window, mirrored, row_windows
 from geoseg.io.raster.data_array import geobox_of, nodata_of
 from geoseg.io.raster.reader import ArrayReader
+from geoseg.io.raster.validity import Nodata
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.predictor import Predictor
 from geoseg.models.runtime import Runtime
@@ -46,6 +49,7 @@ def predict(
     *,
     threshold: float = 0.5,
     stretch: tuple[float, float] | None = None,
+    nodata_rule: NodataRule = "auto",
     halo: int | str = "auto",
     blend: str = "auto",
     memory: float | str = "4 GB",
@@ -56,10 +60,11 @@ def predict(
 
     Args:
         array: dimensions (band, y, x), with a CRS and a regular grid as rioxarray gives them; any real dtype;
-            its bands are the model's, in the model's order. No data: ``rio.nodata`` in all bands, NaN in any.
+            its bands are the model's, in the model's order. No data: NaN in any band, ``rio.nodata``.
         model: a bundle, a shipped model's name or a path.
         threshold: probability from which a pixel of a model with one foreground class belongs to it.
         stretch: stored values mapped linearly to 0 … 255, for models that expect 8 bits.
+        nodata_rule: ``any`` or ``all`` bands that hold nodata make a pixel invalid; ``auto``: by their type.
         halo: in the model's pixels: a number, text such as ``96 px``, ``auto`` or ``exact``.
         blend: ``auto``, ``crop``, ``mean``, ``triangle`` or ``hann``.
         memory: what one task may use: bytes, or text such as ``4 GB``.
@@ -80,27 +85,38 @@ def predict(
     if not isinstance(array, xr.DataArray):
         raise TypeError(f"predict takes an xarray.DataArray with a CRS, got {type(array).__name__}")
     options = _options(
-        scenes={"stretch": stretch},
+        scenes={"stretch": stretch, "nodata_rule": nodata_rule},
         tiling={"halo": _with_unit(halo, "px"), "blend": blend},
         compute={"memory": _with_unit(memory, "B"), "device": device, "precision": precision},
         vectorize={"threshold": threshold},
     )
     bundle = model if isinstance(model, Bundle) else load_bundle(model)
-    spec = bundle.spec
-    box = geobox_of(array)
+    spec, box = bundle.spec, geobox_of(array)
     _check_contract(array, spec, stretch)
     grid = model_grid(box, spec.resolution, spec.resolution_tolerance)
     runtime = Runtime.resolve(device=device, precision=precision, threads=1)
     tiles = resolve_tiles(grid.shape, bundle, options.tiling, options.compute.memory.bytes, runtime.device)
     encoding = spec.encoding(threshold)
-    job = _Prediction(box, grid, tiles, encoding, bundle, runtime, stretch, nodata_of(array))
-    stored: Any
+    nodata = _nodata(array, options.scenes.nodata_rule)
+    job = _Prediction(box, grid, tiles, encoding, bundle, runtime, stretch, nodata)
+    return _dataset(array, box.transform, _stored(job, array), encoding, [c.name for c in spec.classes])
+
+
+def _stored(job: _Prediction, array: xr.DataArray) -> Any:
+    """The stored probabilities of an array: lazy where the array is, else computed here."""
     if isinstance(array.data, da.Array):
-        stored = job.stored(array.data)
-    else:
-        pixels = da.from_array(np.asarray(array.data), chunks=-1, name=False)
-        stored = job.stored(pixels).compute(scheduler="synchronous")
-    return _dataset(array, box.transform, stored, encoding, [c.name for c in spec.classes])
+        return job.stored(array.data)
+    pixels = da.from_array(np.asarray(array.data), chunks=-1, name=False)
+    return job.stored(pixels).compute(scheduler="synchronous")
+
+
+def _nodata(array: xr.DataArray, rule: NodataRule) -> Nodata:
+    """Which values of an array mean no data; what contradicts itself is a warning."""
+    count = len(array)
+    nodata = Nodata.of([array.dtype.name] * count, [nodata_of(array)] * count, rule)
+    for doubt in nodata.doubts([f"band {number}" for number in range(1, count + 1)]):
+        warnings.warn(doubt, SceneWarning, stacklevel=3)
+    return nodata
 
 
 def _with_unit(value: float | str, unit: str) -> str:
@@ -142,7 +158,7 @@ class _Prediction:
     bundle: Bundle
     runtime: Runtime
     stretch: tuple[float, float] | None
-    nodata: float | None
+    nodata: Nodata
 
     @property
     def stitcher(self) -> Stitcher:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from support.rasters import write_raster
 
-from geoseg.config.stac.refs import BandRef, MaskRef, SceneRef
+from geoseg.config.stac.refs import BandRef, MaskRef, NodataRule, SceneRef
 from geoseg.errors import GridError, SceneError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.resample import Resampler
@@ -26,6 +26,7 @@ from geoseg.grid.window import Window
 from geoseg.io.raster.reader import ArrayReader, Raster
 from geoseg.io.raster.scene import describe
 from geoseg.io.raster.scene_reader import SceneReader
+from geoseg.io.raster.validity import Nodata
 
 UTM = "EPSG:32633"
 NORTH_UP = Affine(2, 0, 500000, 0, -2, 5000000)
@@ -81,24 +82,34 @@ class Drawn:
     pixels: NDArray[Any]
     valid: NDArray[np.bool_]
     override: float | None
+    rule: NodataRule
+
+
+def lacking(pixels: NDArray[Any], nodata: float | None, rule: NodataRule) -> NDArray[np.bool_]:
+    """Where pixels (bands, rows, columns) are nodata, by the book."""
+    held = [band == nodata for band in pixels]
+    byte = pixels.dtype.itemsize == 1 and nodata is not None and 0 <= nodata <= 255
+    joint = rule == "all" or (rule == "auto" and byte)
+    return np.all(held, axis=0) if joint else np.any(held, axis=0)
 
 
 @st.composite
 def files(draw: st.DrawFn, folder: Path) -> Drawn:
     rng = np.random.default_rng(draw(st.integers(0, 999)))
-    dtype = np.dtype(draw(st.sampled_from(["uint8", "uint16", "int16", "float32"])))
+    dtype = np.dtype(draw(st.sampled_from(["uint8", "int8", "uint16", "int16", "float32"])))
     bands = draw(st.integers(1, 3))
     shape = draw(st.integers(1, 47)), draw(st.integers(1, 47))
-    pixels = rng.integers(0, 4, (bands, *shape)).astype(dtype)
+    pixels = rng.integers(-2 if dtype.kind != "u" else 0, 4, (bands, *shape)).astype(dtype)
     tag = draw(st.sampled_from([None, 0.0, 3.0]))
-    override = draw(st.sampled_from([None, None, 1.0, -9999.0, 0.5]))
+    override = draw(st.sampled_from([None, None, 1.0, -9999.0, 0.5, -2.0]))
+    rule: NodataRule = draw(st.sampled_from(["auto", "auto", "any", "all"]))
     valid = np.ones(shape, np.bool_)
     if dtype.kind == "f":
         pixels[rng.random(pixels.shape) < 0.1] = draw(st.sampled_from([np.nan, np.inf, -np.inf]))
         valid &= np.isfinite(pixels).all(axis=0)
     nodata = tag if override is None else override
     if nodata is not None:
-        valid &= ~(pixels == nodata).all(axis=0)
+        valid &= ~lacking(pixels, nodata, rule)
     validity = draw(st.sampled_from(["none", "mask", "alpha"]))
     extra = rng.random(shape) < 0.8
     options: dict[str, Any] = {"tiled": draw(st.booleans()), "blockxsize": 16, "blockysize": 16}
@@ -119,13 +130,14 @@ def files(draw: st.DrawFn, folder: Path) -> Drawn:
         pixels,
         valid,
         override,
+        rule,
     )
 
 
 @given(st.data())
 def test_a_window_is_cut_from_the_mirrored_scene(folder: Path, data: st.DataObject) -> None:
     drawn = data.draw(files(folder))
-    described = describe(scene(drawn.href, nodata=drawn.override))
+    described = describe(scene(drawn.href, nodata=drawn.override, nodata_rule=drawn.rule))
     assert described.geobox.shape == drawn.valid.shape
     with SceneReader(described) as reader:
         for window in data.draw(st.lists(windows(), min_size=1, max_size=3)):
@@ -139,7 +151,7 @@ def test_on_another_grid_a_window_is_cut_from_the_resampled_scene(
     folder: Path, data: st.DataObject, height: int, width: int
 ) -> None:
     drawn = data.draw(files(folder))
-    described = describe(scene(drawn.href, nodata=drawn.override))
+    described = describe(scene(drawn.href, nodata=drawn.override, nodata_rule=drawn.rule))
     grid = described.geobox.zoom(height, width)
     resampler = Resampler.between(described.geobox, grid)
     values, share = resampler.values(list(drawn.pixels), drawn.valid, grid.window)
@@ -154,9 +166,13 @@ def test_an_array_reads_as_the_file_that_holds_it(
 ) -> None:
     drawn = data.draw(files(folder))
     nodata = data.draw(st.sampled_from([None, 0.0, 3.0, -9999.0, 0.5]))
-    described = describe(scene(write(folder / "array.tif", drawn.pixels), nodata=nodata))
+    described = describe(
+        scene(write(folder / "array.tif", drawn.pixels), nodata=nodata, nodata_rule=drawn.rule)
+    )
     grid = data.draw(st.sampled_from([described.geobox, described.geobox.zoom(height, width)]))
-    in_memory = ArrayReader(drawn.pixels, described.geobox, grid, nodata=nodata)
+    count = len(drawn.pixels)
+    rule = Nodata.of([drawn.pixels.dtype.name] * count, [nodata] * count, drawn.rule)
+    in_memory = ArrayReader(drawn.pixels, described.geobox, grid, nodata=rule)
     with SceneReader(described, grid) as reader:
         for window in data.draw(st.lists(windows(), min_size=1, max_size=3)):
             one, other = reader.read(window), in_memory.read(window)
@@ -181,7 +197,7 @@ def test_an_array_of_any_real_type_is_valid_where_float32_can_hold_it() -> None:
 @given(st.data())
 def test_windows_agree_bit_for_bit_where_they_overlap(folder: Path, data: st.DataObject) -> None:
     drawn = data.draw(files(folder))
-    described = describe(scene(drawn.href, nodata=drawn.override))
+    described = describe(scene(drawn.href, nodata=drawn.override, nodata_rule=drawn.rule))
     grid = described.geobox.zoom(31, 23)
     one, other = data.draw(windows()), data.draw(windows())
     common = one.intersect(other)
@@ -206,8 +222,8 @@ def test_one_file_per_band_is_the_same_scene(folder: Path, data: st.DataObject) 
         BandRef(write(folder / f"b{i}.tif", band[None], transform=transform, nodata=nodata), 1, f"band{i}")
         for i, band in enumerate(drawn.pixels)
     )
-    one = describe(scene(together, nodata=drawn.override))
-    many = describe(SceneRef("s1", split, nodata=drawn.override))
+    one = describe(scene(together, nodata=drawn.override, nodata_rule=drawn.rule))
+    many = describe(SceneRef("s1", split, nodata=drawn.override, nodata_rule=drawn.rule))
     grid = data.draw(st.sampled_from([one.geobox, one.geobox.zoom(13, 29)]))
     window = data.draw(windows())
     with SceneReader(one, grid) as a, SceneReader(many, grid) as b:
@@ -222,27 +238,30 @@ def test_bands_of_mixed_resolution_meet_on_the_finest(
     folder: Path, data: st.DataObject, factor: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
+    dtype = np.dtype(data.draw(st.sampled_from(["uint8", "uint16", "float32"])))
+    rule: NodataRule = data.draw(st.sampled_from(["auto", "any", "all"]))
     height, width = rng.integers(1, 13, 2).tolist()
-    fine = rng.integers(0, 3, (1, height * factor, width * factor)).astype(np.uint16)
-    coarse = rng.integers(0, 3, (1, height, width)).astype(np.uint16)
+    fine = rng.integers(0, 3, (1, height * factor, width * factor)).astype(dtype)
+    coarse = rng.integers(0, 3, (1, height, width)).astype(dtype)
     refs = (
         BandRef(
             write(folder / "c.tif", coarse, transform=NORTH_UP @ Affine.scale(factor), nodata=0), 1, "swir"
         ),
         BandRef(write(folder / "f.tif", fine, nodata=0), 1, "red"),
     )
-    described = describe(SceneRef("s1", refs))
+    described = describe(SceneRef("s1", refs, nodata_rule=rule))
     assert described.geobox.shape == fine.shape[1:]
     assert [band.name for band in described.bands] == ["swir", "red"]
-    # The oracle: nodata where both bands have it; a band that is alone in it keeps the stored value.
+    # The oracle: where bands count jointly, nodata in both; one that is alone in it keeps the stored value.
     box = described.geobox
     resampler = Resampler.between(box.zoom(height, width), box)
     values, share = resampler.values(list(coarse), coarse[0] != 0, box.window)
-    swir = np.where(share >= 0.5 - 1e-9, values[0], 0)
-    valid = (share >= 0.5 - 1e-9) | (fine[0] != 0)
+    swir, red = share >= 0.5 - 1e-9, fine[0] != 0
+    joint = rule == "all" or (rule == "auto" and dtype == np.uint8)
+    valid = swir | red if joint else swir & red
     window = data.draw(windows())
     with SceneReader(described) as reader:
-        check(reader.read(window), np.stack([swir, fine[0]]), valid, window)
+        check(reader.read(window), np.stack([np.where(swir, values[0], 0), fine[0]]), valid, window)
 
 
 def test_scale_and_offset_of_the_catalog_come_after_nodata(folder: Path) -> None:
@@ -331,7 +350,7 @@ def test_a_scene_says_what_it_is(folder: Path) -> None:
     assert described.geobox.shape == (4, 6)
     assert described.geobox.crs == UTM
     assert described.dtype == "uint16"
-    assert described.nodata == 9
+    assert described.nodata == Nodata((9.0,) * 3, (False,) * 3)
     assert described.resolution.mean == pytest.approx(2, rel=1e-3)
     assert described.files == (href,)
     assert pickle.loads(pickle.dumps(described)) == described  # noqa: S301 - our own bytes

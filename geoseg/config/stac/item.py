@@ -38,7 +38,7 @@ def scene_of(item_id: str, properties: Json, assets: Json, resolve: Resolve, tru
         bands=bands,
         href=None if bands else resolve(data[0].key, data[0].href),
         mask=_mask_of(every, trust, resolve),
-        nodata=nodata.pop() if len(nodata) == 1 else None,  # where bands differ, the files' tags count
+        nodata=nodata.pop() if len(nodata) == 1 else None,  # where bands differ, each has its own
         acquired=acquired(properties),
         labels=labels,
         trust=trust,
@@ -185,6 +185,7 @@ def _choose_bands(
         rival = best.get(band.identity)
         best[band.identity] = band if rival is None else _finer(rival, band)
     chosen = tuple(band for band in kept if best[band.identity] is band)
+    differ = len({band.nodata for band in chosen}) > 1
     references = tuple(
         BandRef(
             href=resolve(band.asset.key, band.asset.href),
@@ -193,6 +194,7 @@ def _choose_bands(
             scale=band.scale,
             offset=band.offset,
             checksum=band.asset.text("file:checksum"),
+            nodata=band.nodata if differ else None,
         )
         for band, name in zip(chosen, _names(chosen), strict=True)
     )
@@ -268,7 +270,7 @@ def _band(asset: Asset, fields: Sequence[Json], index: int, fallback: str) -> _F
     if scale == 0:
         raise CatalogError(f"asset {asset.key!r}: raster:scale of band {index} is 0, so it has no values")
     size, nodata = merged.get("gsd"), merged.get("nodata")
-    if str(nodata).lower() == "nan":  # is invalid whether or not it is declared
+    if str(nodata).lower().strip("+-") in {"nan", "inf"}:  # is invalid whether or not it is declared
         nodata = None
     return _Found(
         asset=asset,

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["SHA256_MULTIHASH", "BandRef", "LabelRef", "MaskRef", "SceneRef", "Trust"]
+__all__ = ["SHA256_MULTIHASH", "BandRef", "LabelRef", "MaskRef", "NodataRule", "SceneRef", "Trust"]
 
+NodataRule = Literal["auto", "any", "all"]
+"""Whether nodata in any band or only in all makes a pixel invalid; see :mod:`geoseg.io.raster.validity`."""
 Trust = Literal["catalog", "local"]
 SHA256_MULTIHASH = "1220"
 """How a ``file:checksum`` by SHA-256 begins: the function's code and the digest's length, in hexadecimal."""
@@ -28,6 +30,8 @@ class BandRef:
     offset: float = 0.0
     checksum: str | None = None
     """``file:checksum`` (multihash, hexadecimal) of the file, where the catalog gives one."""
+    nodata: float | None = None
+    """Value that the catalog declares as nodata of this band, where it is not that of the whole scene."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,8 @@ class SceneRef:
     """Absolute path of a many-band file where the catalog does not describe its bands."""
     mask: MaskRef | None = None
     nodata: float | None = None
-    """Value that the catalog or the workflow declares as nodata, over the file's own tag."""
+    """Value that the catalog or the workflow declares as nodata of all bands, over the files' own tags."""
+    nodata_rule: NodataRule = "auto"
     acquired: str | None = None
     """Acquisition date or time, ISO 8601."""
     labels: tuple[tuple[str, LabelRef], ...] = ()

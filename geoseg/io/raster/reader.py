@@ -12,9 +12,9 @@ A read goes down and up again::
       ↓ StoredBands.read                         ↑ Resampler.values
     arrays of the file's dtype   ─ judge ─→    Stored: values, sound, blank
 
-A pixel is valid unless all bands hold nodata, a band is NaN or infinite as float32, or its file says so
-(alpha, masks). A resampled pixel averages what is valid of its ground, and is valid itself when that is at
-least half.
+A pixel is valid unless its values are nodata by the rule of :mod:`geoseg.io.raster.validity`, or its file
+says so (alpha, masks). A resampled pixel averages what is valid of its ground, and is valid itself when that
+is at least half.
 """
 
 from __future__ import annotations
@@ -30,21 +30,18 @@ from geoseg.arrays import Array, Bool, Float32
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.resample import HALF, Resampler
 from geoseg.grid.window import Window, mirrored
+from geoseg.io.raster.validity import Nodata, Stored, judge
 
 __all__ = [
     "ArrayReader",
     "BandGroup",
     "Raster",
     "Reader",
-    "Stored",
-    "judge",
     "read_bands",
     "scaled",
     "show",
     "stretched",
 ]
-
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,18 +67,6 @@ class Reader(Protocol):
         """The pixels of a window of the grid, which may reach past its edges or lie outside."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Stored:
-    """Bands of one grid in a window, as stored."""
-
-    bands: list[Array]
-    """One array (height, width) per band, each of its file's dtype."""
-    sound: Bool
-    """True where no band is NaN or infinite, and alpha and masks say valid; (height, width)."""
-    blank: Bool
-    """True where every band holds its nodata value; (height, width)."""
-
-
 class StoredBands(Protocol):
     """One file or array: some of the image's bands on one grid."""
 
@@ -99,37 +84,6 @@ class StoredBands(Protocol):
 
     def read(self, window: Window) -> Stored:
         """The bands in a window inside the grid."""
-
-
-def judge(bands: list[Array], nodata: Sequence[float | None]) -> Stored:
-    """Bands with their validity, as far as their values tell: the one rule of nodata.
-
-    Args:
-        bands: one array (height, width) of real numbers per band.
-        nodata: of each band, as stored; None: there is none beside NaN and infinity.
-    """
-    shape = bands[0].shape
-    sound, blank = np.ones(shape, np.bool_), np.ones(shape, np.bool_)
-    for band, value in zip(bands, nodata, strict=True):
-        if band.dtype.kind == "f":
-            # A float64 that float32 cannot hold would become infinite on its way to the network.
-            wide = band.dtype.itemsize > np.dtype(np.float32).itemsize
-            sound &= np.abs(band) <= _FLOAT32_MAX if wide else np.isfinite(band)
-        blank &= _equals(band, value)
-    return Stored(bands, sound, blank)
-
-
-def _equals(band: Array, nodata: float | None) -> Bool | np.bool_:
-    """Where a band holds a value, compared as stored; a value that its type cannot hold is nowhere."""
-    if nodata is None:
-        return np.False_
-    if band.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return np.asarray(band == band.dtype.type(nodata))
-    limits = np.iinfo(band.dtype)
-    if not float(nodata).is_integer() or not limits.min <= nodata <= limits.max:
-        return np.False_
-    return np.asarray(band == band.dtype.type(int(nodata)))
 
 
 class BandGroup:
@@ -157,7 +111,7 @@ class BandGroup:
         sound, blank = parts[0].sound, parts[0].blank
         for part in parts[1:]:
             sound = sound & part.sound
-            blank = blank & part.blank
+            blank = part.blank if blank is None else blank if part.blank is None else blank & part.blank
         if self._mask is not None:
             sound = sound & self._mask(place)
         return Stored([band for part in parts for band in part.bands], sound, blank)
@@ -170,27 +124,31 @@ def read_bands(groups: Sequence[BandGroup], window: Window) -> tuple[Float32, Bo
     (group,) = groups  # the usual image: all bands on one grid
     stored = group.read(window)
     ordered = [band for _, band in sorted(zip(group.positions, stored.bands, strict=True), key=itemgetter(0))]
-    pixels, share = group.resampler.values(ordered, stored.sound & ~stored.blank, window)
+    pixels, share = group.resampler.values(ordered, stored.valid, window)
     return pixels, share >= HALF
 
 
 def _read_together(groups: Sequence[BandGroup], window: Window) -> tuple[Float32, Bool]:
-    """Bands on several grids: nodata still means that *all* bands hold it.
+    """Bands on several grids, by the same rule: those that count jointly do so across the grids.
 
-    Where one grid has only nodata but another has data, the first one's bands keep their stored nodata value,
-    just as a single pixel of a many-band file would.
+    Where all such bands of one grid hold nodata but another grid's have data, the first one's keep their
+    stored nodata value, just as a single pixel of a many-band file would.
     """
     pixels = np.empty((sum(len(group.positions) for group in groups), *window.shape), np.float32)
     sound = np.ones(window.shape, np.bool_)
-    any_data = np.zeros(window.shape, np.bool_)
+    any_data: Bool | None = None
     for group in groups:
         stored = group.read(window)
-        values, share = group.resampler.values(stored.bands, stored.sound & ~stored.blank, window)
-        data = share >= HALF
-        pixels[list(group.positions)] = np.where(data, values, group.fill)
-        sound &= group.resampler.share(stored.sound, window) >= HALF
-        any_data |= data
-    return pixels, sound & any_data
+        values, share = group.resampler.values(stored.bands, stored.valid, window)
+        if stored.blank is None:
+            sound &= share >= HALF
+        else:
+            data = share >= HALF
+            values = np.where(data, values, group.fill)
+            sound &= group.resampler.share(stored.sound, window) >= HALF
+            any_data = data if any_data is None else any_data | data
+        pixels[list(group.positions)] = values
+    return pixels, sound if any_data is None else sound & any_data
 
 
 def scaled(pixels: Float32, valid: Bool, factors: tuple[Array, Array] | None) -> Float32:
@@ -239,7 +197,7 @@ class _ArrayBands:
 
     pixels: Array
     geobox: GeoBox
-    nodata: float | None
+    nodata: Nodata
     first: int
 
     @property
@@ -248,11 +206,11 @@ class _ArrayBands:
 
     @property
     def fill(self) -> tuple[float, ...]:
-        return (self.nodata or 0.0,) * len(self.pixels)
+        return tuple(value or 0.0 for value in self.nodata.values)
 
     def read(self, window: Window) -> Stored:
         part = self.pixels[:, *window.shift(-self.first, 0).slices]
-        return judge(list(part), [self.nodata] * len(part))
+        return judge(list(part), self.nodata)
 
 
 class ArrayReader:
@@ -263,7 +221,7 @@ class ArrayReader:
             the windows to read need.
         geobox: where the whole array's pixels lie.
         grid: pixels to deliver: the same footprint in another number of pixels. None: the array's own.
-        nodata: stored value that means no data where all bands hold it.
+        nodata: which values of its bands mean no data; None: NaN and infinity alone.
         first: row of the geobox that ``pixels`` begin with.
 
     Raises:
@@ -276,12 +234,14 @@ class ArrayReader:
         geobox: GeoBox,
         grid: GeoBox | None = None,
         *,
-        nodata: float | None = None,
+        nodata: Nodata | None = None,
         first: int = 0,
     ) -> None:
         self.grid = geobox if grid is None else grid
         if pixels.dtype.kind == "b":
             pixels = pixels.view(np.uint8)
+        if nodata is None:
+            nodata = Nodata.of([pixels.dtype.name] * len(pixels), [None] * len(pixels))
         self._groups = (BandGroup([_ArrayBands(pixels, geobox, nodata, first)], self.grid),)
 
     def read(self, window: Window) -> Raster:

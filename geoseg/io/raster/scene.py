@@ -11,7 +11,7 @@ import numpy as np
 from pyproj import CRS
 from pyproj.exceptions import CRSError, ProjError
 
-from geoseg.config.stac.refs import SHA256_MULTIHASH, BandRef, SceneRef
+from geoseg.config.stac.refs import SHA256_MULTIHASH, BandRef, NodataRule, SceneRef
 from geoseg.errors import GridError, SceneError, of_scene
 from geoseg.grid.crs import equal_crs
 from geoseg.grid.geobox import GeoBox
@@ -20,6 +20,7 @@ from geoseg.grid.resample import Resampler
 from geoseg.io.files import sha256_of
 from geoseg.io.raster.gdal import refusal
 from geoseg.io.raster.header import Header, read_header
+from geoseg.io.raster.validity import Nodata
 
 if TYPE_CHECKING:
     from geoseg.config.training.data import DataEntry
@@ -48,8 +49,8 @@ class Scene:
     """The selected bands, in the order in which they are read."""
     dtype: str
     """numpy name of the smallest type that holds every selected band as stored."""
-    nodata: float | None
-    """The value that marks pixels as nodata, as stored; None: there is none, or bands differ in it."""
+    nodata: Nodata
+    """Which values of the selected bands mean no data, and by which rule."""
     resolution: GroundResolution
     """Pixel size on the ground at the center, in meters."""
     identity: str
@@ -86,15 +87,17 @@ class Reading:
     """Bands to read, as :func:`describe` takes them."""
     nodata: float | None = None
     """Stored value that means no data; None: what catalog and files declare."""
+    nodata_rule: NodataRule = "auto"
 
     @classmethod
     def of(cls, section: Scenes | DataEntry, bands: Sequence[str]) -> Self:
         """That of a workflow's or training file's section, for a network of these bands."""
-        return cls(section.bands or tuple(bands), section.nodata)
+        return cls(section.bands or tuple(bands), section.nodata, section.nodata_rule)
 
     def describe(self, ref: SceneRef) -> Scene:
         """:func:`describe` a scene of the catalog, read in this way."""
-        return describe(ref if self.nodata is None else replace(ref, nodata=self.nodata), self.bands)
+        nodata = ref.nodata if self.nodata is None else self.nodata
+        return describe(replace(ref, nodata=nodata, nodata_rule=self.nodata_rule), self.bands)
 
 
 AS_DECLARED: Final = Reading()
@@ -136,19 +139,25 @@ def _described(ref: SceneRef, bands: Sequence[str | int] | None) -> Scene:
         if not 1 <= ref.mask.index <= mask.count:
             raise refusal(mask.href, f"has no band {ref.mask.index} for the mask; it has {mask.count}")
         _check_fit(mask, finest)
-    tags = [headers[band.href].nodata[band.index - 1] for band in selected]
-    # As text, since NaN is not equal to itself.
-    nodata = tags[0] if len(set(map(str, tags))) == 1 else None
+    dtypes = [headers[band.href].dtypes[band.index - 1] for band in selected]
+    nodata = Nodata.of(dtypes, (_nodata_of(ref, band, headers) for band in selected), ref.nodata_rule)
     return Scene(
         ref=ref,
         geobox=finest,
         bands=selected,
-        dtype=np.result_type(*(headers[band.href].dtypes[band.index - 1] for band in selected)).name,
-        nodata=nodata if ref.nodata is None else ref.nodata,
+        dtype=np.result_type(*dtypes).name,
+        nodata=nodata,
         resolution=pixel_size(selected[0].href, finest),
         identity=_identity(ref, selected, headers),
         files=tuple(dict.fromkeys(file for header in headers.seen.values() for file in header.files)),
+        warnings=nodata.doubts([band.name for band in selected]),
     )
+
+
+def _nodata_of(ref: SceneRef, band: BandRef, headers: _Headers) -> float | None:
+    """What workflow or catalog declare for all bands, else the catalog for this one, else the file."""
+    declared = (ref.nodata, band.nodata, headers[band.href].nodata[band.index - 1])
+    return next((value for value in declared if value is not None), None)
 
 
 def grid_of(path: Path) -> GeoBox:
@@ -267,6 +276,9 @@ def _identity(ref: SceneRef, bands: tuple[BandRef, ...], headers: _Headers) -> s
         f"{number}={sums.get(href, headers[href].stamp)}" for number, href in enumerate(hrefs)
     ]
     parts += [f"{hrefs.index(b.href)}:{b.index}*{b.scale!r}+{b.offset!r}" for b in bands]
+    parts += [f"nodata:{number}={b.nodata!r}" for number, b in enumerate(bands) if b.nodata is not None]
+    if ref.nodata_rule != "auto":
+        parts.append(f"nodata_rule={ref.nodata_rule}")
     if ref.nodata is not None:
         parts.append(f"nodata={ref.nodata!r}")
     if ref.mask is not None:

@@ -32,8 +32,9 @@ from geoseg.io.raster.gdal import (
     refusal,
 )
 from geoseg.io.raster.header import alpha_bands, file_stamp
-from geoseg.io.raster.reader import BandGroup, Raster, Stored, judge, read_bands, scaled, show
+from geoseg.io.raster.reader import BandGroup, Raster, read_bands, scaled, show
 from geoseg.io.raster.scene import Scene, mask_alpha
+from geoseg.io.raster.validity import Stored, judge
 
 __all__ = ["SceneReader"]
 
@@ -44,9 +45,9 @@ class SceneReader:
     Files are opened at the first read and kept open. Reads of several threads wait for each other: decode in
     parallel with a reader per thread. A reader does not pickle, its :class:`Scene` does.
 
-    A pixel is valid unless all selected bands hold nodata (the catalog's value, else each file's tag), a
-    selected band is NaN or infinite, alpha is 0, the file's internal mask is 0, or the scene's mask asset
-    holds one of its invalid values; see :mod:`geoseg.io.raster.reader`.
+    A pixel is valid unless the selected bands' values are nodata (:mod:`geoseg.io.raster.validity`), alpha is
+    0, the file's internal mask is 0, or the scene's mask asset holds one of its invalid values; all of these
+    count at once.
 
     Args:
         scene: from :func:`~geoseg.io.raster.scene.describe`.
@@ -185,15 +186,10 @@ class _BandFile(_File):
         chosen = [(position, band.index) for position, band in enumerate(scene.bands) if band.href == href]
         self.positions = tuple(position for position, _ in chosen)
         self._indexes = [index for _, index in chosen]
-        self._nodata = [self._nodata_of(index) for index in self._indexes]
-        self.fill = tuple(0.0 if value is None else value for value in self._nodata)
+        self._nodata = scene.nodata.of_bands(self.positions)
+        self.fill = tuple(0.0 if value is None else value for value in self._nodata.values)
         self._alpha = mask_alpha(scene, href, alpha_bands(self.dataset))
         self._masks = self._mask_bands()
-
-    def _nodata_of(self, index: int) -> float | None:
-        declared = self.scene.ref.nodata
-        value = self.dataset.nodatavals[index - 1] if declared is None else declared
-        return None if value is None or not np.isfinite(value) else float(value)
 
     def _mask_bands(self) -> list[int]:
         """Bands whose masks are stored: one for a mask of the whole file, each for masks of single bands."""

@@ -29,6 +29,7 @@ from geoseg.io.raster.maps import BORDER_TAG, TOP_BAND
 from geoseg.io.raster.reader import Raster, Reader
 from geoseg.io.raster.scene import Scene, pixel_size
 from geoseg.io.raster.scene_reader import SceneReader
+from geoseg.io.raster.validity import Nodata
 
 __all__ = ["MOST_CLASSES", "AnyKind", "Kind", "ScoreRaster", "ScoreReader", "describe_scores"]
 
@@ -107,12 +108,15 @@ def _described(path: Path, kind: AnyKind, trust: Trust, mask: Path | None) -> Sc
         )
     masked = None if mask is None else _mask(mask, header, trust)
     mask_ref = None if masked is None else MaskRef(masked.href, 1, (0,))
+    bands = tuple(BandRef(href, i, header.names[i - 1], *_scale(header, i, found)) for i in chosen)
+    dtypes = [header.dtypes[i - 1] for i in chosen]
+    values = [header.nodata[i - 1] for i in chosen]
     scene = Scene(
         ref=SceneRef(path.stem, (), href=href, acquired=acquired, trust=trust, mask=mask_ref),
         geobox=header.geobox,
-        bands=tuple(BandRef(href, i, header.names[i - 1], *_scale(header, i, found)) for i in chosen),
-        dtype=np.result_type(*(header.dtypes[i - 1] for i in chosen)).name,
-        nodata=None,
+        bands=bands,
+        dtype=np.result_type(*dtypes).name,
+        nodata=Nodata.of_scores(dtypes, values, [(band.scale, band.offset) for band in bands]),
         resolution=pixel_size(href, header.geobox),
         identity=f"0={header.stamp}" + (f";1={masked.stamp};mask=1:1" if masked else ""),
         files=(*header.files, *(masked.files if masked else ())),

@@ -1,0 +1,143 @@
+"""Which pixels have no data: nodata values by type, masks and what a scene says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from affine import Affine
+from support.rasters import write_raster
+
+from geoseg.config.stac.refs import BandRef, NodataRule, SceneRef
+from geoseg.grid.geobox import GeoBox
+from geoseg.io.raster.reader import ArrayReader
+from geoseg.io.raster.scene import Scene, describe
+from geoseg.io.raster.scene_reader import SceneReader
+from geoseg.io.raster.validity import Nodata
+
+UTM = "EPSG:32633"
+PLACE = Affine(2, 0, 500000, 0, -2, 5000000)
+FLOAT_FILL = -3.4028234663852886e38
+
+
+def valid(scene: Scene) -> list[list[bool]]:
+    """Where a scene's pixels have data."""
+    with SceneReader(scene) as reader:
+        answer: list[list[bool]] = reader.read(scene.geobox.window).valid.tolist()
+        return answer
+
+
+RULE: list[tuple[str, float | None, NodataRule, str, list[int]]] = [
+    # type, nodata, rule as set, rule that holds, valid pixels of [all hold it, one holds it, none does]
+    ("uint8", 0, "auto", "all", [0, 1, 1]),
+    ("uint8", 255, "auto", "all", [0, 1, 1]),
+    ("uint8", 0, "any", "any", [0, 0, 1]),
+    ("int8", 0, "auto", "all", [0, 1, 1]),
+    ("int8", -128, "auto", "any", [0, 0, 1]),
+    ("uint16", 0, "auto", "any", [0, 0, 1]),
+    ("uint16", 65535, "auto", "any", [0, 0, 1]),
+    ("uint16", 0, "all", "all", [0, 1, 1]),
+    ("int16", -9999, "auto", "any", [0, 0, 1]),
+    ("int16", -32768, "auto", "any", [0, 0, 1]),
+    ("int16", -9999, "all", "all", [0, 1, 1]),
+    ("uint32", 0, "auto", "any", [0, 0, 1]),
+    ("float32", 0, "auto", "any", [0, 0, 1]),
+    ("float32", -9999, "auto", "any", [0, 0, 1]),
+    ("float32", FLOAT_FILL, "auto", "any", [0, 0, 1]),
+    ("float64", -9999.5, "auto", "any", [0, 0, 1]),
+    ("float32", 0, "all", "all", [0, 1, 1]),
+    ("uint8", None, "auto", "none", [1, 1, 1]),
+    ("uint8", -9999, "auto", "none", [1, 1, 1]),
+    ("int16", 0.5, "any", "none", [1, 1, 1]),
+]
+
+
+@pytest.mark.parametrize("case", RULE, ids=lambda case: " ".join(map(str, case[:3])))
+def test_one_rule_for_stacks_files_per_band_and_arrays(
+    tmp_path: Path, case: tuple[str, float | None, NodataRule, str, list[int]]
+) -> None:
+    dtype, nodata, rule, holds, expected = case
+    pixels = np.full((3, 1, 3), 7, dtype)
+    if holds != "none":
+        pixels[:, 0, 0] = nodata
+        pixels[1, 0, 1] = nodata
+    stack = write_raster(tmp_path / "stack.tif", pixels, crs=UTM, transform=PLACE)
+    files = [
+        write_raster(tmp_path / f"{number}.tif", band, crs=UTM, transform=PLACE)
+        for number, band in enumerate(pixels)
+    ]
+    bands = tuple(BandRef(str(file), 1, file.stem) for file in files)
+    for ref in (
+        SceneRef("stack", (), str(stack), nodata=nodata, nodata_rule=rule),
+        SceneRef("files", bands, nodata=nodata, nodata_rule=rule),
+    ):
+        scene = describe(ref)
+        assert scene.nodata.rule == holds
+        assert valid(scene) == [[bool(one) for one in expected]]
+    box = GeoBox(1, 3, PLACE, UTM)
+    array = ArrayReader(pixels, box, nodata=Nodata.of([dtype] * 3, [nodata] * 3, rule))
+    assert array.read(box.window).valid.tolist() == [[bool(one) for one in expected]]
+
+
+def test_nan_and_infinity_in_one_band_are_invalid_under_every_rule(tmp_path: Path) -> None:
+    pixels = np.ones((3, 1, 4), np.float32)
+    pixels[1, 0, :3] = [np.nan, np.inf, -np.inf]
+    href = str(write_raster(tmp_path / "f.tif", pixels, crs=UTM, transform=PLACE, nodata=-9999))
+    rules: tuple[NodataRule, ...] = ("auto", "any", "all")
+    for rule in rules:
+        assert valid(describe(SceneRef("s", (), href, nodata_rule=rule))) == [[False, False, False, True]]
+
+
+def test_a_fill_that_its_header_rounds_is_found_all_the_same(tmp_path: Path) -> None:
+    pixels = np.array([[[FLOAT_FILL, 1, -1e30]]], np.float32)
+    href = str(write_raster(tmp_path / "f.tif", pixels, crs=UTM, transform=PLACE))
+    assert valid(describe(SceneRef("s", (), href, nodata=-3.40282e38))) == [[False, True, True]]
+
+
+def test_a_band_that_is_not_read_makes_nothing_invalid(tmp_path: Path) -> None:
+    pixels = np.array([[[5, 5]], [[0, 5]]], np.uint16)
+    href = str(write_raster(tmp_path / "two.tif", pixels, crs=UTM, transform=PLACE, nodata=0))
+    assert valid(describe(SceneRef("s", (), href), [1])) == [[True, True]]
+    assert valid(describe(SceneRef("s", (), href), [1, 2])) == [[False, True]]
+
+
+def test_bands_may_differ_in_type_and_nodata(tmp_path: Path) -> None:
+    def band(name: str, values: list[int], **options: Any) -> BandRef:
+        pixels = np.array([values], options.pop("dtype"))
+        path = write_raster(tmp_path / f"{name}.tif", pixels, crs=UTM, transform=PLACE, **options)
+        return BandRef(str(path), 1, name)
+
+    red = band("red", [0, 0, 9, 9], dtype="uint8", nodata=0)
+    green = band("green", [255, 9, 255, 9], dtype="uint8", nodata=255)
+    nir = band("nir", [5, 5, 5, -1], dtype="int16", nodata=-1)
+    assert valid(describe(SceneRef("s", (red, green)))) == [[False, True, True, True]]
+    mixed = describe(SceneRef("s", (red, green, nir)))
+    assert mixed.nodata.rule == "mixed"
+    assert valid(mixed) == [[False, True, True, False]]
+    assert mixed.warnings == ()
+
+
+def test_nodata_that_contradicts_itself_is_a_warning_that_names_the_key(tmp_path: Path) -> None:
+    byte = np.array([[0, 9]], np.uint8)
+    black = str(write_raster(tmp_path / "black.tif", byte, crs=UTM, transform=PLACE, nodata=0))
+    plain = str(write_raster(tmp_path / "plain.tif", byte, crs=UTM, transform=PLACE))
+    half = describe(SceneRef("s", (BandRef(black, 1, "red"), BandRef(plain, 1, "green"))))
+    assert valid(half) == [[True, True]]
+    (warning,) = half.warnings
+    assert "declared as 0 in red but not in green" in warning
+    assert "scenes.nodata" in warning
+    (warning,) = describe(SceneRef("s", (), plain, nodata=-9999)).warnings
+    assert "-9999, a value that the type of b1 cannot hold" in warning
+    assert describe(SceneRef("s", (), black)).warnings == ()
+
+
+def test_the_rule_is_a_part_of_what_a_scene_is(tmp_path: Path) -> None:
+    href = str(write_raster(tmp_path / "a.tif", np.zeros((2, 1, 2), np.uint8), crs=UTM, transform=PLACE))
+    rules: tuple[NodataRule, ...] = ("auto", "any", "all")
+    assert (
+        len({describe(SceneRef("s", (), href, nodata=0, nodata_rule=rule)).identity for rule in rules}) == 3
+    )
+    own = [BandRef(href, 1, "a", nodata=value) for value in (None, 0.0, 9.0)]
+    assert len({describe(SceneRef("s", (band,))).identity for band in own}) == 3
