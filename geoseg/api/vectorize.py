@@ -16,6 +16,7 @@ from geoseg.engine.bounds import POLYGON_STRIP
 from geoseg.errors import GridError, SceneError
 from geoseg.flow.vectorize import polygon_layer, vectorize_options
 from geoseg.grid.encoding import BORDER_NAME
+from geoseg.grid.orientation import Orientation
 from geoseg.io.raster.data_array import geobox_of, nodata_of
 from geoseg.io.raster.reader import ArrayReader
 from geoseg.io.raster.scene import Scene, pixel_size
@@ -122,7 +123,8 @@ def _array_reader(array: xr.DataArray, kind: AnyKind, border: xr.DataArray | Non
         array = array.expand_dims("band")
     elif border is None and _names(array, len(array))[-1] == BORDER_NAME:
         array, border = array[:-1], array[-1]
-    box = geobox_of(array)
+    orientation = Orientation.of(geobox_of(array))
+    box = orientation.grid
     name = "array" if array.name is None else str(array.name)
     pixels = np.asarray(array.data)
     if pixels.dtype.kind not in "buif":
@@ -134,6 +136,7 @@ def _array_reader(array: xr.DataArray, kind: AnyKind, border: xr.DataArray | Non
     if border is not None:
         pixels = np.concatenate([pixels, np.asarray(border.data, pixels.dtype)[None]])
         described = (*described, BORDER_NAME)
+    pixels = orientation.pixels(pixels)
     digest = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
     bands = tuple(BandRef(name, i, label or f"b{i}") for i, label in enumerate(described, 1))
     count = len(pixels)
@@ -141,6 +144,7 @@ def _array_reader(array: xr.DataArray, kind: AnyKind, border: xr.DataArray | Non
     scene = Scene(
         ref=SceneRef(name, ()),
         geobox=box,
+        stored=orientation.stored,
         bands=bands,
         dtype=pixels.dtype.name,
         nodata=nodata,

@@ -27,6 +27,7 @@ from geoseg.engine.vectorize import ProbabilityRaster, find_shapes
 from geoseg.errors import OutputError, of_scene
 from geoseg.grid.encoding import SCALE, resampled, row_pieces
 from geoseg.grid.ground import ground_resolution
+from geoseg.grid.orientation import Orientation
 from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window, row_windows
 from geoseg.io.files import output_error, sweep_temporaries, write_json, write_text
@@ -161,13 +162,14 @@ class PartialProbabilities:
             yield window, self.rows(window.row, window.row_stop)
 
     def scene_strips(self, rows: int) -> Iterator[tuple[Window, UInt8]]:
-        """The same of the scene's own grid, resampled."""
-        scene = self._plan.scene.geobox
-        resampler = Resampler.between(self._plan.grid, scene)
-        for window in row_windows(scene.shape, rows):
-            source = resampler.source_window(window)
-            stored = self.rows(source.row, source.row_stop)[:, :, source.col : source.col_stop]
-            yield window, resampled(stored, resampler, window)
+        """The same of the scene's own grid as it is stored, resampled."""
+        scene = Orientation.of(self._plan.scene.stored)
+        resampler = Resampler.between(self._plan.grid, scene.grid)
+        for window in row_windows(scene.stored.shape, rows):
+            read = scene.window(window)
+            source = resampler.source_window(read)
+            known = self.rows(source.row, source.row_stop)[:, :, source.col : source.col_stop]
+            yield window, scene.pixels(resampled(known, resampler, read))
 
 
 Probabilities = PartialProbabilities | ReusedProbabilities
@@ -212,7 +214,7 @@ def _raster_strips(plan: Plan, probabilities: Probabilities) -> Iterator[tuple[W
 def _rasters(plan: Plan, probabilities: Probabilities) -> list[Path]:
     """Write ``classes.tif`` and ``probability.tif`` with their styles."""
     encoding, styles = plan.encoding, class_styles(plan)
-    geobox = plan.scene.geobox if plan.write.grid == "scene" else plan.grid
+    geobox = plan.scene.stored if plan.write.grid == "scene" else plan.grid
     tags = {"GEOSEG_MODEL": plan.bundle.spec.name}
     classes, probability = plan.folder / CLASSES_NAME, plan.folder / PROBABILITY_NAME
     write_cog(

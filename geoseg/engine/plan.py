@@ -169,7 +169,7 @@ class Plan:
         """The grid that rasters are written on, and whether it is another one than the model's."""
         if self.write.grid == "model":
             return self.grid, False
-        return self.scene.geobox, self.scene.geobox != self.grid
+        return self.scene.stored, self.scene.stored != self.grid
 
 
 @dataclass(frozen=True, slots=True)

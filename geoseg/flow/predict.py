@@ -29,6 +29,7 @@ from geoseg.errors import ConfigError, SceneError, SceneWarning
 from geoseg.grid.encoding import BORDER_NAME, NODATA, SCALE, ProbabilityEncoding, resampled
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import model_grid
+from geoseg.grid.orientation import Orientation
 from geoseg.grid.resample import Resampler
 from geoseg.grid.stitch import Stitcher, WindowOverlaps
 from geoseg.grid.tiling import WindowRows
@@ -91,23 +92,16 @@ def predict(
         vectorize={"threshold": threshold},
     )
     bundle = model if isinstance(model, Bundle) else load_bundle(model)
-    spec, box = bundle.spec, geobox_of(array)
+    spec, orientation = bundle.spec, Orientation.of(geobox_of(array))
     _check_contract(array, spec, stretch)
-    grid = model_grid(box, spec.resolution, spec.resolution_tolerance)
+    grid = model_grid(orientation.grid, spec.resolution, spec.resolution_tolerance)
     runtime = Runtime.resolve(device=device, precision=precision, threads=1)
     tiles = resolve_tiles(grid.shape, bundle, options.tiling, options.compute.memory.bytes, runtime.device)
     encoding = spec.encoding(threshold)
     nodata = _nodata(array, options.scenes.nodata_rule)
-    job = _Prediction(box, grid, tiles, encoding, bundle, runtime, stretch, nodata)
-    return _dataset(array, box.transform, _stored(job, array), encoding, [c.name for c in spec.classes])
-
-
-def _stored(job: _Prediction, array: xr.DataArray) -> Any:
-    """The stored probabilities of an array: lazy where the array is, else computed here."""
-    if isinstance(array.data, da.Array):
-        return job.stored(array.data)
-    pixels = da.from_array(np.asarray(array.data), chunks=-1, name=False)
-    return job.stored(pixels).compute(scheduler="synchronous")
+    job = _Prediction(orientation, grid, tiles, encoding, bundle, runtime, stretch, nodata)
+    names = [c.name for c in spec.classes]
+    return _dataset(array, orientation.stored.transform, job.stored(array.data), encoding, names)
 
 
 def _nodata(array: xr.DataArray, rule: NodataRule) -> Nodata:
@@ -149,9 +143,9 @@ def _check_contract(array: xr.DataArray, spec: BundleSpec, stretch: tuple[float,
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prediction:
-    """One array's prediction as tasks: rows of windows over rows of the array."""
+    """One array's prediction as tasks: rows of windows over rows of the array, unmirrored."""
 
-    box: GeoBox  # of the array
+    orientation: Orientation  # of the array
     grid: GeoBox  # of the model
     tiles: Tiles
     encoding: ProbabilityEncoding
@@ -159,6 +153,11 @@ class _Prediction:
     runtime: Runtime
     stretch: tuple[float, float] | None
     nodata: Nodata
+
+    @property
+    def box(self) -> GeoBox:
+        """The array's grid as it is read."""
+        return self.orientation.grid
 
     @property
     def stitcher(self) -> Stitcher:
@@ -201,8 +200,15 @@ class _Prediction:
         source = self.back.source_window(window).shift(-first, 0)
         return resampled(stored[:, *source.slices], self.back, window)
 
-    def stored(self, pixels: da.Array) -> da.Array:
-        """Stored probabilities on the array's grid, uint8 (bands, height, width); nothing is computed."""
+    def stored(self, data: Any) -> Any:
+        """Stored probabilities in the order of an array, uint8 (bands, height, width), lazy where it is."""
+        if isinstance(data, da.Array):
+            return self.orientation.pixels(self.tasks(self.orientation.pixels(data)))
+        pixels = da.from_array(self.orientation.pixels(np.asarray(data)), chunks=-1, name=False)
+        return self.orientation.pixels(self.tasks(pixels).compute(scheduler="synchronous"))
+
+    def tasks(self, pixels: da.Array) -> da.Array:
+        """Stored probabilities of unmirrored pixels, uint8 (bands, height, width); nothing is computed."""
         pieces: list[da.Array] = []
         above: Any = None
         for rows in self.tiles.window_rows:

@@ -35,7 +35,11 @@ TRANSFORMS = {
     "south-up": Affine(2, 0, 500000, 0, 2, 5000000),
     "rotated": Affine.translation(500000, 5000000) @ Affine.rotation(30) @ Affine.scale(2, -2),
     "tall pixels": Affine(2, 0, 500000, 0, -3, 5000000),
+    "east-west flipped": Affine(-2, 0, 500000, 0, -2, 5000000),
+    "rotated, south-up": Affine.translation(500000, 5000000) @ Affine.rotation(30) @ Affine.scale(2, 2),
 }
+FLIPPED = {"south-up": -2, "rotated, south-up": -2, "east-west flipped": -1}
+"""The axis of an array that is read in the other order."""
 PAD = 110
 
 
@@ -76,7 +80,7 @@ def windows(draw: st.DrawFn) -> Window:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A file and what its validity should be."""
+    """A file, its pixels as seen from above, and what their validity should be."""
 
     href: str
     pixels: NDArray[Any]
@@ -122,16 +126,13 @@ def files(draw: st.DrawFn, folder: Path) -> Drawn:
     if validity == "alpha":
         stored = np.concatenate([pixels, np.where(extra, 200, 0).astype(dtype)[None]])
         options["interpretation"] = [*[ColorInterp.undefined] * bands, ColorInterp.alpha]
-    transform = TRANSFORMS[draw(st.sampled_from(sorted(TRANSFORMS)))]
+    how = draw(st.sampled_from(sorted(TRANSFORMS)))
     compress = draw(st.sampled_from(["deflate", "lzw"]))
     path = folder / "drawn.tif"
-    return Drawn(
-        write(path, stored, transform=transform, nodata=tag, compress=compress, **options),
-        pixels,
-        valid,
-        override,
-        rule,
-    )
+    href = write(path, stored, transform=TRANSFORMS[how], nodata=tag, compress=compress, **options)
+    if how in FLIPPED:
+        pixels, valid = (np.flip(array, FLIPPED[how]) for array in (pixels, valid))
+    return Drawn(href, pixels, valid, override, rule)
 
 
 @given(st.data())

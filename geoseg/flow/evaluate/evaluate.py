@@ -239,7 +239,7 @@ def pairs_of(
 
 
 def _own_pixels(ref: SceneRef, reading: Reading) -> GeoBox:
-    return reading.describe(ref).geobox
+    return reading.describe(ref).stored
 
 
 def _label_of(ref: SceneRef, asset: str | None) -> LabelRef | None:

@@ -12,6 +12,7 @@ from rasterio.io import DatasetReader
 from geoseg.arrays import UInt8
 from geoseg.errors import OutputError
 from geoseg.grid.geobox import GeoBox
+from geoseg.grid.orientation import Orientation
 from geoseg.grid.window import Window, row_windows
 from geoseg.io.raster.gdal import raster_window, reading_back
 from geoseg.io.raster.scene import grid_of
@@ -26,7 +27,7 @@ TOP_BAND = "probability of the class"
 
 
 class MapReader:
-    """Reads windows of a class or probability raster (a GeoTIFF of bytes); a context manager.
+    """Reads windows of a class or probability raster (a GeoTIFF of bytes), unmirrored; a context manager.
 
     Raises:
         OutputError: the file cannot be read, or holds no bytes.
@@ -41,7 +42,8 @@ class MapReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.grid = grid_of(path)
+        self._orientation = Orientation.of(grid_of(path))
+        self.grid = self._orientation.grid
         self._source = _open(path)
         with reading_back(path):
             self.bands = tuple(text or "" for text in self._source.descriptions)
@@ -54,8 +56,9 @@ class MapReader:
         self._source.close()
 
     def read(self, window: Window) -> UInt8:
-        """The pixels of a window inside the raster: uint8, shape (bands, height, width)."""
-        return _read(self.path, self._source, None, window)
+        """The pixels of a window inside the grid: uint8, shape (bands, height, width)."""
+        stored = _read(self.path, self._source, None, self._orientation.window(window))
+        return self._orientation.pixels(stored)
 
 
 def read_strips(path: Path, bands: Sequence[int], rows: int) -> Iterator[UInt8]:

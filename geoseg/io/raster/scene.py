@@ -16,6 +16,7 @@ from geoseg.errors import GridError, SceneError, of_scene
 from geoseg.grid.crs import equal_crs
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import GroundResolution, ground_resolution
+from geoseg.grid.orientation import Orientation
 from geoseg.grid.resample import Resampler
 from geoseg.io.files import sha256_of
 from geoseg.io.raster.gdal import refusal
@@ -44,7 +45,9 @@ class Scene:
 
     ref: SceneRef
     geobox: GeoBox
-    """The scene's own grid: that of the selected band with the smallest pixels."""
+    """The grid that is read, never mirrored: that of the selected band with the smallest pixels."""
+    stored: GeoBox
+    """The same pixels in the order in which they are stored; see :mod:`geoseg.grid.orientation`."""
     bands: tuple[BandRef, ...]
     """The selected bands, in the order in which they are read."""
     dtype: str
@@ -107,7 +110,7 @@ AS_DECLARED: Final = Reading()
 def describe(ref: SceneRef, bands: Sequence[str | int] | None = None) -> Scene:
     """Describe a scene by its headers, or refuse it in one line.
 
-    Files of one scene may differ in resolution; they share CRS, orientation and footprint.
+    Files of one scene may differ in resolution and be mirrored; they share CRS, rotation and footprint.
 
     Args:
         ref: the scene as its catalog describes it. Where it lists no bands, the bands of ``ref.href`` are
@@ -130,7 +133,8 @@ def _described(ref: SceneRef, bands: Sequence[str | int] | None) -> Scene:
     by_file = {band.href: headers[band.href] for band in selected}
     for band in selected:
         _check_band(band, headers[band.href])
-    finest = min((h.geobox for h in by_file.values()), key=lambda box: abs(box.transform.determinant))
+    stored = min((h.geobox for h in by_file.values()), key=lambda box: abs(box.transform.determinant))
+    finest = Orientation.of(stored).grid
     for header in by_file.values():
         _check_fit(header, finest)
     mask = None
@@ -144,6 +148,7 @@ def _described(ref: SceneRef, bands: Sequence[str | int] | None) -> Scene:
     return Scene(
         ref=ref,
         geobox=finest,
+        stored=stored,
         bands=selected,
         dtype=np.result_type(*dtypes).name,
         nodata=nodata,
@@ -247,7 +252,7 @@ def _check_fit(header: Header, finest: GeoBox) -> None:
             f"is in {_short(header.geobox.crs)} but the scene in {_short(finest.crs)}: warp them to one CRS",
         )
     try:
-        Resampler.between(header.geobox, finest)
+        Resampler.between(Orientation.of(header.geobox).grid, finest)
     except GridError as error:
         raise refusal(
             header.href, f"does not fit the scene's other files ({error}): warp them to one footprint"

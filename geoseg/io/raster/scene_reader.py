@@ -20,6 +20,7 @@ from geoseg.arrays import Array, Bool, Float32
 from geoseg.config.stac.refs import MaskRef
 from geoseg.errors import GridError, SceneError, of_scene
 from geoseg.grid.geobox import GeoBox
+from geoseg.grid.orientation import Orientation
 from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
 from geoseg.io.raster.gdal import (
@@ -125,7 +126,7 @@ class SceneReader:
 
 
 class _File:
-    """An open dataset whose errors name scene, file and place."""
+    """An open dataset, read as seen from above, whose errors name scene, file and place in the file."""
 
     def __init__(self, scene: Scene, href: str) -> None:
         self.scene = scene
@@ -133,6 +134,10 @@ class _File:
         self.dataset = open_raster(href, scene.ref.trust, pixels=True)
         try:
             self._check_unchanged()
+            data: DatasetReader = self.dataset
+            # Under the scene's CRS: describe found them equal.
+            stored = GeoBox(data.height, data.width, data.transform, scene.geobox.crs)
+            self._orientation = Orientation.of(stored)
         except BaseException:
             self.dataset.close()
             raise
@@ -145,9 +150,8 @@ class _File:
 
     @property
     def geobox(self) -> GeoBox:
-        """The file's own grid, under the scene's CRS: :func:`describe` found them equal."""
-        data: DatasetReader = self.dataset
-        return GeoBox(data.height, data.width, data.transform, self.scene.geobox.crs)
+        """The file's own grid, unmirrored, under the scene's CRS."""
+        return self._orientation.grid
 
     def _check_unchanged(self) -> None:
         bands = (*self.scene.bands, *self.scene.ref.bands)
@@ -158,9 +162,10 @@ class _File:
             raise refusal(self.href, "has changed since it was described: start the run again")
 
     def decode(self, window: Window, indexes: list[int], *, mask: bool = False) -> Array:
-        """Bands, or their masks, of a window inside the file: (bands, height, width)."""
-        place = raster_window(window)
-        with gdal_errors(lambda error: self._damaged(window, reason(error))), collected_warnings() as warned:
+        """Bands, or their masks, of a window inside :attr:`geobox`: (bands, height, width)."""
+        stored = self._orientation.window(window)
+        place = raster_window(stored)
+        with gdal_errors(lambda error: self._damaged(stored, reason(error))), collected_warnings() as warned:
             if mask:
                 data: Array = self.dataset.read_masks(indexes, window=place)
             else:
@@ -168,8 +173,8 @@ class _File:
                 data = self.dataset.read(indexes, window=place, out_dtype=np.result_type(*dtypes))
         damage = [line for line in warned if "JPEGLib" in line]
         if damage:
-            raise self._damaged(window, damage[0])
-        return data
+            raise self._damaged(stored, damage[0])
+        return self._orientation.pixels(data)
 
     def _damaged(self, window: Window, why: str) -> SceneError:
         place = f"rows {window.row}..{window.row_stop - 1}, columns {window.col}..{window.col_stop - 1}"

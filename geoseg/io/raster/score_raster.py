@@ -21,6 +21,7 @@ from geoseg.errors import SceneError, of_scene
 from geoseg.grid.crs import equal_crs
 from geoseg.grid.encoding import NODATA, SCALE
 from geoseg.grid.geobox import GeoBox
+from geoseg.grid.orientation import Orientation
 from geoseg.grid.window import Window
 from geoseg.io.raster.dates import parse_moment, rfc3339
 from geoseg.io.raster.gdal import open_header, refusal
@@ -113,7 +114,8 @@ def _described(path: Path, kind: AnyKind, trust: Trust, mask: Path | None) -> Sc
     values = [header.nodata[i - 1] for i in chosen]
     scene = Scene(
         ref=SceneRef(path.stem, (), href=href, acquired=acquired, trust=trust, mask=mask_ref),
-        geobox=header.geobox,
+        geobox=Orientation.of(header.geobox).grid,
+        stored=header.geobox,
         bands=bands,
         dtype=np.result_type(*dtypes).name,
         nodata=Nodata.of_scores(dtypes, values, [(band.scale, band.offset) for band in bands]),
@@ -127,7 +129,7 @@ def _described(path: Path, kind: AnyKind, trust: Trust, mask: Path | None) -> Sc
 def _mask(path: Path, raster: Header, trust: Trust) -> Header:
     """The header of a mask, which has the raster's own grid."""
     header = read_header(str(path.absolute()), trust)
-    one, other = header.geobox, raster.geobox
+    one, other = (Orientation.of(found.geobox).grid for found in (header, raster))
     if (
         one.shape != other.shape
         or not one.transform.almost_equals(other.transform)
@@ -322,9 +324,11 @@ class ScoreReader:
 
     def _wrong(self, values: Float32, where: Bool, window: Window, band: BandRef, why: str) -> SceneError:
         row, col = (int(place[0]) for place in np.nonzero(where))
+        pixel = Window(window.row + row, window.col + col, 1, 1)
+        stored = Orientation.of(self.raster.scene.stored).window(pixel)
         return self._refusal(
-            f"has the value {float(values[row, col]):.8g} in band {band.index} (row {window.row + row}, "
-            f"column {window.col + col}), {why}"
+            f"has the value {float(values[row, col]):.8g} in band {band.index} (row {stored.row}, "
+            f"column {stored.col}), {why}"
         )
 
     def _no_data(self) -> SceneError:

@@ -20,6 +20,7 @@ import numpy as np
 from geoseg.errors import LabelError, of_scene
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.ground import ground_resolution, model_grid
+from geoseg.grid.orientation import Orientation
 from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
 from geoseg.io.labels.reader import LabelReader
@@ -151,7 +152,7 @@ class FileScene:
         return Patch(pixels.astype(self.dtype), raster.valid, labels)
 
     def _opened(self) -> OpenScene:
-        labels = LabelReader(self.label, self.grid, self.scene.geobox)
+        labels = LabelReader(self.label, self.grid, self.scene.stored)
         return OpenScene(SceneReader(self.scene, self.grid), labels)
 
 
@@ -238,7 +239,7 @@ def _find_extent(scene: Pixels, label: LabelRef, grid: GeoBox, limit: Window | N
         LabelError: labels that cannot be read or do not overlap, nothing is labeled, a limit outside.
     """
     allowed = grid.window if limit is None else _within(scene, grid, limit)
-    labels = LabelReader(label, grid, scene.geobox)
+    labels = LabelReader(label, grid, scene.stored)
     boxes: list[Window] = []
     parts: list[Window] = []
     for _, part in squares(allowed):
@@ -258,10 +259,11 @@ def _find_extent(scene: Pixels, label: LabelRef, grid: GeoBox, limit: Window | N
 
 def _within(scene: Pixels, grid: GeoBox, given: Window) -> Window:
     """Pixels of a grid that are made of nothing outside a window of the scene's own."""
-    limit = given.intersect(scene.geobox.window)
-    if limit is None:
-        height, width = scene.geobox.shape
+    stored = given.intersect(scene.stored.window)
+    if stored is None:
+        height, width = scene.stored.shape
         raise LabelError(f"the window {given} lies outside its {height}×{width} pixels")
+    limit = Orientation.of(scene.stored).window(stored)
     between = Resampler.between(scene.geobox, grid)
     spans = []
     for axis, first, stop in (
