@@ -18,7 +18,7 @@ from pydantic import (
 
 from geoseg.config.fields import Auto, AutoOrCount, Band, PathText, Stretch, distinct, word_or_quantity
 from geoseg.config.section import Section, editor_schema
-from geoseg.config.stac.refs import NodataRule, Trust
+from geoseg.config.stac.refs import NodataRule, Snow, Trust
 from geoseg.config.units import Pixels, Size
 from geoseg.config.vectorize import Vectorize
 
@@ -41,6 +41,9 @@ class Scenes(Section):
     nodata_rule: NodataRule = "auto"
     """any: nodata in one band makes the pixel invalid. all: only nodata in all bands. auto: all for values 0
     to 255 of 8-bit bands (a dark roof is no hole), any for the rest."""
+    snow: Snow = "valid"
+    """invalid: pixels that a mask of the catalog (SCL, qa_pixel) calls snow or ice are left out, too, as
+    clouds, their shadows and cirrus always are."""
     stretch: Stretch | None = None
     """[low, high]: stored values mapped linearly onto 0..255, for models that expect 8 bits; the same for
     every scene."""

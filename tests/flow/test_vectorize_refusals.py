@@ -80,7 +80,7 @@ def test_a_mask_fits_whatever_its_crs_is_called(tmp_path: Path) -> None:
     assert renamed.to_wkt() != crs.to_wkt()
     raster = write(tmp_path / "p.tif", scores(), crs=crs)
     mask = write(tmp_path / "mask.tif", BYTE + 1, crs=renamed)
-    assert describe_scores(raster, mask=mask).scene.ref.mask is not None
+    assert describe_scores(raster, mask=mask).scene.ref.masks
 
 
 @pytest.mark.parametrize(

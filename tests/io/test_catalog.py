@@ -17,13 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.stac import collection, stac_item
 
-from geoseg.config.stac.item import SCL_INVALID, scene_of
+from geoseg.config.stac.item import scene_of
+from geoseg.config.stac.masks import SCL_INVALID
 from geoseg.config.stac.refs import BandRef, LabelRef, MaskRef, SceneRef, Trust
 from geoseg.errors import CatalogError
 from geoseg.io.stac.read import Catalog, LocalStacIO, UnsetVariableError, load_catalog, local_path
 
 TIFF = "image/tiff; application=geotiff"
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+SCL_SNOW = MaskRef("/d/SCL.tif", 1, (*SCL_INVALID, 11))
 WHEN = {"datetime": "2018-07-16T06:06:23Z"}
 
 
@@ -138,7 +140,7 @@ def test_an_item_of_sentinel_2(trust: Trust) -> None:
     ref = scene(SENTINEL, trust=trust)
     assert names(ref) == ["red", "rededge1", "rededge2"]
     assert ref.bands[0] == BandRef("/d/B04.tif", 1, "red", 0.0001, -0.1)
-    assert ref.mask == MaskRef("/d/SCL.tif", 1, SCL_INVALID)
+    assert ref.masks == (MaskRef("/d/SCL.tif", 1, SCL_INVALID, snow=SCL_SNOW),)
     assert ref.nodata == 0
     assert ref.href is None
 
@@ -267,7 +269,6 @@ DATA = {"href": "x.tif", "type": TIFF, "roles": ["data"]}
 @pytest.mark.parametrize(
     ("key", "fields", "invalid"),
     [
-        ("SCL", {}, SCL_INVALID),
         ("SCL_20m", {"classification:classes": [{"value": 11, "nodata": True}]}, (*SCL_INVALID, 11)),
         ("scl", {"geoseg:invalid": [0, 9]}, (0, 9)),
         ("m", {"roles": ["mask"], "geoseg:invalid": [0]}, (0,)),
@@ -282,7 +283,7 @@ DATA = {"href": "x.tif", "type": TIFF, "roles": ["data"]}
 )
 def test_masks(key: str, fields: dict[str, Any], invalid: tuple[int, ...]) -> None:
     ref = scene({"d": DATA, key: {"href": "m.tif", "type": TIFF, **fields}})
-    assert ref.mask == MaskRef("/d/m.tif", 1, invalid)
+    assert ref.masks == (MaskRef("/d/m.tif", 1, invalid),)
     assert ref.href == "/d/x.tif"
 
 
@@ -291,13 +292,13 @@ def test_masks_that_do_not_say_enough_are_refused() -> None:
     assert "asset 'm' is a mask but does not say which values" in refusal({"d": DATA, "m": mask})
     assert "several masks (m, scl)" in refusal({"d": DATA, "m": mask, "scl": mask})
     marked = {**mask, "geoseg:invalid": [1]}
-    assert scene({"d": DATA, "m": marked, "scl": mask}).mask == MaskRef("/d/m.tif", 1, (1,))
+    assert scene({"d": DATA, "m": marked, "scl": mask}).masks == (MaskRef("/d/m.tif", 1, (1,)),)
     assert "must be whole numbers" in refusal({"d": DATA, "m": {**mask, "geoseg:invalid": ["a"]}})
 
 
 def test_a_quality_band_without_classes_is_no_mask() -> None:
     qa = {"href": "q.tif", "type": TIFF, "roles": ["cloud"]}
-    assert scene({"d": DATA, "qa_pixel": qa}).mask is None
+    assert scene({"d": DATA, "qa_pixel": qa}).masks == ()
 
 
 def test_labels() -> None:

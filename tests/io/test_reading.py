@@ -297,7 +297,7 @@ def test_a_mask_asset_counts_by_its_nearest_pixel(
     grid = NORTH_UP @ Affine.scale(width / classes.shape[2], height / classes.shape[1])
     href = write(folder / "bands.tif", pixels)
     mask = MaskRef(write(folder / "scl.tif", classes, transform=grid), 1, (3, 8, 9))
-    described = describe(scene(href, mask=mask))
+    described = describe(scene(href, masks=(mask,)))
     rows = np.arange(height) * classes.shape[1] // height
     cols = np.arange(width) * classes.shape[2] // width
     valid = ~np.isin(classes[0], [3, 8, 9])[np.ix_(rows, cols)]

@@ -174,8 +174,8 @@ def test_files_of_a_scene_have_to_fit(tmp_path: Path) -> None:
     ]:
         other = BandRef(str(tiff(tmp_path / name, **profile)), 1, "nir")
         refused(SceneRef("s1", (here, other)), words)
-        refused(SceneRef("s1", (here,), mask=MaskRef(other.href, 1, (0,))), words)
-    refused(SceneRef("s1", (here,), mask=MaskRef(here.href, 2, (0,))), "no band 2 for the mask; it has 1")
+        refused(SceneRef("s1", (here,), masks=(MaskRef(other.href, 1, (0,)),)), words)
+    refused(SceneRef("s1", (here,), masks=(MaskRef(here.href, 2, (0,)),)), "no band 2 for the mask; it has 1")
     refused(SceneRef("s1", (BandRef(here.href, 3, "red"),)), "has 1 bands but the catalog puts red in 3")
     refused(SceneRef("s1", (here, here)), "has band 'red' 2 times; it has 2 bands", ["red"])
     refused(SceneRef("s1", (here,)), "has no band 'nir'; it has 1 band", ["nir"])

@@ -6,25 +6,26 @@ Both spellings are read: STAC 1.0 (``eo:bands``, ``raster:bands``) and 1.1 (``ba
 * **data**: role ``data``, or a GeoTIFF without a role. Where there is none, a GeoTIFF with another role that
   is neither thumbnail, overview nor metadata, such as ``visual``. Files that are no GeoTIFF count under
   ``trust: local`` only, and only where no GeoTIFF is given.
-* **mask**: role ``mask`` or ``data-mask``, the field ``geoseg:invalid``, or the key ``scl``; a key ``qa…``
-  that lists its classes. See :mod:`geoseg.config.stac.item` for the values.
+* **mask**: role ``mask`` or ``data-mask``, the field ``geoseg:invalid``, or the key ``scl``; bit fields, or
+  a key ``qa…`` with classes, of which some are unusable. See :mod:`geoseg.config.stac.masks`.
 * **labels**: role ``labels`` or ``label``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
+from geoseg.config.stac.flags import Flags, Json, flags_of
 from geoseg.config.stac.refs import Trust
 from geoseg.errors import CatalogError
 
-__all__ = ["SCL_KEYS", "Asset", "Json", "Kind", "Resolve", "assets_of", "number"]
+__all__ = ["SCL_KEYS", "Asset", "Kind", "Resolve", "assets_of", "number"]
 
-Json = Mapping[str, Any]
 Resolve = Callable[[str, str], str]
 """(asset key, href) → absolute path; raises :class:`~geoseg.errors.CatalogError` for what is not local."""
 
@@ -34,6 +35,24 @@ _TIFF_TYPES = {"image/tiff", "image/geotiff", "image/vnd.stac.geotiff", "image/x
 _TIFF_SUFFIXES = {".tif", ".tiff"}
 _LOCAL_SUFFIXES = {".jp2", ".vrt", ".img", ".nc", ".png", ".jpg", ".jpeg"}
 _NEVER_DATA = {"thumbnail", "overview", "metadata"}
+_BITFIELDS = "classification:bitfields"
+_MASK_ROLES = {"mask", "data-mask"}
+"""Roles of assets that have to say which of their values are unusable."""
+_MASK_LIKE_ROLES = {"cloud", "cloud-shadow", "snow-ice", "saturation", "water-mask", "land-water"}
+_MASK_WORDS = {
+    "qa",
+    "bqa",
+    "mask",
+    "fmask",
+    "cloudmask",
+    "cloud",
+    "clouds",
+    "cld",
+    "snw",
+    "udm",
+    "udm2",
+    "scl",
+}
 SCL_KEYS = {"scl", "scl_20m", "scl_60m"}
 """Sentinel-2 L2A's scene classification, as archives spell its key."""
 
@@ -85,18 +104,30 @@ class Asset:
         return "other" if roles & _NEVER_DATA else "rendering"
 
     def _is_mask(self, roles: set[str]) -> bool:
-        key = self.key.lower()
-        if roles & {"mask", "data-mask"} or "geoseg:invalid" in self.fields or key in SCL_KEYS:
+        key, flags = self.key.lower(), self.flags
+        if roles & _MASK_ROLES or "geoseg:invalid" in self.fields or key in SCL_KEYS:
             return True
-        return key.startswith("qa") and any(entry.get("nodata") is True for entry in self.classes)
+        return bool(flags.bits) or (key.startswith("qa") and bool(flags))
+
+    def looks_like_mask(self, trust: Trust) -> bool:
+        """Whether it is a raster that its key, roles or bit fields call a mask, of whatever kind it is."""
+        words = set(re.findall(r"[a-z0-9]+", self.key.lower()))
+        looks = (
+            words & _MASK_WORDS or self.roles & (_MASK_ROLES | _MASK_LIKE_ROLES) or self._entries(_BITFIELDS)
+        )
+        return self.is_raster(trust) and not self.roles & (_NEVER_DATA | {"labels", "label"}) and bool(looks)
 
     @property
-    def classes(self) -> list[Json]:
-        """``classification:classes`` of the asset or of its first band."""
+    def flags(self) -> Flags:
+        """What its published classes and bit fields call unusable."""
+        return flags_of(self._entries("classification:classes"), self._entries(_BITFIELDS))
+
+    def _entries(self, name: str) -> list[Json]:
+        """A list of objects of the asset or of its first band; empty: there is none."""
         for fields in (self.fields, *self.listed("bands")[:1], *self.listed("raster:bands")[:1]):
-            classes = fields.get("classification:classes")
-            if isinstance(classes, list):
-                return [entry for entry in classes if isinstance(entry, dict)]
+            entries = fields.get(name)
+            if isinstance(entries, list):
+                return [entry for entry in entries if isinstance(entry, dict)]
         return []
 
     def listed(self, name: str) -> list[Json]:

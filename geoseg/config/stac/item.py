@@ -9,18 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from geoseg.config.stac.assets import SCL_KEYS, Asset, Json, Resolve, assets_of, number
-from geoseg.config.stac.refs import BandRef, LabelRef, MaskRef, SceneRef, Trust
+from geoseg.config.stac.assets import Asset, Resolve, assets_of, number
+from geoseg.config.stac.flags import Json
+from geoseg.config.stac.masks import masks_of
+from geoseg.config.stac.refs import BandRef, LabelRef, SceneRef, Trust
 from geoseg.errors import CatalogError
 from geoseg.words import listed
 
-__all__ = ["SCL_INVALID", "UNKNOWN_DATE", "acquired", "label_of", "scene_of"]
+__all__ = ["UNKNOWN_DATE", "acquired", "label_of", "scene_of"]
 
 UNKNOWN_DATE = "unknown"
 """Value of ``geoseg:datetime_source`` of an item whose dates only frame the file's own."""
-SCL_INVALID = (0, 1, 3, 8, 9, 10)
-"""Sentinel-2 L2A scene classes without a usable surface: no data, saturated or defective, cloud shadow, cloud
-of medium and of high probability, thin cirrus."""
 
 
 def scene_of(item_id: str, properties: Json, assets: Json, resolve: Resolve, trust: Trust) -> SceneRef:
@@ -32,12 +31,14 @@ def scene_of(item_id: str, properties: Json, assets: Json, resolve: Resolve, tru
     data = _data_assets(every, trust)
     bands, found = _choose_bands(data, resolve)
     labels = tuple((one.key, label_of(one, resolve)) for one in every if one.kind(trust) == "labels")
+    masks, unused = masks_of(every, trust, resolve)
     nodata = {band.nodata for band in found}
     return SceneRef(
         id=item_id,
         bands=bands,
         href=None if bands else resolve(data[0].key, data[0].href),
-        mask=_mask_of(every, trust, resolve),
+        masks=masks,
+        unused_masks=unused,
         nodata=nodata.pop() if len(nodata) == 1 else None,  # where bands differ, each has its own
         acquired=acquired(properties),
         labels=labels,
@@ -199,42 +200,6 @@ def _choose_bands(
         for band, name in zip(chosen, _names(chosen), strict=True)
     )
     return references, chosen
-
-
-def _mask_of(assets: Sequence[Asset], trust: Trust, resolve: Resolve) -> MaskRef | None:
-    """The mask of an item: its first band, and which values are unusable.
-
-    The values are those of ``geoseg:invalid``; else those of ``classification:classes`` that are marked
-    ``nodata``, and for Sentinel-2's ``scl`` also :data:`SCL_INVALID`.
-    """
-    masks = [asset for asset in assets if asset.kind(trust) == "mask"]
-    marked = [asset for asset in masks if "geoseg:invalid" in asset.fields]
-    masks = marked or masks
-    if not masks:
-        return None
-    if len(masks) > 1:
-        keys = listed([asset.key for asset in masks])
-        raise CatalogError(f"it has several masks ({keys}); give geoseg:invalid to the one that counts")
-    (asset,) = masks
-    invalid = _invalid_values(asset)
-    if not invalid:
-        raise CatalogError(
-            f"asset {asset.key!r} is a mask but does not say which values are invalid; "
-            "add geoseg:invalid, such as [0], to it"
-        )
-    return MaskRef(resolve(asset.key, asset.href), 1, invalid)
-
-
-def _invalid_values(asset: Asset) -> tuple[int, ...]:
-    values: Any
-    if "geoseg:invalid" in asset.fields:
-        values = asset.fields["geoseg:invalid"]
-    else:
-        values = [entry.get("value") for entry in asset.classes if entry.get("nodata") is True]
-        values += SCL_INVALID if asset.key.lower() in SCL_KEYS else ()
-    if not isinstance(values, list) or not all(type(value) is int for value in values):
-        raise CatalogError(f"asset {asset.key!r}: invalid values must be whole numbers, got {values!r:.60}")
-    return tuple(sorted(set(values)))
 
 
 def _described(asset: Asset, *, lone: bool) -> list[_Found]:

@@ -8,10 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["SHA256_MULTIHASH", "BandRef", "LabelRef", "MaskRef", "NodataRule", "SceneRef", "Trust"]
+__all__ = [
+    "SHA256_MULTIHASH",
+    "BandRef",
+    "LabelRef",
+    "MaskBits",
+    "MaskRef",
+    "NodataRule",
+    "SceneRef",
+    "Snow",
+    "Trust",
+]
 
 NodataRule = Literal["auto", "any", "all"]
 """Whether nodata in any band or only in all makes a pixel invalid; see :mod:`geoseg.io.raster.validity`."""
+Snow = Literal["valid", "invalid"]
+"""Whether pixels are valid that a mask calls snow or ice."""
 Trust = Literal["catalog", "local"]
 SHA256_MULTIHASH = "1220"
 """How a ``file:checksum`` by SHA-256 begins: the function's code and the digest's length, in hexadecimal."""
@@ -35,13 +47,28 @@ class BandRef:
 
 
 @dataclass(frozen=True, slots=True)
+class MaskBits:
+    """Some bits of a mask's values."""
+
+    offset: int
+    """The first of the bits, counted from the least."""
+    length: int
+    values: tuple[int, ...]
+    """What they hold where a pixel is unusable."""
+
+
+@dataclass(frozen=True, slots=True)
 class MaskRef:
     """A band that says where a scene is valid, such as SCL or QA."""
 
     href: str
     index: int
-    invalid: tuple[int, ...]
+    invalid: tuple[int, ...] = ()
     """Values that mark a pixel as unusable."""
+    bits: tuple[MaskBits, ...] = ()
+    """Bits that do, each of them by itself."""
+    snow: MaskRef | None = None
+    """The same band with snow and ice as unusable, too; None: it does not say where these are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +104,14 @@ class SceneRef:
     """All bands, in the catalog's order. Empty: take every band of ``href``, unnamed."""
     href: str | None = None
     """Absolute path of a many-band file where the catalog does not describe its bands."""
-    mask: MaskRef | None = None
+    masks: tuple[MaskRef, ...] = ()
+    """A pixel is valid where all of them say so."""
+    unused_masks: tuple[str, ...] = ()
+    """Keys of assets that look like masks and are not used."""
     nodata: float | None = None
     """Value that the catalog or the workflow declares as nodata of all bands, over the files' own tags."""
     nodata_rule: NodataRule = "auto"
+    snow: Snow = "valid"
     acquired: str | None = None
     """Acquisition date or time, ISO 8601."""
     labels: tuple[tuple[str, LabelRef], ...] = ()

@@ -92,17 +92,17 @@ class BandGroup:
     Args:
         sources: files or arrays of the same grid.
         grid: pixels to deliver: the same footprint in any number of pixels.
-        mask: which pixels of a window of the sources' grid are valid, by a mask of its own.
+        masks: each says which pixels of a window of the sources' grid are valid.
     """
 
     def __init__(
-        self, sources: Sequence[StoredBands], grid: GeoBox, mask: Callable[[Window], Bool] | None = None
+        self, sources: Sequence[StoredBands], grid: GeoBox, masks: Sequence[Callable[[Window], Bool]] = ()
     ) -> None:
         self.resampler = Resampler.between(sources[0].geobox, grid)
         self.positions = tuple(position for source in sources for position in source.positions)
         self.fill = np.array([[[value]] for source in sources for value in source.fill], np.float32)
         self._sources = sources
-        self._mask = mask
+        self._masks = masks
 
     def read(self, window: Window) -> Stored:
         """The bands as stored under a window of the grid to deliver, in the order of ``positions``."""
@@ -112,8 +112,8 @@ class BandGroup:
         for part in parts[1:]:
             sound = sound & part.sound
             blank = part.blank if blank is None else blank if part.blank is None else blank & part.blank
-        if self._mask is not None:
-            sound = sound & self._mask(place)
+        for mask in self._masks:
+            sound = sound & mask(place)
         return Stored([band for part in parts for band in part.bands], sound, blank)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -11,7 +11,7 @@ import numpy as np
 from pyproj import CRS
 from pyproj.exceptions import CRSError, ProjError
 
-from geoseg.config.stac.refs import SHA256_MULTIHASH, BandRef, NodataRule, SceneRef
+from geoseg.config.stac.refs import SHA256_MULTIHASH, BandRef, MaskRef, NodataRule, SceneRef, Snow
 from geoseg.errors import GridError, SceneError, of_scene
 from geoseg.grid.crs import equal_crs
 from geoseg.grid.geobox import GeoBox
@@ -22,6 +22,7 @@ from geoseg.io.files import sha256_of
 from geoseg.io.raster.gdal import refusal
 from geoseg.io.raster.header import Header, read_header
 from geoseg.io.raster.validity import Nodata
+from geoseg.words import listed
 
 if TYPE_CHECKING:
     from geoseg.config.training.data import DataEntry
@@ -91,16 +92,18 @@ class Reading:
     nodata: float | None = None
     """Stored value that means no data; None: what catalog and files declare."""
     nodata_rule: NodataRule = "auto"
+    snow: Snow = "valid"
 
     @classmethod
     def of(cls, section: Scenes | DataEntry, bands: Sequence[str]) -> Self:
         """That of a workflow's or training file's section, for a network of these bands."""
-        return cls(section.bands or tuple(bands), section.nodata, section.nodata_rule)
+        return cls(section.bands or tuple(bands), section.nodata, section.nodata_rule, section.snow)
 
     def describe(self, ref: SceneRef) -> Scene:
         """:func:`describe` a scene of the catalog, read in this way."""
         nodata = ref.nodata if self.nodata is None else self.nodata
-        return describe(replace(ref, nodata=nodata, nodata_rule=self.nodata_rule), self.bands)
+        wanted = replace(ref, nodata=nodata, nodata_rule=self.nodata_rule, snow=self.snow)
+        return describe(wanted, self.bands)
 
 
 AS_DECLARED: Final = Reading()
@@ -137,12 +140,12 @@ def _described(ref: SceneRef, bands: Sequence[str | int] | None) -> Scene:
     finest = Orientation.of(stored).grid
     for header in by_file.values():
         _check_fit(header, finest)
-    mask = None
-    if ref.mask is not None:
-        mask = headers[ref.mask.href]
-        if not 1 <= ref.mask.index <= mask.count:
-            raise refusal(mask.href, f"has no band {ref.mask.index} for the mask; it has {mask.count}")
-        _check_fit(mask, finest)
+    mask_doubts = tuple(_mask_doubts(ref, selected))
+    if ref.snow == "invalid":
+        ref = replace(ref, masks=tuple(mask.snow or mask for mask in ref.masks))
+    for mask in ref.masks:
+        _check_mask(mask, headers[mask.href])
+        _check_fit(headers[mask.href], finest)
     dtypes = [headers[band.href].dtypes[band.index - 1] for band in selected]
     nodata = Nodata.of(dtypes, (_nodata_of(ref, band, headers) for band in selected), ref.nodata_rule)
     return Scene(
@@ -155,7 +158,7 @@ def _described(ref: SceneRef, bands: Sequence[str | int] | None) -> Scene:
         resolution=pixel_size(selected[0].href, finest),
         identity=_identity(ref, selected, headers),
         files=tuple(dict.fromkeys(file for header in headers.seen.values() for file in header.files)),
-        warnings=nodata.doubts([band.name for band in selected]),
+        warnings=(*nodata.doubts([band.name for band in selected]), *mask_doubts),
     )
 
 
@@ -245,6 +248,28 @@ def _check_band(band: BandRef, header: Header) -> None:
         )
 
 
+def _check_mask(mask: MaskRef, header: Header) -> None:
+    if not 1 <= mask.index <= header.count:
+        raise refusal(header.href, f"has no band {mask.index} for the mask; it has {header.count}")
+    dtype = header.dtypes[mask.index - 1]
+    if mask.bits and np.dtype(dtype).kind not in "iu":
+        raise refusal(header.href, f"is a mask by its bits but holds {dtype}: give one of whole numbers")
+
+
+def _mask_doubts(ref: SceneRef, selected: Sequence[BandRef]) -> Iterator[str]:
+    """What may be wrong with the masks that are used, and with those that are not."""
+    names = {band.name for band in selected}
+    unused = [key for key in ref.unused_masks if key.lower() not in names]
+    if unused:
+        look = "looks like a mask and is" if len(unused) == 1 else "look like masks and are"
+        yield (
+            f"{listed(unused)} {look} not used: give geoseg:invalid in the catalog, such as [1] or "
+            '{"bits": {"3": [1]}}; [] leaves it out'
+        )
+    if ref.snow == "invalid" and not any(mask.snow for mask in ref.masks):
+        yield "scenes.snow is invalid, but no mask of the catalog says where snow is: none is left out"
+
+
 def _check_fit(header: Header, finest: GeoBox) -> None:
     if not equal_crs(header.geobox.crs, finest.crs):
         raise refusal(
@@ -276,7 +301,7 @@ def pixel_size(href: str, box: GeoBox) -> GroundResolution:
 def _identity(ref: SceneRef, bands: tuple[BandRef, ...], headers: _Headers) -> str:
     """What decides the pixels: contents of files, which bands, scale, nodata, mask; no path, no name."""
     sums = {band.href: band.checksum for band in (*ref.bands, *bands) if band.checksum is not None}
-    hrefs = list(dict.fromkeys([band.href for band in bands] + ([ref.mask.href] if ref.mask else [])))
+    hrefs = list(dict.fromkeys([band.href for band in bands] + [mask.href for mask in ref.masks]))
     parts: list[Any] = [
         f"{number}={sums.get(href, headers[href].stamp)}" for number, href in enumerate(hrefs)
     ]
@@ -286,8 +311,11 @@ def _identity(ref: SceneRef, bands: tuple[BandRef, ...], headers: _Headers) -> s
         parts.append(f"nodata_rule={ref.nodata_rule}")
     if ref.nodata is not None:
         parts.append(f"nodata={ref.nodata!r}")
-    if ref.mask is not None:
-        parts.append(f"mask={hrefs.index(ref.mask.href)}:{ref.mask.index}!{sorted(ref.mask.invalid)}")
+    parts += [
+        f"mask={hrefs.index(m.href)}:{m.index}!{sorted(m.invalid)}"
+        + "".join(f"&{b.offset}+{b.length}={sorted(b.values)}" for b in m.bits)
+        for m in ref.masks
+    ]
     return ";".join(parts)
 
 

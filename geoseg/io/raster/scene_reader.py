@@ -35,7 +35,7 @@ from geoseg.io.raster.gdal import (
 from geoseg.io.raster.header import alpha_bands, file_stamp
 from geoseg.io.raster.reader import BandGroup, Raster, read_bands, scaled, show
 from geoseg.io.raster.scene import Scene, mask_alpha
-from geoseg.io.raster.validity import Stored, judge
+from geoseg.io.raster.validity import Stored, judge, unusable
 
 __all__ = ["SceneReader"]
 
@@ -47,7 +47,7 @@ class SceneReader:
     parallel with a reader per thread. A reader does not pickle, its :class:`Scene` does.
 
     A pixel is valid unless the selected bands' values are nodata (:mod:`geoseg.io.raster.validity`), alpha is
-    0, the file's internal mask is 0, or the scene's mask asset holds one of its invalid values; all of these
+    0, the file's internal mask is 0, or one of the scene's mask assets holds an invalid value; all of these
     count at once.
 
     Args:
@@ -117,10 +117,9 @@ class SceneReader:
         for href in dict.fromkeys(band.href for band in self.scene.bands):
             file = self._files.enter_context(_BandFile(self.scene, href))
             grids.setdefault(file.geobox, []).append(file)
-        ref = self.scene.ref.mask
-        mask = self._files.enter_context(_MaskFile(self.scene, ref)) if ref else None
+        masks = [self._files.enter_context(_MaskFile(self.scene, ref)) for ref in self.scene.ref.masks]
         return tuple(
-            BandGroup(files, self.grid, partial(mask.read, geobox=geobox) if mask else None)
+            BandGroup(files, self.grid, [partial(mask.read, geobox=geobox) for mask in masks])
             for geobox, files in grids.items()
         )
 
@@ -228,4 +227,4 @@ class _MaskFile(_File):
         """Where the mask calls a window of another grid valid, by its pixel nearest to each center."""
         resampler = Resampler.between(self.geobox, geobox)
         values = self.decode(resampler.nearest_window(window), [self._ref.index])[0]
-        return resampler.nearest(~np.isin(values, self._ref.invalid), window)
+        return resampler.nearest(~unusable(values, self._ref), window)

@@ -108,12 +108,12 @@ def _described(path: Path, kind: AnyKind, trust: Trust, mask: Path | None) -> Sc
             "write.probability: classes",
         )
     masked = None if mask is None else _mask(mask, header, trust)
-    mask_ref = None if masked is None else MaskRef(masked.href, 1, (0,))
+    masks = () if masked is None else (MaskRef(masked.href, 1, (0,)),)
     bands = tuple(BandRef(href, i, header.names[i - 1], *_scale(header, i, found)) for i in chosen)
     dtypes = [header.dtypes[i - 1] for i in chosen]
     values = [header.nodata[i - 1] for i in chosen]
     scene = Scene(
-        ref=SceneRef(path.stem, (), href=href, acquired=acquired, trust=trust, mask=mask_ref),
+        ref=SceneRef(path.stem, (), href=href, acquired=acquired, trust=trust, masks=masks),
         geobox=Orientation.of(header.geobox).grid,
         stored=header.geobox,
         bands=bands,

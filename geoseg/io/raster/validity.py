@@ -37,10 +37,10 @@ from typing import Literal, Self
 import numpy as np
 
 from geoseg.arrays import Array, Bool
-from geoseg.config.stac.refs import NodataRule
+from geoseg.config.stac.refs import MaskRef, NodataRule
 from geoseg.words import listed
 
-__all__ = ["Nodata", "Stored", "judge"]
+__all__ = ["Nodata", "Stored", "judge", "unusable"]
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _FILL: float = 1e30
@@ -178,6 +178,15 @@ def judge(bands: list[Array], nodata: Nodata) -> Stored:
         elif value is not None:
             sound &= ~_equals(band, value)
     return Stored(bands, sound, blank)
+
+
+def unusable(values: Array, mask: MaskRef) -> Bool:
+    """Where the values of a mask say that a pixel is unusable: as a whole or by some of their bits."""
+    found = np.isin(values, mask.invalid)
+    for bits in mask.bits:
+        field = (values.astype(np.int64) >> bits.offset) & ((1 << bits.length) - 1)
+        found |= np.isin(field, bits.values)
+    return found
 
 
 def _equals(band: Array, nodata: float | None) -> Bool:
