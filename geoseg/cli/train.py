@@ -11,7 +11,7 @@ from geoseg.cli.options import progress_option, workflow_command
 from geoseg.words import counted
 
 if TYPE_CHECKING:
-    from geoseg.flow.train.prepare import PreparedTraining
+    from geoseg.flow.train.train import CheckedTraining
 
 __all__ = ["train"]
 
@@ -27,11 +27,11 @@ def train(workflow: Path, *, overrides: dict[str, str], check: bool, progress: s
     takes as its model, log.csv, log.jsonl, TensorBoard's files, curves.png and predictions.png.
     """
     from geoseg.cli.progress import TrainWatcher, open_view
-    from geoseg.flow.train.prepare import prepare_training
+    from geoseg.flow.train.train import check_training
     from geoseg.flow.train.train import train as run_training
 
     if check:
-        _print_check(prepare_training(workflow, overrides))
+        _print_check(check_training(workflow, overrides))
         return
     with open_view(progress) as view:
         watcher = TrainWatcher(view)
@@ -39,23 +39,25 @@ def train(workflow: Path, *, overrides: dict[str, str], check: bool, progress: s
         watcher.finish(summary)
 
 
-def _print_check(prepared: PreparedTraining) -> None:
+def _print_check(checked: CheckedTraining) -> None:
     """One line per scene, then what would be trained."""
     from geoseg.cli.report import scene_line
 
+    prepared = checked.prepared
     training, views = prepared.training, prepared.views
-    total = sum(scene.weight for scene in prepared.scenes)
-    for scene in prepared.scenes:
+    total = sum(scene.weight for scene, index in checked.scenes if index.pixels)
+    for scene, index in checked.scenes:
         own = scene.scene.geobox
+        share = f"{scene.weight / total:.1%} of the chips" if index.pixels else "held out as a whole"
         message = (
             f"{own.width}×{own.height} px, {counted(scene.bands, 'band')} {scene.value_dtype}, "
             f"{scene.scene.resolution.mean:.3g} m, labeled within {scene.shape[1]}×{scene.shape[0]} px of "
-            f"{scene.resolution:.3g} m, {scene.weight / total:.1%} of the chips"
+            f"{scene.resolution:.3g} m, {share}"
         )
         message += f", {counted(scene.repaired, 'polygon')} repaired" if scene.repaired else ""
         click.echo(scene_line("ok", scene.name, message))
-    for remark in prepared.remarks:
-        click.echo(f"note: {remark}")
+    for note in checked.notes:
+        click.echo(f"note: {note}")
     click.echo(
         f"{prepared.loaded.source}: {counted(len(prepared.scenes), 'scene')} for "
         f"{training.model.architecture} on {prepared.runtime}, scored in windows of {views.window} px; "

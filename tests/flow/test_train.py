@@ -31,7 +31,7 @@ import geoseg
 from geoseg.cli import cli
 from geoseg.errors import GeosegError, RunError
 from geoseg.flow.train.prepare import prepare_training
-from geoseg.flow.train.train import TrainSummary, train
+from geoseg.flow.train.train import TrainSummary, check_training, train
 from geoseg.io.raster.scene import describe
 from geoseg.io.stac.read import load_catalog
 from geoseg.io.yaml.strict_yaml import dump_yaml
@@ -392,6 +392,11 @@ def test_mistakes_are_said_before_any_work_one_line_each(
     assert not (tmp_path / "out").exists()
 
 
+def _one_scene_in_one_block(content: dict[str, Any]) -> None:
+    content["data"][0]["ids"] = ["place0"]
+    content["split"]["block"] = "900 m"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -401,16 +406,19 @@ def test_mistakes_are_said_before_any_work_one_line_each(
         ),
         (_set("data", 0, "classes", to={"200": None}), "no pixel to train on is labeled roof"),
         (_set("split", "every", to=0), "no scene has a held-out block"),
-        (_set("split", "block", to="900 m"), "held-out blocks take all of it|no scene has a held-out block"),
+        (_one_scene_in_one_block, "held-out blocks take all of it: give a split.block smaller than 900 m"),
     ],
 )
 def test_data_that_nothing_can_be_learned_from_are_refused(
     folder: Path, change: Callable[[dict[str, Any]], object], message: str, tmp_path: Path
 ) -> None:
     path = write_training(folder, change)
-    with pytest.raises(GeosegError, match=message):
+    with pytest.raises(GeosegError, match=message) as caught:
         train(path, {"output": str(tmp_path / "out")})
     assert not list((tmp_path / "out").glob("tiny-roofs*"))
+    with pytest.raises(GeosegError, match=re.escape(str(caught.value))):
+        check_training(path, {"output": str(tmp_path / "none")})
+    assert not (tmp_path / "none").exists()
 
 
 def test_attributes_of_polygons_are_mapped_to_classes(folder: Path, tmp_path: Path) -> None:

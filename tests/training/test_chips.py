@@ -189,6 +189,16 @@ def test_a_sampler_refuses_scenes_that_do_not_fit_together() -> None:
         Validation([checker(split=Split(every=0))], resolution=0.3, classes=2, scored=[1])
 
 
+def test_scenes_that_are_held_out_as_a_whole_are_scored_and_give_no_chips() -> None:
+    held, rest = (checker(name=name, split=Split(block=400, every=3, phase=n)) for n, name in enumerate("ab"))
+    sampler = ChipSampler([held, rest], ChipSettings(size=32), seed=0)
+    assert {name for step in range(4) for name in sampler.scenes_of(step, 16)} == {"b"}
+    assert fit_scaling([held, rest], sampler.indexes) == fit_scaling([rest], sampler.indexes[1:])
+    validation = Validation([held, rest], resolution=0.3, classes=2, scored=[1])
+    assert {seen.scene.name for seen in validation.windows()} == {"a"}
+    assert [index.pixels == 0 for index in sampler.indexes] == [True, False]
+
+
 # --- scenes from files ---------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from geoseg.config.training.training_file import Training
     from geoseg.io.yaml.files import LoadedTraining
 
-__all__ = ["SceneRead", "chip_settings", "index_data", "open_data"]
+__all__ = ["IndexedData", "SceneRead", "chip_settings", "index_data", "open_data"]
 
 _TOLD = 12  # mistakes that are listed; a wrong path in a catalog of a thousand scenes is one
 
@@ -44,6 +45,17 @@ class SceneRead:
     pixels: int  # labeled pixels to train on, at the resolution that chips are cut at
     held: int  # labeled pixels that are held out, margins included
     repaired: int  # polygons that were invalid and had to be repaired
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IndexedData:
+    """Scenes that were read once."""
+
+    scenes: tuple[FileScene, ...]
+    """With the weights that chips are drawn by."""
+    indexes: tuple[SceneIndex, ...]
+    notes: tuple[str, ...]
+    """What is no mistake but may not be meant, a sentence each."""
 
 
 def chip_settings(training: Training) -> ChipSettings:
@@ -80,7 +92,7 @@ def open_data(loaded: LoadedTraining, cache: SceneCache) -> tuple[FileScene, ...
                 if isinstance(found, GeosegError):
                     errors.append(found)
                 else:
-                    scenes.append(found)
+                    scenes.append(replace(found, entry=number))
         except GeosegError as error:
             errors.append(type(error)(f"{loaded.where(f'data[{number}]')}: {error}"))
     if not errors:
@@ -91,8 +103,10 @@ def open_data(loaded: LoadedTraining, cache: SceneCache) -> tuple[FileScene, ...
 
 def index_data(
     scenes: tuple[FileScene, ...], training: Training, watch: Callable[[SceneRead], None] = lambda _read: None
-) -> tuple[SceneIndex, ...]:
+) -> IndexedData:
     """Read each scene once: where which class lies, and what its pixels are like.
+
+    Scenes that are held out as a whole give no chips; the others of their entry take over their share.
 
     Raises:
         SceneError, LabelError: what is wrong with each scene, one line each; a class that no scene has.
@@ -111,20 +125,52 @@ def index_data(
             SceneRead(scene.name, scene.group, number, len(scenes), index.pixels, index.held, scene.repaired)
         )
     _refuse(errors)
+    notes = list(_absences(scenes, indexes, training))
+    held = [scene.name for scene, index in zip(scenes, indexes, strict=True) if not index.pixels]
+    if held:
+        notes.append(f"held out as a whole, so scored and not trained on: {listed(held)}")
+    return IndexedData(_shared(scenes, indexes), tuple(indexes), tuple(notes))
+
+
+def _absences(
+    scenes: Sequence[FileScene], indexes: Sequence[SceneIndex], training: Training
+) -> Iterator[str]:
+    """Refuse classes that no pixel to train on has; that there is no object at all may be meant."""
+    classes = [entry.name for entry in training.classes]
     seen = {klass for index in indexes for klass in index.classes}
-    if training.border and BORDER not in seen:
+    absent = [name for number, name in enumerate(classes) if number not in seen]
+    if seen and all(scene.features == 0 for scene in scenes):
+        yield (
+            f"the labels hold no object at all, so the network learns from background alone and never sees "
+            f"{listed(absent)}"
+        )
+        return
+    if training.border and seen and BORDER not in seen:
         raise LabelError(
             f"no two objects to train on lie within {training.border:g} m of each other: a network cannot "
             "learn borders that it never sees; add scenes that have some, labeled by polygons, or leave the "
             "border out"
         )
-    absent = [name for number, name in enumerate(classes) if number not in seen]
-    if absent:
+    if absent and seen:  # without any, the sampler says why
         raise LabelError(
             f"no pixel to train on is labeled {listed(absent)}: a network cannot learn what it never sees; "
             "add scenes that have it, or leave it out of classes"
         )
-    return tuple(indexes)
+
+
+def _shared(scenes: Sequence[FileScene], indexes: Sequence[SceneIndex]) -> tuple[FileScene, ...]:
+    """The scenes, each entry's weight shared by those of its scenes that have pixels to train on."""
+    whole: Counter[int] = Counter()
+    drawn: Counter[int] = Counter()
+    for scene, index in zip(scenes, indexes, strict=True):
+        whole[scene.entry] += 1
+        drawn[scene.entry] += index.pixels > 0
+    return tuple(
+        replace(scene, weight=scene.weight * whole[scene.entry] / drawn[scene.entry])
+        if 0 < drawn[scene.entry] < whole[scene.entry]
+        else scene
+        for scene in scenes
+    )
 
 
 def _refuse(errors: Sequence[GeosegError]) -> None:

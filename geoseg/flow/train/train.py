@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from geoseg.config.model.contract import BundleSpec, Scaling
     from geoseg.config.training.training_file import Training
     from geoseg.models.networks.network import Network
+    from geoseg.training.data.file_scene import FileScene
+    from geoseg.training.data.index import SceneIndex
     from geoseg.training.progress import TrainResult
     from geoseg.training.validate import Score
 
-__all__ = ["Event", "FirstScored", "TrainSummary", "train"]
+__all__ = ["CheckedTraining", "Event", "FirstScored", "TrainSummary", "check_training", "train"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,33 @@ def train(
     return TrainSummary(bundle, output, before, result, prepared.start_text, seconds, pictures)
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedTraining:
+    """A training that nothing knowable stands against."""
+
+    prepared: PreparedTraining
+    scenes: tuple[tuple[FileScene, SceneIndex], ...]
+    """Each scene with the weight that its chips are drawn by, and where its classes lie."""
+    notes: tuple[str, ...]
+    """What is no mistake but may not be meant, a sentence each."""
+
+
+def check_training(
+    path: str | Path, overrides: Mapping[str, Any] | None = None, watch: Watch = lambda _event: None
+) -> CheckedTraining:
+    """Find all that :func:`train` would refuse, by reading the scenes once as it does; nothing is written.
+
+    Raises:
+        GeosegError: as :func:`train`, before its first step.
+    """
+    prepared = prepare_training(path, overrides)
+    job = _read_data(prepared, watch)
+    notes: list[str] = list(job.notes)
+    first_network(job.training, job.start, notes.append)
+    scenes = tuple(zip(job.sampler.scenes, job.sampler.indexes, strict=True))
+    return CheckedTraining(prepared, cast("tuple[tuple[FileScene, SceneIndex], ...]", scenes), tuple(notes))
+
+
 @dataclass(slots=True)
 class _Job:
     """The input of every process of a training."""
@@ -108,6 +137,7 @@ class _Job:
     start: Bundle | None
     teacher: str | None
     watch: Watch
+    notes: tuple[str, ...]
 
     def __getstate__(self) -> dict[str, Any]:
         # Only the first process, which has this very object, reports events.
@@ -125,10 +155,11 @@ def _ignore(_event: Event) -> None:
 def _read_data(prepared: PreparedTraining, watch: Watch) -> _Job:
     """Read the scenes once: chips to learn from, windows to score in, the scaling of the network's input."""
     training, loaded = prepared.training, prepared.loaded
-    indexes = index_data(prepared.scenes, training, watch)
+    data = index_data(prepared.scenes, training, watch)
+    sampler = ChipSampler(data.scenes, chip_settings(training), seed=training.seed, indexes=data.indexes)
     backgrounds = [entry.background for entry in training.classes]
     validation = Validation(
-        prepared.scenes,
+        data.scenes,
         resolution=training.resolution.value,
         classes=len(backgrounds),
         scored=[number for number, background in enumerate(backgrounds) if not background],
@@ -139,12 +170,13 @@ def _read_data(prepared: PreparedTraining, watch: Watch) -> _Job:
     return _Job(
         training,
         loaded.output,
-        ChipSampler(prepared.scenes, chip_settings(training), seed=training.seed, indexes=indexes),
+        sampler,
         validation,
-        fit_scaling(prepared.scenes, indexes) if prepared.start is None else prepared.start.spec.scaling,
+        fit_scaling(data.scenes, data.indexes) if prepared.start is None else prepared.start.spec.scaling,
         prepared.start,
         loaded.teacher,
         watch,
+        (*prepared.remarks, *data.notes),
     )
 
 
@@ -153,7 +185,7 @@ def _score_start(prepared: PreparedTraining, job: _Job) -> Score:
     network = first_network(job.training, job.start, lambda text: job.watch(Notice(0, text)))
     before = first_score(network, job.scaling, job.validation, prepared.runtime)
     job.watch(FirstScored(before, prepared.start_text))
-    for text in prepared.remarks:
+    for text in job.notes:
         job.watch(Notice(0, text))
     return before
 

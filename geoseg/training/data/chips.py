@@ -78,7 +78,8 @@ class ChipSampler:
     A sampler of file scenes pickles to a few kilobytes a scene: its copy opens files of its own.
 
     Args:
-        scenes: Where chips come from, in proportion to their weights.
+        scenes: Where chips come from, in proportion to their weights; those that are held out as a whole
+            give none.
         indexes: Of the scenes, where they are known; else the scenes are read once for them.
 
     Raises:
@@ -103,7 +104,13 @@ class ChipSampler:
         self.settings = settings
         self.seed = seed
         self.indexes = tuple(indexes or map(index_scene, scenes))
-        weights = np.array([s.weight for s in scenes])
+        weights = np.array([s.weight if i.pixels else 0.0 for s, i in zip(scenes, self.indexes, strict=True)])
+        if not weights.any():
+            raise LabelError(
+                f"{'scene ' + scenes[0].name if len(scenes) == 1 else f'{len(scenes)} scenes'}: no pixel is "
+                "labeled and left to train on; the held-out blocks take all of it: give a split.block "
+                f"smaller than {max(s.split.block for s in scenes):g} m, or more scenes"
+            )
         self._shares = weights / weights.sum()
         dtype = scenes[0].dtype
         self.top = float(np.iinfo(dtype).max) if dtype.kind in "ui" else max(i.top for i in self.indexes)

@@ -63,10 +63,12 @@ class FileScene:
     limit: Window | None = None  # nothing outside this window of the scene's own pixels is read
     stretch: tuple[float, float] | None = None  # stored values that become 0 and 255
     weight: float = 1.0
+    entry: int = 0  # scenes of one entry share its weight
     place: str = ""
     split: Split = field(default_factory=Split)
     chooses: bool = True
     repaired: int = 0  # polygons that were invalid and had to be repaired
+    features: int | None = None  # polygons that touch it; None: its labels are a raster
     key: str = ""  # names scene, labels and grid in the cache
 
     @property
@@ -215,7 +217,15 @@ def _on(scene: FileScene, grid: GeoBox) -> FileScene:
         found = _find_extent(scene.scene, scene.label, grid, scene.limit)
     content = (scene.scene, scene.label, scene.stretch, grid, found.window)
     key = hashlib.sha256(repr(content).encode()).hexdigest()
-    return replace(scene, grid=grid, extent=found.window, parts=found.parts, repaired=found.repaired, key=key)
+    return replace(
+        scene,
+        grid=grid,
+        extent=found.window,
+        parts=found.parts,
+        repaired=found.repaired,
+        features=found.features,
+        key=key,
+    )
 
 
 _SURROUNDINGS = 64  # pixels kept around the labeled area
@@ -227,6 +237,7 @@ class _Extent(NamedTuple):
     window: Window  # the labeled area and its surroundings
     parts: tuple[Window, ...]  # squares of the grid, cut to that, that hold a label
     repaired: int  # polygons that were invalid and had to be repaired
+    features: int | None  # polygons that touch the grid; None: a raster
 
 
 def _find_extent(scene: Pixels, label: LabelRef, grid: GeoBox, limit: Window | None) -> _Extent:
@@ -254,7 +265,7 @@ def _find_extent(scene: Pixels, label: LabelRef, grid: GeoBox, limit: Window | N
     window = area.pad(_SURROUNDINGS).intersect(allowed)
     assert window is not None
     cut = tuple(common for part in parts if (common := part.intersect(window)) is not None)
-    return _Extent(window, cut, labels.repaired)
+    return _Extent(window, cut, labels.repaired, None if labels.polygons is None else labels.features)
 
 
 def _within(scene: Pixels, grid: GeoBox, given: Window) -> Window:

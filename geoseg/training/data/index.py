@@ -25,7 +25,10 @@ __all__ = ["SceneIndex", "fit_scaling", "index_scene"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SceneIndex:
-    """Training pixels of a scene, by tile and class: a few numbers per tile, whatever the scene's size."""
+    """Training pixels of a scene, by tile and class: a few numbers per tile, whatever the scene's size.
+
+    A scene that is held out as a whole, such as a small photo in one block, has none.
+    """
 
     tiles: tuple[Window, ...]  # tiles that hold a training pixel
     counts: Int64  # (tiles, classes): training pixels
@@ -64,7 +67,7 @@ def index_scene(scene: LabeledScene, classes: Sequence[str] | None = None) -> Sc
         classes: Names by class id; labels beyond them are refused. None: no label is refused.
 
     Raises:
-        LabelError: a label that is no class, or no pixel that is labeled and left to train on.
+        LabelError: a label that is no class, or no pixel that is labeled and data.
         SceneError: the scene cannot be read.
     """
     with of_scene(scene.name):
@@ -95,11 +98,11 @@ def _index(scene: LabeledScene, classes: Sequence[str] | None) -> SceneIndex:
         counts.append(np.bincount(labels[counted], minlength=IGNORE))
         sums.append(np.stack([values.sum(1), np.square(values).sum(1)]))
         top = max(top, float(values.max()))
+    if not labeled:
+        raise LabelError("no pixel is labeled and left to train on; its pixels there are no data")
     if not tiles:
-        raise LabelError(
-            "no pixel is labeled and left to train on; "
-            + ("its pixels there are no data" if not labeled else "the held-out blocks take all of it")
-        )
+        nothing = np.zeros(scene.bands)
+        return SceneIndex((), np.zeros((0, 1), np.int64), nothing, nothing, top, labeled)
     *_, (total, squared) = accumulate(sums)
     table = np.array(counts, np.int64)
     last = int(np.flatnonzero(table.sum(0))[-1]) + 1
@@ -111,9 +114,10 @@ def fit_scaling(scenes: Sequence[LabeledScene], indexes: Sequence[SceneIndex]) -
 
     In stored units, what a bundle's scaling holds; a scene with twice the weight counts twice.
     """
-    weights = np.array([s.weight for s in scenes])
-    mean = np.average([i.total / i.pixels for i in indexes], axis=0, weights=weights)
-    second = np.average([i.squares / i.pixels for i in indexes], axis=0, weights=weights)
+    seen = [(scene.weight, index) for scene, index in zip(scenes, indexes, strict=True) if index.pixels]
+    weights = np.array([weight for weight, _ in seen])
+    mean = np.average([i.total / i.pixels for _, i in seen], axis=0, weights=weights)
+    second = np.average([i.squares / i.pixels for _, i in seen], axis=0, weights=weights)
     deviation = np.sqrt(np.maximum(second - mean**2, 0.0))
     # A constant band says nothing; 1 keeps it finite.
     deviation = np.where(deviation < 1e-3 * np.maximum(np.abs(mean), 1e-3), 1.0, deviation)
