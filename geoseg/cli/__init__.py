@@ -20,7 +20,7 @@ import click
 from geoseg._version import __version__
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.models import models
-from geoseg.cli.options import progress_option, trust_option, workflow_command
+from geoseg.cli.options import plain_options, progress_option, trust_option, workflow_command
 from geoseg.cli.train import train
 from geoseg.cli.vectorize import vectorize
 from geoseg.errors import GeosegError
@@ -42,6 +42,7 @@ def cli(context: click.Context, *, debug: bool) -> None:
 
 @cli.command()
 @workflow_command
+@plain_options("catalog", "model", "output")
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Workers (default: as many as cores and memory allow)."
 )
@@ -93,6 +94,7 @@ def demo(context: click.Context, name: str, *, output: Path | None) -> None:
 
 @cli.command()
 @workflow_command
+@plain_options("catalog", "model", "output")
 def check(workflow: Path, *, overrides: dict[str, str]) -> None:
     """Find every mistake of a WORKFLOW and its scenes; run nothing."""
     from geoseg.cli.report import print_check
@@ -103,6 +105,7 @@ def check(workflow: Path, *, overrides: dict[str, str]) -> None:
 
 @cli.command()
 @workflow_command
+@plain_options("catalog", "model", "output")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(workflow: Path, *, overrides: dict[str, str], as_json: bool) -> None:
     """Show what running a WORKFLOW would take; run nothing."""

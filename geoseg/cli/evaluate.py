@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import workflow_command
+from geoseg.cli.options import plain_options, workflow_command
 
 __all__ = ["evaluate"]
 
 
 @click.command()
 @workflow_command
+@plain_options("catalog", "output")
 @click.option(
     "--model",
     "models",

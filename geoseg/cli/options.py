@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
-__all__ = ["progress_option", "set_option", "trust_option", "workflow_command"]
+__all__ = ["plain_options", "progress_option", "set_option", "trust_option", "workflow_command"]
 
 _EXISTING_FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 
@@ -28,8 +30,38 @@ def set_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 def workflow_command(function: Callable[..., Any]) -> Callable[..., Any]:
     """What every command on a workflow takes."""
-    option = set_option("Override a key of the workflow, such as tiling.halo=exact; may be repeated.")
+    option = set_option(
+        "Override a key of the workflow, such as tiling.halo=exact or data[0].weight=0.5; may be repeated."
+    )
     return click.argument("workflow", type=_EXISTING_FILE)(option(function))
+
+
+_PLAIN: dict[str, tuple[str, str]] = {
+    "catalog": ("PATH", "STAC catalog, folder of images, image or pattern, in place of the workflow's."),
+    "model": ("NAME|PATH", "Model, in place of the workflow's."),
+    "output": ("FOLDER", "Folder of the results, in place of the workflow's."),
+}
+
+
+def plain_options(*keys: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options of their own for these keys; they count as the last ``--set`` of their key."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def command(*args: Any, overrides: dict[str, str], **given: Any) -> Any:
+            for key in keys:
+                value = given.pop(f"{key}_option", None)
+                if value is not None:
+                    overrides[key] = json.dumps(value)  # JSON is YAML: a pattern's * must not be an alias
+            return function(*args, overrides=overrides, **given)
+
+        for key in reversed(keys):
+            names = [f"--{key}", *(["-o"] if key == "output" else [])]
+            what, text = _PLAIN[key]
+            command = click.option(*names, f"{key}_option", metavar=what, help=text)(command)
+        return command
+
+    return decorate
 
 
 progress_option = click.option(

@@ -174,7 +174,7 @@ class RunWatcher:
                 "seconds": round(summary.seconds, 3),
                 **counts,
                 "score": None if summary.score is None else summary.score.to_dict(),
-                "unscored": summary.unscored,
+                "unscored": summary.unscored or summary.unlabeled,
                 "unwritten": summary.unwritten,
             }
             self._view.event("end", end)
@@ -186,8 +186,8 @@ class RunWatcher:
             click.echo()
             print_report(summary.score)
             click.echo()
-        if summary.unscored is not None:
-            click.echo(f"not scored: {summary.unscored}", err=True)
+        for reason in filter(None, (summary.unscored, summary.unlabeled)):
+            click.echo(f"not scored: {reason}", err=True)
         if summary.unwritten is not None:
             click.echo(f"not written: {summary.unwritten}", err=True)
         ends = ", ".join(f"{count} {status}" for status, count in counts.items())

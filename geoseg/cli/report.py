@@ -32,6 +32,8 @@ def print_check(prepared: Prepared) -> int:
         click.echo(scene_line("ok", scene.ref.id, message))
         for warning in plan.warnings:
             click.echo(scene_line("warning", scene.ref.id, warning), err=True)
+    for warning in prepared.warnings:
+        click.echo(f"warning  {warning}", err=True)
     code = _print_refused(prepared)
     count = len(prepared.plans)
     click.echo(

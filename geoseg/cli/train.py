@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geoseg.cli.options import progress_option, workflow_command
+from geoseg.cli.options import plain_options, progress_option, workflow_command
 from geoseg.words import counted
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ __all__ = ["train"]
 
 @click.command()
 @workflow_command
+@plain_options("output")
 @click.option("--check", is_flag=True, help="Find every mistake of the file and its scenes; train nothing.")
 @progress_option
 def train(workflow: Path, *, overrides: dict[str, str], check: bool, progress: str) -> None:

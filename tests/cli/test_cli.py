@@ -99,6 +99,22 @@ def test_a_run_says_what_became_of_each_scene(
     assert "not scored: " in err
 
 
+def test_a_score_is_for_scenes_that_have_labels(geoseg: Command, workflow: Path, tmp_path: Path) -> None:
+    write_catalog(tmp_path / "bare.json", stac_item("bare", str(workflow.parent / "scene.tif")))
+    options = ("--catalog", tmp_path / "bare.json", "--model", "buildings-micronet")
+    asked = (*options, "-o", tmp_path / "maps", "--set", "evaluate.asset=buildings")
+    code, _, err = geoseg("check", workflow, *asked)
+    assert code == 0
+    assert "warning  evaluate.asset: no scene has the label asset 'buildings', so none is scored" in err
+    code, out, err = geoseg("run", workflow, *asked, "--progress", "plain")
+    assert (code, err) == (0, "not scored: no scene has the label asset 'buildings'\n")
+    assert out.splitlines()[-1] == f"maps: {tmp_path / 'maps'}"
+    assert (
+        "buildings-micronet"
+        in json.loads((tmp_path / "maps" / "bare" / "item.json").read_text())["properties"]["title"]
+    )
+
+
 @pytest.mark.slow
 def test_a_terminal_shows_a_bar(workflow: Path, tmp_path: Path) -> None:
     driver, terminal = pty.openpty()

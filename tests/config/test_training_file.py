@@ -384,6 +384,7 @@ def test_paths_are_those_of_the_file_or_of_set(
     assert loaded.teacher == str(folder.parent / "big")
     assert loaded.output == folder / "here"
     assert loaded.start is None
+    assert load(folder, text, {"data[0].catalog": "y.json"}).catalogs == (tmp_path / "y.json",)
     given_ = {"distill.teacher": "b/big", "model.start": "buildings-mininet2", "output": "there"}
     loaded = load(folder, text, given_)
     assert loaded.teacher == str(tmp_path / "b/big")

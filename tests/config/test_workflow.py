@@ -15,12 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from geoseg.config.mistakes import key_text
 from geoseg.config.slug import SLUG_LENGTH, scene_slug
 from geoseg.config.units import Area, Length, Pixels, Quantity, Size
 from geoseg.config.workflow import Workflow, workflow_schema
 from geoseg.errors import ConfigError
-from geoseg.io.yaml.config_file import parse_overrides
-from geoseg.io.yaml.files import LoadedWorkflow, dump_workflow, load_workflow
+from geoseg.io.yaml.config_file import _override, parse_overrides
+from geoseg.io.yaml.files import (
+    _WORKFLOW,
+    LoadedWorkflow,
+    dump_workflow,
+    load_training,
+    load_workflow,
+)
 from geoseg.io.yaml.strict_yaml import YamlError, dump_yaml, parse_yaml, plain_scalar
 
 # -- values with units
@@ -563,6 +570,63 @@ def test_set_replaces_adds_and_is_told_apart(folder: Path) -> None:
         "--set: tiling.window: {'x': 2} is not a number with a unit, such as 256 px or 1024 px",
         "--set: tilling: unknown key; did you mean 'tiling'?",
     ]
+
+
+_WORDS = st.text("abc", min_size=1, max_size=3)
+_TREES = st.recursive(
+    _WORDS,
+    lambda below: st.lists(below, min_size=1, max_size=3) | st.dictionaries(_WORDS, below, min_size=1),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(_WORDS, _TREES, min_size=1), st.data())
+def test_set_reaches_every_place_of_a_file_in_both_spellings(
+    tree: dict[str, Any], data: st.DataObject
+) -> None:
+    changed: list[dict[str, Any]] = [copy.deepcopy(tree), copy.deepcopy(tree), copy.deepcopy(tree)]
+    path: list[str | int] = []
+    found: Any = tree
+    while not path or (isinstance(found, dict | list) and data.draw(st.booleans())):
+        path.append(
+            data.draw(st.sampled_from(range(len(found)) if isinstance(found, list) else sorted(found)))
+        )
+        found = found[path[-1]]
+    keys = ".".join(map(str, path)), key_text(tuple(path))
+    for document, key in zip(changed, keys, strict=False):
+        assert _override(document, {(): "x.yaml"}, key, "new", _WORKFLOW) == []
+    section: Any = changed[2]
+    for part in path[:-1]:
+        section = section[part]
+    section[path[-1]] = "new"
+    assert changed[0] == changed[1] == changed[2]
+
+
+def test_set_names_the_entries_that_there_are(folder: Path) -> None:
+    text = START + "scenes: {bands: [red, green, blue], ids: [a]}\n"
+    assert _load(folder, text, {"scenes.bands[1]": "nir"}).workflow.scenes.bands == ("red", "nir", "blue")
+    text = START + "scenes: {bands: [red], ids: [a, b]}\n"
+    assert _mistakes(folder, text, {"scenes.bands[1000]": "x", "scenes.ids.2": "b", "scenes.ids.x": "b"}) == [
+        "--set: scenes.bands[1000]: there is no entry 1000 of scenes.bands; it has scenes.bands[0] alone",
+        "--set: scenes.ids.2: there is no entry 2 of scenes.ids; it has scenes.ids[0] to scenes.ids[1]",
+        "--set: scenes.ids.x: there is no entry x of scenes.ids; it has scenes.ids[0] to scenes.ids[1]",
+    ]
+
+
+def test_a_bare_word_is_a_workflow_that_comes_with_geoseg_where_no_file_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shared = load_workflow("austin_buildings")
+    assert shared.catalog.is_file()
+    assert shared.output == tmp_path / "runs" / "austin_buildings"
+    assert load_training("train_demo").training.model.name == "roofs-demo"
+    with pytest.raises(
+        ConfigError, match=r"workflows/landcover\.yaml: no such file; .*: geoseg run landcover$"
+    ):
+        load_workflow("workflows/landcover.yaml")
+    Path("austin_buildings").write_text(START, encoding="utf-8")
+    assert load_workflow("austin_buildings").source == tmp_path / "austin_buildings"
 
 
 def test_overrides_from_python_are_values(folder: Path) -> None:

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pystac
 import pytest
@@ -404,6 +405,35 @@ def test_the_date_of_acquisition(properties: dict[str, Any], acquired: str | Non
 )
 def test_hrefs_that_are_local(href: str, path: str) -> None:
     assert local_path(href, Path("/cat"), {"DATA": "/data"}) == Path(path)
+
+
+@given(
+    parts=st.lists(
+        st.sampled_from(["a", "B", " ", "%", "%20", "ü", "+", "#", "?", "&"]), min_size=1, max_size=5
+    ),
+    literal_too=st.booleans(),
+)
+def test_a_name_is_found_as_it_is_and_percent_encoded(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[str], *, literal_too: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("names")
+    name = "".join(parts) + ".tif"
+    encoded = quote(name)
+    (folder / name).touch()
+    assert local_path(name, folder, {}) == folder / name
+    if literal_too:
+        (folder / encoded).touch()
+    assert local_path(encoded, folder, {}) == folder / (encoded if literal_too else name)
+    assert local_path(f"$PLACE/{encoded}", Path("/cat"), {"PLACE": str(folder)}) == local_path(
+        encoded, folder, {}
+    )
+    assert local_path(f"none/{encoded}", folder, {}) == folder / "none" / encoded
+
+
+@pytest.mark.parametrize("href", ["%68ttps%3A//x.org/a.tif", "%2Fvsicurl/a.tif", "a%00.tif", "a%0A.tif"])
+def test_what_is_decoded_is_no_way_around_the_rules(href: str) -> None:
+    with pytest.raises(CatalogError, match=re.escape(repr(href))):
+        local_path(href, Path("/cat"), {})
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,9 @@ class RunSummary:
     score: ScoreReport | None = None
     """The map's score, where the workflow asks for one."""
     unscored: str | None = None
-    """Why there is no score though the workflow asks for one."""
+    """Why there is no score though the workflow asks for one and the scenes have labels."""
+    unlabeled: str | None = None
+    """That there is nothing to score against: a score is for scenes that have labels, and none has any."""
     unwritten: str | None = None
     """Why the merged layer or the QGIS project is missing or not up to date."""
     errors: tuple[BaseException, ...] = ()

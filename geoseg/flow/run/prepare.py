@@ -16,6 +16,7 @@ from geoseg.io.stac.read import load_catalog
 from geoseg.io.yaml.files import LoadedWorkflow, load_workflow
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.runtime import Runtime
+from geoseg.words import did_you_mean, listed
 
 __all__ = ["Prepared", "Refusal", "prepare"]
 
@@ -39,6 +40,26 @@ class Prepared:
     plans: tuple[Plan, ...]
     """One per scene that can be mapped, in the catalog's order."""
     refused: tuple[Refusal, ...]
+
+    @property
+    def unlabeled(self) -> str | None:
+        """That the workflow asks for a score and no scene has labels to score against; None: not so."""
+        evaluate = self.loaded.workflow.evaluate
+        if evaluate is None or not self.plans or any(plan.scene.ref.labels for plan in self.plans):
+            return None
+        return f"no scene has the label asset {evaluate.asset!r}"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know of the workflow as a whole, each in one sentence."""
+        evaluate, labels = self.loaded.workflow.evaluate, [plan.scene.ref.labels for plan in self.plans]
+        if evaluate is None or not labels:
+            return ()
+        keys = sorted({key for each in labels for key, _ in each})
+        if evaluate.asset in keys:
+            return ()
+        hint = did_you_mean(evaluate.asset, keys) or (f"; they have {listed(keys)}" if keys else "")
+        return (f"evaluate.asset: no scene has the label asset {evaluate.asset!r}, so none is scored{hint}",)
 
 
 def prepare(source: str | Path | Workflow, overrides: Mapping[str, Any] | None = None) -> Prepared:

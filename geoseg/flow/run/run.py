@@ -68,13 +68,15 @@ def run(
         _execute(driver, prepared)
         mapped = {o.scene for o in driver.outcomes.values() if o.status in ("done", "skipped")}
         unwritten = _write_outputs(prepared, mapped)
-        score, unscored = _score(prepared, mapped)
+        unlabeled = prepared.unlabeled
+        score, unscored = (None, None) if unlabeled else _score(prepared, mapped)
     return RunSummary(
         output=prepared.loaded.output,
         scenes=tuple(driver.outcomes.values()),
         seconds=time.perf_counter() - start,
         score=score,
         unscored=unscored,
+        unlabeled=unlabeled if mapped else None,
         unwritten=unwritten,
         errors=tuple(driver.errors),
     )

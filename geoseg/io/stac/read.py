@@ -285,7 +285,8 @@ def local_path(href: str, folder: Path, environment: Mapping[str, str]) -> Path:
 
     Args:
         href: a path, relative to ``folder`` or absolute; it may start with ``$NAME/`` or ``${NAME}/``, and
-            may be a ``file://`` URL of this machine. Other text, such as ``%20``, stands for itself.
+            may be a ``file://`` URL of this machine. Text such as ``%20`` stands for itself where a file has
+            it in its name, else for what RFC 3986 says.
         folder: absolute; what a relative path is relative to.
         environment: the variables; a relative value counts from the working directory, as in a shell.
 
@@ -293,23 +294,33 @@ def local_path(href: str, folder: Path, environment: Mapping[str, str]) -> Path:
         UnsetVariableError: the variable is not set, or empty.
         CatalogError: a URL, a GDAL prefix or virtual file, or a control character.
     """
-    text = href
-    if _CONTROL.search(text):
+    if _CONTROL.search(href):
         raise CatalogError(f"{href!r} holds a control character, so it is not a path")
-    base = folder
-    found = _VARIABLE.match(text)
+    value, text, base = "", href, folder
+    found = _VARIABLE.match(href)
     if found is not None:
         name = found["plain"] or found["braced"]
         value = environment.get(name, "")
         if not value:
             raise UnsetVariableError(name, href)
-        text, base = value + text[found.end() :], Path.cwd()
-    if text.lower().startswith("file://"):
-        url = urlsplit(text)
+        text, base = href[found.end() :], Path.cwd()
+    if (value + text).lower().startswith("file://"):
+        url = urlsplit(value + text)
         if url.netloc not in ("", "localhost"):
             raise CatalogError(f"{href!r} is on another machine; copy the file here and give its path")
-        text = unquote(url.path)
-    elif _PREFIX.match(text):
+        return _checked(href, unquote(url.path), base)
+    path = _checked(href, value + text, base)
+    if "%" in text and not os.path.lexists(path):
+        decoded = _checked(href, value + unquote(text), base)
+        return decoded if os.path.lexists(decoded) else path
+    return path
+
+
+def _checked(href: str, text: str, base: Path) -> Path:
+    """The absolute path of a text, which must be a plain path."""
+    if _CONTROL.search(text):
+        raise CatalogError(f"{href!r} holds a control character, so it is not a path")
+    if _PREFIX.match(text):
         raise CatalogError(
             f"{href!r} is not a local path; download the file and give its path "
             "(for a name with a colon, put ./ before it)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class FileKind(Generic[AnyFile]):
     example: str
     """A line of such a file."""
     paths: AbstractSet[str]
-    """Keys of paths: those of ``--set`` are relative to the working directory."""
+    """Keys of paths (``*``: any entry of a list): those of ``--set`` count from the working directory."""
     names: AbstractSet[str] = frozenset()
     """Those of them that may be a name: they are paths where they have a / in them."""
 
@@ -191,19 +192,27 @@ def _override(
     data: dict[str, Any], origins: dict[KeyPath, str], key: str, text: str, kind: FileKind[Any]
 ) -> list[tuple[str, str, str]]:
     """Put one ``--set`` into the file's values; returns what is wrong with it."""
-    parts = tuple(part.strip() for part in key.split("."))
+    parts: tuple[Any, ...] = _key_path(data, key)
     try:
         document = parse_yaml(text)
     except YamlError as error:
         return [(_OVERRIDE, key, f"{text!r}: {mistake.text}") for mistake in error.mistakes]
-    section = data
-    for i, part in enumerate(parts[:-1], 1):
-        below = section.get(part)
-        if not isinstance(below, dict):  # absent, null, or a value that the override replaces by a section
+    section: Any = data
+    for i, part in enumerate(parts, 1):
+        if isinstance(section, list) and not (isinstance(part, int) and part < len(section)):
+            at, count = key_text(parts[: i - 1]), len(section)
+            known = (
+                f"{at}[0] to {at}[{count - 1}]" if count > 1 else f"{at}[0] alone" if count else "no entry"
+            )
+            return [(_OVERRIDE, key, f"there is no entry {part} of {at}; it has {known}")]
+        if i == len(parts):
+            break
+        below = section[part] if isinstance(section, list) else section.get(part)
+        if not isinstance(below, dict | list):  # absent, null, or a value that the override replaces
             below = section[part] = {}
             origins[parts[:i]] = _OVERRIDE
         section = below
-    section[parts[-1]] = _from_here(document, key, kind)
+    section[parts[-1]] = _from_here(document, parts, kind)
     for old in [old for old in origins if old[: len(parts)] == parts]:
         del origins[old]
     origins[parts] = _OVERRIDE
@@ -211,9 +220,24 @@ def _override(
     return [(_OVERRIDE, f"{key}.{mistake.key}", mistake.text) for mistake in document.mistakes]
 
 
-def _from_here(document: Document, key: str, kind: FileKind[Any]) -> Any:
+def _key_path(data: Mapping[str, Any], key: str) -> KeyPath:
+    """The keys of ``data[0].bands`` or ``data.0.bands``; a number is a position where the file has a list."""
+    parts: list[str | int] = []
+    found: Any = data
+    for text in re.sub(r"\[\s*([0-9]+)\s*\]", r".\1", key).split("."):
+        part: str | int = text.strip()
+        if isinstance(found, list) and isinstance(part, str) and part.isdecimal():
+            part = int(part)
+            found = found[part] if part < len(found) else None
+        else:
+            found = found.get(part) if isinstance(found, dict) else None
+        parts.append(part)
+    return tuple(parts)
+
+
+def _from_here(document: Document, parts: KeyPath, kind: FileKind[Any]) -> Any:
     """The value of an override; a path in it is relative to the working directory."""
-    value = document.value
+    value, key = document.value, ".".join("*" if isinstance(part, int) else part for part in parts)
     if not isinstance(value, str) or key not in kind.paths or not value.strip():
         return value
     if key in kind.names and not is_path(value):

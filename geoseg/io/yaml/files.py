@@ -12,6 +12,7 @@ from geoseg.config.model_card import Card
 from geoseg.config.slug import scene_slug
 from geoseg.config.training.training_file import Training
 from geoseg.config.workflow import Workflow
+from geoseg.errors import ConfigError
 from geoseg.io.yaml.config_file import FileKind, absolute, is_path, merge_overrides, read_file, where
 from geoseg.io.yaml.strict_yaml import dump_yaml
 
@@ -33,7 +34,7 @@ _TRAINING = FileKind(
     word="training",
     needs="model, classes and data",
     example="preset: mininet",
-    paths=frozenset({"output", "model.start", "distill.teacher"}),
+    paths=frozenset({"output", "model.start", "distill.teacher", "data.*.catalog"}),
     names=frozenset({"model.start", "distill.teacher"}),
 )
 _CARD = FileKind(
@@ -90,7 +91,8 @@ def load_workflow(
     to the working directory. ``output`` is ``runs/<name>`` in the working directory unless given.
 
     Args:
-        source: YAML file, UTF-8, or a workflow.
+        source: YAML file, UTF-8; the name of a workflow that comes with geoseg (``austin_buildings``); or a
+            workflow.
         overrides: key (``tiling.halo``) → YAML text, as ``--set`` gives it, or a value that is not text.
 
     Raises:
@@ -100,7 +102,7 @@ def load_workflow(
     read = (
         merge_overrides(source, overrides, _WORKFLOW)
         if isinstance(source, Workflow)
-        else read_file(source, _WORKFLOW, overrides)
+        else read_file(_or_shared(source, "run"), _WORKFLOW, overrides)
     )
     workflow, folder = read.content, read.source.parent
     return LoadedWorkflow(
@@ -130,7 +132,7 @@ def load_training(path: str | Path, overrides: Mapping[str, Any] | None = None) 
         ConfigError: every mistake of file and overrides, one line each:
             ``train_roofs.yaml:12: train.schedule: there is no kind 'polly'; …; did you mean 'poly'?``
     """
-    read = read_file(path, _TRAINING, overrides)
+    read = read_file(_or_shared(path, "train"), _TRAINING, overrides)
     training, folder = read.content, read.source.parent
     return LoadedTraining(
         training=training,
@@ -164,6 +166,19 @@ def _output(content: Workflow | Training, folder: Path) -> Path:
     if content.output is None:
         return absolute(Path("runs", scene_slug(content.name)), Path.cwd())
     return absolute(content.output, folder)
+
+
+def _or_shared(path: str | Path, command: str) -> Path:
+    """The path of a file, or of one that comes with geoseg, which a bare word names where no file does."""
+    path = Path(path)
+    shared = shared_workflow(path.stem)
+    if path.exists() or not shared.is_file():
+        return path
+    if path.name == path.stem and path.parent == Path():
+        return shared
+    raise ConfigError(
+        f"{path}: no such file; for the one that comes with geoseg: geoseg {command} {path.stem}"
+    )
 
 
 def shared_workflow(name: str) -> Path:
