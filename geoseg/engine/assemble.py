@@ -36,6 +36,7 @@ from geoseg.io.qgis.style import ClassStyle, classes_qml, palette, polygons_qml,
 from geoseg.io.raster.cog import strip_rows, write_cog
 from geoseg.io.raster.maps import BORDER_TAG, TOP_BAND
 from geoseg.io.raster.scene import verify_checksums
+from geoseg.io.raster.scene_reader import without_data
 from geoseg.io.stac.write import scene_item
 from geoseg.io.vector.features import LayerStyle, features_of
 from geoseg.io.vector.writer import layer_file, layer_files, write_features
@@ -71,7 +72,8 @@ def assemble(task: AssembleTask) -> AssembledScene:
     need not write files of the same names.
 
     Raises:
-        SceneError: a file of the scene is not the one that its catalog describes.
+        SceneError: a file of the scene is not the one that its catalog describes, or none of its pixels is
+            valid: nothing is written.
         OutputError: a partial result is gone, or an output cannot be written or verified.
     """
     with of_scene(task.plan.scene.ref.id):
@@ -81,6 +83,8 @@ def assemble(task: AssembleTask) -> AssembledScene:
 def _assemble(task: AssembleTask) -> AssembledScene:
     plan = task.plan
     windows, probabilities = _probabilities(task)
+    if not windows[0]:
+        raise without_data(plan.scene)
     reused = isinstance(probabilities, ReusedProbabilities)
     _remove_map(plan.folder, except_for=[plan.folder / PROBABILITY_NAME] if reused else [])
     outputs = [*_rasters(plan, probabilities)]

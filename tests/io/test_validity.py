@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 from affine import Affine
+from rasterio.enums import ColorInterp
 from support.rasters import write_raster
 
-from geoseg.config.stac.refs import BandRef, NodataRule, SceneRef
+from geoseg.config.stac.refs import BandRef, MaskRef, NodataRule, SceneRef
+from geoseg.errors import SceneError
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.raster.reader import ArrayReader
 from geoseg.io.raster.scene import Scene, describe
-from geoseg.io.raster.scene_reader import SceneReader
+from geoseg.io.raster.scene_reader import SceneReader, without_data
+from geoseg.io.raster.score_raster import ScoreReader, describe_scores
 from geoseg.io.raster.validity import Nodata
 
 UTM = "EPSG:32633"
@@ -141,3 +144,65 @@ def test_the_rule_is_a_part_of_what_a_scene_is(tmp_path: Path) -> None:
     )
     own = [BandRef(href, 1, "a", nodata=value) for value in (None, 0.0, 9.0)]
     assert len({describe(SceneRef("s", (band,))).identity for band in own}) == 3
+
+
+def test_a_scene_without_data_is_refused_with_what_made_it_so(tmp_path: Path) -> None:
+    pixels = np.full((2, 300, 300), 7, np.uint16)
+    image = str(write_raster(tmp_path / "image.tif", pixels, crs=UTM, transform=PLACE))
+    good = write_raster(tmp_path / "good.tif", np.ones((300, 300), np.uint8), crs=UTM, transform=PLACE)
+    nan = str(
+        write_raster(tmp_path / "nan.tif", np.full((4, 4), np.nan, np.float32), crs=UTM, transform=PLACE)
+    )
+    for ref, words in (
+        (SceneRef("s", (), image, nodata=7), r"all hold nodata 7 \(rule any\); .* scenes.nodata or"),
+        (
+            SceneRef("s", (), image, masks=(MaskRef(str(good), 1, (1,)),)),
+            "good.tif calls all of them invalid",
+        ),
+        (SceneRef("s", (), image, nodata=7, masks=(MaskRef(str(good), 1, (1,)),)), "all hold nodata 7"),
+        (SceneRef("s", (), nan), "NaN"),
+    ):
+        scene = describe(ref)
+        assert not np.any(valid(scene))
+        with pytest.raises(SceneError, match=f"^0 % of its pixels are valid: .*{words}"):
+            raise without_data(scene)
+
+
+def test_all_that_a_file_says_of_its_validity_counts_at_once(tmp_path: Path) -> None:
+    pixels = np.array([[[0, 9, 9, 0]]] * 3, np.uint8)
+    inside = np.array([[True, False, True, False]])
+    masked = write_raster(tmp_path / "m.tif", pixels, crs=UTM, transform=PLACE, nodata=0, mask=inside)
+    alpha = np.concatenate([pixels, np.where(inside, 255, 0).astype(np.uint8)[None]])
+    colors = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
+    place = {"crs": UTM, "transform": PLACE, "nodata": 0}
+    rgba = write_raster(tmp_path / "a.tif", alpha, interpretation=colors, photometric="rgb", **place)
+    for path in (masked, rgba):
+        assert valid(describe(SceneRef("s", (), str(path)))) == [[False, False, True, False]]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bits", "largest"), [("uint8", 8, 255), ("uint16", 12, 4095), ("uint8", 4, 15)]
+)
+def test_an_image_whose_zero_is_white_is_inverted(
+    tmp_path: Path, dtype: str, bits: int, largest: int
+) -> None:
+    pixels = np.array([[0, 1, largest, largest - 1]], dtype)
+    path = tmp_path / "white.tif"
+    href = str(
+        write_raster(path, pixels, crs=UTM, transform=PLACE, nodata=0, photometric="miniswhite", nbits=bits)
+    )
+    scene = describe(SceneRef("s", (), href))
+    assert "white.tif (photometric MINISWHITE): it is inverted" in scene.warnings[0]
+    with SceneReader(scene) as reader:
+        raster = reader.read(scene.geobox.window)
+    assert raster.valid.tolist() == (pixels != 0).tolist()
+    assert raster.pixels[0].tolist() == np.where(pixels != 0, largest - pixels.astype(int), 0).tolist()
+    with ScoreReader(describe_scores(path), 1 << 20) as scores:  # ids are ids, whatever color they have
+        assert scores.found_ids().tolist() == np.unique(pixels[pixels != 0]).tolist()
+
+
+def test_an_image_whose_zero_is_white_and_that_has_no_black_is_refused(tmp_path: Path) -> None:
+    pixels = np.ones((4, 4), np.float32)
+    path = write_raster(tmp_path / "f.tif", pixels, crs=UTM, transform=PLACE, photometric="miniswhite")
+    with pytest.raises(SceneError, match=r"0 white .* holds float32, which has no black: invert it"):
+        describe(SceneRef("s", (), str(path)))

@@ -48,6 +48,8 @@ class Header:
     """Numbers of the bands, from 1, that the file calls alpha."""
     palette: frozenset[int]
     """Numbers of the bands that hold indices into a color table."""
+    white: int | None
+    """The largest value, where the file calls 0 white (TIFF's photometric WhiteIsZero); None: 0 is black."""
     files: tuple[str, ...]
     """Everything that GDAL opened: the file itself, then side files and mosaic members of trusted files."""
     stamp: str
@@ -95,9 +97,25 @@ def read_header(href: str, trust: Trust) -> Header:
             offsets=tuple(map(float, dataset.offsets)),
             alpha=alpha_bands(dataset),
             palette=_bands_of(dataset, ColorInterp.palette),
+            white=_white(href, dataset),
             files=tuple(dataset.files),
             stamp=file_stamp(dataset.files),
         )
+
+
+def _white(href: str, dataset: DatasetReader) -> int | None:
+    """GDAL tells that 0 is white but reads the values as they are."""
+    if dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") != "YES":
+        return None
+    dtype = np.dtype(dataset.dtypes[0])
+    if dtype.kind != "u":
+        raise refusal(
+            href,
+            f"calls 0 white (photometric MINISWHITE) and holds {dtype}, which has no black: invert it with "
+            "gdal_calc.py and write it as MINISBLACK",
+        )
+    bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", str(8 * dtype.itemsize))
+    return (1 << int(bits)) - 1
 
 
 def _check_size(href: str, dataset: DatasetReader) -> None:

@@ -241,7 +241,7 @@ class ArrayReader:
         if pixels.dtype.kind == "b":
             pixels = pixels.view(np.uint8)
         if nodata is None:
-            nodata = Nodata.of([pixels.dtype.name] * len(pixels), [None] * len(pixels))
+            nodata = Nodata.absent(len(pixels))
         self._groups = (BandGroup([_ArrayBands(pixels, geobox, nodata, first)], self.grid),)
 
     def read(self, window: Window) -> Raster:

@@ -59,6 +59,8 @@ class Scene:
     """Pixel size on the ground at the center, in meters."""
     identity: str
     """Text that stays the same while the pixels do: per file the catalog's checksum, or size and time."""
+    inverted: tuple[tuple[str, int], ...] = ()
+    """Files whose 0 is white, and the value that is black: what is read is that less the stored value."""
     files: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     """What its user should know, each in one sentence that names the key to set."""
@@ -148,6 +150,7 @@ def _described(ref: SceneRef, bands: Sequence[str | int] | None) -> Scene:
         _check_fit(headers[mask.href], finest)
     dtypes = [headers[band.href].dtypes[band.index - 1] for band in selected]
     nodata = Nodata.of(dtypes, (_nodata_of(ref, band, headers) for band in selected), ref.nodata_rule)
+    inverted = tuple((href, header.white) for href, header in by_file.items() if header.white is not None)
     return Scene(
         ref=ref,
         geobox=finest,
@@ -157,8 +160,16 @@ def _described(ref: SceneRef, bands: Sequence[str | int] | None) -> Scene:
         nodata=nodata,
         resolution=pixel_size(selected[0].href, finest),
         identity=_identity(ref, selected, headers),
+        inverted=inverted,
         files=tuple(dict.fromkeys(file for header in headers.seen.values() for file in header.files)),
-        warnings=(*nodata.doubts([band.name for band in selected]), *mask_doubts),
+        warnings=(
+            *(
+                f"0 is white in {Path(href).name} (photometric MINISWHITE): it is inverted"
+                for href, _ in inverted
+            ),
+            *nodata.doubts([band.name for band in selected]),
+            *mask_doubts,
+        ),
     )
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import NoReturn, Self
 
 import numpy as np
@@ -35,9 +37,13 @@ from geoseg.io.raster.gdal import (
 from geoseg.io.raster.header import alpha_bands, file_stamp
 from geoseg.io.raster.reader import BandGroup, Raster, read_bands, scaled, show
 from geoseg.io.raster.scene import Scene, mask_alpha
-from geoseg.io.raster.validity import Stored, judge, unusable
+from geoseg.io.raster.validity import Nodata, Stored, judge, unusable
+from geoseg.words import listed
 
-__all__ = ["SceneReader"]
+__all__ = ["SceneReader", "without_data"]
+
+_LOOK = 128
+"""Side of the windows that are looked at for why a scene has no data."""
 
 
 class SceneReader:
@@ -124,6 +130,33 @@ class SceneReader:
         )
 
 
+def without_data(scene: Scene) -> SceneError:
+    """The refusal of a scene of which no pixel is valid: a few windows show what made them so."""
+    masks = [Path(mask.href).name for mask in scene.ref.masks]
+    nodata = sorted({value for value in scene.nodata.values if value is not None})
+    bare = replace(scene, ref=replace(scene.ref, masks=()))
+    if masks and _has_data(bare):
+        why = (
+            f"{listed(masks)} {'calls' if len(masks) == 1 else 'call'} all of them invalid; give the values "
+            "that mean invalid (not those that mean valid) as geoseg:invalid of the asset in the catalog"
+        )
+    elif nodata and _has_data(replace(bare, nodata=Nodata.absent(len(scene.bands)))):
+        why = (
+            f"all hold nodata {listed([f'{value:g}' for value in nodata])} (rule {scene.nodata.rule}); where "
+            "that is wrong, set scenes.nodata or scenes.nodata_rule"
+        )
+    else:
+        why = "alpha, a mask in the file, NaN, or several of these with nodata leave none; look at the file"
+    return SceneError(f"0 % of its pixels are valid: {why}")
+
+
+def _has_data(scene: Scene) -> bool:
+    """Whether one of a few windows of a scene has a valid pixel."""
+    rows, cols = (sorted({0, (n - _LOOK) // 2, n - _LOOK} if n > _LOOK else {0}) for n in scene.geobox.shape)
+    with SceneReader(scene) as reader:
+        return any(reader.read(Window(row, col, _LOOK, _LOOK)).valid.any() for row in rows for col in cols)
+
+
 class _File:
     """An open dataset, read as seen from above, whose errors name scene, file and place in the file."""
 
@@ -191,7 +224,9 @@ class _BandFile(_File):
         self.positions = tuple(position for position, _ in chosen)
         self._indexes = [index for _, index in chosen]
         self._nodata = scene.nodata.of_bands(self.positions)
-        self.fill = tuple(0.0 if value is None else value for value in self._nodata.values)
+        self._white = dict(scene.inverted).get(href)
+        fill = (0.0 if value is None else value for value in self._nodata.values)
+        self.fill = tuple(fill if self._white is None else (self._white - value for value in fill))
         self._alpha = mask_alpha(scene, href, alpha_bands(self.dataset))
         self._masks = self._mask_bands()
 
@@ -213,6 +248,8 @@ class _BandFile(_File):
             sound &= data[wanted.index(self._alpha)] != 0
         if self._masks:
             sound &= (self.decode(window, self._masks, mask=True) != 0).all(axis=0)
+        if self._white is not None:
+            stored.bands[:] = [band.dtype.type(self._white) - band for band in stored.bands]
         return stored
 
 

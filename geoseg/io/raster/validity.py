@@ -75,6 +75,11 @@ class Nodata:
         return cls(held, joint, lost if any(value is not None for value in lost) else ())
 
     @classmethod
+    def absent(cls, count: int) -> Self:
+        """Of bands without nodata values."""
+        return cls((None,) * count, (False,) * count)
+
+    @classmethod
     def of_scores(
         cls, dtypes: Sequence[str], values: Iterable[float | None], scales: Sequence[tuple[float, float]]
     ) -> Self:
