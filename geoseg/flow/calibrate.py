@@ -66,7 +66,7 @@ def calibrate(bundle: Bundle, errors: Sequence[Path], folder: Path) -> Calibrate
 
     Raises:
         BundleError: the model has other classes, or cannot be read.
-        LabelError: there are too few objects.
+        LabelError: there are too few objects, or a calibration does not lower the error of held-out halves.
         OutputError: a file cannot be read, is given twice, is of another model or mode, or the bundle cannot
             be written.
     """
@@ -91,6 +91,12 @@ def calibrate(bundle: Bundle, errors: Sequence[Path], folder: Path) -> Calibrate
             "more; give --errors of more scenes"
         )
     before, after = halves_errors(found)
+    if after >= before:
+        raise LabelError(
+            f"a calibration of {bundle.spec.name} would not help: fitted to half of the {count} objects, "
+            f"it takes the error of the other from {before:.3f} to {after:.3f}; nothing is written: give "
+            "--errors of more scenes, or leave the model as it is"
+        )
     curve = fit_isotonic(found.confidence, found.is_right)
     calibration = Calibration(
         class_name=name,

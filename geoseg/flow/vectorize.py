@@ -24,6 +24,7 @@ from geoseg.engine.bounds import POLYGON_STRIP
 from geoseg.engine.vectorize import CLASS_IDS, ClassMap, ProbabilityRaster, find_class_shapes, find_shapes
 from geoseg.errors import ConfigError, GridError, OutputError, SceneError
 from geoseg.grid.encoding import ProbabilityEncoding
+from geoseg.io.qgis.colors import class_colors
 from geoseg.io.qgis.style import ClassStyle, polygons_qml
 from geoseg.io.raster.score_raster import (
     MOST_CLASSES,
@@ -46,11 +47,8 @@ __all__ = ["polygon_layer", "vectorize", "vectorize_options"]
 _OF_PROBABILITY: Final = ("threshold", "peak", "split")
 """Keys that mean nothing where there are class ids alone."""
 _LAYER_LENGTH: Final = 50
-_PALETTE: Final = (
-    "#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd",
-    "#8c564b", "#e377c2", "#17becf", "#bcbd22", "#7f7f7f",
-)  # fmt: skip
-"""Colors of classes without one (Tableau's ten), by id."""
+_GROUND: Final = "#eceff1"
+"""Color of a background without one."""
 _CONFIDENCES: Final = ("conf_mean", "conf_p10", "conf_edge")
 
 
@@ -269,7 +267,8 @@ def polygon_layer(
 def _classes_of(raster: ScoreRaster, ids: Sequence[int], names: Mapping[int, str]) -> list[_RasterClass]:
     """The classes of a raster with these ids: of probabilities as many as bands of classes, in their order.
 
-    Names go over the band descriptions. Class 0 of a class raster is background unless named.
+    Names go over the band descriptions. Class 0 of a class raster is background unless named. Colors are
+    those of the raster's color table where it tells the classes apart, else by their rank.
     """
     for number in names:
         if number not in ids:
@@ -278,13 +277,16 @@ def _classes_of(raster: ScoreRaster, ids: Sequence[int], names: Mapping[int, str
                 f"{listed(map(str, ids))}"
             )
     described = dict(zip(ids, raster.names[: len(ids)], strict=True)) if raster.kind == "probability" else {}
-    out = []
-    for number in ids:
-        background = raster.kind == "classes" and number == 0 and number not in names
-        name = names.get(number) or described.get(number) or f"class_{number}"
-        color = raster.colors.get(number, _PALETTE[(number - 1) % len(_PALETTE)])
-        out.append(_RasterClass(number, "background" if background else name, color, background))
-    return out
+    shown = [number for number in ids if raster.kind != "classes" or number != 0 or number in names]
+    colors = {number: raster.colors[number] for number in shown if number in raster.colors}
+    if len(set(colors.values())) < len(shown):
+        colors = dict(zip(shown, class_colors(len(shown)), strict=True))
+    return [
+        _RasterClass(number, names.get(number) or described.get(number) or f"class_{number}", colors[number])
+        if number in colors
+        else _RasterClass(number, "background", raster.colors.get(number, _GROUND), background=True)
+        for number in ids
+    ]
 
 
 def _chosen_classes(classes: Sequence[_RasterClass], options: Vectorize, href: str) -> list[_RasterClass]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -233,6 +235,33 @@ def test_a_bundle_learns_from_errors(tmp_path: Path, bundle: Bundle, geoseg: Com
     assert "holds a bundle already" in err
     assert geoseg("models", "calibrate", str(new), *arguments, "--overwrite")[0] == 0
     assert load_bundle(new).spec == loaded.spec
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_calibration_is_kept_only_where_held_out_halves_are_better_with_it(
+    tmp_path: Path, bundle: Bundle, geoseg: Command, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    sure = random.uniform(0.5, 1, 73)
+    right = random.random(73) < sure ** (1 + seed % 3)  # a third of them are calibrated as they are
+    path = write_scored(tmp_path / "run" / "one", bundle, sure, right)
+    new = Path(shutil.copytree(bundle.folder, tmp_path / "new"))
+    before = {file.name: file.read_bytes() for file in new.iterdir()}
+    arguments = ["--errors", str(path), "-o", str(new), "--overwrite"]
+    code, out, err = geoseg("models", "calibrate", str(bundle.folder), *arguments)
+    if code == 0:
+        before_after = [float(line.split()[at]) for line in out.splitlines()[1:] for at in (2, 4)]
+        assert before_after[1] < before_after[0]
+        assert load_bundle(new).spec.calibration is not None
+        return
+    assert (code, out) == (2, "")
+    found = re.search(
+        r"would not help: .* 73 objects.* from (0\.\d{3}) to (0\.\d{3}); nothing is written", err
+    )
+    assert found is not None
+    assert float(found[2]) >= float(found[1])
+    assert len(err.strip().splitlines()) == 1
+    assert {file.name: file.read_bytes() for file in new.iterdir()} == before
 
 
 def test_the_halves_are_as_large_whatever_the_scenes(tmp_path: Path, bundle: Bundle) -> None:

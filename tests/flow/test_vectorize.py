@@ -33,6 +33,7 @@ from geoseg.errors import GeosegError
 from geoseg.flow.run.run import run
 from geoseg.flow.vectorize import vectorize
 from geoseg.grid.geobox import GeoBox
+from geoseg.io.qgis.colors import class_colors
 from geoseg.polygons.attributes import FIELDS
 from geoseg.polygons.coverage.shared_borders import shared_sides
 
@@ -274,6 +275,21 @@ def test_ids_of_any_size_keep_their_number_name_and_color(tmp_path: Path) -> Non
     vectorize(painted, tmp_path / "painting.fgb")
     qml = (tmp_path / "painting.qml").read_text()
     assert all(f'color" value="{n % 256},{255 - n % 256},10,' in qml for n in (111, 312))
+
+
+def test_classes_without_colors_of_their_own_get_colors_by_rank(tmp_path: Path) -> None:
+    """Ids of ESA WorldCover, 10 apart; a color table that is all black counts as none."""
+    numbers = [*range(10, 101, 10), 95]
+    ids = np.repeat(np.repeat(np.array([numbers], np.uint8), 12, 0), 12, 1)
+    plain = write(tmp_path / "cover.tif", ids)
+    black = write(tmp_path / "black.tif", ids, colors=dict.fromkeys(range(256), (0, 0, 0, 255)))
+    for raster in (plain, black):
+        made = vectorize(raster, raster.with_suffix(".fgb"))
+        qml = made.file.with_suffix(".qml").read_text()
+        assert [n for n, _ in made.classes] == sorted(numbers)
+        for color in class_colors(len(numbers)):
+            red, green, blue = bytes.fromhex(color[1:])
+            assert f'color" value="{red},{green},{blue},' in qml
 
 
 def test_class_0_is_background_unless_it_has_a_name(tmp_path: Path) -> None:
