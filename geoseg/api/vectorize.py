@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +14,7 @@ import xarray as xr
 from geoseg.config.stac.refs import BandRef, SceneRef, Trust
 from geoseg.config.vectorize import Vectorize
 from geoseg.engine.bounds import POLYGON_STRIP
-from geoseg.errors import GridError, SceneError
+from geoseg.errors import GridError, SceneError, SceneWarning
 from geoseg.flow.vectorize import polygon_layer, vectorize_options
 from geoseg.grid.encoding import BORDER_NAME
 from geoseg.grid.orientation import Orientation
@@ -95,7 +96,10 @@ def vectorize(
 
 def _reader(source: object, kind: AnyKind, mask: Path | None, trust: Trust) -> ScoreReader:
     if isinstance(source, str | Path):
-        return ScoreReader(describe_scores(Path(source), kind, trust, mask), POLYGON_STRIP)
+        raster = describe_scores(Path(source), kind, trust, mask)
+        for warning in raster.scene.warnings:
+            warnings.warn(f"{raster.href}: {warning}", SceneWarning, stacklevel=3)
+        return ScoreReader(raster, POLYGON_STRIP)
     if mask is not None:
         raise SceneError("a mask goes with the path of a raster; mark pixels of an array as nodata instead")
     if isinstance(source, xr.Dataset):

@@ -84,12 +84,15 @@ def vectorize(
     several, the largest decides; a run's own may hold its class and the border between objects. Floats are
     probabilities as they are, whole numbers with their scale.
     """
+    from geoseg.cli.report import scene_line
     from geoseg.flow.vectorize import vectorize as make_polygons
     from geoseg.words import counted
 
     made = make_polygons(
         raster, output, overrides, kind=kind, names=names, trust=trust, mask=mask, overwrite=overwrite
     )
+    for warning in made.warnings:
+        click.echo(scene_line("warning", raster.stem, warning), err=True)
     click.echo(
         json.dumps(made.to_dict(), indent=2) if as_json else f"{output}: {counted(made.polygons, 'polygon')}"
     )

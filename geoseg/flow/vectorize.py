@@ -88,6 +88,8 @@ class Vectorized:
     """Id and name of each class that was outlined."""
     run_id: str
     """Id of raster, options and version, as in the layer."""
+    warnings: tuple[str, ...] = ()
+    """What its user should know of the raster, each in one sentence."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same for JSON."""
@@ -99,6 +101,7 @@ class Vectorized:
             "polygons": self.polygons,
             "classes": [{"id": number, "name": name} for number, name in self.classes],
             "run_id": self.run_id,
+            "warnings": list(self.warnings),
         }
 
 
@@ -147,7 +150,16 @@ def vectorize(
             )
     except GridError as error:
         raise SceneError(f"{raster}: {error}") from error
-    return Vectorized(output, options.layer, scores.kind, made.mode, count, made.classes, made.run_id)
+    return Vectorized(
+        file=output,
+        layer=options.layer,
+        kind=scores.kind,
+        mode=made.mode,
+        polygons=count,
+        classes=made.classes,
+        run_id=made.run_id,
+        warnings=scores.scene.warnings,
+    )
 
 
 def vectorize_options(overrides: Mapping[str, Any]) -> Vectorize:

@@ -3,60 +3,154 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import lru_cache
+from typing import Any
 
 from pyproj import CRS
-from pyproj.exceptions import CRSError
+from pyproj.exceptions import CRSError, ProjError
 
 from geoseg.errors import OutputError
-from geoseg.grid.crs import equal_crs, transformer
+from geoseg.grid.crs import LONGITUDE_LATITUDE, equal_crs, transformer
 from geoseg.grid.geobox import GeoBox
 
-__all__ = ["bounds_in", "is_code", "same_crs", "written_crs"]
+__all__ = ["bounds_in", "crs_text", "datum_doubts", "is_code", "off_the_globe", "same_crs", "written_crs"]
 
 _TWINS = {("OGC", "CRS84"): "EPSG:4326", ("OGC", "CRS83"): "EPSG:4269", ("OGC", "CRS27"): "EPSG:4267"}
 """EPSG's twin of what differs by the order of axes only, which raster and vector files do not keep."""
 
 _NAMELESS = {"", "unknown", "unnamed", "undefined", "unspecified"}
+_UNKNOWN_DATUM = re.compile(
+    r"(d[ _])?(unknown|unnamed|undefined|unspecified|not[ _]specified)", re.IGNORECASE
+)
+"""How the name of a datum begins that is none, as PROJ, GDAL, Esri and EPSG write it."""
+
+_LEAST_CONFIDENCE = 25
+"""PROJ's confidence from which a code is compared: from here on, other properties than the name agree."""
+
+
+@lru_cache(maxsize=64)
+def crs_text(crs: str) -> str:
+    """The text that a CRS of any spelling is known by: the code of exactly this CRS, else WKT2.
+
+    Only what images on the ground have is kept: the horizontal part of a compound or three-dimensional CRS,
+    and no shift to WGS 84 of zero, to which older programs tie every CRS.
+
+    Raises:
+        CRSError: PROJ does not know the CRS.
+    """
+    horizontal = _horizontal(CRS.from_user_input(crs))
+    return _code_of(horizontal) or horizontal.to_wkt()
+
+
+def _horizontal(crs: CRS) -> CRS:
+    if crs.is_compound:
+        return _horizontal(crs.sub_crs_list[0])
+    if crs.is_bound and crs.source_crs is not None:
+        shift = crs.coordinate_operation.towgs84 if crs.coordinate_operation else []
+        return _horizontal(crs.source_crs) if shift and not any(shift) else crs
+    return crs.to_2d() if len(crs.axis_info) > 2 and not crs.is_geocentric else crs  # noqa: PLR2004 - axes
+
+
+def _code_of(crs: CRS) -> str | None:
+    """The code of a CRS that is the same with its datum: a map on another datum lies some 100 m off.
+
+    The order of axes does not count; EPSG's codes come first, then those with the CRS's own order.
+    """
+    if (crs.is_bound or _is_without_datum(crs)) and "id" not in crs.to_json_dict():
+        return None  # no code stands for a CRS of this kind, and to look for one takes half a second
+    named = crs.to_authority(min_confidence=100)
+    if named is not None and _is_same(crs, code := _TWINS.get(named, ":".join(named))):
+        return code
+    found = [(match.auth_name, match.code) for match in crs.list_authority(min_confidence=_LEAST_CONFIDENCE)]
+    codes = dict.fromkeys(_TWINS.get(pair, ":".join(pair)) for pair in found)
+    same = [code for code in codes if _is_same(crs, code)]
+    own = {code: CRS.from_user_input(code).equals(crs) for code in same}
+    return min(same, key=lambda code: (not code.startswith("EPSG:"), not own[code]), default=None)
+
+
+def _is_same(crs: CRS, code: str) -> bool:
+    other = _east_first(CRS.from_user_input(code))
+    return bool(_east_first(crs).equals(other, ignore_axis_order=True))
+
+
+def _east_first(crs: CRS) -> CRS:
+    """The same CRS with easting before northing, where it has these the other way round."""
+    described: dict[str, Any] = crs.to_json_dict()
+    axes = described.get("coordinate_system", {}).get("axis", [])
+    if not crs.is_projected or [axis["direction"] for axis in axes] != ["north", "east"]:
+        return crs
+    axes.reverse()
+    described.pop("id", None)
+    return CRS.from_json_dict(described)
+
+
+def datum_doubts(crs: str, assign: str = "gdal_edit.py -a_srs EPSG:n") -> tuple[str, ...]:
+    """What to know of a CRS that has an ellipsoid but no datum, nor a shift to one; empty where it has.
+
+    Args:
+        assign: how to give the image another CRS.
+    """
+    parsed = CRS.from_user_input(crs)
+    if not _is_without_datum(parsed):
+        return ()
+    name = parsed.ellipsoid.name if parsed.ellipsoid else ""
+    ellipsoid = "an ellipsoid" if name.lower() in _NAMELESS else f"an ellipsoid ({name})"
+    doubt = f"its CRS names {ellipsoid} but no datum, so it may lie some 100 m off: the map keeps this CRS; "
+    return (f"{doubt}assign the right one with {assign}",)
+
+
+def _is_without_datum(crs: CRS) -> bool:
+    return not crs.is_bound and crs.datum is not None and bool(_UNKNOWN_DATUM.match(crs.datum.name))
+
+
+def off_the_globe(crs: str) -> str | None:
+    """Why nothing in a CRS can have a place on the globe; None: it can."""
+    parsed = CRS.from_user_input(crs)
+    if parsed.is_geocentric:
+        return f"is in the geocentric CRS {parsed.name}, whose coordinates are not on a map"
+    if parsed.is_engineering:
+        return f"is in the local CRS {parsed.name!r}, which has no place on the globe"
+    try:
+        transformer(crs, LONGITUDE_LATITUDE)
+    except ProjError as error:
+        what = (
+            "is on another body than the Earth" if "celestial" in str(error) else "has no place on the globe"
+        )
+        return f"is in the CRS {parsed.name!r}, which {what}"
+    return None
 
 
 @lru_cache(maxsize=64)
 def written_crs(crs: str) -> str:
     """The text of a CRS (code, WKT or PROJ text) as it goes into files: ``AUTHORITY:code``, else WKT2.
 
-    A CRS without a name (PROJ text, and GeoTIFF files made from it) is looked up, and named by its method
-    where no authority has a code for it: clients list a CRS by its name.
+    A CRS without a name (PROJ text, and GeoTIFF files made from it) has the code of exactly this CRS, datum
+    included, or is named by its method: clients list a CRS by its name.
 
     Raises:
         OutputError: PROJ does not know the CRS.
     """
     try:
-        parsed = CRS.from_user_input(crs)
+        text = crs_text(crs)
     except CRSError as error:
         raise OutputError(f"the CRS {crs[:60]!r} cannot be written: {error}") from error
-    if is_code(crs) or not _is_nameless(parsed):
-        return crs if is_code(crs) else parsed.to_wkt()
-    known = _known(parsed)
-    if known is not None:
-        return known
+    parsed = CRS.from_user_input(text)
+    if is_code(text) or not _is_nameless(parsed):
+        return text
     described = parsed.to_json_dict()
     operation = parsed.coordinate_operation
     described["name"] = f"custom {operation.method_name if operation else parsed.type_name}"
     base = parsed.source_crs or (parsed.geodetic_crs if "base_crs" in described else None)
-    if base is not None and _is_nameless(base) and _known(base) is not None:
+    known = _code_of(base) if base is not None and _is_nameless(base) else None
+    if known is not None:
         # QGIS compares texts: without a name and code the base comes back differently from each format.
-        described["base_crs"] = CRS.from_user_input(_known(base)).to_json_dict()
+        described["base_crs"] = CRS.from_user_input(known).to_json_dict()
     return CRS.from_json_dict(described).to_wkt()
 
 
 def _is_nameless(crs: CRS) -> bool:
     return crs.name.strip().lower() in _NAMELESS
-
-
-def _known(crs: CRS) -> str | None:
-    """The code of a CRS that PROJ text describes without naming it; latitude and longitude as EPSG's."""
-    found = crs.to_authority()
-    return None if found is None else _TWINS.get(found, ":".join(found))
 
 
 def is_code(crs: str) -> bool:

@@ -92,7 +92,7 @@ def test_a_mask_fits_whatever_its_crs_is_called(tmp_path: Path) -> None:
         (scores(), {"transform": Affine.identity(), "crs": None}, "has no georeference"),
         (scores(), {"transform": POLAR, "crs": "EPSG:4326"}, "no longitude and latitude"),
         (scores(), {"crs": 'ENGCRS["a",EDATUM["b"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],'
-                    'LENGTHUNIT["metre",1]]'}, "size on the ground"),
+                    'LENGTHUNIT["metre",1]]'}, "local CRS 'a', which has no place on the globe"),
         (BYTE.astype(np.int64) + (1 << 40), {}, "class ids are whole numbers below"),
     ],
     ids=["complex", "below 0", "per cent", "nowhere", "beyond the pole", "a building site", "huge ids"],

@@ -120,6 +120,7 @@ def _check_installed() -> None:
 
 
 def _remarks(training: Training, scenes: Sequence[FileScene], teacher: Teacher | None) -> Iterator[str]:
+    yield from (f"scene {scene.name}: {text}" for scene in scenes for text in scene.scene.warnings)
     rasters = [scene.name for scene in scenes if training.border and not scene.label.border]
     if rasters:
         yield (

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from pyproj.exceptions import CRSError
+from rasterio.enums import WktVersion
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoseg.arrays import Array, Bool, UInt8
@@ -19,6 +21,7 @@ from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.pixel_map import PixelMap
 from geoseg.grid.window import Window
+from geoseg.io.crs import crs_text
 from geoseg.io.raster.gdal import PNG_SIGNATURE, environment, gdal_errors, reason
 
 __all__ = ["LabelRaster", "lies_on_scene"]
@@ -81,8 +84,9 @@ class LabelRaster:
                 raise LabelError(f"labels {path}: holds {source.dtypes[0]}, needed whole numbers")
             if source.crs:
                 try:
-                    grid = GeoBox(source.height, source.width, source.transform, source.crs.to_string())
-                except GeosegError as error:
+                    crs = crs_text(source.crs.to_wkt(version=WktVersion.WKT2_2019))
+                    grid = GeoBox(source.height, source.width, source.transform, crs)
+                except (GeosegError, CRSError) as error:
                     raise LabelError(f"labels {path}: {error}") from error
             elif source.shape == scene_grid.shape:
                 grid = scene_grid

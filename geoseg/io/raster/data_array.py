@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import rasterio
 import rioxarray
 import xarray as xr
 from affine import Affine
-from pyproj import CRS
+from rasterio.enums import WktVersion
 from rioxarray.exceptions import MissingSpatialDimensionError
 
 from geoseg.arrays import UInt8
-from geoseg.errors import GridError, SceneError
+from geoseg.errors import GridError, SceneError, SceneWarning
 from geoseg.grid.geobox import GeoBox
+from geoseg.io.crs import crs_text, datum_doubts, off_the_globe
 from geoseg.io.raster.gdal import reading_back
 
 __all__ = ["colors_of", "geobox_of", "nodata_of", "open_map"]
@@ -66,11 +68,14 @@ def geobox_of(array: xr.DataArray) -> GeoBox:
         )
     if array.rio.crs is None:
         raise SceneError("the array has no CRS; set it with array.rio.write_crs(…)")
-    crs = CRS.from_user_input(array.rio.crs)
-    authority = crs.to_authority(min_confidence=100)
+    crs = crs_text(array.rio.crs.to_wkt(version=WktVersion.WKT2_2019))
+    if (fault := off_the_globe(crs)) is not None:
+        raise SceneError(f"the array {fault}; set the right CRS with array.rio.write_crs(…)")
+    for doubt in datum_doubts(crs, 'array.rio.write_crs("EPSG:n")'):
+        warnings.warn(doubt, SceneWarning, stacklevel=3)
     height, width = array.shape[1:]
     try:
-        return GeoBox(height, width, _transform(array), ":".join(authority) if authority else crs.to_wkt())
+        return GeoBox(height, width, _transform(array), crs)
     except GridError as error:
         raise SceneError(f"the array has no grid: {error}") from error
 

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pyproj import CRS
 from pyproj.exceptions import CRSError
-from rasterio.crs import CRS as RasterioCRS  # noqa: N811 - two libraries, one name
 from rasterio.enums import ColorInterp, Interleaving, WktVersion
 from rasterio.io import DatasetReader
 
 from geoseg.config.stac.refs import Trust
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
+from geoseg.io.crs import crs_text, off_the_globe
 from geoseg.io.raster.gdal import GDAL_ERRORS, has_geokeys, open_header, reason, refusal
 
 __all__ = ["Header", "alpha_bands", "file_stamp", "read_header"]
@@ -188,7 +187,10 @@ def _geobox(href: str, dataset: DatasetReader, trust: Trust) -> GeoBox:
             how = "has no CRS: assign it with gdal_translate -a_srs EPSG:n"
         raise refusal(href, how + _side_file_hint(href, trust))
     try:
-        return GeoBox(dataset.height, dataset.width, dataset.transform, _crs_text(dataset.crs))
+        crs = crs_text(dataset.crs.to_wkt(version=WktVersion.WKT2_2019))
+        if (fault := off_the_globe(crs)) is not None:
+            raise refusal(href, f"{fault}: assign the right CRS with gdal_edit.py -a_srs EPSG:n")
+        return GeoBox(dataset.height, dataset.width, dataset.transform, crs)
     except GridError as error:
         raise refusal(href, f"has no usable grid: {error}") from error
     except (CRSError, *GDAL_ERRORS) as error:
@@ -205,24 +207,6 @@ def _side_file_hint(href: str, trust: Trust) -> str:
     beside = (path.with_name(path.name + ".aux.xml"), *world_files)
     found = next((file.name for file in beside if file.exists()), None)
     return f"; {found} beside it is read only with trust: local" if found else ""
-
-
-def _crs_text(crs: RasterioCRS) -> str:
-    """``EPSG:n`` (or another authority's code) where it means exactly this CRS, else WKT2."""
-    wkt: str = crs.to_wkt(version=WktVersion.WKT2_2019)
-    stored = CRS.from_wkt(wkt)
-    authority = crs.to_authority(confidence_threshold=100)
-    if authority is not None:
-        code = ":".join(authority)
-        if CRS.from_user_input(code).equals(stored, ignore_axis_order=True):
-            return code
-    return _without_zero_shift(stored).to_wkt() if stored.is_bound else wkt
-
-
-def _without_zero_shift(bound: CRS) -> CRS:
-    """Older programs tie every CRS to WGS 84 by a shift of zero, which means nothing and confuses clients."""
-    shift = bound.coordinate_operation.towgs84 if bound.coordinate_operation else []
-    return bound.source_crs if bound.source_crs and shift and not any(shift) else bound
 
 
 def _names(dataset: DatasetReader) -> tuple[str, ...]:
