@@ -284,7 +284,7 @@ def test_classes_without_colors_of_their_own_get_colors_by_rank(tmp_path: Path) 
     plain = write(tmp_path / "cover.tif", ids)
     black = write(tmp_path / "black.tif", ids, colors=dict.fromkeys(range(256), (0, 0, 0, 255)))
     for raster in (plain, black):
-        made = vectorize(raster, raster.with_suffix(".fgb"))
+        made = vectorize(raster, tmp_path / f"{raster.stem}_classes.fgb")
         qml = made.file.with_suffix(".qml").read_text()
         assert [n for n, _ in made.classes] == sorted(numbers)
         for color in class_colors(len(numbers)):
