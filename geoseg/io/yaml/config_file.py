@@ -26,6 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 _OVERRIDE = "--set"
+_STAC_TYPES = {"Feature", "FeatureCollection", "Catalog", "Collection"}
 AnyFile = TypeVar("AnyFile", bound=Section)
 
 
@@ -44,6 +45,8 @@ class FileKind(Generic[AnyFile]):
     """Keys of paths (``*``: any entry of a list): those of ``--set`` count from the working directory."""
     names: AbstractSet[str] = frozenset()
     """Those of them that may be a name: they are paths where they have a / in them."""
+    command: str = ""
+    """What takes such a file, with FILE in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,17 @@ class ReadFile(Generic[AnyFile]):
 
 
 def read_file(
-    path: str | Path, kind: FileKind[AnyFile], overrides: Mapping[str, Any] | None = None
+    path: str | Path,
+    kind: FileKind[AnyFile],
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    kinds: Iterable[FileKind[Any]] = (),
 ) -> ReadFile[AnyFile]:
     """Read and validate a file: YAML, UTF-8.
 
-    ``overrides``: key (``tiling.halo``) → YAML text, as ``--set`` gives it, or a value that is not text.
+    Args:
+        overrides: key (``tiling.halo``) → YAML text, as ``--set`` gives it, or a value that is not text.
+        kinds: what the file may be instead; then the error names the command that takes it.
 
     Raises:
         ConfigError: every mistake of file and overrides, one line each.
@@ -78,6 +87,7 @@ def read_file(
     if not isinstance(document.value, dict):
         raise ConfigError(f"{path}:1: a {kind.word} is a list of keys, such as `{kind.example}`")
 
+    _check_kind(path, document.value, kind, kinds)
     origins: dict[KeyPath, str] = {(): str(path)}
     origins.update({key: f"{path}:{line}" for key, line in document.lines.items()})
     found = _located(path, document.mistakes)
@@ -87,6 +97,22 @@ def read_file(
     content = _validated(data, origins, found, kind)
     folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 resolve() would follow links away from the file
     return ReadFile(content, folder / path.name, _by_text(origins))
+
+
+def _check_kind(
+    path: Path, data: Mapping[str, Any], kind: FileKind[Any], kinds: Iterable[FileKind[Any]]
+) -> None:
+    """Refuse a file that has more keys of another kind than of its own, and a catalog."""
+    if "stac_version" in data or data.get("type") in _STAC_TYPES:
+        raise ConfigError(
+            f"{path}: is a STAC catalog, not a {kind.word}, which would name it: `catalog: {path}`"
+        )
+    likeness = {one.word: len(data.keys() & one.model.model_fields.keys()) for one in (kind, *kinds)}
+    best = max((kind, *kinds), key=lambda one: likeness[one.word])
+    if likeness[best.word] > likeness[kind.word]:
+        raise ConfigError(
+            f"{path}: is a {best.word} file, not a {kind.word}: {best.command.replace('FILE', str(path))}"
+        )
 
 
 def merge_overrides(

@@ -28,6 +28,7 @@ _WORKFLOW = FileKind(
     example="model: buildings-mininet2",
     paths=frozenset({"catalog", "model", "output"}),
     names=frozenset({"model"}),
+    command="geoseg run FILE",
 )
 _TRAINING = FileKind(
     Training,
@@ -36,6 +37,7 @@ _TRAINING = FileKind(
     example="preset: mininet",
     paths=frozenset({"output", "model.start", "distill.teacher", "data.*.catalog"}),
     names=frozenset({"model.start", "distill.teacher"}),
+    command="geoseg train FILE",
 )
 _CARD = FileKind(
     Card,
@@ -43,7 +45,9 @@ _CARD = FileKind(
     needs="title, architecture, bands, scaling, classes, resolution and data",
     example="architecture: micronet",
     paths=frozenset(),
+    command="geoseg models import STATE_DICT --card FILE -o BUNDLE",
 )
+_KINDS: tuple[FileKind[Any], ...] = (_WORKFLOW, _TRAINING, _CARD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ def load_workflow(
     read = (
         merge_overrides(source, overrides, _WORKFLOW)
         if isinstance(source, Workflow)
-        else read_file(_or_shared(source, "run"), _WORKFLOW, overrides)
+        else read_file(_or_shared(source, "run"), _WORKFLOW, overrides, kinds=_KINDS)
     )
     workflow, folder = read.content, read.source.parent
     return LoadedWorkflow(
@@ -132,7 +136,7 @@ def load_training(path: str | Path, overrides: Mapping[str, Any] | None = None) 
         ConfigError: every mistake of file and overrides, one line each:
             ``train_roofs.yaml:12: train.schedule: there is no kind 'polly'; …; did you mean 'poly'?``
     """
-    read = read_file(_or_shared(path, "train"), _TRAINING, overrides)
+    read = read_file(_or_shared(path, "train"), _TRAINING, overrides, kinds=_KINDS)
     training, folder = read.content, read.source.parent
     return LoadedTraining(
         training=training,
@@ -155,7 +159,7 @@ def dump_training(training: Training) -> str:
 
 def load_card(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Card:
     """Read a model card: YAML, UTF-8; overrides and errors as for :func:`load_workflow`."""
-    return read_file(path, _CARD, overrides).content
+    return read_file(path, _CARD, overrides, kinds=_KINDS).content
 
 
 def _bundle(name_or_path: str, folder: Path) -> str:
