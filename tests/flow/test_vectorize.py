@@ -454,7 +454,16 @@ def mistaken(tmp_path: Path) -> dict[str, tuple[Path, tuple[str, ...], str]]:
         ),
         "ids in bands": (one.with_name("high.tif"), ("--as", "classes"), "class ids are one band"),
         "no ids either": (one, ("--as", "classes"), "class ids are whole numbers"),
-        "measurements": (write(tmp_path / "many.tif", many), (), "more than 255 different values"),
+        "ids of objects": (
+            write(tmp_path / "many.tif", many),
+            (),
+            r"more than 255 different whole numbers: ids of objects.*gdal_polygonize\.py.*gdal_calc\.py",
+        ),
+        "measurements": (
+            write(tmp_path / "bytes.tif", np.arange(256, dtype=np.uint8).reshape(16, 16)),
+            (),
+            "more than 255 different values.*--as probability",
+        ),
         "top": (
             write(tmp_path / "top.tif", p[:1], names=["probability of the class"]),
             (),

@@ -54,6 +54,15 @@ _NO_PROBABILITY: Final = (
 _NO_ID: Final = (
     f"and class ids are whole numbers below {_LARGEST_ID:,}: read probabilities with --as probability"
 )
+_MANY_BYTES: Final = (
+    f"holds more than {MOST_CLASSES} different values, which are hardly class ids: read bytes as probabilities "
+    "with --as probability"
+)
+_MANY_IDS: Final = (
+    f"holds more than {MOST_CLASSES} different whole numbers: ids of objects, it seems, a number for each, and "
+    "here classes are outlined. gdal_polygonize.py makes a polygon per id; for clean outlines give the mask of "
+    "all (gdal_calc.py --calc='A>0' --type=Byte) to geoseg vectorize --set vectorize.mode=objects"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,10 +285,7 @@ class ScoreReader:
         def gather(raster: Raster, window: Window) -> UInt8:
             found.update(np.unique(self._ids(raster, window)[raster.valid]).tolist())
             if len(found) > MOST_CLASSES:
-                raise self._refusal(
-                    f"holds more than {MOST_CLASSES} different values, which are hardly class ids: "
-                    "read bytes as probabilities with --as probability"
-                )
+                raise self._refusal(_MANY_BYTES if self.raster.scene.dtype == "uint8" else _MANY_IDS)
             return np.zeros((0, *window.shape), np.uint8)
 
         for _ in self._strips(gather, 0):
