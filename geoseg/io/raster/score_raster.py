@@ -55,13 +55,13 @@ _NO_ID: Final = (
     f"and class ids are whole numbers below {_LARGEST_ID:,}: read probabilities with --as probability"
 )
 _MANY_BYTES: Final = (
-    f"holds more than {MOST_CLASSES} different values, which are hardly class ids: read bytes as probabilities "
-    "with --as probability"
+    f"holds more than {MOST_CLASSES} different values, which are hardly class ids: read bytes as "
+    "probabilities with --as probability"
 )
 _MANY_IDS: Final = (
-    f"holds more than {MOST_CLASSES} different whole numbers: ids of objects, it seems, a number for each, and "
-    "here classes are outlined. gdal_polygonize.py makes a polygon per id; for clean outlines give the mask of "
-    "all (gdal_calc.py --calc='A>0' --type=Byte) to geoseg vectorize --set vectorize.mode=objects"
+    f"holds more than {MOST_CLASSES} different whole numbers: ids of objects, it seems, a number for each, "
+    "and here classes are outlined. gdal_polygonize.py makes a polygon per id; for clean outlines give the "
+    "mask of all (gdal_calc.py --calc='A>0' --type=Byte) to geoseg vectorize --set vectorize.mode=objects"
 )
 
 
