@@ -101,7 +101,9 @@ class Network(nn.Module, abc.ABC):
 
 
 def init_he(network: nn.Module) -> None:
-    """Draw every convolution's weights from He's normal distribution (fan in), its biases zero, in place.
+    """Draw every convolution's weights from He's normal distribution, its biases zero, in place.
+
+    The standard deviation is √(2 / fan in), the fan in being the number of values of ``weight[0]``.
 
     Weights on the meta device have no values to draw: trying would import 900 modules of torch's compiler,
     which costs every process two seconds and 150 MB.

@@ -45,8 +45,10 @@ class SmpNetwork(Network):
     """One of SMP's networks; its state has SMP's own names (``encoder.``, ``decoder.``, …).
 
     Sizes that are no multiple of the alignment are padded with zeros below and on the right; the logits are
-    cropped. The radius is found by :func:`~geoseg.models.networks.receptive_field.field_of_view`: exact, or
-    None where it cannot be shown (image pooling, squeeze and excitation, attention, group norm).
+    cropped. Random weights are as SMP draws them: of ResNets He's normal distribution (fan out), of U-Nets'
+    decoders He's uniform one (fan in). The radius is found by
+    :func:`~geoseg.models.networks.receptive_field.field_of_view`: exact, or None where it cannot be shown
+    (image pooling, squeeze and excitation, attention, group norm).
 
     Args:
         architecture: SMP's name of the decoder in small letters, such as ``unetplusplus``.
