@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test quick explore check install clean
+.PHONY: demo test quick explore check mutations install clean
 
 demo: $(STAMP)
 	$(BIN)/geoseg run workflows/austin_buildings.yaml
@@ -29,6 +29,10 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(PYTEST) --durations=20
+
+# Do the tests find what may go wrong in a network? Each change of tests/models/mutations.txt, in a copy: minutes.
+mutations: $(STAMP)
+	$(BIN)/python tests/models/mutations.py
 
 install: $(STAMP)
 

@@ -1,8 +1,8 @@
 """Micro-Net, UNet_Skinny and MiniNet #2 once more, written down from their papers as plain formulas.
 
 Nothing here is geoseg's but the weights: layers have the papers' names, padding, pooling, normalization and
-upsampling are spelled out. The same weights must give the same logits. ``mutations.py`` lists the changes to
-geoseg's networks that these tests, and those of ``test_forward_passes.py``, were seen to find.
+upsampling are spelled out. The same weights must give the same logits. ``mutations.txt`` lists the changes
+to geoseg's networks that these tests, and those of ``test_forward_passes.py``, were seen to find.
 """
 
 from __future__ import annotations

@@ -31,10 +31,10 @@ def numbers(shape: tuple[int, ...], place: int) -> Tensor:
 
 
 def picture(bands: int, height: int, width: int) -> Tensor:
-    """A float64 image (1, bands, height, width) of waves and grain, of about mean 0 and deviation 1."""
+    """A float64 image (1, bands, height, width) of waves and grain, wide enough for ReLU6 to cut some off."""
     rows, cols = torch.arange(height).double()[:, None], torch.arange(width).double()[None]
     waves = [torch.sin(rows / (5 + band) + cols / (11 - band) + band) for band in range(bands)]
-    return torch.stack(waves)[None] + numbers((1, bands, height, width), 1)
+    return 4 * (torch.stack(waves)[None] + numbers((1, bands, height, width), 1))
 
 
 def fill(network: nn.Module) -> None:
