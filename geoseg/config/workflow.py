@@ -18,7 +18,7 @@ from pydantic import (
 
 from geoseg.config.fields import Auto, AutoOrCount, Band, PathText, Stretch, distinct, word_or_quantity
 from geoseg.config.section import Section, editor_schema
-from geoseg.config.stac.refs import NodataRule, Snow, Trust
+from geoseg.config.stac.refs import CollarRule, NodataRule, Snow, Trust
 from geoseg.config.units import Pixels, Size
 from geoseg.config.vectorize import Vectorize
 
@@ -41,6 +41,9 @@ class Scenes(Section):
     nodata_rule: NodataRule = "auto"
     """any: nodata in one band makes the pixel invalid. all: only nodata in all bands. auto: all for values 0
     to 255 of 8-bit bands (a dark roof is no hole), any for the rest."""
+    collar: CollarRule = "none"
+    """auto: in lossy files (JPEG, WebP, JPEG 2000, LERC) with a nodata value, pixels near that value that
+    join nodata are invalid, too: what compression made of a black or white border."""
     snow: Snow = "valid"
     """invalid: pixels that a mask of the catalog (SCL, qa_pixel) calls snow or ice are left out, too, as
     clouds, their shadows and cirrus always are."""

@@ -11,6 +11,7 @@ from typing import Literal
 __all__ = [
     "SHA256_MULTIHASH",
     "BandRef",
+    "CollarRule",
     "LabelRef",
     "MaskBits",
     "MaskRef",
@@ -24,6 +25,8 @@ NodataRule = Literal["auto", "any", "all"]
 """Whether nodata in any band or only in all makes a pixel invalid; see :mod:`geoseg.io.raster.validity`."""
 Snow = Literal["valid", "invalid"]
 """Whether pixels are valid that a mask calls snow or ice."""
+CollarRule = Literal["none", "auto"]
+"""Whether what lossy compression made of nodata at its edges is invalid: :mod:`geoseg.io.raster.collar`."""
 Trust = Literal["catalog", "local"]
 SHA256_MULTIHASH = "1220"
 """How a ``file:checksum`` by SHA-256 begins: the function's code and the digest's length, in hexadecimal."""
@@ -112,6 +115,7 @@ class SceneRef:
     """Value that the catalog or the workflow declares as nodata of all bands, over the files' own tags."""
     nodata_rule: NodataRule = "auto"
     snow: Snow = "valid"
+    collar: CollarRule = "none"
     acquired: str | None = None
     """Acquisition date or time, ISO 8601."""
     labels: tuple[tuple[str, LabelRef], ...] = ()

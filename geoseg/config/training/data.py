@@ -23,7 +23,7 @@ from pydantic import (
 from geoseg.config.fields import Band, PathText, Stretch, distinct
 from geoseg.config.model.contract import CLASS_NAME, COLOR, ClassSpec, DataSource
 from geoseg.config.section import Section
-from geoseg.config.stac.refs import NodataRule, Snow, Trust
+from geoseg.config.stac.refs import CollarRule, NodataRule, Snow, Trust
 from geoseg.config.units import Length, Pixels
 
 __all__ = [
@@ -149,6 +149,9 @@ class DataEntry(Section):
     nodata_rule: NodataRule = "auto"
     """any: nodata in one band makes the pixel invalid. all: only nodata in all bands. auto: all for values 0
     to 255 of 8-bit bands (a dark roof is no hole), any for the rest."""
+    collar: CollarRule = "none"
+    """auto: in lossy files (JPEG, WebP, JPEG 2000, LERC) with a nodata value, pixels near that value that
+    join nodata are invalid, too: what compression made of a black or white border."""
     snow: Snow = "valid"
     """invalid: pixels that a mask of the catalog calls snow or ice are left out, too."""
     stretch: Stretch | None = None

@@ -16,6 +16,7 @@ from geoseg.config.stac.refs import Trust
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import crs_text, off_the_globe
+from geoseg.io.raster.collar import lossy_tolerance
 from geoseg.io.raster.gdal import GDAL_ERRORS, has_geokeys, open_header, reason, refusal
 
 __all__ = ["Header", "alpha_bands", "file_stamp", "read_header"]
@@ -49,6 +50,8 @@ class Header:
     """Numbers of the bands that hold indices into a color table."""
     white: int | None
     """The largest value, where the file calls 0 white (TIFF's photometric WhiteIsZero); None: 0 is black."""
+    tolerance: tuple[float, ...]
+    """How far compression may have moved nodata, per band: :mod:`geoseg.io.raster.collar`; 0: lossless."""
     files: tuple[str, ...]
     """Everything that GDAL opened: the file itself, then side files and mosaic members of trusted files."""
     stamp: str
@@ -86,6 +89,7 @@ def read_header(href: str, trust: Trust) -> Header:
         _check_size(href, dataset)
         _check_blocks(href, dataset)
         _check_end(href, dataset)
+        structure = dataset.tags(ns="IMAGE_STRUCTURE")
         return Header(
             href=href,
             geobox=_geobox(href, dataset, trust),
@@ -97,6 +101,12 @@ def read_header(href: str, trust: Trust) -> Header:
             alpha=alpha_bands(dataset),
             palette=_bands_of(dataset, ColorInterp.palette),
             white=_white(href, dataset),
+            tolerance=tuple(
+                0.0
+                if dtype.startswith("complex")
+                else lossy_tolerance(structure, dtype, _bits(dataset, number))
+                for number, dtype in enumerate(dataset.dtypes, 1)
+            ),
             files=tuple(dataset.files),
             stamp=file_stamp(dataset.files),
         )
@@ -113,8 +123,13 @@ def _white(href: str, dataset: DatasetReader) -> int | None:
             f"calls 0 white (photometric MINISWHITE) and holds {dtype}, which has no black: invert it with "
             "gdal_calc.py and write it as MINISBLACK",
         )
-    bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", str(8 * dtype.itemsize))
-    return (1 << int(bits)) - 1
+    return (1 << _bits(dataset, 1)) - 1
+
+
+def _bits(dataset: DatasetReader, number: int) -> int:
+    """Bits of a value of a band, fewer than its type has where the file says so (12 in ``uint16``)."""
+    stored = dataset.tags(number, ns="IMAGE_STRUCTURE").get("NBITS")
+    return int(stored or 8 * np.dtype(dataset.dtypes[number - 1]).itemsize)
 
 
 def _check_size(href: str, dataset: DatasetReader) -> None:

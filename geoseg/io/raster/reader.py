@@ -20,7 +20,7 @@ is at least half.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Protocol
 
@@ -30,6 +30,7 @@ from geoseg.arrays import Array, Bool, Float32
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.resample import HALF, Resampler
 from geoseg.grid.window import Window, mirrored
+from geoseg.io.raster.collar import MARGIN, Collar
 from geoseg.io.raster.validity import Nodata, Stored, judge
 
 __all__ = [
@@ -93,28 +94,53 @@ class BandGroup:
         sources: files or arrays of the same grid.
         grid: pixels to deliver: the same footprint in any number of pixels.
         masks: each says which pixels of a window of the sources' grid are valid.
+        collar: what is collar, too, of bands in the order of ``positions``; None: nothing is.
     """
 
     def __init__(
-        self, sources: Sequence[StoredBands], grid: GeoBox, masks: Sequence[Callable[[Window], Bool]] = ()
+        self,
+        sources: Sequence[StoredBands],
+        grid: GeoBox,
+        masks: Sequence[Callable[[Window], Bool]] = (),
+        collar: Collar | None = None,
     ) -> None:
         self.resampler = Resampler.between(sources[0].geobox, grid)
         self.positions = tuple(position for source in sources for position in source.positions)
         self.fill = np.array([[[value]] for source in sources for value in source.fill], np.float32)
         self._sources = sources
         self._masks = masks
+        self._collar = collar
 
     def read(self, window: Window) -> Stored:
         """The bands as stored under a window of the grid to deliver, in the order of ``positions``."""
         place = self.resampler.source_window(window)
+        stored = self._stored(place) if self._collar is None else self._without_collar(place, self._collar)
+        for mask in self._masks:
+            stored = replace(stored, sound=stored.sound & mask(place))
+        return stored
+
+    def _stored(self, place: Window) -> Stored:
+        """The bands of all sources in a window of their grid."""
         parts = [source.read(place) for source in self._sources]
         sound, blank = parts[0].sound, parts[0].blank
         for part in parts[1:]:
             sound = sound & part.sound
             blank = part.blank if blank is None else blank if part.blank is None else blank & part.blank
-        for mask in self._masks:
-            sound = sound & mask(place)
         return Stored([band for part in parts for band in part.bands], sound, blank)
+
+    def _without_collar(self, place: Window, collar: Collar) -> Stored:
+        """The same, read with the margin that decides what is collar, which is not sound."""
+        image = self._sources[0].geobox.window
+        wide = place.pad(MARGIN).intersect(image)
+        assert wide is not None
+        read = self._stored(wide)
+        edges = (wide.row == 0, wide.row_stop == image.height), (wide.col == 0, wide.col_stop == image.width)
+        inside = place.relative_to(wide).slices
+        return Stored(
+            [band[inside] for band in read.bands],
+            (read.sound & ~collar.find(read.bands, edges))[inside],
+            None if read.blank is None else read.blank[inside],
+        )
 
 
 def read_bands(groups: Sequence[BandGroup], window: Window) -> tuple[Float32, Bool]:

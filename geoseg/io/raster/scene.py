@@ -11,7 +11,7 @@ import numpy as np
 from pyproj import CRS
 from pyproj.exceptions import CRSError, ProjError
 
-from geoseg.config.stac.refs import SHA256_MULTIHASH, BandRef, MaskRef, NodataRule, SceneRef, Snow
+from geoseg.config.stac.refs import SHA256_MULTIHASH, BandRef, CollarRule, MaskRef, NodataRule, SceneRef, Snow
 from geoseg.errors import GridError, SceneError, of_scene
 from geoseg.grid.crs import equal_crs
 from geoseg.grid.geobox import GeoBox
@@ -62,6 +62,10 @@ class Scene:
     """Text that stays the same while the pixels do: per file the catalog's checksum, or size and time."""
     inverted: tuple[tuple[str, int], ...] = ()
     """Files whose 0 is white, and the value that is black: what is read is that less the stored value."""
+    collar: tuple[float, ...] | None = None
+    """Per band, how far from nodata a collar may be; None: it is not looked for."""
+    smeared: tuple[float, ...] | None = None
+    """The same where files are lossy and have a nodata value, whether or not it is looked for."""
     files: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     """What its user should know, each in one sentence that names the key to set."""
@@ -96,16 +100,19 @@ class Reading:
     """Stored value that means no data; None: what catalog and files declare."""
     nodata_rule: NodataRule = "auto"
     snow: Snow = "valid"
+    collar: CollarRule = "none"
 
     @classmethod
     def of(cls, section: Scenes | DataEntry, bands: Sequence[str]) -> Self:
         """That of a workflow's or training file's section, for a network of these bands."""
-        return cls(section.bands or tuple(bands), section.nodata, section.nodata_rule, section.snow)
+        return cls(
+            section.bands or tuple(bands), section.nodata, section.nodata_rule, section.snow, section.collar
+        )
 
     def describe(self, ref: SceneRef) -> Scene:
         """:func:`describe` a scene of the catalog, read in this way."""
         nodata = ref.nodata if self.nodata is None else self.nodata
-        wanted = replace(ref, nodata=nodata, nodata_rule=self.nodata_rule, snow=self.snow)
+        wanted = replace(ref, nodata=nodata, nodata_rule=self.nodata_rule, snow=self.snow, collar=self.collar)
         return describe(wanted, self.bands)
 
 
@@ -151,6 +158,7 @@ def _described(ref: SceneRef, bands: Sequence[str | int] | None) -> Scene:
         _check_fit(headers[mask.href], finest)
     dtypes = [headers[band.href].dtypes[band.index - 1] for band in selected]
     nodata = Nodata.of(dtypes, (_nodata_of(ref, band, headers) for band in selected), ref.nodata_rule)
+    smeared = _smeared(selected, nodata, headers)
     inverted = tuple((href, header.white) for href, header in by_file.items() if header.white is not None)
     return Scene(
         ref=ref,
@@ -162,6 +170,8 @@ def _described(ref: SceneRef, bands: Sequence[str | int] | None) -> Scene:
         resolution=pixel_size(selected[0].href, finest),
         identity=_identity(ref, selected, headers),
         inverted=inverted,
+        collar=None if ref.collar == "none" else smeared,
+        smeared=smeared,
         files=tuple(dict.fromkeys(file for header in headers.seen.values() for file in header.files)),
         warnings=(
             *(
@@ -179,6 +189,12 @@ def _nodata_of(ref: SceneRef, band: BandRef, headers: _Headers) -> float | None:
     """What workflow or catalog declare for all bands, else the catalog for this one, else the file."""
     declared = (ref.nodata, band.nodata, headers[band.href].nodata[band.index - 1])
     return next((value for value in declared if value is not None), None)
+
+
+def _smeared(selected: Sequence[BandRef], nodata: Nodata, headers: _Headers) -> tuple[float, ...] | None:
+    """Per band, how far from its nodata value lossy compression may have moved it; None: there is no such."""
+    tolerance = tuple(headers[band.href].tolerance[band.index - 1] for band in selected)
+    return tolerance if any(tolerance) and None not in nodata.values else None
 
 
 def grid_of(path: Path) -> GeoBox:
@@ -320,6 +336,8 @@ def _identity(ref: SceneRef, bands: tuple[BandRef, ...], headers: _Headers) -> s
     ]
     parts += [f"{hrefs.index(b.href)}:{b.index}*{b.scale!r}+{b.offset!r}" for b in bands]
     parts += [f"nodata:{number}={b.nodata!r}" for number, b in enumerate(bands) if b.nodata is not None]
+    if ref.collar != "none":
+        parts.append(f"collar={ref.collar}")
     if ref.nodata_rule != "auto":
         parts.append(f"nodata_rule={ref.nodata_rule}")
     if ref.nodata is not None:

@@ -25,6 +25,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.orientation import Orientation
 from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
+from geoseg.io.raster.collar import Collar
 from geoseg.io.raster.gdal import (
     collected_warnings,
     environment,
@@ -40,10 +41,12 @@ from geoseg.io.raster.scene import Scene, mask_alpha
 from geoseg.io.raster.validity import Nodata, Stored, judge, unusable
 from geoseg.words import listed
 
-__all__ = ["SceneReader", "without_data"]
+__all__ = ["SceneReader", "has_collar", "without_data"]
 
 _LOOK = 128
-"""Side of the windows that are looked at for why a scene has no data."""
+"""Side of the windows that are looked at for why a scene has no data, or for its collar."""
+_SMEARED = 1e-3
+"""Share of what is looked at from which a collar is said."""
 
 
 class SceneReader:
@@ -125,9 +128,19 @@ class SceneReader:
             grids.setdefault(file.geobox, []).append(file)
         masks = [self._files.enter_context(_MaskFile(self.scene, ref)) for ref in self.scene.ref.masks]
         return tuple(
-            BandGroup(files, self.grid, [partial(mask.read, geobox=geobox) for mask in masks])
+            BandGroup(
+                files, self.grid, [partial(mask.read, geobox=geobox) for mask in masks], self._collar(files)
+            )
             for geobox, files in grids.items()
         )
+
+    def _collar(self, files: list[_BandFile]) -> Collar | None:
+        tolerance = self.scene.collar
+        if tolerance is None:
+            return None
+        places = [position for file in files for position in file.positions]
+        nodata = tuple(value for file in files for value in file.fill)
+        return Collar(nodata, tuple(tolerance[place] for place in places))
 
 
 def without_data(scene: Scene) -> SceneError:
@@ -150,11 +163,25 @@ def without_data(scene: Scene) -> SceneError:
     return SceneError(f"0 % of its pixels are valid: {why}")
 
 
+def has_collar(scene: Scene) -> bool:
+    """Whether lossy compression smeared nodata in some windows of a scene, and it is not looked for."""
+    if scene.collar is not None or scene.smeared is None:
+        return False
+    plain, found = _look(scene), _look(replace(scene, collar=scene.smeared))
+    lost = sum(int((a & ~b).sum()) for a, b in zip(plain, found, strict=True))
+    return lost > _SMEARED * sum(valid.size for valid in plain)
+
+
 def _has_data(scene: Scene) -> bool:
     """Whether one of a few windows of a scene has a valid pixel."""
+    return any(valid.any() for valid in _look(scene))
+
+
+def _look(scene: Scene) -> list[Bool]:
+    """Where a few windows of a scene are valid: corners, edges and center."""
     rows, cols = (sorted({0, (n - _LOOK) // 2, n - _LOOK} if n > _LOOK else {0}) for n in scene.geobox.shape)
     with SceneReader(scene) as reader:
-        return any(reader.read(Window(row, col, _LOOK, _LOOK)).valid.any() for row in rows for col in cols)
+        return [reader.read(Window(row, col, _LOOK, _LOOK)).valid for row in rows for col in cols]
 
 
 class _File:
