@@ -38,7 +38,7 @@ def _names(_context: click.Context, _option: click.Parameter, values: tuple[str,
     "--output",
     required=True,
     type=click.Path(path_type=Path),
-    help="File to write: .gpkg, .parquet or .fgb.",
+    help="File to write: .gpkg, .parquet, .fgb or .geojson (in longitude and latitude).",
 )
 @set_option("Set a key of a workflow's vectorize section, such as vectorize.mode=exact; may be repeated.")
 @click.option(

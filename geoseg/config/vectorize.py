@@ -83,8 +83,9 @@ class Vectorize(Section):
     """Probability from which a pixel of a model with one foreground class belongs to it."""
     layer: LayerName = "polygons"
     """Name of the layer, and of its file."""
-    format: Literal["gpkg", "parquet", "fgb"] = "gpkg"
-    """gpkg: GeoPackage, with its style inside. parquet: GeoParquet. fgb: FlatGeobuf."""
+    format: Literal["gpkg", "parquet", "fgb", "geojson"] = "gpkg"
+    """gpkg: GeoPackage, with its style inside. parquet: GeoParquet. fgb: FlatGeobuf. geojson: GeoJSON for web
+    maps, in longitude and latitude on WGS 84 (RFC 7946) whatever the scene's CRS."""
     classes: Annotated[tuple[StrictStr, ...], AfterValidator(distinct)] | None = None
     """Names of the classes to outline; without it, all that are not background (in a coverage, all)."""
     min_area: Annotated[Auto | Area, *word_or_quantity(Area, "auto")] = "auto"
@@ -111,6 +112,15 @@ class Vectorize(Section):
         if self.split.method not in ("necks", "none") and self.split.seed < self.threshold:
             raise ValueError(
                 f"split.seed is {self.split.seed}, below the threshold {self.threshold}; a seed is surer"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _merged_in_one_crs(self) -> Self:
+        if self.merge and self.format == "geojson":
+            raise ValueError(
+                "merge joins layers in the scenes' CRS, and format geojson is in longitude and latitude; use "
+                "format gpkg, fgb or parquet, or merge: false"
             )
         return self
 

@@ -172,7 +172,7 @@ def test_a_perfect_map_is_perfect_and_the_edge_is_out(tmp_path: Path) -> None:
     assert (found.mapped.excluded, found.reference.excluded) == (0, 1)
 
 
-@pytest.mark.parametrize("ending", [".gpkg", ".fgb"])
+@pytest.mark.parametrize("ending", [".gpkg", ".fgb", ".geojson"])
 @pytest.mark.parametrize("field", CONFIDENCE_FIELDS)
 def test_formats_and_names_of_the_confidence_are_found(tmp_path: Path, ending: str, field: str) -> None:
     place = Place(tmp_path)

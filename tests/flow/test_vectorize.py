@@ -469,7 +469,11 @@ def mistaken(tmp_path: Path) -> dict[str, tuple[Path, tuple[str, ...], str]]:
             (),
             "give classes.tif",
         ),
-        "ending": (one, ("-o", str(tmp_path / "out.shp")), "ending of a format: .gpkg, .parquet, .fgb"),
+        "ending": (
+            one,
+            ("-o", str(tmp_path / "out.shp")),
+            "ending of a format: .gpkg, .parquet, .fgb, .geojson",
+        ),
         "format": (one, ("--set", "vectorize.format=fgb"), "write out.fgb"),
         "there": (one, ("-o", str(one.with_name("one.tif").with_suffix(".gpkg"))), "is there already"),
         "key": (one, ("--set", "vectorize.treshold=0.4"), "did you mean 'threshold'"),

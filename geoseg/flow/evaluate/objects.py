@@ -29,6 +29,7 @@ from geoseg.io.files import output_error
 from geoseg.io.labels.reader import LabelReader
 from geoseg.io.qgis.style import ClassStyle, kinds_qml
 from geoseg.io.raster.maps import MapReader
+from geoseg.io.vector import geojson
 from geoseg.io.vector.features import Features, LayerStyle
 from geoseg.io.vector.reader import layer_info, read_pieces
 from geoseg.io.vector.writer import find_layer, write_features
@@ -295,7 +296,10 @@ def mapped_objects(path: Path, layer: str, area: ScoredArea) -> ObjectSet:
         OutputError: they cannot be read, lie in another CRS, or have no confidence.
     """
     info = layer_info(path, layer)
-    if not same_crs(info.crs, area.grid):
+    in_degrees = path.suffix == geojson.SUFFIX
+    if in_degrees and not info.count:  # then it has no fields
+        return area.objects(*(np.zeros(0, object) for _ in range(4)))
+    if not in_degrees and not same_crs(info.crs, area.grid):
         raise OutputError(f"{path} has the CRS {str(info.crs)[:60]!r}, not the map's; map the scene again")
     sure = next((name for name in _CONFIDENCE_FIELDS if name in info.kinds), None)
     if sure is None:
@@ -304,6 +308,8 @@ def mapped_objects(path: Path, layer: str, area: ScoredArea) -> ObjectSet:
             "scene again"
         )
     polygons, *columns = read_columns(path, layer, {"class_id": np.int64, "id": np.object_, sure: np.float64})
+    if in_degrees:
+        polygons = geojson.from_degrees(polygons, area.grid)
     shapes, owner = _single(_to_pixels(polygons, area.grid))
     return area.objects(shapes, *(column[owner] for column in columns))
 

@@ -29,7 +29,14 @@ from geoseg.io.vector.features import LayerStyle
 from geoseg.io.vector.merge import merge_layers, merged_grid
 from geoseg.io.vector.placement import SceneLayer
 from geoseg.io.vector.reader import layer_style
-from geoseg.io.vector.writer import FORMATS, find_layer, layer_file, layer_files, overview_layer
+from geoseg.io.vector.writer import (
+    FORMATS,
+    find_layer,
+    layer_crs,
+    layer_file,
+    layer_files,
+    overview_layer,
+)
 from geoseg.polygons.attributes import FIELDS
 
 __all__ = ["MERGED", "write_outputs"]
@@ -222,7 +229,7 @@ def _polygons_layer(plan: Plan, *, shown: bool) -> Iterator[ProjectLayer]:
     yield ProjectLayer(
         plan.scene.ref.id,
         path,
-        plan.grid.crs,
+        layer_crs(path, plan.grid),
         _style_of(plan, path),
         group=plan.vectorize.layer.capitalize(),
         table=plan.vectorize.layer,

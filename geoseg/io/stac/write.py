@@ -50,6 +50,7 @@ _OF_MAPS: Final = (
 _MEDIA: Final = {
     ".tif": pystac.MediaType.COG,
     ".gpkg": pystac.MediaType.GEOPACKAGE,
+    ".geojson": pystac.MediaType.GEOJSON,
     ".fgb": pystac.MediaType.FLATGEOBUF,
     ".parquet": "application/vnd.apache.parquet",
     ".qml": pystac.MediaType.XML,

@@ -21,7 +21,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.arrays import Int64
 from geoseg.errors import OutputError
-from geoseg.io.vector import geoparquet
+from geoseg.io.vector import geojson, geoparquet
 from geoseg.io.vector.features import Features, joined
 
 __all__ = ["LayerInfo", "Piece", "layer_info", "layer_style", "read_pieces", "read_within"]
@@ -96,6 +96,10 @@ def read_pieces(path: Path, layer: str, fields: Sequence[str]) -> Iterator[Piece
         with _reading(path):
             for first, geometry, values in geoparquet.pieces(path, fields):
                 yield Piece(first + np.arange(geometry.size), Features(shapely.from_wkb(geometry), values))
+        return
+    if path.suffix == geojson.SUFFIX:  # GDAL holds all of it anyway
+        if layer_info(path, layer).count:
+            yield _read(path, layer, fields, {})
         return
     count, last = layer_info(path, layer).count, 0
     for first in range(0, count, _PIECE):

@@ -1,7 +1,8 @@
 """Layers of polygons: written in batches, styled, checked, then put in place.
 
-The file's ending is the format: ``.gpkg`` (GeoPackage 1.2), ``.fgb`` (FlatGeobuf with its index) or
-``.parquet`` (GeoParquet 1.1). A GeoPackage holds its style; the others have a ``.qml`` beside them.
+The file's ending is the format: ``.gpkg`` (GeoPackage 1.2), ``.fgb`` (FlatGeobuf with its index),
+``.parquet`` (GeoParquet 1.1) or ``.geojson`` (RFC 7946, so on WGS 84). A GeoPackage holds its style; the
+others have a ``.qml`` beside them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from geoseg.errors import OutputError
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import same_crs
 from geoseg.io.files import staged, write_text
-from geoseg.io.vector import geopackage, geoparquet
+from geoseg.io.vector import geojson, geopackage, geoparquet
 from geoseg.io.vector.features import DTYPES, Features, LayerStyle, Table, grouped
 from geoseg.io.vector.reader import layer_info, read_pieces
 from geoseg.polygons.simplify import simplified_coverage, simplified_objects
@@ -27,14 +28,21 @@ from geoseg.polygons.simplify import simplified_coverage, simplified_objects
 __all__ = [
     "FORMATS",
     "Overview",
+    "check_format",
     "find_layer",
+    "layer_crs",
     "layer_file",
     "layer_files",
     "overview_layer",
     "write_features",
 ]
 
-FORMATS: Final = {"gpkg": ".gpkg", "parquet": geoparquet.SUFFIX, "fgb": ".fgb"}
+FORMATS: Final = {
+    "gpkg": ".gpkg",
+    "parquet": geoparquet.SUFFIX,
+    "fgb": ".fgb",
+    "geojson": geojson.SUFFIX,
+}
 """Format, as a workflow names it → ending of its files."""
 _OVERVIEW = "_overview"
 
@@ -64,6 +72,11 @@ def overview_layer(layer: str) -> str:
     return stem + _OVERVIEW
 
 
+def layer_crs(path: Path, geobox: GeoBox) -> str:
+    """The CRS that a layer has in a file: the grid's, but for GeoJSON."""
+    return geojson.CRS if path.suffix == geojson.SUFFIX else geobox.crs
+
+
 def layer_file(folder: Path, layer: str, format_name: str) -> Path:
     """The file of a layer in a folder, by the format that a workflow names."""
     return folder / f"{layer}{FORMATS[format_name]}"
@@ -78,6 +91,12 @@ def find_layer(folder: Path, layer: str) -> Path | None:
 def layer_files(path: Path, *, styled: bool = True) -> tuple[Path, ...]:
     """The files that :func:`write_features` makes: the layer, and its style where that stands beside it."""
     return (path, path.with_suffix(".qml")) if styled and path.suffix != ".gpkg" else (path,)
+
+
+def check_format(name: str) -> None:
+    """Refuse a format whose library is not installed, before any work; an OutputError."""
+    if FORMATS[name] == geoparquet.SUFFIX:
+        geoparquet.import_arrow()
 
 
 def write_features(
@@ -130,6 +149,8 @@ def write_features(
             )
         elif path.suffix == FORMATS["fgb"]:
             counts[layer] = _flatgeobuf(temporary, path, table, groups, description)
+        elif path.suffix == geojson.SUFFIX:
+            counts[layer] = geojson.write(temporary, path, table, groups, description)
         else:
             counts[layer] = geoparquet.write(temporary, path, table, groups, description)
     if style is not None and path.suffix != FORMATS["gpkg"]:
@@ -201,11 +222,15 @@ def _verify(temporary: Path, path: Path, table: Table, count: int) -> None:
             f"{path} reads back with {invalid} of {count} outlines that are no valid polygons; this is a "
             "mistake of geoseg's: please report it"
         )
-    if list(info.kinds.items()) != list(table.schema.items()):
+    if path.suffix == geojson.SUFFIX:  # it states no types and no CRS
+        same = not count or list(info.kinds) == list(table.schema)
+    else:
+        same = list(info.kinds.items()) == list(table.schema.items())
+    if not same:
         raise OutputError(
             f"{path} reads back with the fields {info.kinds}, needed {dict(table.schema)}; run again"
         )
-    if not same_crs(info.crs, table.geobox):
+    if path.suffix != geojson.SUFFIX and not same_crs(info.crs, table.geobox):
         raise OutputError(
             f"{path} reads back with the CRS {str(info.crs)[:60]!r}: its format cannot hold "
             f"{table.geobox.crs[:60]!r}; give the scene another CRS"
