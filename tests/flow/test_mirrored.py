@@ -94,7 +94,7 @@ def test_every_window_is_that_of_the_picture_from_above(tmp_path: Path, how: str
         bands = tuple(BandRef(str(one), i, f"b{i}") for i in (1, 2, 3))
         mask = MaskRef(str(cloud), 1, (1,))
         whole = SceneRef("s", (), href=str(one))
-        mixed = SceneRef("s", (BandRef(str(nir), 1, "nir"), *bands), mask=mask)
+        mixed = SceneRef("s", (BandRef(str(nir), 1, "nir"), *bands), masks=(mask,))
         found[case] = windows(whole) + windows(mixed)
     assert not all(array.all() for array in found[how][1::3])
     same(found["north-up"], found[how])
