@@ -69,6 +69,13 @@ CASES = {
             (BACKGROUND, BUILDING),
             "buildings",
         ),
+        Case(
+            "no_datum",
+            "+proj=utm +zone=32 +ellps=intl +units=m",
+            Affine(0.3, 0, 521_000, 0, -0.3, 5_350_000),
+            (BACKGROUND, BUILDING),
+            "buildings",
+        ),
     )
 }
 
@@ -197,8 +204,10 @@ def test_layers_open_with_the_scene_s_crs_and_place(
     assert {one["crs"]["proj"] for one in every} == {report["scene_proj"]}
     if CASES[name].crs.startswith("EPSG"):
         assert {one["crs"]["id"] for one in every} == {CASES[name].crs}
-    else:
+    elif name == "custom":
         assert {one["crs"]["name"] for one in every} == {"custom Albers Equal Area"}
+    else:  # QGIS takes a datum that fits, for the scene and for all that was made of it
+        assert len({one["crs"]["name"] for one in every}) == 1
     west, south, east, north = geobox.bounds
     for one in every:  # x is easting or longitude for all: swapped axes would lie elsewhere
         assert one["extent"][0] >= west - 1e-3 * (east - west)
