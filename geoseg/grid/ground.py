@@ -14,6 +14,8 @@ from geoseg.grid.geobox import GeoBox
 __all__ = ["GroundResolution", "ground_resolution", "model_grid"]
 
 _GEOD = Geod(ellps="WGS84")
+_FINEST = 1e-4
+"""Meters on the ground that a pixel is at least wide; coordinates in degrees, taken for meters, make less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,9 @@ def ground_resolution(box: GeoBox) -> GroundResolution:
     across = _GEOD.inv(lons[0], lats[0], lons[1], lats[1])[2]
     down = _GEOD.inv(lons[0], lats[0], lons[2], lats[2])[2]
     if not (across > 0 and down > 0):
-        raise GridError(f"the scene's pixels have no size on the ground in {box.crs[:60]}")
+        raise GridError(f"the scene's center {ends[0]} has no place in {box.crs[:60]}; meters for degrees?")
+    if min(across, down) < _FINEST:
+        raise GridError(f"pixels of {min(across, down):.1g} m in {box.crs[:60]}; degrees for meters?")
     return GroundResolution(across, down)
 
 

@@ -88,15 +88,15 @@ def _is_mirrored(box: GeoBox) -> bool:
     """
     col, row = box.width / 2, box.height / 2
     xs, ys = zip(*(box.transform @ end for end in ((col, row), (col + 1, row), (col, row + 1))), strict=True)
+    by_sign = box.transform.determinant > 0
     try:
-        lons, lats = (np.radians(v) for v in transformer(box.crs, LONGITUDE_LATITUDE).transform(xs, ys))
+        lons, lats = np.radians(transformer(box.crs, LONGITUDE_LATITUDE).transform(xs, ys))
     except (CRSError, ProjError):
-        lons, lats = np.full((2, 3), math.nan)
+        return by_sign
+    if not np.isfinite([lons, lats]).all() or np.abs(lats).max() > math.pi / 2:
+        return by_sign
     # Points on the unit sphere: unlike longitudes they neither jump at 180° nor meet at the poles.
-    center, right, below = np.stack(
-        [np.cos(lats) * np.cos(lons), np.cos(lats) * np.sin(lons), np.sin(lats)], 1
-    )
+    sphere = np.stack([np.cos(lats) * np.cos(lons), np.cos(lats) * np.sin(lons), np.sin(lats)], 1)
+    center, right, below = sphere
     upward = float(np.dot(np.cross(right - center, below - center), center))
-    if upward and math.isfinite(upward) and np.abs(lats).max() <= math.pi / 2:
-        return upward > 0
-    return box.transform.determinant > 0
+    return upward > 0 if upward else by_sign

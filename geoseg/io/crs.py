@@ -14,7 +14,7 @@ from geoseg.errors import OutputError
 from geoseg.grid.crs import LONGITUDE_LATITUDE, equal_crs, transformer
 from geoseg.grid.geobox import GeoBox
 
-__all__ = ["bounds_in", "crs_text", "datum_doubts", "is_code", "off_the_globe", "same_crs", "written_crs"]
+__all__ = ["bounds_in", "crs_doubts", "crs_text", "is_code", "off_the_globe", "same_crs", "written_crs"]
 
 _TWINS = {("OGC", "CRS84"): "EPSG:4326", ("OGC", "CRS83"): "EPSG:4269", ("OGC", "CRS27"): "EPSG:4267"}
 """EPSG's twin of what differs by the order of axes only, which raster and vector files do not keep."""
@@ -24,6 +24,9 @@ _UNKNOWN_DATUM = re.compile(
     r"(d[ _])?(unknown|unnamed|undefined|unspecified|not[ _]specified)", re.IGNORECASE
 )
 """How the name of a datum begins that is none, as PROJ, GDAL, Esri and EPSG write it."""
+
+_LEAST_AREA = 2.0
+"""Degrees that the area of a CRS is taken to be large at least."""
 
 _LEAST_CONFIDENCE = 25
 """PROJ's confidence from which a code is compared: from here on, other properties than the name agree."""
@@ -85,19 +88,42 @@ def _east_first(crs: CRS) -> CRS:
     return CRS.from_json_dict(described)
 
 
-def datum_doubts(crs: str, assign: str = "gdal_edit.py -a_srs EPSG:n") -> tuple[str, ...]:
-    """What to know of a CRS that has an ellipsoid but no datum, nor a shift to one; empty where it has.
+def crs_doubts(geobox: GeoBox, assign: str = "gdal_edit.py -a_srs EPSG:n") -> tuple[str, ...]:
+    """What to know of a grid's CRS where it may not be the one that is meant, a sentence each.
 
     Args:
         assign: how to give the image another CRS.
     """
-    parsed = CRS.from_user_input(crs)
+    parsed = CRS.from_user_input(geobox.crs)
+    return (*_datum_doubts(parsed, assign), *_area_doubts(parsed, geobox, assign))
+
+
+def _datum_doubts(parsed: CRS, assign: str) -> tuple[str, ...]:
+    """An ellipsoid but no datum, nor a shift to one."""
     if not _is_without_datum(parsed):
         return ()
     name = parsed.ellipsoid.name if parsed.ellipsoid else ""
     ellipsoid = "an ellipsoid" if name.lower() in _NAMELESS else f"an ellipsoid ({name})"
     doubt = f"its CRS names {ellipsoid} but no datum, so it may lie some 100 m off: the map keeps this CRS; "
     return (f"{doubt}assign the right one with {assign}",)
+
+
+def _area_doubts(parsed: CRS, geobox: GeoBox, assign: str) -> tuple[str, ...]:
+    """Far from the area of the CRS: coordinates in feet for meters, another zone, or swapped."""
+    area = parsed.area_of_use
+    x, y = geobox.transform @ (geobox.width / 2, geobox.height / 2)
+    lon, lat = transformer(geobox.crs, LONGITUDE_LATITUDE).transform(x, y)
+    if area is None or not (math.isfinite(lon) and math.isfinite(lat)):
+        return ()
+    width, height = (area.east - area.west) % 360 or 360.0, area.north - area.south
+    # As far again as the area is large: neighboring zones, and the south in a zone of the north, are usual.
+    east = (lon - (area.west + width / 2) + 180) % 360 - 180
+    north = lat - (area.south + area.north) / 2
+    if abs(east) <= 1.5 * max(width, _LEAST_AREA) and abs(north) <= 1.5 * max(height, _LEAST_AREA):
+        return ()
+    used = f"longitude {area.west:.1f} to {area.east:.1f}, latitude {area.south:.1f} to {area.north:.1f}"
+    doubt = f"its center has longitude {lon:.1f}, latitude {lat:.1f}, far from where {parsed.name} is used "
+    return (f"{doubt}({used}): check CRS and unit; assign the right one with {assign}",)
 
 
 def _is_without_datum(crs: CRS) -> bool:

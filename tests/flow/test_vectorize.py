@@ -410,7 +410,7 @@ def test_the_command_says_what_it_made(geoseg: Command, tmp_path: Path) -> None:
     code, out, _ = geoseg("vectorize", raster, "-o", output, "--json", "--overwrite", "--as", "probability")
     told = json.loads(out)
     assert code == 0
-    assert list(told) == ["file", "layer", "kind", "mode", "polygons", "classes", "run_id"]
+    assert list(told) == ["file", "layer", "kind", "mode", "polygons", "classes", "run_id", "warnings"]
     assert told["classes"] == [{"id": 1, "name": "class_1"}]
 
 
@@ -436,7 +436,7 @@ def mistaken(tmp_path: Path) -> dict[str, tuple[Path, tuple[str, ...], str]]:
         "local CRS": (
             write(tmp_path / "local.tif", p, crs=local),
             (),
-            "size on the ground|on no ellipsoid|no CRS",
+            "no place on the globe",
         ),
         "no data": (write(tmp_path / "nan.tif", p * np.nan), (), "has no pixel with data"),
         "no ids": (write(tmp_path / "blank.tif", byte, nodata=0), (), "has no pixel with data"),

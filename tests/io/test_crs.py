@@ -23,14 +23,13 @@ from geoseg.config.stac.refs import LabelRef, SceneRef
 from geoseg.errors import SceneError, SceneWarning
 from geoseg.flow.vectorize import vectorize
 from geoseg.grid.geobox import GeoBox
-from geoseg.io.crs import crs_text, datum_doubts, is_code, written_crs
+from geoseg.io.crs import _datum_doubts, crs_text, is_code, written_crs
 from geoseg.io.labels.reader import LabelReader
 from geoseg.io.raster.data_array import geobox_of
 from geoseg.io.raster.scene import Scene, describe
 
 UTM = Affine(0.5, 0, 617_100, 0, -0.5, 3_353_000)
 GAUSS = Affine(0.5, 0, 3_500_000, 0, -0.5, 5_500_000)
-DEGREES = Affine(5e-6, 0, 9, 0, -5e-6, 50)
 
 ELLIPSOIDS = ["GRS80", "intl", "bessel", "clrk66", "WGS84", "krass", "airy"]
 PROJECTIONS = {
@@ -60,7 +59,7 @@ def test_a_datum_is_never_guessed(projection: str) -> None:
         written = written_crs(crs_text(crs))
         assert not is_code(written)
         assert moved(crs, written, PROJECTIONS[projection]) < 1e-3
-        assert bool(datum_doubts(written)) == (not shift)
+        assert bool(_datum_doubts(CRS(written), "x")) == (not shift)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +83,7 @@ def test_a_datum_is_never_guessed(projection: str) -> None:
 )
 def test_another_spelling_of_a_code_is_that_code(crs: str, code: str) -> None:
     assert crs_text(crs) == written_crs(crs) == code
-    assert not datum_doubts(code)
+    assert not _datum_doubts(CRS(code), "x")
 
 
 def file(path: Path, crs: str, transform: Affine = UTM, pixels: NDArray[np.uint8] | None = None) -> Path:
@@ -159,8 +158,12 @@ def array_of(path: Path) -> xr.DataArray:
 
 
 def test_an_array_has_the_crs_of_its_file_and_warns_of_an_unknown_datum(tmp_path: Path) -> None:
-    for crs in ("EPSG:26914+5703", CRS(31467).to_wkt("WKT1_ESRI"), "+proj=utm +zone=14 +datum=NAD83"):
-        path = file(tmp_path / "known.tif", crs)
+    for crs, place in (
+        ("EPSG:26914+5703", UTM),
+        (CRS(31467).to_wkt("WKT1_ESRI"), GAUSS),
+        ("+proj=utm +zone=14 +datum=NAD83", UTM),
+    ):
+        path = file(tmp_path / "known.tif", crs, place)
         assert geobox_of(array_of(path)) == described(path).geobox
     path = file(tmp_path / "unknown.tif", "+proj=utm +zone=14 +ellps=GRS80 +units=m")
     with pytest.warns(SceneWarning, match=r"no datum.*array\.rio\.write_crs"):
@@ -176,3 +179,41 @@ def test_a_point_that_places_a_pixel_is_its_center(tmp_path: Path) -> None:
     with rasterio.Env(GTIFF_POINT_GEO_IGNORE=True), rasterio.open(path) as raster:
         assert raster.transform == UTM @ Affine.translation(0.5, 0.5)
     assert described(path).geobox == GeoBox(40, 40, UTM, "EPSG:26914")
+
+
+@pytest.mark.parametrize(
+    ("crs", "place", "said"),
+    [
+        ("EPSG:26914", Affine(5e-6, 0, -97, 0, -5e-6, 30), "degrees for meters?"),
+        ("EPSG:4326", UTM, "meters for degrees?"),
+        ("EPSG:4326", Affine(5e-6, 0, 30, 0, -5e-6, -97), "has no place in EPSG:4326"),  # latitude first
+        ("EPSG:26914", UTM @ Affine.translation(1e8, 0), "has no longitude and latitude in EPSG:26914"),
+    ],
+)
+def test_coordinates_of_another_unit_are_refused(tmp_path: Path, crs: str, place: Affine, said: str) -> None:
+    path = file(tmp_path / "unit.tif", crs, place)
+    with pytest.raises(SceneError, match="without a size on the ground") as caught:
+        described(path)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("crs", "x", "y", "far"),
+    [
+        ("EPSG:32139", 3_100_000, 10_000_000, True),  # feet for meters
+        ("EPSG:2277", 700_000, 3_000_000, True),  # meters for feet
+        ("EPSG:2277", 3_100_000, 10_000_000, False),
+        ("EPSG:32614", 3_353_000, 617_100, True),  # northing first
+        ("EPSG:32614", -150_000, 3_353_000, False),  # from the zone to the west
+        ("EPSG:32614", 617_100, -3_353_000, False),  # as Landsat has the south
+        ("EPSG:2193", 1_750_000, 5_430_000, False),  # across the antimeridian
+        ("EPSG:3857", -10_000_000, 3_000_000, False),
+    ],
+)
+def test_a_place_far_from_where_the_crs_is_used_is_a_warning(
+    tmp_path: Path, crs: str, x: int, y: int, *, far: bool
+) -> None:
+    found = described(file(tmp_path / "far.tif", crs, Affine(0.5, 0, x, 0, -0.5, y))).warnings
+    assert [("far from where" in text, "gdal_edit.py -a_srs" in text) for text in found] == [
+        (True, True)
+    ] * far

@@ -16,7 +16,7 @@ from rioxarray.exceptions import MissingSpatialDimensionError
 from geoseg.arrays import UInt8
 from geoseg.errors import GridError, SceneError, SceneWarning
 from geoseg.grid.geobox import GeoBox
-from geoseg.io.crs import crs_text, datum_doubts, off_the_globe
+from geoseg.io.crs import crs_doubts, crs_text, off_the_globe
 from geoseg.io.raster.gdal import reading_back
 
 __all__ = ["colors_of", "geobox_of", "nodata_of", "open_map"]
@@ -71,13 +71,14 @@ def geobox_of(array: xr.DataArray) -> GeoBox:
     crs = crs_text(array.rio.crs.to_wkt(version=WktVersion.WKT2_2019))
     if (fault := off_the_globe(crs)) is not None:
         raise SceneError(f"the array {fault}; set the right CRS with array.rio.write_crs(…)")
-    for doubt in datum_doubts(crs, 'array.rio.write_crs("EPSG:n")'):
-        warnings.warn(doubt, SceneWarning, stacklevel=3)
     height, width = array.shape[1:]
     try:
-        return GeoBox(height, width, _transform(array), crs)
+        box = GeoBox(height, width, _transform(array), crs)
     except GridError as error:
         raise SceneError(f"the array has no grid: {error}") from error
+    for doubt in crs_doubts(box, 'array.rio.write_crs("EPSG:n")'):
+        warnings.warn(doubt, SceneWarning, stacklevel=3)
+    return box
 
 
 def _transform(array: xr.DataArray) -> Affine:

@@ -18,7 +18,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import GroundResolution, ground_resolution
 from geoseg.grid.orientation import Orientation
 from geoseg.grid.resample import Resampler
-from geoseg.io.crs import datum_doubts
+from geoseg.io.crs import crs_doubts
 from geoseg.io.files import sha256_of
 from geoseg.io.raster.gdal import refusal
 from geoseg.io.raster.header import Header, read_header
@@ -180,7 +180,7 @@ def _described(ref: SceneRef, bands: Sequence[str | int] | None) -> Scene:
             ),
             *nodata.doubts([band.name for band in selected]),
             *mask_doubts,
-            *datum_doubts(finest.crs),
+            *crs_doubts(finest),
         ),
     )
 

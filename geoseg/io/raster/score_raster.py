@@ -23,7 +23,7 @@ from geoseg.grid.encoding import NODATA, SCALE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.orientation import Orientation
 from geoseg.grid.window import Window
-from geoseg.io.crs import datum_doubts
+from geoseg.io.crs import crs_doubts
 from geoseg.io.raster.dates import parse_moment, rfc3339
 from geoseg.io.raster.gdal import open_header, refusal
 from geoseg.io.raster.header import Header, read_header
@@ -132,7 +132,7 @@ def _described(path: Path, kind: AnyKind, trust: Trust, mask: Path | None) -> Sc
         resolution=pixel_size(href, header.geobox),
         identity=f"0={header.stamp}" + (f";1={masked.stamp};mask=1:1" if masked else ""),
         files=(*header.files, *(masked.files if masked else ())),
-        warnings=datum_doubts(header.geobox.crs),
+        warnings=crs_doubts(header.geobox),
     )
     return ScoreRaster(scene, found, names, block, border and found == "probability", colors)
 
