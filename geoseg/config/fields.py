@@ -10,7 +10,17 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StrictFlo
 from geoseg.config.units import Quantity
 from geoseg.words import did_you_mean
 
-__all__ = ["Auto", "AutoOrCount", "Band", "PathText", "Stretch", "at_least", "distinct", "word_or_quantity"]
+__all__ = [
+    "Auto",
+    "AutoOrCount",
+    "Band",
+    "PathText",
+    "Stretch",
+    "at_least",
+    "distinct",
+    "not_empty",
+    "word_or_quantity",
+]
 
 Auto = Literal["auto"]
 """To be resolved once, on the driver, and then written into the plan."""
@@ -55,10 +65,16 @@ def _band(given: object) -> object:
     )
 
 
-def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A list with at least one entry and none twice; a ValueError says which rule it breaks."""
+def not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A list with at least one entry; a ValueError where it has none."""
     if not values:
         raise ValueError("is an empty list; name at least one, or leave the key out")
+    return values
+
+
+def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A list with at least one entry and none twice; a ValueError says which rule it breaks."""
+    not_empty(values)
     seen: set[Any] = set()
     for value in values:
         if value in seen:

@@ -16,7 +16,16 @@ from pydantic import (
     model_validator,
 )
 
-from geoseg.config.fields import Auto, AutoOrCount, Band, PathText, Stretch, distinct, word_or_quantity
+from geoseg.config.fields import (
+    Auto,
+    AutoOrCount,
+    Band,
+    PathText,
+    Stretch,
+    distinct,
+    not_empty,
+    word_or_quantity,
+)
 from geoseg.config.section import Section, editor_schema
 from geoseg.config.stac.refs import CollarRule, NodataRule, Snow, Trust
 from geoseg.config.units import Pixels, Size
@@ -33,9 +42,9 @@ class Scenes(Section):
 
     ids: Annotated[tuple[StrictStr, ...], AfterValidator(distinct)] | None = None
     """Ids of the scenes to map; without it, every scene of the catalog."""
-    bands: Annotated[tuple[Band, ...], AfterValidator(distinct)] | None = None
+    bands: Annotated[tuple[Band, ...], AfterValidator(not_empty)] | None = None
     """Bands to give to the model, by name or by number from 1, in the model's order; without it, the bands
-    whose names the model asks for."""
+    whose names the model asks for. A gray image serves a model of three colors as [1, 1, 1]."""
     nodata: Annotated[StrictFloat, Field(allow_inf_nan=False)] | None = None
     """Stored value that means no data, over what files and catalog say. NaN is always invalid."""
     nodata_rule: NodataRule = "auto"

@@ -442,7 +442,7 @@ START = "catalog: c.json\nmodel: m\n"
             "flow.yaml:3: tiling: is empty; give it keys (window, halo, blend, block, batch) or leave it out",
         ),
         ("scenes: []", "flow.yaml:3: scenes: must be a section with the keys ids, bands"),
-        ("scenes: {bands: [red, red]}", "flow.yaml:3: scenes.bands: names 'red' twice"),
+        ("scenes: {ids: [red, red]}", "flow.yaml:3: scenes.ids: names 'red' twice"),
         ("scenes: {bands: [0]}", "flow.yaml:3: scenes.bands[0]: 0 is not a band"),
         ("scenes: {bands: [true]}", "flow.yaml:3: scenes.bands[0]: True is not a band"),
         ("scenes: {stretch: [9, 2]}", "flow.yaml:3: scenes.stretch: must be [low, high] with low below high"),

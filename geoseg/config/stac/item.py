@@ -134,6 +134,8 @@ class _Found:
     """The catalog's name of the band, lower case."""
     common: str | None
     """Its common name, lower case."""
+    wavelength: float | None
+    """Center in µm."""
     scale: float
     offset: float
     nodata: float | None
@@ -196,6 +198,8 @@ def _choose_bands(
             offset=band.offset,
             checksum=band.asset.text("file:checksum"),
             nodata=band.nodata if differ else None,
+            common=None if band.common == name else band.common,
+            wavelength=band.wavelength,
         )
         for band, name in zip(chosen, _names(chosen), strict=True)
     )
@@ -234,7 +238,7 @@ def _band(asset: Asset, fields: Sequence[Json], index: int, fallback: str) -> _F
     scale = number(asset, "raster:scale", merged.get("raster:scale", 1.0))
     if scale == 0:
         raise CatalogError(f"asset {asset.key!r}: raster:scale of band {index} is 0, so it has no values")
-    size, nodata = merged.get("gsd"), merged.get("nodata")
+    size, nodata, center = (merged.get(key) for key in ("gsd", "nodata", "eo:center_wavelength"))
     if str(nodata).lower().strip("+-") in {"nan", "inf"}:  # is invalid whether or not it is declared
         nodata = None
     return _Found(
@@ -242,6 +246,7 @@ def _band(asset: Asset, fields: Sequence[Json], index: int, fallback: str) -> _F
         index=index,
         own=_lower(asset, merged.get("name")),
         common=_lower(asset, merged.get("eo:common_name")),
+        wavelength=None if center is None else number(asset, "eo:center_wavelength", center),
         scale=scale,
         offset=number(asset, "raster:offset", merged.get("raster:offset", 0.0)),
         nodata=None if nodata is None else number(asset, "nodata", nodata),
@@ -254,6 +259,7 @@ _NAME = ("name",)
 _SPELLINGS = (
     _NAME,
     ("eo:common_name", "common_name"),
+    ("eo:center_wavelength", "center_wavelength"),
     ("raster:scale", "scale"),
     ("raster:offset", "offset"),
     ("nodata",),

@@ -47,6 +47,12 @@ class BandRef:
     """``file:checksum`` (multihash, hexadecimal) of the file, where the catalog gives one."""
     nodata: float | None = None
     """Value that the catalog declares as nodata of this band, where it is not that of the whole scene."""
+    common: str | None = None
+    """The catalog's common name of the band, lower case, where ``name`` is another: where two share it."""
+    wavelength: float | None = None
+    """Center of the band in µm, where the catalog gives one."""
+    component: int | None = None
+    """0, 1 or 2: red, green or blue of the color table into which the band holds indices."""
 
 
 @dataclass(frozen=True, slots=True)

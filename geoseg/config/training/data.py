@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from geoseg.config.fields import Band, PathText, Stretch, distinct
+from geoseg.config.fields import Band, PathText, Stretch, distinct, not_empty
 from geoseg.config.model.contract import CLASS_NAME, COLOR, ClassSpec, DataSource
 from geoseg.config.section import Section
 from geoseg.config.stac.refs import CollarRule, NodataRule, Snow, Trust
@@ -142,8 +142,9 @@ class DataEntry(Section):
     """Ids of the scenes to learn from; without it, every scene of the catalog."""
     asset: Annotated[StrictStr, Field(min_length=1)]
     """Key of the label asset in the catalog."""
-    bands: Annotated[tuple[Band, ...], AfterValidator(distinct)] | None = None
-    """Bands of the scenes, by name or number, in the order of the model's; without it, by their names."""
+    bands: Annotated[tuple[Band, ...], AfterValidator(not_empty)] | None = None
+    """Bands of the scenes, by name or number, in the order of the model's; without it, by their names. A gray
+    image serves a model of three colors as [1, 1, 1]."""
     nodata: Annotated[StrictFloat, Field(allow_inf_nan=False)] | None = None
     """Stored value that means no data, over what files and catalog say."""
     nodata_rule: NodataRule = "auto"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,16 @@ from pyproj.exceptions import CRSError
 from rasterio.enums import ColorInterp, Interleaving, WktVersion
 from rasterio.io import DatasetReader
 
+from geoseg.arrays import UInt8
 from geoseg.config.stac.refs import Trust
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import crs_text, off_the_globe
+from geoseg.io.raster.band_names import COMMON_NAMES, believed, is_measurement, plain, stated_names
 from geoseg.io.raster.collar import lossy_tolerance
 from geoseg.io.raster.gdal import GDAL_ERRORS, has_geokeys, open_header, reason, refusal
 
-__all__ = ["Header", "alpha_bands", "file_stamp", "read_header"]
+__all__ = ["Header", "color_table", "file_stamp", "read_header"]
 
 _MAX_BLOCK_BYTES = 256_000_000
 """One read decodes at least one block: a single 40,000 px tile took 1.6 GB for a window of 256 px."""
@@ -27,8 +30,11 @@ _MAX_BANDS = 1024
 _MAX_PIXELS = 1 << 37
 _MAX_BLOCKS_CHECKED = 20_000
 
-_NAMING_INTERPRETATIONS = frozenset({"red", "green", "blue", "nir", "coastal", "rededge", "alpha"})
+_NAMING_INTERPRETATIONS = frozenset({"red", "green", "blue", "nir", "coastal", "rededge", "pan"})
 """Color interpretations that name a band; gray, palette, undefined and the rest say nothing."""
+_WAVELENGTH_TAGS = ("CENTRAL_WAVELENGTH_UM", "center_wavelength", "central_wavelength", "wavelength")
+_LARGEST_MICROMETER = 100
+"""A wavelength without a unit that is larger is in nanometers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +46,18 @@ class Header:
     dtypes: tuple[str, ...]
     """numpy name per band."""
     names: tuple[str, ...]
-    """Color interpretation, else description, else ``b1`` …; lower case, no name twice."""
+    """By the rule of :mod:`geoseg.io.raster.bands`, else description, else ``b1`` …; lower case, distinct."""
+    descriptions: tuple[str, ...]
+    """As written; empty where there is none."""
+    colors: tuple[str | None, ...]
+    """Common name that the color interpretation gives each band; None: gray, palette, undefined and so on."""
+    wavelengths: tuple[float | None, ...]
+    """Center of each band in µm, where its tags state one."""
     nodata: tuple[float | None, ...]
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     alpha: frozenset[int]
-    """Numbers of the bands, from 1, that the file calls alpha."""
+    """Numbers of the bands, from 1, that the file calls alpha and nothing else."""
     palette: frozenset[int]
     """Numbers of the bands that hold indices into a color table."""
     white: int | None
@@ -69,9 +81,27 @@ def file_stamp(files: Iterable[str]) -> str:
     return "+".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)
 
 
-def alpha_bands(dataset: DatasetReader) -> frozenset[int]:
-    """Numbers of the bands, from 1, whose color interpretation is alpha."""
-    return _bands_of(dataset, ColorInterp.alpha)
+def _alpha_bands(dataset: DatasetReader) -> frozenset[int]:
+    """Numbers of the bands, from 1, whose color interpretation is alpha.
+
+    Without those that are described as a measurement or have a wavelength: GDAL takes the fourth band of many
+    a file for alpha.
+    """
+    wavelengths = _wavelengths(dataset)
+    return frozenset(
+        i
+        for i in _bands_of(dataset, ColorInterp.alpha)
+        if not is_measurement(dataset.descriptions[i - 1]) and wavelengths[i - 1] is None
+    )
+
+
+def color_table(dataset: DatasetReader, index: int) -> UInt8:
+    """The color table of a band: uint8 (values, 4), RGBA; transparent where the table has no entry."""
+    entries = dataset.colormap(index)
+    table = np.zeros((max(entries) + 1, 4), np.uint8)
+    for value, color in entries.items():
+        table[value] = color
+    return table
 
 
 def _bands_of(dataset: DatasetReader, wanted: ColorInterp) -> frozenset[int]:
@@ -95,10 +125,13 @@ def read_header(href: str, trust: Trust) -> Header:
             geobox=_geobox(href, dataset, trust),
             dtypes=tuple(dataset.dtypes),
             names=_names(dataset),
+            descriptions=tuple(description or "" for description in dataset.descriptions),
+            colors=_colors(dataset),
+            wavelengths=_wavelengths(dataset),
             nodata=tuple(dataset.nodatavals),
             scales=tuple(map(float, dataset.scales)),
             offsets=tuple(map(float, dataset.offsets)),
-            alpha=alpha_bands(dataset),
+            alpha=_alpha_bands(dataset),
             palette=_bands_of(dataset, ColorInterp.palette),
             white=_white(href, dataset),
             tolerance=tuple(
@@ -224,13 +257,38 @@ def _side_file_hint(href: str, trust: Trust) -> str:
     return f"; {found} beside it is read only with trust: local" if found else ""
 
 
+def _colors(dataset: DatasetReader) -> tuple[str | None, ...]:
+    return tuple(kind.name if kind.name in _NAMING_INTERPRETATIONS else None for kind in dataset.colorinterp)
+
+
+def _wavelengths(dataset: DatasetReader) -> tuple[float | None, ...]:
+    return tuple(
+        _wavelength(dataset.tags(i) | dataset.tags(i, ns="IMAGERY")) for i in range(1, dataset.count + 1)
+    )
+
+
+def _wavelength(tags: dict[str, str]) -> float | None:
+    """Center in µm, by GDAL's domain IMAGERY or by ENVI's words; None: none is stated as a number."""
+    by_key = {key.lower(): value for key, value in tags.items()}
+    for name in _WAVELENGTH_TAGS:
+        text = by_key.get(name.lower())
+        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-zµμ]*)\s*", (text or "").lower())
+        if found is None or not float(found[1]):
+            continue
+        unit = found[2] or by_key.get("wavelength_units", "").lower()
+        nanometers = unit.startswith("n") or (not unit and float(found[1]) > _LARGEST_MICROMETER)
+        return float(found[1]) / 1000 if nanometers else float(found[1])
+    return None
+
+
 def _names(dataset: DatasetReader) -> tuple[str, ...]:
+    alpha = _alpha_bands(dataset)
+    common = believed(stated_names(dataset.descriptions, _wavelengths(dataset), alpha), _colors(dataset))
     names: list[str] = []
-    for i, (kind, description) in enumerate(zip(dataset.colorinterp, dataset.descriptions, strict=True), 1):
-        name = (
-            kind.name
-            if kind.name in _NAMING_INTERPRETATIONS
-            else " ".join((description or "").lower().split())
-        )
-        names.append(name if name and name not in names else f"b{i}")
+    for i, (name, description) in enumerate(zip(common, dataset.descriptions, strict=True), 1):
+        if name is not None and common.count(name) == 1:
+            names.append(name)
+            continue
+        text = "alpha" if i in alpha else plain(description)
+        names.append(text if text and text not in {*names, *common, *COMMON_NAMES} else f"b{i}")
     return tuple(names)

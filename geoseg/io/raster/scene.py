@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -12,7 +12,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError, ProjError
 
 from geoseg.config.stac.refs import SHA256_MULTIHASH, BandRef, CollarRule, MaskRef, NodataRule, SceneRef, Snow
-from geoseg.errors import GridError, SceneError, of_scene
+from geoseg.errors import GridError, of_scene
 from geoseg.grid.crs import equal_crs
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import GroundResolution, ground_resolution
@@ -20,6 +20,7 @@ from geoseg.grid.orientation import Orientation
 from geoseg.grid.resample import Resampler
 from geoseg.io.crs import crs_doubts
 from geoseg.io.files import sha256_of
+from geoseg.io.raster.bands import choose_bands, is_unnamed
 from geoseg.io.raster.gdal import refusal
 from geoseg.io.raster.header import Header, read_header
 from geoseg.io.raster.validity import Nodata
@@ -35,7 +36,6 @@ __all__ = [
     "Scene",
     "describe",
     "grid_of",
-    "mask_alpha",
     "pixel_size",
     "verify_checksums",
 ]
@@ -60,6 +60,8 @@ class Scene:
     """Pixel size on the ground at the center, in meters."""
     identity: str
     """Text that stays the same while the pixels do: per file the catalog's checksum, or size and time."""
+    alpha: tuple[tuple[str, int], ...] = ()
+    """Of each file that has one, the number of the alpha band that is 0 where there is no data."""
     inverted: tuple[tuple[str, int], ...] = ()
     """Files whose 0 is white, and the value that is black: what is read is that less the stored value."""
     collar: tuple[float, ...] | None = None
@@ -96,6 +98,8 @@ class Reading:
 
     bands: tuple[str | int, ...] | None = None
     """Bands to read, as :func:`describe` takes them."""
+    needed: tuple[str, ...] = ()
+    """What the model calls them."""
     nodata: float | None = None
     """Stored value that means no data; None: what catalog and files declare."""
     nodata_rule: NodataRule = "auto"
@@ -106,43 +110,50 @@ class Reading:
     def of(cls, section: Scenes | DataEntry, bands: Sequence[str]) -> Self:
         """That of a workflow's or training file's section, for a network of these bands."""
         return cls(
-            section.bands or tuple(bands), section.nodata, section.nodata_rule, section.snow, section.collar
+            bands=section.bands or tuple(bands),
+            needed=tuple(bands),
+            nodata=section.nodata,
+            nodata_rule=section.nodata_rule,
+            snow=section.snow,
+            collar=section.collar,
         )
 
     def describe(self, ref: SceneRef) -> Scene:
         """:func:`describe` a scene of the catalog, read in this way."""
         nodata = ref.nodata if self.nodata is None else self.nodata
         wanted = replace(ref, nodata=nodata, nodata_rule=self.nodata_rule, snow=self.snow, collar=self.collar)
-        return describe(wanted, self.bands)
+        return describe(wanted, self.bands, self.needed)
 
 
 AS_DECLARED: Final = Reading()
 """All bands, with the nodata that catalog and files declare."""
 
 
-def describe(ref: SceneRef, bands: Sequence[str | int] | None = None) -> Scene:
+def describe(ref: SceneRef, bands: Sequence[str | int] | None = None, needed: Sequence[str] = ()) -> Scene:
     """Describe a scene by its headers, or refuse it in one line.
 
     Files of one scene may differ in resolution and be mirrored; they share CRS, rotation and footprint.
 
     Args:
-        ref: the scene as its catalog describes it. Where it lists no bands, the bands of ``ref.href`` are
-            named by color interpretation, else description, else ``b1``, ``b2`` …, and the file's own scale
-            and offset count.
-        bands: bands to read, in order: names, or numbers from 1 in the catalog's list (in the file where it
-            lists none). None: all but alpha. An alpha band is data only where it is asked for.
+        ref: the scene as its catalog describes it. Where it lists no bands, those of ``ref.href`` count with
+            the file's own scale and offset.
+        bands: bands to read, in order: names by the rule of :mod:`geoseg.io.raster.bands`, or numbers from 1
+            in the catalog's list (in the file where it lists none), repeated at will. None: all but alpha. An
+            alpha band is data only where it is asked for.
+        needed: what the model calls the bands that it gets, to compare numbers with names.
 
     Raises:
         SceneError: a file is missing, no raster, not allowed by the scene's trust, without georeference, cut
-            off or absurd in size; a band is not there, complex or an index into a palette; files do not fit.
+            off or absurd in size; a band is not there, unclear by name, complex or an index into a palette;
+            files do not fit.
     """
     with of_scene(ref.id):
-        return _described(ref, bands)
+        return _described(ref, bands, needed)
 
 
-def _described(ref: SceneRef, bands: Sequence[str | int] | None) -> Scene:
+def _described(ref: SceneRef, bands: Sequence[str | int] | None, needed: Sequence[str]) -> Scene:
     headers = _Headers(ref)
-    selected = _select(ref, bands, headers)
+    selected, band_doubts = choose_bands(ref, bands, needed, headers.__getitem__)
     by_file = {band.href: headers[band.href] for band in selected}
     for band in selected:
         _check_band(band, headers[band.href])
@@ -156,8 +167,12 @@ def _described(ref: SceneRef, bands: Sequence[str | int] | None) -> Scene:
     for mask in ref.masks:
         _check_mask(mask, headers[mask.href])
         _check_fit(headers[mask.href], finest)
-    dtypes = [headers[band.href].dtypes[band.index - 1] for band in selected]
-    nodata = Nodata.of(dtypes, (_nodata_of(ref, band, headers) for band in selected), ref.nodata_rule)
+    held = [headers[band.href].dtypes[band.index - 1] for band in selected]
+    dtypes = [
+        "uint8" if band.component is not None else dtype for band, dtype in zip(selected, held, strict=True)
+    ]
+    nodata = Nodata.of(held, (_nodata_of(ref, band, headers) for band in selected), ref.nodata_rule)
+    alpha = tuple(_masking_alpha(ref, selected, by_file))
     smeared = _smeared(selected, nodata, headers)
     inverted = tuple((href, header.white) for href, header in by_file.items() if header.white is not None)
     return Scene(
@@ -168,12 +183,14 @@ def _described(ref: SceneRef, bands: Sequence[str | int] | None) -> Scene:
         dtype=np.result_type(*dtypes).name,
         nodata=nodata,
         resolution=pixel_size(selected[0].href, finest),
-        identity=_identity(ref, selected, headers),
+        identity=_identity(ref, selected, alpha, headers),
+        alpha=alpha,
         inverted=inverted,
         collar=None if ref.collar == "none" else smeared,
         smeared=smeared,
         files=tuple(dict.fromkeys(file for header in headers.seen.values() for file in header.files)),
         warnings=(
+            *band_doubts,
             *(
                 f"0 is white in {Path(href).name} (photometric MINISWHITE): it is inverted"
                 for href, _ in inverted
@@ -203,59 +220,18 @@ def grid_of(path: Path) -> GeoBox:
         return read_header(str(path), "catalog").geobox
 
 
-def mask_alpha(scene: Scene, href: str, alpha: Iterable[int]) -> int | None:
-    """Number of the alpha band of a scene's file that marks where it is valid, of those that it calls alpha.
+def _masking_alpha(
+    ref: SceneRef, selected: Sequence[BandRef], by_file: Mapping[str, Header]
+) -> Iterator[tuple[str, int]]:
+    """The alpha band of each file that marks where it is valid: none that is read as data.
 
-    None where there is none, where it is read as data, or where the catalog gives it the name of a
-    measurement (files with four bands often call near infrared alpha).
+    Nor one that the catalog gives the name of a measurement (files with four bands often call near infrared
+    alpha).
     """
-    data = {(band.href, band.index) for band in scene.bands}
-    data |= {(band.href, band.index) for band in scene.ref.bands if not _unnamed(band)}
-    return next((index for index in sorted(alpha) if (href, index) not in data), None)
-
-
-def _unnamed(band: BandRef) -> bool:
-    return band.name in {"alpha", f"b{band.index}"}
-
-
-def _select(ref: SceneRef, bands: Sequence[str | int] | None, headers: _Headers) -> tuple[BandRef, ...]:
-    available = ref.bands
-    if not available:
-        if ref.href is None:
-            raise SceneError("names neither bands nor a file: give its item an asset")
-        header = headers[ref.href]
-        available = tuple(
-            BandRef(ref.href, i + 1, header.names[i], header.scales[i], header.offsets[i])
-            for i in range(header.count)
-        )
-    if bands is None:
-        chosen = [b for b in available if not (_unnamed(b) and b.index in headers[b.href].alpha)]
-    else:
-        chosen = [_find(band, available) for band in bands]
-    if not chosen:
-        raise SceneError(f"no band to read among {_listing(available)}: name at least one")
-    return tuple(chosen)
-
-
-def _find(wanted: str | int, available: tuple[BandRef, ...]) -> BandRef:
-    found = [band for band in available if band.name == str(wanted).lower()]
-    number = int(wanted) if isinstance(wanted, int) or wanted.isdecimal() else 0
-    if not found and 1 <= number <= len(available):
-        return available[number - 1]
-    if len(found) == 1:
-        return found[0]
-    how = f"has band {wanted!r} {len(found)} times" if found else f"has no band {wanted!r}"
-    raise SceneError(
-        f"{how}; it has {_listing(available)}: give names or numbers of bands that are there by `bands`"
-    )
-
-
-def _listing(bands: tuple[BandRef, ...]) -> str:
-    most = 8
-    names = [f"{number} {band.name}" for number, band in enumerate(bands, 1)]
-    if len(names) > most:
-        names = [*names[: most - 1], "…", names[-1]]
-    return f"{len(bands)} band{'s' * (len(bands) != 1)} ({', '.join(names)})"
+    data = {(band.href, band.index) for band in selected}
+    data |= {(band.href, band.index) for band in ref.bands if not is_unnamed(band)}
+    for href, header in by_file.items():
+        yield from [(href, index) for index in sorted(header.alpha) if (href, index) not in data][:1]
 
 
 def _check_band(band: BandRef, header: Header) -> None:
@@ -270,10 +246,11 @@ def _check_band(band: BandRef, header: Header) -> None:
             band.href,
             f"holds complex numbers ({dtype}) in band {band.index}: convert them, for example to amplitude",
         )
-    if band.index in header.palette:
+    if band.index in header.palette and band.component is None:
         raise refusal(
             band.href,
-            f"holds palette indices in band {band.index}: expand them with gdal_translate -expand rgb",
+            f"holds palette indices in band {band.index}: ask for red, green and blue, or expand them with "
+            "gdal_translate -expand rgb",
         )
 
 
@@ -327,7 +304,9 @@ def pixel_size(href: str, box: GeoBox) -> GroundResolution:
         ) from error
 
 
-def _identity(ref: SceneRef, bands: tuple[BandRef, ...], headers: _Headers) -> str:
+def _identity(
+    ref: SceneRef, bands: tuple[BandRef, ...], alpha: Iterable[tuple[str, int]], headers: _Headers
+) -> str:
     """What decides the pixels: contents of files, which bands, scale, nodata, mask; no path, no name."""
     sums = {band.href: band.checksum for band in (*ref.bands, *bands) if band.checksum is not None}
     hrefs = list(dict.fromkeys([band.href for band in bands] + [mask.href for mask in ref.masks]))
@@ -335,6 +314,8 @@ def _identity(ref: SceneRef, bands: tuple[BandRef, ...], headers: _Headers) -> s
         f"{number}={sums.get(href, headers[href].stamp)}" for number, href in enumerate(hrefs)
     ]
     parts += [f"{hrefs.index(b.href)}:{b.index}*{b.scale!r}+{b.offset!r}" for b in bands]
+    parts += [f"alpha={hrefs.index(href)}:{index}" for href, index in alpha]
+    parts += [f"color:{number}={b.component}" for number, b in enumerate(bands) if b.component is not None]
     parts += [f"nodata:{number}={b.nodata!r}" for number, b in enumerate(bands) if b.nodata is not None]
     if ref.collar != "none":
         parts.append(f"collar={ref.collar}")

@@ -35,9 +35,9 @@ from geoseg.io.raster.gdal import (
     reason,
     refusal,
 )
-from geoseg.io.raster.header import alpha_bands, file_stamp
+from geoseg.io.raster.header import color_table, file_stamp
 from geoseg.io.raster.reader import BandGroup, Raster, read_bands, scaled, show
-from geoseg.io.raster.scene import Scene, mask_alpha
+from geoseg.io.raster.scene import Scene
 from geoseg.io.raster.validity import Nodata, Stored, judge, unusable
 from geoseg.words import listed
 
@@ -254,7 +254,10 @@ class _BandFile(_File):
         self._white = dict(scene.inverted).get(href)
         fill = (0.0 if value is None else value for value in self._nodata.values)
         self.fill = tuple(fill if self._white is None else (self._white - value for value in fill))
-        self._alpha = mask_alpha(scene, href, alpha_bands(self.dataset))
+        self._components = [scene.bands[position].component for position in self.positions]
+        # A color table is that of the only band.
+        self._table = color_table(self.dataset, self._indexes[0]) if self._components[0] is not None else None
+        self._alpha = dict(scene.alpha).get(href)
         self._masks = self._mask_bands()
 
     def _mask_bands(self) -> list[int]:
@@ -277,7 +280,11 @@ class _BandFile(_File):
             sound &= (self.decode(window, self._masks, mask=True) != 0).all(axis=0)
         if self._white is not None:
             stored.bands[:] = [band.dtype.type(self._white) - band for band in stored.bands]
-        return stored
+        if self._table is None:
+            return stored
+        colors = self._table[np.minimum(bands[0], len(self._table) - 1)]
+        sound &= (colors[..., 3] != 0) & (bands[0] < len(self._table))
+        return Stored([colors[..., component] for component in self._components], sound, stored.blank)
 
 
 class _MaskFile(_File):

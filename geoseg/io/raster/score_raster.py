@@ -131,6 +131,7 @@ def _described(path: Path, kind: AnyKind, trust: Trust, mask: Path | None) -> Sc
         nodata=Nodata.of_scores(dtypes, values, [(band.scale, band.offset) for band in bands]),
         resolution=pixel_size(href, header.geobox),
         identity=f"0={header.stamp}" + (f";1={masked.stamp};mask=1:1" if masked else ""),
+        alpha=tuple((href, index) for index in sorted(header.alpha)[:1]),
         files=(*header.files, *(masked.files if masked else ())),
         warnings=crs_doubts(header.geobox),
     )

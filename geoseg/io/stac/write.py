@@ -27,6 +27,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
 from geoseg.io.crs import is_code, written_crs
 from geoseg.io.files import output_error, sha256_of, write_text
+from geoseg.io.raster.band_names import COMMON_NAMES
 from geoseg.io.raster.dates import OLDEST, date_properties
 from geoseg.io.raster.gdal import open_header, reading_back
 from geoseg.io.raster.header import Header, read_header
@@ -38,11 +39,6 @@ _SUFFIXES = (".tif", ".tiff")
 _SHOWN = 20
 _FLAT = re.compile(r"[\[{]\n([^\[\]{}]*)[\]}]")
 _FLAT_LENGTH = 90
-_EO_COMMON_NAMES = frozenset(
-    {"pan", "coastal", "blue", "green", "green05", "yellow", "red", "rededge", "rededge071", "rededge075"}
-    | {"rededge078", "nir", "nir08", "nir09", "cirrus", "swir16", "swir22", "lwir", "lwir11", "lwir12"}
-)
-"""Common names of the eo extension 2.0."""
 _OF_MAPS: Final = (
     "classification/v1.1.0", "file/v2.1.0", "processing/v1.2.0", "projection/v2.0.0", "raster/v1.1.0",
 )  # fmt: skip
@@ -175,7 +171,7 @@ def _tags(path: Path, trust: Trust) -> dict[str, str]:
 
 def _used_extensions(header: Header) -> list[str]:
     used = ["file/v2.1.0", "projection/v2.0.0"]
-    if _EO_COMMON_NAMES & set(header.names):
+    if COMMON_NAMES & set(header.names):
         used.append("eo/v2.0.0")
     if _scaled(header):
         used.append("raster/v2.0.0")
@@ -199,7 +195,7 @@ def _asset(header: Header, path: Path, relative_to: Path, *, is_cog: bool) -> py
 def _band(header: Header, i: int) -> dict[str, Any]:
     name, nodata, dtype = header.names[i], header.nodata[i], header.dtypes[i]
     band: dict[str, Any] = {"name": name, "data_type": _COMPLEX.get(dtype, dtype)}
-    if name in _EO_COMMON_NAMES:
+    if name in COMMON_NAMES:
         band["eo:common_name"] = name
     if nodata is not None:
         band["nodata"] = (

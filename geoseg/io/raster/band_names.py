@@ -1,0 +1,172 @@
+"""What bands are called: the common names of STAC's eo extension 2.0, and other spellings of them.
+
+A text is a **common name** where one is left of it, in whatever case, once what says nothing is taken away:
+numbers, wavelengths, signs, and words such as "band" or "reflectance". "Red", "Band 4 (Red)", "red_665nm",
+"vis-red" and "R" are red; "near infrared" and "NIR" are nir, "Coastal aerosol" is coastal. Other languages
+are not known, nor are the codes of sensors: "B04" is red for one satellite and near infrared for another.
+
+"", "Band 1", "b1", "layer_1" and "gray" **say nothing**.
+
+Where a band has no name, the center of its wavelengths gives one, by the ranges of the extension.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from typing import Final
+
+__all__ = [
+    "COMMON_NAMES",
+    "agree",
+    "believed",
+    "common_name",
+    "contradict",
+    "fits_wavelength",
+    "is_code",
+    "is_mask",
+    "is_measurement",
+    "name_at",
+    "plain",
+    "says_nothing",
+    "stated_names",
+]
+
+_RANGES: Final = {
+    "pan": (0.40, 1.00), "coastal": (0.40, 0.45), "blue": (0.45, 0.53), "green": (0.50, 0.60),
+    "green05": (0.51, 0.55), "yellow": (0.58, 0.62), "red": (0.60, 0.70), "rededge": (0.69, 0.79),
+    "rededge071": (0.69, 0.73), "rededge075": (0.73, 0.76), "rededge078": (0.76, 0.79), "nir": (0.75, 1.05),
+    "nir08": (0.75, 0.90), "nir09": (0.85, 1.05), "cirrus": (1.35, 1.40), "swir16": (1.55, 1.75),
+    "swir22": (2.08, 2.35), "lwir": (10.4, 12.5), "lwir11": (10.4, 11.5), "lwir12": (11.5, 12.5),
+}  # fmt: skip
+COMMON_NAMES: Final = frozenset(_RANGES)
+"""Common names of the eo extension 2.0."""
+_CENTERS: Final = (
+    (0.40, 0.45, "coastal"), (0.45, 0.51, "blue"), (0.51, 0.585, "green"), (0.585, 0.62, "yellow"),
+    (0.62, 0.70, "red"), (0.70, 0.785, "rededge"), (0.785, 1.05, "nir"), (1.35, 1.40, "cirrus"),
+    (1.55, 1.75, "swir16"), (2.08, 2.35, "swir22"), (10.4, 12.5, "lwir"),
+)  # fmt: skip
+"""The widest bands, parted in the middle where their ranges overlap."""
+_TOLERANCE = 0.03
+"""Part of a wavelength by which centers of one color differ between sensors."""
+
+_SPELLINGS: Final = {name: name for name in COMMON_NAMES} | {
+    "r": "red", "g": "green", "b": "blue", "panchromatic": "pan", "coastalaerosol": "coastal",
+    "coastalblue": "coastal", "greeni": "green05", "nearinfrared": "nir", "nearir": "nir",
+}  # fmt: skip
+_FILLERS: Final = frozenset(
+    {"band", "bands", "channel", "ch", "layer", "vis", "color", "colour", "spectral", "reflectance"}
+    | {"surface", "toa", "boa", "sr", "wavelength", "micrometers", "nanometers", "um", "nm"}
+)
+_NUMBER = re.compile(r"(?:b|band|bd|ch|channel|layer)?0*(\d+)(?:nm|um)?")
+_NOTHING: Final = frozenset({"gray", "grey", "undefined", "unknown", "none", "data", "image"})
+_MEASUREMENTS: Final = frozenset(
+    {"infrared", "ir", "thermal", "tir", "swir", "mwir", "dem", "dsm", "dtm", "ndsm", "height", "elevation"}
+    | {"ndvi", "cir"}
+)
+_MASKS = re.compile(r"alpha|mask|valid|opacity|transparen|no.?data")
+
+
+def plain(text: str | None) -> str:
+    """A text in lower case, with single spaces."""
+    return " ".join((text or "").lower().split())
+
+
+def _words(text: str | None) -> list[str]:
+    return [word for word in _tokens(text) if not _NUMBER.fullmatch(word)]
+
+
+def _tokens(text: str | None) -> list[str]:
+    """The words and numbers of a text that may say something."""
+    return [word for word in re.split(r"[^a-z0-9]+", plain(text)) if word and word not in _FILLERS]
+
+
+def common_name(text: str | None) -> str | None:
+    """The common name that a text means; None: it means none.
+
+    >>> common_name("Band 4 (Red)"), common_name("Near-Infrared"), common_name("R"), common_name("B04")
+    ('red', 'nir', 'red', None)
+    """
+    words = _words(text)
+    found = {_SPELLINGS.get(word) for word in words}
+    return found.pop() if len(found) == 1 and None not in found else _SPELLINGS.get("".join(words))
+
+
+def says_nothing(text: str | None, number: int) -> bool:
+    """Whether a text says no more of a band than its number, from 1."""
+    words = _words(text)
+    return (not words and not is_code(text, number)) or (len(words) == 1 and words[0] in _NOTHING)
+
+
+def is_code(text: str | None, number: int) -> bool:
+    """Whether a text is a band's number, and not the one that it has in its file: a sensor's, such as B04.
+
+    >>> is_code("B04", 1), is_code("B04", 4), is_code("red", 1)
+    (True, False, False)
+    """
+    tokens = _tokens(text)
+    found = _NUMBER.fullmatch(tokens[0]) if len(tokens) == 1 else None
+    return found is not None and int(found[1]) != number
+
+
+def is_measurement(text: str | None) -> bool:
+    """Whether a text names what a sensor measures, so that its band is no mask."""
+    return common_name(text) is not None or bool(set(_words(text)) & _MEASUREMENTS)
+
+
+def is_mask(text: str | None) -> bool:
+    """Whether a text says that a band marks where there is data."""
+    return _MASKS.search(plain(text)) is not None
+
+
+def agree(one: str, other: str) -> bool:
+    """Whether two common names can be those of one band: nir and nir08 can, red and rededge cannot."""
+    return one == other or one == _family(other) or _family(one) == other
+
+
+def _family(name: str) -> str:
+    return name.rstrip("0123456789")
+
+
+def name_at(center: float) -> str | None:
+    """The common name of a band with this center of its wavelengths, in µm; None: none is defined there."""
+    return next((name for low, high, name in _CENTERS if low <= center < high), None)
+
+
+def fits_wavelength(name: str, center: float) -> bool:
+    """Whether a band of this common name can have this center, in µm, give or take 3 %."""
+    low, high = _RANGES.get(_family(name), _RANGES[name])
+    return low * (1 - _TOLERANCE) <= center <= high * (1 + _TOLERANCE)
+
+
+def contradict(stated: Sequence[str | None], colors: Sequence[str | None]) -> bool:
+    """Whether the common names stated of a file's bands contradict its color interpretation of any."""
+    pairs = list(zip(stated, colors, strict=True))
+    return any(name and color and not agree(name, color) for name, color in pairs) or any(
+        color in stated for name, color in pairs if color and not name
+    )
+
+
+def believed(stated: Sequence[str | None], colors: Sequence[str | None]) -> list[str | None]:
+    """Common names of the bands of one file, from what is stated of them and its color interpretation.
+
+    What is stated wins. Where it contradicts the color interpretation of any band, that is a default which
+    the program that wrote the file left, and nothing of it is believed; else it names what is not stated.
+    """
+    if contradict(stated, colors):
+        return list(stated)
+    return [name or color for name, color in zip(stated, colors, strict=True)]
+
+
+def stated_names(
+    descriptions: Sequence[str | None], wavelengths: Sequence[float | None], alpha: Collection[int] = ()
+) -> list[str | None]:
+    """The common names that a file's descriptions state of its bands, or else its wavelengths.
+
+    Wavelengths count where every band has one but those, by number from 1, that are ``alpha``.
+    """
+    complete = all(center is not None or i in alpha for i, center in enumerate(wavelengths, 1))
+    return [
+        common_name(text) or (name_at(center) if complete and center is not None else None)
+        for text, center in zip(descriptions, wavelengths, strict=True)
+    ]

@@ -1,0 +1,411 @@
+"""Which band is which: the one rule by which bands are chosen, for files, catalogs and arrays.
+
+What is said of a band, in the order in which it counts (:mod:`geoseg.io.raster.band_names` has the words):
+
+1. its common name in the catalog, or in an array's coordinate;
+2. its description in the file, or in an array's ``long_name``;
+3. the center of its wavelengths, where every band of the file has one;
+4. the file's color interpretation, as long as nothing above contradicts it in any of the file's bands. GDAL
+   calls three bytes red, green and blue on its own, so a default cannot be told from a choice.
+
+What follows from it:
+
+* Names that are stated for all bands which are asked for win, with a warning where the file's color
+  interpretation differs.
+* A band that is asked for by name and is stated twice, or not at all among others that contradict the color
+  interpretation, or differently by two of 1 to 3, is refused: with both statements and what to set.
+* A number is the user's choice, and needs no name.
+* One band with a color table is red, green and blue where these are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from geoseg.config.stac.refs import BandRef, SceneRef
+from geoseg.errors import SceneError
+from geoseg.io.raster.band_names import (
+    agree,
+    believed,
+    common_name,
+    contradict,
+    fits_wavelength,
+    is_code,
+    is_mask,
+    name_at,
+    plain,
+    says_nothing,
+)
+from geoseg.io.raster.header import Header
+from geoseg.words import listed
+
+__all__ = ["Offered", "Saying", "choose", "choose_bands", "common_names", "is_unnamed"]
+
+_TABLE_COLORS: Final = ("red", "green", "blue")
+_MOST_LISTED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """What one source says of a band."""
+
+    by: str
+    """The source, as a message names it."""
+    name: str | None
+    """A common name; None: a wavelength where none is defined."""
+    center: float | None = None
+    """The wavelength in µm that the name is derived from."""
+
+    def contradicts(self, other: Saying) -> bool:
+        """Whether both cannot be true."""
+        for one, two in ((self, other), (other, self)):
+            if one.center is not None and two.center is None and two.name is not None:
+                return not fits_wavelength(two.name, one.center)
+        return self.name is not None and other.name is not None and not agree(self.name, other.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """One band that there is, and what is said of it."""
+
+    number: int
+    """From 1, among all that there are."""
+    own: str
+    """What it is called, in lower case."""
+    sayings: tuple[Saying, ...] = ()
+    """Those that count come first."""
+    color: str | None = None
+    """By the color interpretation."""
+    source: str = ""
+    """Its file; color interpretations of one file are believed together."""
+    text: str = ""
+    """Its description, as written."""
+    is_mask: bool = False
+    """Whether it is alpha and nothing else."""
+
+    @property
+    def stated(self) -> str | None:
+        """The common name that is stated of it."""
+        return self.sayings[0].name if self.sayings else None
+
+    @property
+    def contradiction(self) -> tuple[Saying, Saying] | None:
+        """Two sayings of it that cannot both be true."""
+        first = self.sayings[:1]
+        return next(((first[0], other) for other in self.sayings[1:] if first[0].contradicts(other)), None)
+
+
+Advise = Callable[[Sequence[int]], str]
+"""What to type for bands of these numbers, from 1; without numbers, where none are known to fit."""
+
+
+def choose(offered: Sequence[Offered], wanted: Sequence[str | int], advise: Advise) -> list[int]:
+    """Places of bands among those offered, by name, else by number, in the order in which they are wanted.
+
+    Raises:
+        SceneError: a band is not there or stated twice, or what is said of it is contradictory.
+    """
+    names = common_names(offered)
+    return [_find(band, offered, names, wanted, advise) for band in wanted]
+
+
+def common_names(offered: Sequence[Offered]) -> list[str | None]:
+    """The common name of each band by the rule of this module; None: nothing names it."""
+    names: list[str | None] = [None] * len(offered)
+    for source in dict.fromkeys(band.source for band in offered):
+        places = [place for place, band in enumerate(offered) if band.source == source]
+        found = believed([offered[p].stated for p in places], [offered[p].color for p in places])
+        for place, name in zip(places, found, strict=True):
+            names[place] = name
+    return names
+
+
+def _find(
+    band: str | int,
+    offered: Sequence[Offered],
+    names: Sequence[str | None],
+    wanted: Sequence[str | int],
+    advise: Advise,
+) -> int:
+    text = str(band)
+    if isinstance(band, int) and 1 <= band <= len(offered):
+        return band - 1
+    common = None if text.isdecimal() else common_name(text)
+    by_name = [place for place, name in enumerate(names) if common is not None and name == common]
+    by_own = [place for place, other in enumerate(offered) if plain(text) in (other.own, plain(other.text))]
+    found = by_own if len(by_own) == 1 and common != plain(text) else by_name or by_own
+    if not found and text.isdecimal():
+        if 1 <= int(text) <= len(offered):
+            return int(text) - 1
+        raise SceneError(f"has no band {text}; it has {_listing(offered, names)}: {advise(())}")
+    fits = advise(_fitting(offered, wanted))
+    if common is not None:
+        for other in offered:
+            pair = other.contradiction
+            if pair is not None and common in {saying.name for saying in other.sayings}:
+                one, two = (f"{saying.name or 'no known color'} by {saying.by}" for saying in pair)
+                raise SceneError(f"has band {other.number} as {one} but {two}: {fits}")
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise SceneError(f"has band {band!r} {len(found)} times; it has {_listing(offered, names)}: {fits}")
+    data = [other for other in offered if not other.is_mask]
+    if len(data) == 1 and len(wanted) > 1:
+        needed = listed([str(name) for name in wanted])
+        raise SceneError(
+            f"has one band ({names[data[0].number - 1] or data[0].own}) where {needed} are needed: to read it"
+            f" as gray, {fits}"
+        )
+    raise SceneError(f"has no band {band!r}; it has {_listing(offered, names)}{_distrust(offered)}: {fits}")
+
+
+def _fitting(offered: Sequence[Offered], wanted: Sequence[str | int]) -> list[int]:
+    """Numbers that fit what is wanted: of bands that are stated so, else of those of which nothing is said.
+
+    Empty where there are not enough of these.
+    """
+    data = [band for band in offered if not band.is_mask]
+    if len(data) == 1:
+        return [data[0].number] * len(wanted)
+    stated = [band.stated for band in offered]
+    names = [None if str(band).isdecimal() else common_name(str(band)) for band in wanted]
+    free = iter(
+        [band.number for band in data if band.stated not in names or stated.count(band.stated) > 1]
+        if not any(band.stated is None for band in data)
+        else [band.number for band in data if band.stated is None]
+    )
+    numbers = []
+    for band, name in zip(wanted, names, strict=True):
+        if str(band).isdecimal() and int(band) <= len(offered):
+            numbers.append(int(band))
+        elif name is not None and stated.count(name) == 1:
+            numbers.append(stated.index(name) + 1)
+        else:
+            numbers.append(next(free, 0))
+    return numbers if all(numbers) else []
+
+
+def _distrust(offered: Sequence[Offered]) -> str:
+    """Why the color interpretation of a file is not believed, where it is not."""
+    for source in dict.fromkeys(band.source for band in offered):
+        own = [band for band in offered if band.source == source]
+        if _is_contradicted(own):
+            colors = listed([band.color or "-" for band in own])
+            stated = listed([f"band {band.number} {band.stated}" for band in own if band.stated])
+            return f", and what is stated ({stated}) contradicts its color interpretation ({colors})"
+    return ""
+
+
+def _is_contradicted(own: Sequence[Offered]) -> bool:
+    return contradict([band.stated for band in own], [band.color for band in own])
+
+
+def _listing(offered: Sequence[Offered], names: Sequence[str | None]) -> str:
+    known = [f"{band.number} {name or band.own}" for band, name in zip(offered, names, strict=True)]
+    if len(known) > _MOST_LISTED:
+        known = [*known[: _MOST_LISTED - 1], "…", known[-1]]
+    return f"{len(offered)} band{'s' * (len(offered) != 1)} ({', '.join(known)})"
+
+
+def choose_bands(
+    ref: SceneRef,
+    wanted: Sequence[str | int] | None,
+    needed: Sequence[str],
+    header_of: Callable[[str], Header],
+) -> tuple[tuple[BandRef, ...], tuple[str, ...]]:
+    """The bands of a scene that are read, in order, and what its user should know of them.
+
+    Args:
+        ref: the scene as its catalog describes it.
+        wanted: names or numbers; None: all bands but alpha.
+        needed: what the model calls the bands that it gets, empty where there is no model.
+        header_of: the header of a file by its path.
+
+    Raises:
+        SceneError: see :func:`choose`.
+    """
+    available = ref.bands or _unlisted(ref, header_of)
+    files = _files_to_open(available, wanted)
+    offered = without_partial_wavelengths(
+        [
+            _offered(number, band, header_of(band.href) if band.href in files else None)
+            for number, band in enumerate(available, 1)
+        ]
+    )
+    data = [place for place, band in enumerate(offered) if not band.is_mask]
+    if not (data if wanted is None else wanted):
+        names = common_names(offered)
+        raise SceneError(f"no band to read among {_listing(offered, names)}: name at least one")
+    if wanted is not None and len(data) == 1 and (found := _of_table(available[data[0]], wanted, header_of)):
+        return found, (
+            "red, green and blue are read from its color table: if its values are classes, give an image",
+        )
+    chosen = data if wanted is None else choose(offered, wanted, _advise)
+    names = common_names(offered)
+    selected = tuple(
+        replace(
+            available[place],
+            name=(names[place] or offered[place].own)
+            if _has_no_name(available[place])
+            else available[place].name,
+            common=None,
+            wavelength=None,
+        )
+        for place in chosen
+    )
+    return selected, tuple(_doubts(offered, chosen, wanted, needed))
+
+
+def _unlisted(ref: SceneRef, header_of: Callable[[str], Header]) -> tuple[BandRef, ...]:
+    """The bands of a file whose catalog does not list them."""
+    if ref.href is None:
+        raise SceneError("names neither bands nor a file: give its item an asset")
+    header = header_of(ref.href)
+    return tuple(
+        BandRef(ref.href, i + 1, f"b{i + 1}", header.scales[i], header.offsets[i])
+        for i in range(header.count)
+    )
+
+
+def without_partial_wavelengths(offered: Sequence[Offered]) -> list[Offered]:
+    """Bands whose wavelengths name them only where every band has one."""
+    if all(band.is_mask or any(saying.center for saying in band.sayings) for band in offered):
+        return list(offered)
+    return [
+        band if any(not saying.center for saying in band.sayings) else replace(band, sayings=())
+        for band in offered
+    ]
+
+
+def is_unnamed(band: BandRef) -> bool:
+    """Whether the catalog says nothing of a band, or only that it is alpha."""
+    return _has_no_name(band) and band.common is None and band.wavelength is None
+
+
+def _has_no_name(band: BandRef) -> bool:
+    return band.name == "alpha" or says_nothing(band.name, band.index)
+
+
+def _files_to_open(available: Sequence[BandRef], wanted: Sequence[str | int] | None) -> set[str]:
+    """Files that hold what is wanted by the catalog, and those to whose bands it gives no name.
+
+    The others need not exist.
+    """
+    if wanted is None:
+        return {band.href for band in available}
+    by_catalog = [_offered(number, band, None) for number, band in enumerate(available, 1)]
+    files = {band.href for band in available if is_unnamed(band)}
+    for band in wanted:
+        text, name = plain(str(band)), common_name(str(band))
+        for other in by_catalog:
+            names = {other.own, other.stated} - {None}
+            if text in (*names, str(other.number)) or name in names:
+                files.add(other.source)
+    return files
+
+
+def _offered(number: int, band: BandRef, header: Header | None) -> Offered:
+    """A band of a scene: without a header, or if its file does not have it, by what the catalog says."""
+    catalog = common_name(band.common) or common_name(band.name)
+    sayings = [Saying("the catalog", catalog)] if catalog else []
+    if band.wavelength is not None:
+        at = f"the catalog's wavelength of {band.wavelength:g} µm"
+        sayings.append(Saying(at, name_at(band.wavelength), band.wavelength))
+    own, text, color, is_alpha = band.name, "", None, False
+    if header is not None and 1 <= band.index <= header.count:
+        i = band.index - 1
+        text, color, center = header.descriptions[i], header.colors[i], header.wavelengths[i]
+        if described := common_name(text):
+            sayings.append(Saying("the description in the file", described))
+        if center is not None:
+            at = f"the file's wavelength of {center:g} µm"
+            sayings.append(Saying(at, name_at(center), center))
+        is_alpha = band.index in header.alpha and is_unnamed(band)
+        own = header.names[i] if band.name == f"b{band.index}" else band.name
+    if is_alpha:
+        sayings = []
+    return Offered(number, own, tuple(sayings), color, band.href, text, is_alpha)
+
+
+def _of_table(
+    band: BandRef, wanted: Sequence[str | int], header_of: Callable[[str], Header]
+) -> tuple[BandRef, ...]:
+    """Red, green and blue of the color table of a scene's only band; empty where it has none."""
+    names = [None if str(name).isdecimal() else common_name(str(name)) for name in wanted]
+    if band.index not in header_of(band.href).palette or not set(names) <= set(_TABLE_COLORS):
+        return ()
+    plain_band = replace(band, scale=1.0, offset=0.0, common=None, wavelength=None)
+    return tuple(
+        replace(plain_band, name=name, component=_TABLE_COLORS.index(name)) for name in names if name
+    )
+
+
+def _advise(numbers: Sequence[int]) -> str:
+    fitting = f", such as [{', '.join(map(str, numbers))}]" if numbers else ""
+    return f"set scenes.bands (data.bands of a training) to names or numbers of bands that are there{fitting}"
+
+
+def _doubts(
+    offered: Sequence[Offered],
+    chosen: Sequence[int],
+    wanted: Sequence[str | int] | None,
+    needed: Sequence[str],
+) -> Iterator[str]:
+    """What contradicts itself in the choice, a sentence each."""
+    by_name = [pair for pair in zip(chosen, wanted or (), strict=False) if not str(pair[1]).isdecimal()]
+    named = [place for place, _ in by_name]
+    yield from _interpretation_doubt(offered, named)
+    for place, name in by_name:
+        band = offered[place]
+        if common_name(str(name)) == band.color != band.stated and is_code(band.text, band.number):
+            yield (
+                f"band {band.number} is described as {band.text!r} and read as {band.color} by the file's "
+                "color interpretation: where that is wrong, set scenes.bands to numbers in the model's order"
+            )
+            break
+    if wanted is not None and not named:
+        yield from _number_doubt(offered, chosen, needed)
+    for place, band in enumerate(offered):
+        if (
+            band.is_mask
+            and place not in chosen
+            and not is_mask(band.text)
+            and not says_nothing(band.text, band.number)
+        ):
+            yield (
+                f"band {band.number} is described as {band.text!r} but is alpha by the file's color "
+                "interpretation, so it is read as a mask: where it is data, correct it with "
+                f"gdal_edit.py -colorinterp_{band.number} undefined"
+            )
+
+
+def _interpretation_doubt(offered: Sequence[Offered], named: Sequence[int]) -> Iterator[str]:
+    for source in dict.fromkeys(offered[place].source for place in named if offered[place].stated):
+        own = [band for band in offered if band.source == source]
+        if not _is_contradicted(own):
+            continue
+        bands = [band for band in (offered[place] for place in named) if band in own and band.stated]
+        numbers = listed([str(band.number) for band in bands])
+        stated = listed([band.stated or band.own for band in bands])
+        colors = listed([band.color or "-" for band in own])
+        yield (
+            f"bands {numbers} are read as {stated} by {bands[0].sayings[0].by}, although the file's color "
+            f"interpretation is {colors}: if that is right, set scenes.bands to numbers"
+        )
+
+
+def _number_doubt(offered: Sequence[Offered], chosen: Sequence[int], needed: Sequence[str]) -> Iterator[str]:
+    """Where numbers give a model other bands than what is stated of all of them."""
+    stated = [offered[place].stated for place in chosen]
+    if None in stated or len(set(chosen)) < len(chosen) or len(chosen) != len(needed):
+        return
+    names = [common_name(name) or name for name in needed]
+    pairs = list(zip(stated, names, strict=True))
+    if stated != names and (set(stated) == set(names) or all(one != other for one, other in pairs)):
+        numbers = ", ".join(str(offered[place].number) for place in chosen)
+        yield (
+            f"scenes.bands gives the bands {numbers} for {listed(names)}, but "
+            f"{offered[chosen[0]].sayings[0].by} has them as {listed([str(name) for name in stated])}"
+        )

@@ -1,0 +1,335 @@
+"""Laws of which band is which: names before color interpretation, and contradictions are refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
+from rasterio.enums import ColorInterp
+from support.rasters import write_raster
+
+from geoseg.arrays import Float32, UInt8
+from geoseg.config.stac.refs import BandRef, SceneRef
+from geoseg.config.workflow import Scenes
+from geoseg.errors import SceneError
+from geoseg.grid.window import Window
+from geoseg.io.raster.band_names import common_name, fits_wavelength, is_code, name_at, says_nothing
+from geoseg.io.raster.scene import Reading, Scene, describe
+from geoseg.io.raster.scene_reader import SceneReader
+from geoseg.io.stac.write import make_catalog
+
+RGB = ("red", "green", "blue")
+INTERPRETATIONS = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
+AROUND = Window(-3, -2, 40, 50)
+CENTERS = {"red": 0.665, "green": 0.56, "blue": 0.49, "nir": 0.842}
+PIXELS = {
+    name: np.full((4, 6), value, np.uint8) for value, name in enumerate(("red", "green", "blue", "nir"), 1)
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bands")
+
+
+def written(path: Path, order: Sequence[str], names: Sequence[str] = (), **options: Any) -> SceneRef:
+    """A file of constant bands: red is 1, green 2, blue 3, near infrared 4."""
+    write_raster(path, np.stack([PIXELS[name] for name in order]), names=names, **options)
+    return SceneRef("s", (), href=str(path))
+
+
+def values(scene: Scene) -> list[float]:
+    with SceneReader(scene) as reader:
+        raster = reader.read(Window(0, 0, 4, 6))
+    assert raster.valid.all()
+    return [float(band[0, 0]) for band in raster.pixels]
+
+
+def tag(path: Path, domain: str | None, **per_band: Sequence[str]) -> None:
+    with rasterio.open(path, "r+") as file:
+        for key, texts in per_band.items():
+            for band, text in enumerate(texts, 1):
+                file.update_tags(band, ns=domain, **{key: text})
+
+
+ORDERS = st.permutations(("red", "green", "blue", "nir"))
+
+
+@given(
+    order=ORDERS,
+    how=st.sampled_from(["description", "catalog", "own", "micrometers", "nanometers", "center"]),
+)
+def test_any_order_of_named_bands_gives_the_same_pixels(folder: Path, order: list[str], how: str) -> None:
+    """Whoever states the names, and whatever the file's color interpretation."""
+    path, names = folder / "order.tif", [f"Band {n} ({name.upper()})" for n, name in enumerate(order, 1)]
+    ref = written(
+        path,
+        order,
+        names if how == "description" else (),
+        interpretation=[*INTERPRETATIONS, ColorInterp.alpha],
+    )
+    if how == "micrometers":
+        tag(path, "IMAGERY", CENTRAL_WAVELENGTH_UM=[str(CENTERS[name]) for name in order])
+    if how == "nanometers":
+        tag(path, None, wavelength=[str(CENTERS[name] * 1000) for name in order])
+    if how in {"catalog", "own", "center"}:
+        given = {"catalog": "common", "center": "wavelength"}.get(how)
+        bands = [
+            BandRef(str(path), i, f"b{i}", **{given: CENTERS[name] if how == "center" else name})
+            if given
+            else BandRef(str(path), i, name)
+            for i, name in enumerate(order, 1)
+        ]
+        ref = SceneRef("s", tuple(bands))
+    for wanted in (RGB, ("NIR", "red", "Green band")):
+        scene = describe(ref, wanted)
+        assert values(scene) == [float(PIXELS[common_name(name) or ""][0, 0]) for name in wanted]
+    believed = order[:3] == list(RGB)
+    assert bool(describe(ref, RGB).warnings) != believed
+
+
+@given(
+    order=st.permutations(RGB),
+    place=st.integers(0, 2),
+    name=st.sampled_from(["", "Band 1", "red", "green", "blue"]),
+)
+def test_a_name_that_is_missing_or_doubled_is_never_guessed(
+    folder: Path, order: list[str], place: int, name: str
+) -> None:
+    """Refused with a value that fits, or read right: where the rest agrees with the color interpretation."""
+    names = [*order]
+    names[place] = name
+    ref = written(folder / "one.tif", order, names, interpretation=INTERPRETATIONS)
+    if names == order or (order == list(RGB) and not common_name(name)):
+        assert values(describe(ref, RGB)) == [1, 2, 3]
+        return
+    with pytest.raises(SceneError, match=r"set scenes\.bands"):
+        describe(ref, RGB)
+    assert len(describe(ref, [1, 2, 3]).bands) == 3, "numbers are the user's choice"
+    if not common_name(name):
+        with pytest.raises(SceneError) as caught:
+            describe(ref, RGB)
+        fitting = json.loads(str(caught.value).rpartition("such as ")[2])
+        assert values(describe(ref, fitting)) == [1, 2, 3]
+
+
+@given(order=st.permutations(RGB))
+def test_the_catalog_of_a_folder_has_the_names_of_its_files(tmp_path_factory: Any, order: list[str]) -> None:
+    folder = tmp_path_factory.mktemp("catalog")
+    named = written(folder / "named.tif", order, order, interpretation=INTERPRETATIONS)
+    (ref,) = make_catalog(folder, folder / "items.json").scenes
+    assert [band.name for band in ref.bands] == order
+    assert values(describe(ref, RGB)) == values(describe(named, RGB)) == [1, 2, 3]
+    assert describe(ref, RGB).warnings[:1] == tuple(
+        line.replace("the description in the file", "the catalog") for line in describe(named, RGB).warnings
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "bands", "words"),
+    [
+        (
+            ("blue", "green", "red"),
+            {"name": RGB},
+            "has band 1 as red by the catalog but blue by the description",
+        ),
+        (("", "", ""), {"name": ("red", "red", "blue")}, r"has band 'red' 2 times"),
+        (("", "", ""), {"common": ("red", "red", "blue")}, r"has band 'red' 2 times"),
+        (("", "", ""), {"wavelength": (0.665, 0.66, 0.49)}, r"has band 'red' 2 times"),
+        (
+            ("red", "green", "blue"),
+            {"wavelength": (0.49, 0.56, 0.665)},
+            r"band 1 as blue by the catalog's wavelength of 0\.49 µm but red by the description in the file",
+        ),
+        (
+            ("", "", ""),
+            {"name": ("red", "green", "nir")},
+            r"what is stated \(band 1 red, band 2 green, band 3 nir\) contradicts its color interpretation",
+        ),
+        (("red", "green", "nir"), {}, r"\(1 red, 2 green, 3 nir\), and what is stated"),
+    ],
+)
+def test_contradictory_statements_are_refused_with_both(
+    folder: Path, names: Sequence[str], bands: dict[str, Sequence[Any]], words: str
+) -> None:
+    path = folder / "both.tif"
+    ref = written(path, RGB, names, interpretation=INTERPRETATIONS)
+    said = [dict(zip(bands, row, strict=True)) for row in zip(*bands.values(), strict=True)]
+    listed = tuple(
+        BandRef(str(path), i, one.pop("name", f"b{i}"), **one) for i, one in enumerate(said, start=1)
+    )
+    with pytest.raises(SceneError, match=words) as caught:
+        describe(SceneRef("s", listed, href=None if listed else ref.href), RGB)
+    assert "set scenes.bands" in str(caught.value)
+    by_number = describe(SceneRef("s", listed, href=None if listed else ref.href), [1, 2, 3])
+    assert values(by_number) == [1, 2, 3]
+
+
+def test_wavelengths_name_bands_only_where_every_band_has_one(folder: Path) -> None:
+    path = folder / "partial.tif"
+    ref = written(path, ("blue", "green", "red"), interpretation=INTERPRETATIONS)
+    tag(path, None, wavelength=["490", "560"], wavelength_units=["Nanometers"] * 2)
+    assert values(describe(ref, RGB)) == [3, 2, 1], "as the color interpretation says"
+    tag(path, None, wavelength=["0.49", "560 nm", "665"], wavelength_units=["Micrometers", "", "nm"])
+    scene = describe(ref, RGB)
+    assert values(scene) == [1, 2, 3]
+    (warning,) = scene.warnings
+    assert "although the file's color interpretation is red, green, blue" in warning
+
+
+def test_what_is_described_as_a_measurement_is_no_alpha(folder: Path) -> None:
+    pixels = np.zeros((4, 4, 6), np.uint8)
+    options: dict[str, Any] = {"interpretation": [*INTERPRETATIONS, ColorInterp.alpha]}
+    for text, masked in [
+        ("near infrared", False),
+        ("DSM", False),
+        ("", True),
+        ("Band 4", True),
+        ("mask", True),
+    ]:
+        href = str(write_raster(folder / "fourth.tif", pixels, names=["", "", "", text], **options))
+        scene = describe(SceneRef("s", (), href=href), RGB)
+        with SceneReader(scene) as reader:
+            assert reader.read(Window(0, 0, 4, 6)).valid.any() != masked, text
+        assert len(describe(SceneRef("s", (), href=href)).bands) == (3 if masked else 4)
+        assert scene.warnings == ()
+    href = str(write_raster(folder / "fourth.tif", pixels, names=["", "", "", "quality"], **options))
+    (warning,) = describe(SceneRef("s", (), href=href), RGB).warnings
+    assert "described as 'quality' but is alpha" in warning
+
+
+def test_codes_of_sensors_are_no_names(folder: Path) -> None:
+    ref = written(folder / "codes.tif", RGB, ["B04", "B03", "B02"], interpretation=INTERPRETATIONS)
+    scene = describe(ref, RGB)
+    assert values(scene) == [1, 2, 3]
+    assert "described as 'B04' and read as red" in scene.warnings[0]
+    assert describe(ref, ["b04", "b03", "b02"]).warnings == ()
+    bare = written(folder / "bare.tif", RGB, ["B4", "B3", "B2"], interpretation=[ColorInterp.undefined] * 3)
+    with pytest.raises(SceneError, match=r"no band 'red'; it has 3 bands \(1 b4, 2 b3, 3 b2\).*\[1, 2, 3\]"):
+        describe(bare, RGB)
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers", "doubted"),
+    [
+        (("blue", "green", "red"), [1, 2, 3], True),
+        (("blue", "green", "red"), [3, 2, 1], False),
+        (("nir", "swir16", "red"), [1, 2, 3], True),
+        (("nir", "green", "blue"), [1, 2, 3], False),
+        (("blue", "green", ""), [1, 2, 3], False),
+        (("blue", "green", "red"), [1, 1, 1], False),
+    ],
+)
+def test_numbers_are_the_users_choice(
+    folder: Path, names: Sequence[str], numbers: list[int], *, doubted: bool
+) -> None:
+    ref = written(folder / "numbers.tif", RGB, names, interpretation=INTERPRETATIONS)
+    scene = Reading.of(Scenes.model_validate({"bands": numbers}), RGB).describe(ref)
+    assert values(scene) == numbers
+    assert bool(scene.warnings) == doubted
+
+
+def test_a_gray_image_serves_a_model_of_colors(folder: Path) -> None:
+    ref = written(folder / "gray.tif", ["green"])
+    with pytest.raises(SceneError, match=r"one band .* red, green, blue .* gray, .*\[1, 1, 1\]"):
+        Reading.of(Scenes(), RGB).describe(ref)
+    scene = Reading.of(Scenes.model_validate({"bands": [1, 1, 1]}), RGB).describe(ref)
+    assert values(scene) == [2, 2, 2]
+
+
+def palette(path: Path, image: UInt8, dtype: str = "uint8", **options: Any) -> tuple[str, UInt8]:
+    """An image of few colors as indices into a color table, and the indices."""
+    colors, indices = np.unique(image.reshape(3, -1).T, axis=0, return_inverse=True)
+    table = {i: (*map(int, color), 255) for i, color in enumerate(colors)}
+    stored = indices.reshape(image.shape[1:]).astype(dtype)
+    return str(write_raster(path, stored, colors=table, **options)), stored
+
+
+def read(href: str, wanted: Sequence[str | int] = RGB, window: Window = AROUND) -> tuple[Float32, Any]:
+    with SceneReader(describe(SceneRef("s", (), href=href), wanted)) as reader:
+        raster = reader.read(window)
+    return raster.pixels, raster.valid
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_color_table_is_read_as_the_image_of_its_colors(folder: Path, dtype: str) -> None:
+    image = (np.random.default_rng(5).integers(0, 5, (3, 24, 30)) * 51).astype(np.uint8)
+    href, indices = palette(folder / "table.tif", image, dtype)
+    plain = str(write_raster(folder / "plain.tif", image))
+    for wanted in (RGB, ("blue", "R", "green")):
+        for one, other in zip(read(href, wanted), read(plain, wanted), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert describe(SceneRef("s", (), href=href), RGB).value_dtype == "uint8"
+    hole = int(indices[5, 6])
+    href, _ = palette(folder / "hole.tif", image, dtype, nodata=hole)
+    np.testing.assert_array_equal(read(href, window=Window(0, 0, 24, 30))[1], indices != hole)
+    for wanted in ([1, 1, 1], ["nir"]):
+        with pytest.raises(SceneError, match=r"palette indices|no band 'nir'"):
+            describe(SceneRef("s", (), href=href), wanted)
+
+
+def test_transparent_colors_of_a_table_are_no_data(folder: Path) -> None:
+    """TIFF's color tables have no alpha; those of other formats do."""
+    table = "".join(f'<Entry c1="{9 * i}" c2="7" c3="8" c4="{255 * (i != 1)}" />' for i in range(2))
+    write_raster(folder / "indices.tif", (np.arange(24) % 3).reshape(4, 6).astype(np.uint8))
+    text = (
+        '<VRTDataset rasterXSize="6" rasterYSize="4"><SRS>EPSG:26914</SRS>'
+        "<GeoTransform>621000, 0.3, 0, 3350000, 0, -0.3</GeoTransform>"
+        '<VRTRasterBand dataType="Byte" band="1"><ColorInterp>Palette</ColorInterp>'
+        f"<ColorTable>{table}</ColorTable><SimpleSource>"
+        '<SourceFilename relativeToVRT="1">indices.tif</SourceFilename><SourceBand>1</SourceBand>'
+        "</SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    (folder / "clear.vrt").write_text(text)
+    scene = describe(SceneRef("s", (), href=str(folder / "clear.vrt"), trust="local"), RGB)
+    with SceneReader(scene) as reader:
+        raster = reader.read(Window(0, 0, 4, 6))
+    expected = (np.arange(24) % 3 == 0).reshape(4, 6)
+    np.testing.assert_array_equal(raster.valid, expected)
+    assert (raster.pixels[:, expected] == [[0], [7], [8]]).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    {
+        "Band 4 (Red)": "red",
+        "R": "red",
+        "red_665nm": "red",
+        "vis-red": "red",
+        "red (R)": "red",
+        "RedEdge": "rededge",
+        "Near-Infrared": "nir",
+        "NIR": "nir",
+        "nir08": "nir08",
+        "green_i": "green05",
+        "Coastal Aerosol": "coastal",
+        "pan": "pan",
+        "B04": None,
+        "orthophoto": None,
+        "red green": None,
+        "infrared": None,
+        "": None,
+        "Rot": None,
+    }.items(),
+)
+def test_common_names_have_many_spellings(text: str, name: str | None) -> None:
+    assert common_name(text) == name
+
+
+def test_what_says_nothing_is_a_number_of_its_own_place() -> None:
+    assert all(says_nothing(text, 3) for text in ("", "Band 3", "b3", "layer_3", "03", "gray", "Channel 3"))
+    assert not any(says_nothing(text, 1) for text in ("Band 3", "B04", "red", "haze"))
+    assert is_code("sr_b4", 1)
+
+
+@given(center=st.floats(0.3, 13))
+def test_the_name_of_a_wavelength_fits_it(center: float) -> None:
+    name = name_at(center)
+    assert name is None or fits_wavelength(name, center)
