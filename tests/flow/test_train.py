@@ -369,6 +369,10 @@ def _set(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
         (_set("data", 0, "ids", to=["place7"]), ["scenes.json.*place7"]),
         (_set("data", 0, "catalog", to="nowhere.json"), [r"train.yaml:\d+: .*nowhere.json"]),
         (_set("chips", "size", to="64 px"), ["chips.size: 64 px are too few for mininet-1.*96 px or more"]),
+        (
+            _set("model", "arguments", "decoder", to=False),
+            ["train.loss.deep_supervision: 0.4 asks for inner outputs .*it needs decoder.*; give 0"],
+        ),
         (_set("model", "architecture", to="mininet-3"), ["no network is called 'mininet-3'.*did you mean"]),
         (_set("model", "encoder_weights", to="imagenet"), ["belong to networks of SMP.* this is a MiniNet"]),
         (_set("compute", to={"processes": 3}), ["train.batch is 4, which 3 processes cannot share evenly"]),

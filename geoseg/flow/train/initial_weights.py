@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from geoseg.errors import BundleError
+from geoseg.errors import BundleError, ConfigError
 from geoseg.flow.train.contract import arguments_of
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.networks.registry import ARCHITECTURES, build
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from geoseg.training.precision import TrainingRuntime
     from geoseg.training.validate import Score, Validation
 
-__all__ = ["first_network", "first_score", "origin_of", "start_bundle"]
+__all__ = ["check_supervision", "first_network", "first_score", "origin_of", "start_bundle"]
 
 Notify = Callable[[str], None]
 
@@ -65,20 +65,49 @@ def first_network(training: Training, start: Bundle | None, notify: Notify = lam
     """The network as it is before the first step, a function of the file, its seed and the start.
 
     Raises:
+        ConfigError: inner outputs are asked for that the network cannot have.
         BundleError: arguments that the network does not take, or weights that cannot be had.
     """
     model = training.model
-    arguments = cast("dict[str, Any]", arguments_of(training))
-    takes = inspect.signature(ARCHITECTURES[model.architecture].factory).parameters
-    if training.train.loss.deep_supervision and "auxiliary" in takes:
-        arguments["auxiliary"] = True
     torch.manual_seed(training.seed)
-    network = build(model.architecture, **arguments)
+    network = _built(training)
     if model.encoder_weights is not None:
         load_encoder(network, model.encoder_weights)
     if start is not None:
         _take_over(network, start, notify, fresh=_of_classes(training, network, start))
     return network
+
+
+def check_supervision(training: Training) -> None:
+    """Refuse inner outputs that the network cannot have, without allocating weights.
+
+    Raises:
+        ConfigError: the loss asks for them; says to set its factor to 0.
+    """
+    if _supervised(training):
+        with torch.device("meta"):
+            _built(training)
+
+
+def _supervised(training: Training) -> bool:
+    """Whether the network has inner outputs to learn by, and the loss asks for them."""
+    takes = inspect.signature(ARCHITECTURES[training.model.architecture].factory).parameters
+    return bool(training.train.loss.deep_supervision) and "auxiliary" in takes
+
+
+def _built(training: Training) -> Network:
+    """The network that learns, with random weights."""
+    architecture, arguments = training.model.architecture, cast("dict[str, Any]", arguments_of(training))
+    if not _supervised(training):
+        return build(architecture, **arguments)
+    try:
+        return build(architecture, **arguments | {"auxiliary": True})
+    except BundleError as error:
+        factor = training.train.loss.deep_supervision
+        raise ConfigError(
+            f"train.loss.deep_supervision: {factor:g} asks for inner outputs ({error}); give 0, which asks "
+            "for none"
+        ) from error
 
 
 def first_score(

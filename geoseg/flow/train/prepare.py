@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from geoseg.errors import OutputError, RunError, SceneError
 from geoseg.flow.train.contract import Views, views_of
 from geoseg.flow.train.data import open_data
-from geoseg.flow.train.initial_weights import first_network, origin_of, start_bundle
+from geoseg.flow.train.initial_weights import check_supervision, first_network, origin_of, start_bundle
 from geoseg.io.yaml.files import LoadedTraining, load_training
 from geoseg.models.bundle import Bundle
 from geoseg.training.checkpoint import config_identity, read_checkpoint
@@ -62,7 +62,8 @@ def prepare_training(path: str | Path, overrides: Mapping[str, Any] | None = Non
     """Load a training file and check all that can be checked before a pixel is read.
 
     Raises:
-        ConfigError: mistakes in the file, all of them; chips too small for the network.
+        ConfigError: mistakes in the file, all of them; chips too small, or a loss of inner outputs, for a
+            network that cannot have them.
         BundleError: a network, start or teacher that does not fit.
         CatalogError, SceneError, LabelError: scenes or labels that cannot be trained on, one line each.
         RunError: tensorboard or matplotlib are not installed, the device or precision is not available here,
@@ -74,6 +75,7 @@ def prepare_training(path: str | Path, overrides: Mapping[str, Any] | None = Non
     loaded = load_training(path, overrides)
     training, compute = loaded.training, loaded.training.compute
     views = views_of(training)
+    check_supervision(training)
     start = start_bundle(training, loaded.start)
     if training.model.encoder_weights is not None:
         first_network(training, start)  # hub and cache are asked now, not after the scenes were read
