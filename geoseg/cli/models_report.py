@@ -45,11 +45,15 @@ def print_models(bands: int, classes: int, *, papers: bool, as_json: bool) -> No
     click.echo()
     if papers:
         rows = tuple(
-            (name, one.row, one.table, one.measure, one.printed, one.ours)
+            (name, one.row, one.table, one.measure, one.printed, one.ours or "–")
             for name, found in figures.items()
             for one in found
         )
         print_table(Table("What the papers print, and geoseg's networks", _PAPERS, rows, left=(0, 1, 2, 3)))
+        click.echo(
+            "Ours is rounded or cut off as the paper's figure is. Scores, in percent, are of the papers'\n"
+            "own data and training; what geoseg's networks reach is in benchmarks/papers.md."
+        )
         return
     title = f"Networks, with {bands} bands and {classes} classes"
     print_table(Table(title, _NETWORKS, tuple(map(_row, members)), left=(0, 8)))
@@ -96,7 +100,7 @@ def _row(member: Member) -> tuple[str, ...]:
     paper = (
         ("", "", "")
         if member.paper is None
-        else (member.paper.printed, member.paper.ours, _what(member.paper))
+        else (member.paper.printed, member.paper.ours or "", _what(member.paper))
     )
     if member.figures is None:
         return (member.name, f"needs {', '.join(member.needs)}", "", "", "", "", *paper)

@@ -11,7 +11,7 @@ from torch import nn
 from geoseg.models.cost.operations import count, tally
 from geoseg.models.networks.micronet import Fire, MicroNet
 from geoseg.models.networks.registry import build
-from geoseg.models.papers import ROWS, Row, like
+from geoseg.models.papers import ROWS, Row, like, paper_figures
 
 pytestmark = pytest.mark.slow
 
@@ -134,7 +134,8 @@ PRINTED = [
     (name, row)
     for name, rows in ROWS.items()
     for row in rows
-    if row.rule != "thop"  # truncated in part: tests/models/test_dual_aspp.py
+    if row.rule != "thop"  # in tests/models/test_dual_aspp.py
+    and (row.parameters or row.pass_size)
 ]
 
 
@@ -142,11 +143,23 @@ PRINTED = [
 def test_what_a_paper_prints_is_ours_with_as_many_digits(architecture: str, row: Row) -> None:
     found = count(architecture, *(row.size or (64, 64)), **row.arguments)
     ours = {"parameters": found.parameters, "pass_size": found.pass_megabytes}
-    if row.rule is not None:
+    if row.rule is not None and row.operations is not None:
         ours["operations"] = found.operations(row.rule)
     printed = {key: cast("str", getattr(row, key)) for key in ours if getattr(row, key) is not None}
     assert printed
     assert {key: like(text, ours[key]) for key, text in printed.items()} == printed
+
+
+def test_the_papers_scores_are_quoted_beside_their_figures() -> None:
+    (micronet,) = ROWS["micronet"]
+    assert micronet.scores == {"mIoU, Inria Austin": "76.81", "accuracy, Inria Austin": "94.79"}
+    found = [(figure.measure, figure.printed, figure.ours) for figure in paper_figures("micronet")]
+    assert found == [
+        ("parameters", "1.06 M", "1.06 M"),
+        *((measure, printed, None) for measure, printed in micronet.scores.items()),
+    ]
+    # Each network of a paper has a score, but ResNet101, of which none is printed.
+    assert [name for name, rows in ROWS.items() if not rows[0].scores] == ["resnet101"]
 
 
 def test_operations_of_one_layer_of_each_kind_by_hand() -> None:
