@@ -100,7 +100,7 @@ def check(workflow: Path, *, overrides: dict[str, str]) -> None:
     from geoseg.cli.report import print_check
     from geoseg.flow.run.prepare import prepare
 
-    sys.exit(print_check(prepare(workflow, overrides)))
+    sys.exit(print_check(prepare(workflow, overrides, sample=True)))
 
 
 @cli.command()

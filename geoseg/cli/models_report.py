@@ -19,7 +19,7 @@ from geoseg.models.bundle import ITEM_NAME, Bundle, load_bundle, shipped_bundles
 from geoseg.models.papers import Figure, paper_figures
 from geoseg.models.zoo import Member, model_zoo
 from geoseg.score.report.tables import Table
-from geoseg.words import listed
+from geoseg.words import counted, listed
 
 __all__ = ["print_bundle", "print_models"]
 
@@ -148,6 +148,7 @@ def _said(bundle: Bundle) -> Iterator[tuple[str, str, str | None]]:
     chosen = {key: value for key, value in spec.arguments.items() if key not in ("bands", "classes")}
     if chosen:
         yield "arguments", json.dumps(chosen), None
+    yield "wants", _wants(spec), None
     for index, (band, mean, std) in enumerate(
         zip(spec.bands, spec.scaling.mean, spec.scaling.std, strict=True)
     ):
@@ -178,6 +179,36 @@ def _said(bundle: Bundle) -> Iterator[tuple[str, str, str | None]]:
     yield "training", f"{spec.training.procedure} Seed {spec.training.seed}.", None
     software = f"geoseg {spec.weights.geoseg}, torch {spec.weights.torch}"
     yield "made", f"{spec.weights.created:%Y-%m-%d} with {software}, in {bundle.folder}", None
+
+
+_KINDS = {
+    "display": "8-bit images as a screen shows them",
+    "reflectance": "reflectance (0 to 1)",
+    "raw": "values as a sensor or its product stores them",
+    None: "values",
+}
+
+
+def _wants(spec: BundleSpec) -> str:
+    """The contract in words: which images it takes."""
+    low, high = (end(pair[k] for pair in spec.seen_range) for k, end in ((0, min), (1, max)))
+    about = "" if spec.value_range is not None else "about "
+    bands = f"{counted(len(spec.bands), 'band')} ({', '.join(spec.bands)}, in this order)"
+    stretch = (
+        "; others by scenes.stretch, the values that mean black and white"
+        if spec.value_dtype == "uint8"
+        else ""
+    )
+    kind = f"{_KINDS[spec.values]}, {spec.value_dtype}, most of them {about}{low:.4g} to {high:.4g}{stretch}"
+    ground = f"Pixels of {spec.resolution:g} m on the ground; finer ones are averaged"
+    coarsest = spec.coarsest_resolution
+    limit = (
+        "how coarse they may be is not known"
+        if coarsest is None
+        else f"coarser than {coarsest:g} m the map is worse, and beyond {2 * coarsest:g} m refused "
+        "(scenes.resolution: any)"
+    )
+    return f"Images of {bands}: {kind}. {ground}; {limit}."
 
 
 def _windows(spec: BundleSpec) -> str:

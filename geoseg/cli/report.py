@@ -29,8 +29,10 @@ def print_check(prepared: Prepared) -> int:
             f"{scene.geobox.width}×{scene.geobox.height} px, {counted(len(scene.bands), 'band')} "
             f"{scene.dtype}, {scene.geobox.crs[:40]}, {scene.resolution.mean:.3g} m"
         )
+        found = prepared.findings.get(scene.ref.id)
+        message += f", {found.summary}" if found else ""
         click.echo(scene_line("ok", scene.ref.id, message))
-        for warning in plan.warnings:
+        for warning in (*plan.warnings, *(found.warnings if found else ())):
             click.echo(scene_line("warning", scene.ref.id, warning), err=True)
     for warning in prepared.warnings:
         click.echo(f"warning  {warning}", err=True)
@@ -40,6 +42,11 @@ def print_check(prepared: Prepared) -> int:
         f"{prepared.loaded.source}: {counted(count, 'scene')} fit{'s' if count == 1 else ''} the model "
         f"{prepared.bundle.spec.name}, {len(prepared.refused)} refused"
     )
+    if prepared.bundle.spec.coarsest_resolution is None:
+        click.echo(
+            f"note: {prepared.bundle.spec.name} does not say down to which ground resolution it was trained "
+            "(coarsest_resolution): no scene was compared with it"
+        )
     return code
 
 

@@ -122,6 +122,6 @@ _BAND_SCHEMA = {
 Band = Annotated[int | str, BeforeValidator(_band), WithJsonSchema(_BAND_SCHEMA)]
 """A band's number in its file, from 1, or its name."""
 Stretch = Annotated[tuple[StrictFloat, StrictFloat], AfterValidator(_rising)]
-"""Stored values that mean black and white."""
+"""Values, after scale and offset, that mean black and white."""
 PathText = Annotated[StrictStr, AfterValidator(_path)]
 """A local path, as written."""

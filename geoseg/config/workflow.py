@@ -27,7 +27,7 @@ from geoseg.config.fields import (
     word_or_quantity,
 )
 from geoseg.config.section import Section, editor_schema
-from geoseg.config.stac.refs import CollarRule, NodataRule, Snow, Trust
+from geoseg.config.stac.refs import CollarRule, NodataRule, Snow, StatedScale, Trust
 from geoseg.config.units import Pixels, Size
 from geoseg.config.vectorize import Vectorize
 
@@ -57,8 +57,14 @@ class Scenes(Section):
     """invalid: pixels that a mask of the catalog (SCL, qa_pixel) calls snow or ice are left out, too, as
     clouds, their shadows and cirrus always are."""
     stretch: Stretch | None = None
-    """[low, high]: stored values mapped linearly onto 0..255, for models that expect 8 bits; the same for
-    every scene."""
+    """[low, high]: values after scale and offset mapped linearly onto 0..255, for models that expect 8 bits;
+    the same for every scene. `geoseg check` proposes one."""
+    scale: StatedScale = "auto"
+    """Whose scale and offset count. auto: the catalog's or the file's, whichever states one; where they
+    differ, the scene is refused. catalog, file: that one's. none: values stay as stored."""
+    resolution: Literal["model", "any"] = "model"
+    """model: scenes more than twice as coarse on the ground as the model's training are refused. any: they
+    are mapped all the same."""
     trust: Trust = "catalog"
     """catalog: plain GeoTIFFs, no side files. local: everything GDAL reads from your own disk (JPEG 2000, VRT
     mosaics, .ovr, .msk, world files)."""

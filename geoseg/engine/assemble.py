@@ -85,6 +85,7 @@ def _assemble(task: AssembleTask) -> AssembledScene:
     windows, probabilities = _probabilities(task)
     if not windows[0]:
         raise without_data(plan.scene)
+    warnings = _warnings(task)
     reused = isinstance(probabilities, ReusedProbabilities)
     _remove_map(plan.folder, except_for=[plan.folder / PROBABILITY_NAME] if reused else [])
     outputs = [*_rasters(plan, probabilities)]
@@ -103,7 +104,7 @@ def _assemble(task: AssembleTask) -> AssembledScene:
             "geoseg:fingerprint": plan.fingerprint,
             PREDICTION_FINGERPRINT: plan.prediction_fingerprint if plan.is_reusable else None,
             RULES_PROPERTY: RULES,
-            WARNINGS_PROPERTY: list(plan.warnings),
+            WARNINGS_PROPERTY: list(warnings),
             "geoseg:nodata_rule": plan.scene.nodata.rule,
             "geoseg:nodata": list(plan.scene.nodata.values),
             "geoseg:polygons": polygons,
@@ -114,7 +115,7 @@ def _assemble(task: AssembleTask) -> AssembledScene:
     )
     write_json(plan.folder / ITEM_NAME, item)
     discard_partials(plan.folder)
-    return AssembledScene(polygons, plan.warnings)
+    return AssembledScene(polygons, warnings)
 
 
 class PartialProbabilities:
@@ -189,6 +190,13 @@ def _probabilities(task: AssembleTask) -> tuple[tuple[int, int], Probabilities]:
     if found is None or not found.can_reuse(task.plan):
         raise OutputError(f"{task.plan.folder}: the map that was to be used has changed; run again")
     return found.windows, ReusedProbabilities(task.plan)
+
+
+def _warnings(task: AssembleTask) -> tuple[str, ...]:
+    """Those of the plan, then what a sample of the scene showed, now or when its map was made; each once."""
+    found = None if task.partials else FinishedMap.read(task.plan.folder)
+    sampled = found.warnings if found else [line for part in task.partials for line in part.warnings]
+    return tuple(dict.fromkeys((*task.plan.warnings, *sampled)))
 
 
 def _remove_map(folder: Path, *, except_for: Collection[Path]) -> None:

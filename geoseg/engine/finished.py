@@ -52,6 +52,8 @@ class FinishedMap:
     """Each file and its bytes."""
     rules: int
     """:data:`geoseg.engine.plan.RULES` under which it was made."""
+    warnings: tuple[str, ...]
+    """What its item tells the user."""
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
@@ -65,6 +67,7 @@ class FinishedMap:
                 (int(known["geoseg:windows"]), int(known["geoseg:windows_without_data"])),
                 {folder / Path(a["href"]).name: int(a["file:size"]) for a in item["assets"].values()},
                 int(known.get(RULES_PROPERTY, 1)),
+                tuple(map(str, known.get(WARNINGS_PROPERTY, ()))),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None

@@ -34,7 +34,7 @@ _PREFIX = ".partials-"
 
 
 class PartialManifest(BaseModel):
-    """What a task returns and leaves beside its files; under 1 KB."""
+    """What a task returns and leaves beside its files; about 1 KB."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,6 +47,8 @@ class PartialManifest(BaseModel):
     """Windows without data, not predicted."""
     seconds: float
     """Wall time of the task."""
+    warnings: tuple[str, ...] = ()
+    """What the task of the first window rows found in a sample of the scene, for its user."""
     rules: int = 1
     """:data:`geoseg.engine.plan.RULES` under which it was made."""
 

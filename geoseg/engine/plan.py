@@ -19,9 +19,10 @@ from geoseg.config.slug import scene_slug
 from geoseg.config.vectorize import Vectorize
 from geoseg.config.workflow import Workflow, Write
 from geoseg.engine.bounds import PROCESS_BYTES, assembly_bytes, cache_bytes, disk_bytes
+from geoseg.engine.contract import check_header, image_of, sample_scene
 from geoseg.engine.partials import partials_folder
 from geoseg.engine.tiles import Tiles, resolve_tiles
-from geoseg.errors import ConfigError, SceneError
+from geoseg.errors import ConfigError
 from geoseg.grid.encoding import ProbabilityEncoding
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import model_grid
@@ -33,7 +34,7 @@ from geoseg.models.cost.memory import weights_bytes
 from geoseg.models.runtime import Runtime
 from geoseg.words import did_you_mean
 
-__all__ = ["RULES", "Plan", "PredictTask", "check_classes", "check_contract", "make_plan"]
+__all__ = ["RULES", "Plan", "PredictTask", "check_classes", "make_plan"]
 
 RULES: Final = 2
 """Number of the rules by which pixels get their meaning.
@@ -62,7 +63,7 @@ class Plan:
     runtime: Runtime
     """Device, precision, threads and library versions that a worker must match."""
     stretch: tuple[float, float] | None
-    """Stored values mapped linearly to 0 … 255, or None."""
+    """Values after scale and offset that become 0 and 255, or None."""
     vectorize: Vectorize | None
     write: Write
     folder: Path
@@ -185,25 +186,6 @@ class PredictTask:
         return f"rows-{self.rows.first:05d}-{self.rows.stop:05d}"
 
 
-def check_contract(scene: Scene, bundle: Bundle, stretch: tuple[float, float] | None) -> None:
-    """Compare a scene's header with the model's contract; SceneError where the scene breaks it."""
-    spec = bundle.spec
-    dtype = scene.value_dtype
-    broken = spec.broken_by(len(scene.bands), dtype, stretched=stretch is not None)
-    if broken == "bands":
-        raise SceneError(
-            f"{len(scene.bands)} bands ({', '.join(b.name for b in scene.bands)}) but the model "
-            f"{spec.name} needs {len(spec.bands)} ({', '.join(spec.bands)}); name them in scenes.bands"
-        )
-    if broken == "values":
-        scaled = dtype != scene.dtype
-        what, example = ("values of a raster:scale", "[0, 0.4]") if scaled else ("pixels", "[0, 10000]")
-        raise SceneError(
-            f"{dtype} {what} but the model {spec.name} was trained on {spec.value_dtype}; set "
-            f"scenes.stretch to the values that mean black and white, such as {example}"
-        )
-
-
 def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime, output: Path) -> Plan:
     """Plan one scene; every ``auto`` is resolved here.
 
@@ -216,8 +198,14 @@ def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime
     """
     spec = bundle.spec
     stretch = workflow.scenes.stretch
-    check_contract(scene, bundle, stretch)
     grid = model_grid(scene.geobox, spec.resolution, spec.resolution_tolerance)
+    doubts = check_header(
+        image_of(scene),
+        spec,
+        stretch=stretch,
+        any_resolution=workflow.scenes.resolution == "any",
+        sample=lambda: sample_scene(scene, grid),
+    )
     tiles = resolve_tiles(
         grid.shape,
         bundle,
@@ -242,7 +230,7 @@ def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime
         vectorize=vectorize,
         write=workflow.write,
         folder=folder,
-        warnings=scene.warnings,
+        warnings=(*scene.warnings, *doubts),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from geoseg.arrays import Float32, UInt8
+from geoseg.engine.contract import examine
 from geoseg.engine.partials import PartialManifest, find_partial, write_partial
 from geoseg.engine.plan import RULES, PredictTask
 from geoseg.errors import SceneError, of_scene
@@ -75,7 +76,8 @@ def predict_window_rows(task: PredictTask) -> PartialManifest:
 
     Raises:
         RunError: device, precision or libraries of this worker are not those of the plan.
-        SceneError: the scene cannot be read.
+        SceneError: the scene cannot be read, or a sample of it (taken by the task of its first rows) shows no
+            valid pixel or values that the model cannot take.
         BundleError: the weights are not those of the plan.
         OutputError: the partial result cannot be written.
     """
@@ -90,6 +92,9 @@ def _predict_window_rows(task: PredictTask) -> PartialManifest:
     if done is not None:
         return done
     plan.runtime.check()
+    warnings: tuple[str, ...] = ()
+    if task.rows.first == 0:  # once for a scene, before anything of it is computed
+        warnings = examine(plan.scene, plan.grid, plan.bundle.spec, plan.stretch).warnings
     predictor = Predictor(
         plan.bundle,
         device=plan.runtime.device,
@@ -109,6 +114,7 @@ def _predict_window_rows(task: PredictTask) -> PartialManifest:
         windows=windows.windows,
         skipped=windows.skipped,
         seconds=time.perf_counter() - start,
+        warnings=warnings,
         rules=RULES,
     )
     return write_partial(plan.partials_folder, {k: v for k, v in arrays.items() if v is not None}, manifest)

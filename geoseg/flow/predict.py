@@ -7,9 +7,10 @@ lazily where the array is lazy, and the results are joined. No file is opened bu
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dask
 import dask.array as da
@@ -22,20 +23,22 @@ from geoseg.arrays import Array, Float32, UInt8
 from geoseg.config.mistakes import mistakes
 from geoseg.config.model.contract import BundleSpec
 from geoseg.config.stac.refs import NodataRule
-from geoseg.config.workflow import Workflow
+from geoseg.config.workflow import Scenes, Workflow
+from geoseg.engine.contract import CALL, Image, check_header, check_values, sample_side
 from geoseg.engine.predict import WindowPredictor, predict_and_stitch
 from geoseg.engine.tiles import Tiles, resolve_tiles
 from geoseg.errors import ConfigError, SceneError, SceneWarning
 from geoseg.grid.encoding import BORDER_NAME, NODATA, SCALE, ProbabilityEncoding, resampled
 from geoseg.grid.geobox import GeoBox
-from geoseg.grid.ground import model_grid
+from geoseg.grid.ground import ground_resolution, model_grid
 from geoseg.grid.orientation import Orientation
 from geoseg.grid.resample import Resampler
 from geoseg.grid.stitch import Stitcher, WindowOverlaps
 from geoseg.grid.tiling import WindowRows
 from geoseg.grid.window import Window, mirrored, row_windows
-from geoseg.io.raster.data_array import geobox_of, nodata_of
-from geoseg.io.raster.reader import ArrayReader
+from geoseg.io.raster.data_array import geobox_of, nodata_of, scale_of
+from geoseg.io.raster.reader import ArrayReader, Raster
+from geoseg.io.raster.sample import Sample, sample_windows, take_sample
 from geoseg.io.raster.validity import Nodata
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.predictor import Predictor
@@ -50,6 +53,7 @@ def predict(
     *,
     threshold: float = 0.5,
     stretch: tuple[float, float] | None = None,
+    resolution: Literal["model", "any"] = "model",
     nodata_rule: NodataRule = "auto",
     halo: int | str = "auto",
     blend: str = "auto",
@@ -59,12 +63,16 @@ def predict(
 ) -> xr.Dataset:
     """Classes and probabilities of an image, on its own grid; the same pixels as from ``geoseg run``.
 
+    What is odd about its ground or values is a :class:`~geoseg.errors.SceneWarning`.
+
     Args:
         array: dimensions (band, y, x), with a CRS and a regular grid as rioxarray gives them; any real dtype;
             its bands are the model's, in the model's order. No data: NaN in any band, ``rio.nodata``.
         model: a bundle, a shipped model's name or a path.
         threshold: probability from which a pixel of a model with one foreground class belongs to it.
-        stretch: stored values mapped linearly to 0 … 255, for models that expect 8 bits.
+        stretch: values mapped linearly to 0 … 255, for models that expect 8 bits: after scale and offset,
+            which are applied where the array's attributes hold them (``scale_factor``, ``add_offset``).
+        resolution: ``any``: map arrays far coarser on the ground than the model's training, too.
         nodata_rule: ``any`` or ``all`` bands that hold nodata make a pixel invalid; ``auto``: by their type.
         halo: in the model's pixels: a number, text such as ``96 px``, ``auto`` or ``exact``.
         blend: ``auto``, ``crop``, ``mean``, ``triangle`` or ``hann``.
@@ -79,29 +87,28 @@ def predict(
 
     Raises:
         ConfigError: an option is not what a workflow would take.
-        SceneError: the array has no CRS, no regular grid or other bands than the model needs.
+        SceneError: no CRS, no regular grid, or other bands, ground or values (of a lazy array, when it is
+            computed) than the model needs.
         BundleError: there is no such model.
         GridError: halo, blend and memory do not fit together.
     """
     if not isinstance(array, xr.DataArray):
         raise TypeError(f"predict takes an xarray.DataArray with a CRS, got {type(array).__name__}")
     options = _options(
-        scenes={"stretch": stretch, "nodata_rule": nodata_rule},
+        scenes={"stretch": stretch, "resolution": resolution, "nodata_rule": nodata_rule},
         tiling={"halo": _with_unit(halo, "px"), "blend": blend},
         compute={"memory": _with_unit(memory, "B"), "device": device, "precision": precision},
         vectorize={"threshold": threshold},
     )
     bundle = model if isinstance(model, Bundle) else load_bundle(model)
     spec, orientation = bundle.spec, Orientation.of(geobox_of(array))
-    _check_contract(array, spec, stretch)
-    grid = model_grid(orientation.grid, spec.resolution, spec.resolution_tolerance)
+    source = _checked(array, orientation, spec, options.scenes)
     runtime = Runtime.resolve(device=device, precision=precision, threads=1)
-    tiles = resolve_tiles(grid.shape, bundle, options.tiling, options.compute.memory.bytes, runtime.device)
+    shape, memory_bytes = source.grid.shape, options.compute.memory.bytes
+    tiles = resolve_tiles(shape, bundle, options.tiling, memory_bytes, runtime.device)
     encoding = spec.encoding(threshold)
-    nodata = _nodata(array, options.scenes.nodata_rule)
-    job = _Prediction(orientation, grid, tiles, encoding, bundle, runtime, stretch, nodata)
-    names = [c.name for c in spec.classes]
-    return _dataset(array, orientation.stored.transform, job.stored(array.data), encoding, names)
+    stored = orientation.pixels(_Prediction(source, tiles, encoding, bundle, runtime, stretch).stored())
+    return _dataset(array, orientation.stored.transform, stored, encoding, [c.name for c in spec.classes])
 
 
 def _nodata(array: xr.DataArray, rule: NodataRule) -> Nodata:
@@ -109,7 +116,7 @@ def _nodata(array: xr.DataArray, rule: NodataRule) -> Nodata:
     count = len(array)
     nodata = Nodata.of([array.dtype.name] * count, [nodata_of(array)] * count, rule)
     for doubt in nodata.doubts([f"band {number}" for number in range(1, count + 1)]):
-        warnings.warn(doubt, SceneWarning, stacklevel=3)
+        warnings.warn(doubt, SceneWarning, stacklevel=4)
     return nodata
 
 
@@ -127,37 +134,103 @@ def _options(**sections: dict[str, Any]) -> Workflow:
         raise ConfigError("; ".join(messages)) from error
 
 
-def _check_contract(array: xr.DataArray, spec: BundleSpec, stretch: tuple[float, float] | None) -> None:
-    broken = spec.broken_by(len(array), array.dtype.name, stretched=stretch is not None)
-    if broken == "bands":
-        raise SceneError(
-            f"the array has {array.shape[0]} bands but the model {spec.name} needs {len(spec.bands)} "
-            f"({', '.join(spec.bands)}), in this order; select them with array.sel(band=[…])"
-        )
-    if broken == "values" or array.dtype.kind not in "buif":
-        raise SceneError(
-            f"the array holds {array.dtype} but the model {spec.name} was trained on {spec.value_dtype}; "
-            "give real numbers and stretch=(low, high), the values that mean black and white"
-        )
+def _checked(array: xr.DataArray, orientation: Orientation, spec: BundleSpec, options: Scenes) -> _Source:
+    """How an array is read, compared with the contract before anything is computed; warns of what is odd."""
+    source = _Source(
+        orientation.pixels(array.data),
+        orientation.grid,
+        model_grid(orientation.grid, spec.resolution, spec.resolution_tolerance),
+        _nodata(array, options.nodata_rule),
+        scale_of(array),
+    )
+    doubts = check_header(
+        _image(array, source.box, scaled=source.factors is not None),
+        spec,
+        stretch=options.stretch,
+        any_resolution=options.resolution == "any",
+        sample=source.sample,
+        settings=CALL,
+    )
+    if source.factors is not None and array.dtype.kind == "f":
+        applied = "scale_factor and add_offset among the array's attributes were applied"
+        doubts += (f"{applied}; where its values are scaled already, remove them with array.attrs.pop",)
+    for doubt in doubts:
+        warnings.warn(doubt, SceneWarning, stacklevel=3)
+    return source
+
+
+def _image(array: xr.DataArray, box: GeoBox, *, scaled: bool) -> Image:
+    """An array as a contract sees it; SceneError where it holds no real numbers."""
+    if array.dtype.kind not in "buif":
+        raise SceneError(f"the array holds {array.dtype}; give real numbers, such as uint8 or float32")
+    stored = "uint8" if array.dtype.kind == "b" else array.dtype.name
+    bands = tuple(f"b{number + 1}" for number in range(len(array)))
+    return Image(bands, "float32" if scaled else stored, stored, ground_resolution(box).mean)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Source:
+    """An array and how its pixels are read."""
+
+    pixels: Any  # numpy or dask, (bands, rows, columns)
+    box: GeoBox
+    grid: GeoBox  # of the model
+    nodata: Nodata
+    factors: tuple[Array, Array] | None
+
+    def rows_of(self, window: Window) -> slice:
+        """Rows of the array that a window of the model's grid reads."""
+        inside, _ = mirrored(window, self.grid.shape)
+        return Resampler.between(self.box, self.grid).source_window(inside).slices[0]
+
+    def reader(self, pixels: Array, first: int) -> ArrayReader:
+        """A reader of some of the array's rows, beginning with ``first``."""
+        return ArrayReader(pixels, self.box, self.grid, nodata=self.nodata, factors=self.factors, first=first)
+
+    @property
+    def side(self) -> int:
+        """Side of the windows of a sample, in pixels of the model's grid."""
+        return sample_side(self.grid, self.box)
+
+    def sample(self) -> Sample:
+        """A sample; rows of a lazy array are computed now."""
+        lazy = isinstance(self.pixels, da.Array)
+        reader = _RowsReader(self, lambda rows: np.asarray(self.pixels[:, rows]))
+        return take_sample(reader, self.side, search=not lazy)
+
+    def sampled_rows(self) -> list[slice]:
+        """Rows of the array that a sample reads, without a search for data."""
+        found = [self.rows_of(window) for window in sample_windows(self.grid.shape, self.side)]
+        return [rows for index, rows in enumerate(found) if rows not in found[:index]]
+
+
+class _RowsReader:
+    """Windows of an array of which one stretch of rows is there at a time, a :class:`Reader`."""
+
+    def __init__(self, source: _Source, rows: Callable[[slice], Array]) -> None:
+        self.grid = source.grid
+        self._source = source
+        self._rows = rows
+        self._held: tuple[slice, ArrayReader] | None = None
+
+    def read(self, window: Window) -> Raster:
+        """See :class:`~geoseg.io.raster.reader.Reader`."""
+        wanted = self._source.rows_of(window)
+        if self._held is None or self._held[0] != wanted:
+            self._held = wanted, self._source.reader(self._rows(wanted), wanted.start)
+        return self._held[1].read(window)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prediction:
     """One array's prediction as tasks: rows of windows over rows of the array, unmirrored."""
 
-    orientation: Orientation  # of the array
-    grid: GeoBox  # of the model
+    source: _Source
     tiles: Tiles
     encoding: ProbabilityEncoding
     bundle: Bundle
     runtime: Runtime
     stretch: tuple[float, float] | None
-    nodata: Nodata
-
-    @property
-    def box(self) -> GeoBox:
-        """The array's grid as it is read."""
-        return self.orientation.grid
 
     @property
     def stitcher(self) -> Stitcher:
@@ -165,25 +238,42 @@ class _Prediction:
 
     @property
     def back(self) -> Resampler:
-        return Resampler.between(self.grid, self.box)
+        return Resampler.between(self.source.grid, self.source.box)
 
     def rows_read(self, rows: WindowRows) -> slice:
         """Rows of the array that some rows of windows read."""
         axis = self.tiles.grid.rows
         first, last = axis.start(rows.first), axis.start(rows.stop - 1)
-        inside, _ = mirrored(Window(first, 0, last + axis.window - first, self.grid.width), self.grid.shape)
-        return Resampler.between(self.box, self.grid).source_window(inside).slices[0]
+        return self.source.rows_of(Window(first, 0, last + axis.window - first, self.source.grid.width))
 
-    def predict(self, pixels: Array, first: int, rows: WindowRows) -> tuple[UInt8, WindowOverlaps]:
+    def examine(self, parts: Sequence[Array]) -> None:
+        """Judge a sample of the array's rows, those of :meth:`_Source.sampled_rows`; warns of what is odd.
+
+        Raises:
+            SceneError: as :func:`geoseg.engine.contract.check_values`.
+        """
+        known = {rows.start: part for rows, part in zip(self.source.sampled_rows(), parts, strict=True)}
+        sample = take_sample(
+            _RowsReader(self.source, lambda rows: known[rows.start]), self.source.side, search=False
+        )
+        self.judge(sample)
+
+    def judge(self, sample: Sample) -> None:
+        """The same of a sample that is there."""
+        for warning in check_values(sample, self.bundle.spec, self.stretch, CALL).warnings:
+            warnings.warn(warning, SceneWarning, stacklevel=3)
+
+    def predict(
+        self, pixels: Array, first: int, rows: WindowRows, _examined: None
+    ) -> tuple[UInt8, WindowOverlaps]:
         """Finished rows and overlaps of rows of windows, from the array's rows that begin with ``first``."""
-        reader = ArrayReader(pixels, self.box, self.grid, nodata=self.nodata, first=first)
         predictor = Predictor(
             self.bundle,
             device=self.runtime.device,
             precision=self.runtime.precision,
             threads=self.runtime.threads,
         )
-        windows = WindowPredictor(reader, predictor, self.stretch)
+        windows = WindowPredictor(self.source.reader(pixels, first), predictor, self.stretch)
         return predict_and_stitch(self.stitcher, self.encoding, self.tiles.batch, rows, windows)
 
     def join(self, above: tuple[UInt8, WindowOverlaps] | None, own: tuple[UInt8, WindowOverlaps]) -> UInt8:
@@ -200,32 +290,35 @@ class _Prediction:
         source = self.back.source_window(window).shift(-first, 0)
         return resampled(stored[:, *source.slices], self.back, window)
 
-    def stored(self, data: Any) -> Any:
-        """Stored probabilities in the order of an array, uint8 (bands, height, width), lazy where it is."""
-        if isinstance(data, da.Array):
-            return self.orientation.pixels(self.tasks(self.orientation.pixels(data)))
-        pixels = da.from_array(self.orientation.pixels(np.asarray(data)), chunks=-1, name=False)
-        return self.orientation.pixels(self.tasks(pixels).compute(scheduler="synchronous"))
+    def stored(self) -> Any:
+        """Stored probabilities on the source's grid, uint8 (bands, height, width), lazy where it is."""
+        pixels = self.source.pixels
+        if isinstance(pixels, da.Array):
+            sampled = [pixels[:, rows] for rows in self.source.sampled_rows()]
+            return self.tasks(pixels, dask.delayed(self.examine, pure=False)(sampled))
+        self.judge(self.source.sample())
+        whole = da.from_array(np.asarray(pixels), chunks=-1, name=False)
+        return self.tasks(whole, None).compute(scheduler="synchronous")
 
-    def tasks(self, pixels: da.Array) -> da.Array:
-        """Stored probabilities of unmirrored pixels, uint8 (bands, height, width); nothing is computed."""
+    def tasks(self, pixels: da.Array, examined: Any) -> da.Array:
+        """The same as tasks that wait for ``examined``; nothing is computed."""
         pieces: list[da.Array] = []
         above: Any = None
         for rows in self.tiles.window_rows:
             read = self.rows_read(rows)
             first, stop = self.stitcher.overlap_above(rows.first)[0], self.stitcher.finished_rows(rows)[1]
-            own = dask.delayed(self.predict, pure=False)(pixels[:, read], read.start, rows)
+            own = dask.delayed(self.predict, pure=False)(pixels[:, read], read.start, rows, examined)
             joined = dask.delayed(self.join, pure=False)(above, own)
             if stop > first:
-                shape = (self.encoding.count, stop - first, self.grid.width)
+                shape = (self.encoding.count, stop - first, self.source.grid.width)
                 pieces.append(da.from_delayed(joined, shape, np.uint8))
             above = own
         stored = da.concatenate(pieces, axis=1)
         if self.back.identity:
             return stored
-        step = max(1, self.box.height // len(self.tiles.window_rows))
+        step = max(1, self.source.box.height // len(self.tiles.window_rows))
         blocks = []
-        for window in row_windows(self.box.shape, step):
+        for window in row_windows(self.source.box.shape, step):
             source = self.back.source_window(window)
             block = dask.delayed(self.to_source, pure=False)(
                 stored[:, source.row : source.row_stop], source.row, window

@@ -55,7 +55,9 @@ def test_check_and_plan_name_every_scene_once(geoseg: Command, workflow: Path) -
     code, out, err = geoseg("check", workflow)
     assert code == 2
     ok, total = out.splitlines()
-    assert ok == f"ok       {LONG}  160×150 px, 3 bands uint8, EPSG:26914, 0.3 m"
+    assert (
+        ok == f"ok       {LONG}  160×150 px, 3 bands uint8, EPSG:26914, 0.3 m, 100 % valid, values 37 to 199"
+    )
     assert total == f"{workflow}: 1 scene fits the model buildings-mininet2, 1 refused"
     (refused,) = err.splitlines()
     assert refused.startswith("refused  gone  ")

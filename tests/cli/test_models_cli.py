@@ -71,6 +71,8 @@ def test_show_says_what_a_map_maker_has_to_know(geoseg: Command) -> None:
     spec = load_bundle("buildings-mininet2").spec
     for text in (
         "mininet-2, 210,577 parameters",
+        "3 bands (red, green, blue, in this order): 8-bit images as a screen shows them, uint8",
+        "Pixels of 0.3 m on the ground; finer ones are averaged; coarser than 0.42 m the map is worse",
         "red: (uint8 - 115) / 50",
         "1 building #d7301f Building",
         "0 background #e8e6e1 Other ground, background",

@@ -98,7 +98,7 @@ def test_nodata_stays_nodata_and_does_not_leak(mininet: Bundle) -> None:
 
 def test_what_does_not_fit_the_model_is_said_plainly(mininet: Bundle) -> None:
     array = image(64, 64)
-    with pytest.raises(SceneError, match="2 bands but the model random-test needs 3"):
+    with pytest.raises(SceneError, match=r"2 bands \(b1, b2\) but the model random-test needs 3"):
         predict(array[:2], mininet)
     with pytest.raises(SceneError, match=r"uint16 .* stretch"):
         predict(array.astype("uint16"), mininet)

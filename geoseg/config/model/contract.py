@@ -302,12 +302,6 @@ class BundleSpec(_Value):
         shown = [c.name for c in self.classes if not c.background]
         return shown[0] if len(shown) == 1 and len(self.classes) == 2 else None  # noqa: PLR2004 - with it
 
-    def broken_by(self, bands: int, dtype: str, *, stretched: bool) -> Literal["bands", "values"] | None:
-        """What of an image is not as the model needs it: the number of bands, or the type of values as is."""
-        if bands != len(self.bands):
-            return "bands"
-        return None if stretched or dtype == self.value_dtype else "values"
-
     def encoding(self, threshold: float) -> ProbabilityEncoding:
         """How this model's probabilities are stored, with the foreground's threshold in 0..1."""
         background = next((c.id for c in self.classes if c.background), None)

@@ -138,6 +138,7 @@ class _Found:
     """Center in µm."""
     scale: float
     offset: float
+    unscaled: bool
     nodata: float | None
     size: float | None
     """Ground resolution in meters, where the catalog gives one."""
@@ -196,6 +197,7 @@ def _choose_bands(
             name=name,
             scale=band.scale,
             offset=band.offset,
+            unscaled=band.unscaled,
             checksum=band.asset.text("file:checksum"),
             nodata=band.nodata if differ else None,
             common=None if band.common == name else band.common,
@@ -236,6 +238,7 @@ def _band(asset: Asset, fields: Sequence[Json], index: int, fallback: str) -> _F
             if given is not None and not (source is asset.fields and names is _NAME):
                 merged[names[0]] = given
     scale = number(asset, "raster:scale", merged.get("raster:scale", 1.0))
+    offset = number(asset, "raster:offset", merged.get("raster:offset", 0.0))
     if scale == 0:
         raise CatalogError(f"asset {asset.key!r}: raster:scale of band {index} is 0, so it has no values")
     size, nodata, center = (merged.get(key) for key in ("gsd", "nodata", "eo:center_wavelength"))
@@ -248,7 +251,8 @@ def _band(asset: Asset, fields: Sequence[Json], index: int, fallback: str) -> _F
         common=_lower(asset, merged.get("eo:common_name")),
         wavelength=None if center is None else number(asset, "eo:center_wavelength", center),
         scale=scale,
-        offset=number(asset, "raster:offset", merged.get("raster:offset", 0.0)),
+        offset=offset,
+        unscaled=(scale, offset) == (1, 0) and ("raster:scale" in merged or "raster:offset" in merged),
         nodata=None if nodata is None else number(asset, "nodata", nodata),
         size=None if size is None else number(asset, "gsd", size),
         fallback=fallback,

@@ -18,6 +18,7 @@ __all__ = [
     "NodataRule",
     "SceneRef",
     "Snow",
+    "StatedScale",
     "Trust",
 ]
 
@@ -28,6 +29,8 @@ Snow = Literal["valid", "invalid"]
 CollarRule = Literal["none", "auto"]
 """Whether what lossy compression made of nodata at its edges is invalid: :mod:`geoseg.io.raster.collar`."""
 Trust = Literal["catalog", "local"]
+StatedScale = Literal["auto", "catalog", "file", "none"]
+"""Whose scale and offset count; auto: the only one that is stated, or both where they agree."""
 SHA256_MULTIHASH = "1220"
 """How a ``file:checksum`` by SHA-256 begins: the function's code and the digest's length, in hexadecimal."""
 
@@ -53,6 +56,8 @@ class BandRef:
     """Center of the band in µm, where the catalog gives one."""
     component: int | None = None
     """0, 1 or 2: red, green or blue of the color table into which the band holds indices."""
+    unscaled: bool = False
+    """Whether the catalog states scale 1 and offset 0, which else mean that it states none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,8 @@ class SceneRef:
     nodata_rule: NodataRule = "auto"
     snow: Snow = "valid"
     collar: CollarRule = "none"
+    scale: StatedScale = "auto"
+    """Whose scale and offset count, as the workflow says."""
     acquired: str | None = None
     """Acquisition date or time, ISO 8601."""
     labels: tuple[tuple[str, LabelRef], ...] = ()

@@ -23,7 +23,7 @@ from pydantic import (
 from geoseg.config.fields import Band, PathText, Stretch, distinct, not_empty
 from geoseg.config.model.contract import CLASS_NAME, COLOR, ClassSpec, DataSource
 from geoseg.config.section import Section
-from geoseg.config.stac.refs import CollarRule, NodataRule, Snow, Trust
+from geoseg.config.stac.refs import CollarRule, NodataRule, Snow, StatedScale, Trust
 from geoseg.config.units import Length, Pixels
 
 __all__ = [
@@ -156,7 +156,10 @@ class DataEntry(Section):
     snow: Snow = "valid"
     """invalid: pixels that a mask of the catalog calls snow or ice are left out, too."""
     stretch: Stretch | None = None
-    """[low, high]: stored values mapped linearly onto 0..255."""
+    """[low, high]: values after scale and offset mapped linearly onto 0..255."""
+    scale: StatedScale = "auto"
+    """Whose scale and offset count. auto: the catalog's or the file's, whichever states one; where they
+    differ, the scene is refused. catalog, file: that one's. none: values stay as stored."""
     trust: Trust = "catalog"
     """catalog: plain GeoTIFFs, no side files. local: everything GDAL reads from your own disk."""
     window: tuple[StrictInt, StrictInt, StrictInt, StrictInt] | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.config.workflow import Workflow
+from geoseg.engine.contract import Findings, examine
 from geoseg.engine.plan import Plan, check_classes, make_plan
 from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import CatalogError, GeosegError, SceneError, of_scene
@@ -40,6 +41,8 @@ class Prepared:
     plans: tuple[Plan, ...]
     """One per scene that can be mapped, in the catalog's order."""
     refused: tuple[Refusal, ...]
+    findings: Mapping[str, Findings]
+    """What samples of the scenes' pixels show, by id; empty where none were taken."""
 
     @property
     def unlabeled(self) -> str | None:
@@ -62,8 +65,12 @@ class Prepared:
         return (f"evaluate.asset: no scene has the label asset {evaluate.asset!r}, so none is scored{hint}",)
 
 
-def prepare(source: str | Path | Workflow, overrides: Mapping[str, Any] | None = None) -> Prepared:
+def prepare(
+    source: str | Path | Workflow, overrides: Mapping[str, Any] | None = None, *, sample: bool = False
+) -> Prepared:
     """Load a workflow, its model and its catalog; open the scenes' headers; plan each scene.
+
+    ``sample``: read a few windows of each scene, too, and refuse what a run's first task of it would refuse.
 
     Raises:
         ConfigError: the workflow has mistakes; all are listed.
@@ -86,11 +93,14 @@ def prepare(source: str | Path | Workflow, overrides: Mapping[str, Any] | None =
     plans: list[Plan] = []
     refused = [Refusal(r.id, r.reason) for r in catalog.refusals]
     reading = Reading.of(workflow.scenes, bundle.spec.bands)
+    findings: dict[str, Findings] = {}
     for ref in catalog.scenes:
         try:
             with of_scene(ref.id):
                 plan = make_plan(reading.describe(ref), bundle, workflow, runtime, loaded.output)
                 _check_apart(plan)
+                if sample:
+                    findings[ref.id] = examine(plan.scene, plan.grid, bundle.spec, plan.stretch)
             plans.append(plan)
         except GeosegError as error:
             refused.append(Refusal(ref.id, str(error)))
@@ -98,7 +108,7 @@ def prepare(source: str | Path | Workflow, overrides: Mapping[str, Any] | None =
         raise CatalogError(
             f"{loaded.catalog}: no scenes; make a catalog with `geoseg catalog FOLDER -o FILE`"
         )
-    return Prepared(loaded, bundle, runtime, tuple(plans), tuple(refused))
+    return Prepared(loaded, bundle, runtime, tuple(plans), tuple(refused), findings)
 
 
 def _check_apart(plan: Plan) -> None:

@@ -263,10 +263,7 @@ def _unlisted(ref: SceneRef, header_of: Callable[[str], Header]) -> tuple[BandRe
     if ref.href is None:
         raise SceneError("names neither bands nor a file: give its item an asset")
     header = header_of(ref.href)
-    return tuple(
-        BandRef(ref.href, i + 1, f"b{i + 1}", header.scales[i], header.offsets[i])
-        for i in range(header.count)
-    )
+    return tuple(BandRef(ref.href, i + 1, f"b{i + 1}") for i in range(header.count))
 
 
 def without_partial_wavelengths(offered: Sequence[Offered]) -> list[Offered]:

@@ -13,13 +13,13 @@ from affine import Affine
 from rasterio.enums import WktVersion
 from rioxarray.exceptions import MissingSpatialDimensionError
 
-from geoseg.arrays import UInt8
+from geoseg.arrays import Float64, UInt8
 from geoseg.errors import GridError, SceneError, SceneWarning
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import crs_doubts, crs_text, off_the_globe
 from geoseg.io.raster.gdal import reading_back
 
-__all__ = ["colors_of", "geobox_of", "nodata_of", "open_map"]
+__all__ = ["colors_of", "geobox_of", "nodata_of", "open_map", "scale_of"]
 
 _BANDS_ROWS_COLUMNS = 3
 _DRIFT = 0.05
@@ -110,6 +110,47 @@ def _misplaced(array: xr.DataArray, transform: Affine) -> str:
             if not np.allclose(array.coords[name], centers, rtol=0, atol=_DRIFT * abs(step)):
                 return str(name)
     return ""
+
+
+def scale_of(array: xr.DataArray) -> tuple[Float64, Float64] | None:
+    """Scale and offset that the values of an array (band, y, x) still lack, each (bands, 1, 1); None: none.
+
+    Those among its attributes (``scale_factor``, ``add_offset``; ``scales`` and ``offsets`` where bands
+    differ), as rioxarray gives them. In its ``encoding`` they are applied already: ``mask_and_scale=True``.
+
+    Raises:
+        SceneError: they are no numbers, leave no values, or are of another number of bands.
+    """
+    scale = _per_band(array, "scale_factor", "scales", 1.0)
+    offset = _per_band(array, "add_offset", "offsets", 0.0)
+    if (scale == 0).any() or not np.isfinite([scale, offset]).all():
+        raise SceneError(
+            f"the array's scale {scale.tolist()} and offset {offset.tolist()} leave no values; correct or "
+            "remove scale_factor and add_offset among its attributes"
+        )
+    if (scale == 1).all() and (offset == 0).all():
+        return None
+    return scale[:, None, None], offset[:, None, None]
+
+
+def _per_band(array: xr.DataArray, name: str, per_band: str, default: float) -> Float64:
+    """An attribute of all bands, or of each; chosen bands take theirs by number, the ``band`` coordinate."""
+    count = len(array)
+    if per_band not in array.attrs:
+        given = array.attrs.get(name, default)
+    else:
+        given = array.attrs[per_band]
+        numbers = np.atleast_1d(np.asarray(array.coords.get("band", ())))
+        if numbers.dtype.kind in "iu" and 1 <= numbers.min() <= numbers.max() <= len(given):
+            given = [given[number - 1] for number in numbers]
+    try:
+        return np.broadcast_to(np.asarray(given, np.float64), (count,)).copy()
+    except (TypeError, ValueError) as error:
+        key = per_band if per_band in array.attrs else name
+        raise SceneError(
+            f"the array's attribute {key} is {given!r:.80}, which does not fit {count} bands; give one, "
+            "or one for each band"
+        ) from error
 
 
 def nodata_of(array: xr.DataArray) -> float | None:

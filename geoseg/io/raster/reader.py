@@ -208,7 +208,7 @@ def show(window: Window, grid: GeoBox, read: Callable[[Window], tuple[Float32, B
 
 
 def stretched(pixels: Float32, stretch: tuple[float, float] | None) -> Float32:
-    """Pixels of any shape for a model of 8 bits: the two values become 0 and 255, all beyond is clipped."""
+    """Values, after scale and offset, for a model of 8 bits: two become 0 and 255, all beyond is clipped."""
     if stretch is None:
         return pixels
     low, high = stretch
@@ -248,6 +248,7 @@ class ArrayReader:
         geobox: where the whole array's pixels lie.
         grid: pixels to deliver: the same footprint in another number of pixels. None: the array's own.
         nodata: which values of its bands mean no data; None: NaN and infinity alone.
+        factors: scale and offset of the values, each (bands, 1, 1); None: 1 and 0.
         first: row of the geobox that ``pixels`` begin with.
 
     Raises:
@@ -261,8 +262,10 @@ class ArrayReader:
         grid: GeoBox | None = None,
         *,
         nodata: Nodata | None = None,
+        factors: tuple[Array, Array] | None = None,
         first: int = 0,
     ) -> None:
+        self._factors = factors
         self.grid = geobox if grid is None else grid
         if pixels.dtype.kind == "b":
             pixels = pixels.view(np.uint8)
@@ -276,4 +279,4 @@ class ArrayReader:
 
     def _inside(self, window: Window) -> tuple[Float32, Bool]:
         pixels, valid = read_bands(self._groups, window)
-        return scaled(pixels, valid, None), valid
+        return scaled(pixels, valid, self._factors), valid

@@ -11,7 +11,16 @@ import numpy as np
 from pyproj import CRS
 from pyproj.exceptions import CRSError, ProjError
 
-from geoseg.config.stac.refs import SHA256_MULTIHASH, BandRef, CollarRule, MaskRef, NodataRule, SceneRef, Snow
+from geoseg.config.stac.refs import (
+    SHA256_MULTIHASH,
+    BandRef,
+    CollarRule,
+    MaskRef,
+    NodataRule,
+    SceneRef,
+    Snow,
+    StatedScale,
+)
 from geoseg.errors import GridError, of_scene
 from geoseg.grid.crs import equal_crs
 from geoseg.grid.geobox import GeoBox
@@ -39,6 +48,9 @@ __all__ = [
     "pixel_size",
     "verify_checksums",
 ]
+
+_NO_SCALE = (1.0, 0.0)
+"""Scale and offset of a file or catalog that states none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +117,8 @@ class Reading:
     nodata_rule: NodataRule = "auto"
     snow: Snow = "valid"
     collar: CollarRule = "none"
+    scale: StatedScale = "auto"
+    """Whose scale and offset count."""
 
     @classmethod
     def of(cls, section: Scenes | DataEntry, bands: Sequence[str]) -> Self:
@@ -116,12 +130,20 @@ class Reading:
             nodata_rule=section.nodata_rule,
             snow=section.snow,
             collar=section.collar,
+            scale=section.scale,
         )
 
     def describe(self, ref: SceneRef) -> Scene:
         """:func:`describe` a scene of the catalog, read in this way."""
         nodata = ref.nodata if self.nodata is None else self.nodata
-        wanted = replace(ref, nodata=nodata, nodata_rule=self.nodata_rule, snow=self.snow, collar=self.collar)
+        wanted = replace(
+            ref,
+            nodata=nodata,
+            nodata_rule=self.nodata_rule,
+            snow=self.snow,
+            collar=self.collar,
+            scale=self.scale,
+        )
         return describe(wanted, self.bands, self.needed)
 
 
@@ -135,8 +157,8 @@ def describe(ref: SceneRef, bands: Sequence[str | int] | None = None, needed: Se
     Files of one scene may differ in resolution and be mirrored; they share CRS, rotation and footprint.
 
     Args:
-        ref: the scene as its catalog describes it. Where it lists no bands, those of ``ref.href`` count with
-            the file's own scale and offset.
+        ref: the scene as its catalog describes it. Where it lists no bands, those of ``ref.href`` count.
+            Scale and offset are the catalog's or the file's own, whichever states one.
         bands: bands to read, in order: names by the rule of :mod:`geoseg.io.raster.bands`, or numbers from 1
             in the catalog's list (in the file where it lists none), repeated at will. None: all but alpha. An
             alpha band is data only where it is asked for.
@@ -145,7 +167,7 @@ def describe(ref: SceneRef, bands: Sequence[str | int] | None = None, needed: Se
     Raises:
         SceneError: a file is missing, no raster, not allowed by the scene's trust, without georeference, cut
             off or absurd in size; a band is not there, unclear by name, complex or an index into a palette;
-            files do not fit.
+            files do not fit; catalog and file state different scales.
     """
     with of_scene(ref.id):
         return _described(ref, bands, needed)
@@ -157,6 +179,7 @@ def _described(ref: SceneRef, bands: Sequence[str | int] | None, needed: Sequenc
     by_file = {band.href: headers[band.href] for band in selected}
     for band in selected:
         _check_band(band, headers[band.href])
+    selected = tuple(_with_scale(band, headers[band.href], ref.scale) for band in selected)
     stored = min((h.geobox for h in by_file.values()), key=lambda box: abs(box.transform.determinant))
     finest = Orientation.of(stored).grid
     for header in by_file.values():
@@ -252,6 +275,30 @@ def _check_band(band: BandRef, header: Header) -> None:
             f"holds palette indices in band {band.index}: ask for red, green and blue, or expand them with "
             "gdal_translate -expand rgb",
         )
+
+
+def _with_scale(band: BandRef, header: Header, whose: StatedScale) -> BandRef:
+    """A band with the scale and offset that count: of the catalog, else of the file; 1 and 0 say nothing."""
+    own = header.scales[band.index - 1], header.offsets[band.index - 1]
+    stated = band.scale, band.offset
+    is_stated = band.unscaled or stated != _NO_SCALE
+    scale, offset = {"none": _NO_SCALE, "file": own, "catalog": stated}.get(
+        whose, stated if is_stated else own
+    )
+    if whose == "auto" and is_stated and own != _NO_SCALE and not np.allclose(stated, own, 1e-6, 0):
+        raise refusal(
+            band.href,
+            f"has scale {own[0]:.10g} and offset {own[1]:.10g} for {band.name}, but the catalog "
+            f"{stated[0]:.10g} and {stated[1]:.10g}: set scenes.scale (data.scale of a training) to file or "
+            "catalog, whichever is right, or to none where the values are scaled already",
+        )
+    if scale == 0 or not np.isfinite((scale, offset)).all():
+        raise refusal(
+            band.href,
+            f"has scale {scale:g} and offset {offset:g} for {band.name}, which leave no values: set "
+            "scenes.scale (data.scale of a training) to catalog or none",
+        )
+    return replace(band, scale=float(scale), offset=float(offset), unscaled=False)
 
 
 def _check_mask(mask: MaskRef, header: Header) -> None:
