@@ -20,7 +20,7 @@ from typing import Any
 from geoseg.config.stac.refs import LabelRef
 from geoseg.flow.compare.compare import evaluate_models
 from geoseg.flow.train.train import Event, train
-from geoseg.io.stac.write import make_catalog
+from geoseg.io.stac.folder import make_catalog
 from geoseg.models.networks.registry import build
 from geoseg.training.events import Stepped, TrainingStarted, Validated
 

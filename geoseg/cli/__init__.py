@@ -117,14 +117,34 @@ def plan(workflow: Path, *, overrides: dict[str, str], as_json: bool) -> None:
 
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Catalog to write.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Catalog to write, or to update."
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="Folder with a label file for each scene, called like it, or one file for all.",
+)
+@click.option(
+    "--label-key", metavar="KEY", help="Key of the label assets (default: the layer's name, else buildings)."
+)
+@click.option("--prune", is_flag=True, help="Remove scenes whose files are gone.")
 @trust_option
-def catalog(folder: Path, *, output: Path, trust: Trust) -> None:
-    """Make a STAC catalog from a FOLDER of GeoTIFFs."""
-    from geoseg.io.stac.write import make_catalog
+def catalog(
+    folder: Path, *, output: Path, labels: Path | None, label_key: str | None, prune: bool, trust: Trust
+) -> None:
+    """Make a STAC catalog from a FOLDER of GeoTIFFs, or update it.
+
+    A catalog that is there keeps what you added to it: labels, other assets and properties, ids.
+    """
+    from geoseg.io.stac.folder import make_catalog
     from geoseg.words import counted
 
-    made = make_catalog(folder, output, trust)
+    if label_key is not None and labels is None:
+        raise click.UsageError("--label-key names what --labels adds; give --labels")
+    made = make_catalog(folder, output, trust, labels=labels, label_key=label_key, prune=prune)
+    for note in made.notes:
+        click.echo(note)
     for refusal in made.refusals:
         click.echo(f"refused  {refusal.reason}", err=True)
     click.echo(

@@ -161,7 +161,8 @@ class Workflow(Section):
     name: StrictStr = Field(default_factory=lambda: "workflow", min_length=1, max_length=NAME_LENGTH)
     """Name of the workflow; without it, the file's name."""
     catalog: PathText
-    """STAC catalog with the scenes: an item, a collection, a catalog or an item collection, on local disk."""
+    """STAC catalog with the scenes: an item, a collection, a catalog or an item collection, on local disk. Or
+    a folder of images, one image, or a pattern in quotes, such as "images/*.tif"."""
     model: PathText
     """A shipped model's name, or the path of a bundle (a path has a / in it: ./mine)."""
     output: PathText | None = None

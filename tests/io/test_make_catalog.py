@@ -30,8 +30,8 @@ from geoseg.grid.footprint import footprint
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.files import sha256_of
 from geoseg.io.raster.dates import date_properties, parse_moment
+from geoseg.io.stac.folder import make_catalog
 from geoseg.io.stac.read import load_catalog
-from geoseg.io.stac.write import make_catalog
 
 UTM = Affine(0.3, 0, 621000, 0, -0.3, 3349000)
 

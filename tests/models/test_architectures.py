@@ -18,7 +18,7 @@ from geoseg.config.workflow import Tiling
 from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import GridError
 from geoseg.flow.run.run import run
-from geoseg.io.stac.write import make_catalog
+from geoseg.io.stac.folder import make_catalog
 from geoseg.models.bundle import Bundle
 from geoseg.models.cost.memory import bytes_per_pixel
 from geoseg.models.exchange.verify import verify

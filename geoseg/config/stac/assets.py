@@ -24,7 +24,10 @@ from geoseg.config.stac.flags import Flags, Json, flags_of
 from geoseg.config.stac.refs import Trust
 from geoseg.errors import CatalogError
 
-__all__ = ["SCL_KEYS", "Asset", "Kind", "Resolve", "assets_of", "number"]
+__all__ = [
+    "LOCAL_SUFFIXES", "PHOTO_SUFFIXES", "SCL_KEYS", "TIFF_SUFFIXES", "Asset", "Kind", "Resolve", "assets_of",
+    "number",
+]  # fmt: skip
 
 Resolve = Callable[[str, str], str]
 """(asset key, href) → absolute path; raises :class:`~geoseg.errors.CatalogError` for what is not local."""
@@ -32,8 +35,30 @@ Resolve = Callable[[str, str], str]
 Kind = Literal["data", "rendering", "mask", "labels", "other"]
 
 _TIFF_TYPES = {"image/tiff", "image/geotiff", "image/vnd.stac.geotiff", "image/x.geotiff"}
-_TIFF_SUFFIXES = {".tif", ".tiff"}
-_LOCAL_SUFFIXES = {".jp2", ".vrt", ".img", ".nc", ".png", ".jpg", ".jpeg"}
+TIFF_SUFFIXES = frozenset({".tif", ".tiff", ".gtif", ".gtiff", ".geotif", ".geotiff", ".btf", ".tf8"})
+"""Of files that are GeoTIFFs by their name, lower case."""
+PHOTO_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
+"""Of pictures, which have a place on the ground only where a world file is beside them."""
+LOCAL_SUFFIXES = PHOTO_SUFFIXES | {
+    *[
+        ".jp2",
+        ".j2k",
+        ".jpx",
+        ".ecw",
+        ".sid",
+        ".vrt",
+        ".mrf",
+        ".img",
+        ".pix",
+        ".rst",
+        ".ers",
+        ".sdat",
+        ".kea",
+    ],
+    *[".bil", ".bip", ".bsq", ".nc", ".hdf", ".h5", ".he5", ".grb", ".grb2", ".ntf", ".nitf", ".asc", ".dem"],
+    *[".hgt", ".dt0", ".dt1", ".dt2", ".bag"],
+}
+"""Of other rasters that GDAL may read, which ``trust: local`` opens."""
 _NEVER_DATA = {"thumbnail", "overview", "metadata"}
 _BITFIELDS = "classification:bitfields"
 _MASK_ROLES = {"mask", "data-mask"}
@@ -82,13 +107,13 @@ class Asset:
     def is_tiff(self) -> bool:
         """Whether its media type, or without one its name, says GeoTIFF."""
         media = self._media
-        return media in _TIFF_TYPES or (not media and self._suffix in _TIFF_SUFFIXES)
+        return media in _TIFF_TYPES or (not media and self._suffix in TIFF_SUFFIXES)
 
     def is_raster(self, trust: Trust) -> bool:
         """Whether it is a raster that this trust opens."""
         if self.is_tiff:
             return True
-        return trust == "local" and (self._media.startswith("image/") or self._suffix in _LOCAL_SUFFIXES)
+        return trust == "local" and (self._media.startswith("image/") or self._suffix in LOCAL_SUFFIXES)
 
     def kind(self, trust: Trust) -> Kind:
         """What the asset is for, by the rules on top of this module."""

@@ -137,7 +137,7 @@ class DataEntry(Section):
     """Labeled scenes of one catalog."""
 
     catalog: PathText
-    """STAC catalog with the scenes and their labels, on local disk."""
+    """STAC catalog with the scenes and their labels, on local disk: geoseg catalog FOLDER --labels FOLDER."""
     ids: Annotated[tuple[StrictStr, ...], AfterValidator(distinct)] | None = None
     """Ids of the scenes to learn from; without it, every scene of the catalog."""
     asset: Annotated[StrictStr, Field(min_length=1)]

@@ -25,7 +25,8 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.io.files import write_json
 from geoseg.io.labels.reader import label_kind
 from geoseg.io.raster.scene import AS_DECLARED, Reading
-from geoseg.io.stac.read import UnusableItem, load_catalog
+from geoseg.io.stac.folder import open_catalog
+from geoseg.io.stac.read import UnusableItem
 from geoseg.io.yaml.files import load_workflow
 from geoseg.models.bundle import load_bundle
 from geoseg.score.bootstrap import Bootstrap
@@ -96,7 +97,7 @@ def evaluate_workflow(
         check_drawable()
     loaded = load_workflow(source, overrides)
     workflow = loaded.workflow
-    catalog = load_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids)
+    catalog = open_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids)
     if asset is None and workflow.evaluate is not None:
         asset = workflow.evaluate.asset
     spec = load_bundle(loaded.model).spec

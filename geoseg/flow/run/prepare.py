@@ -13,7 +13,7 @@ from geoseg.engine.plan import Plan, check_classes, make_plan
 from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import CatalogError, GeosegError, SceneError, of_scene
 from geoseg.io.raster.scene import Reading
-from geoseg.io.stac.read import load_catalog
+from geoseg.io.stac.folder import open_catalog
 from geoseg.io.yaml.files import LoadedWorkflow, load_workflow
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.runtime import Runtime
@@ -43,6 +43,8 @@ class Prepared:
     refused: tuple[Refusal, ...]
     findings: Mapping[str, Findings]
     """What samples of the scenes' pixels show, by id; empty where none were taken."""
+    notes: tuple[str, ...] = ()
+    """What was left out of a folder that stands for a catalog, each in one sentence."""
 
     @property
     def unlabeled(self) -> str | None:
@@ -56,13 +58,12 @@ class Prepared:
     def warnings(self) -> tuple[str, ...]:
         """What the user should know of the workflow as a whole, each in one sentence."""
         evaluate, labels = self.loaded.workflow.evaluate, [plan.scene.ref.labels for plan in self.plans]
-        if evaluate is None or not labels:
-            return ()
         keys = sorted({key for each in labels for key, _ in each})
-        if evaluate.asset in keys:
-            return ()
+        if evaluate is None or not labels or evaluate.asset in keys:
+            return self.notes
         hint = did_you_mean(evaluate.asset, keys) or (f"; they have {listed(keys)}" if keys else "")
-        return (f"evaluate.asset: no scene has the label asset {evaluate.asset!r}, so none is scored{hint}",)
+        text = f"evaluate.asset: no scene has the label asset {evaluate.asset!r}, so none is scored{hint}"
+        return (*self.notes, text)
 
 
 def prepare(
@@ -89,7 +90,7 @@ def prepare(
     )
     # Tiling that fits no scene of any size is one mistake, too.
     resolve_tiles((1, 1), bundle, workflow.tiling, workflow.compute.memory.bytes, runtime.device)
-    catalog = load_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids)
+    catalog = open_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids)
     plans: list[Plan] = []
     refused = [Refusal(r.id, r.reason) for r in catalog.refusals]
     reading = Reading.of(workflow.scenes, bundle.spec.bands)
@@ -108,7 +109,7 @@ def prepare(
         raise CatalogError(
             f"{loaded.catalog}: no scenes; make a catalog with `geoseg catalog FOLDER -o FILE`"
         )
-    return Prepared(loaded, bundle, runtime, tuple(plans), tuple(refused), findings)
+    return Prepared(loaded, bundle, runtime, tuple(plans), tuple(refused), findings, catalog.notes)
 
 
 def _check_apart(plan: Plan) -> None:

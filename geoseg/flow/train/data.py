@@ -14,7 +14,7 @@ from geoseg.grid.encoding import BORDER_NAME, IGNORE
 from geoseg.grid.window import Window
 from geoseg.io.labels.reader import BORDER, label_kind
 from geoseg.io.raster.scene import Reading
-from geoseg.io.stac.read import load_catalog
+from geoseg.io.stac.folder import open_catalog
 from geoseg.training.data.augment import ColorSettings
 from geoseg.training.data.cache import SceneCache
 from geoseg.training.data.chips import ChipSettings
@@ -188,7 +188,7 @@ def _entry_scenes(
     training: Training, entry: DataEntry, path: Path, cache: SceneCache
 ) -> Iterator[FileScene | GeosegError]:
     """The scenes of an entry, or what is wrong with each."""
-    catalog = load_catalog(path, entry.trust, entry.ids)
+    catalog = open_catalog(path, entry.trust, entry.ids)
     yield from (SceneError(refusal.reason) for refusal in catalog.refusals)
     if not catalog.scenes and not catalog.refusals:
         raise CatalogError(f"{path}: no scenes; make a catalog with `geoseg catalog FOLDER -o FILE`")

@@ -13,21 +13,24 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
 import pystac
 
-from geoseg.config.stac.assets import assets_of
+from geoseg.config.stac.assets import Asset, assets_of
 from geoseg.config.stac.item import scene_of
 from geoseg.config.stac.refs import SceneRef, Trust
 from geoseg.errors import CatalogError
 from geoseg.words import did_you_mean, listed
 
-__all__ = ["Catalog", "LocalStacIO", "UnsetVariableError", "UnusableItem", "load_catalog", "local_path"]
+__all__ = [
+    "Catalog", "FoundItem", "LocalStacIO", "UnsetVariableError", "UnusableItem", "catalog_of", "load_catalog",
+    "local_assets", "local_path", "read_item",
+]  # fmt: skip
 
 _MAX_BYTES = 1 << 29
 _MAX_DEPTH = 30
@@ -56,10 +59,12 @@ class Catalog:
     path: Path
     scenes: tuple[SceneRef, ...]
     refusals: tuple[UnusableItem, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What was left out of it when it was made, or kept in it, each in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class FoundItem:
     """One item's JSON, not yet understood."""
 
     id: str
@@ -83,8 +88,14 @@ def load_catalog(path: str | Path, trust: Trust = "catalog", ids: Collection[str
             not set; names file, item and asset.
     """
     path = local_path(str(path), Path.cwd(), {})
-    entries = list(_walk(path, LocalStacIO()))
-    items = [entry for entry in entries if isinstance(entry, _Found)]
+    return catalog_of(path, list(_walk(path, LocalStacIO())), trust, ids)
+
+
+def catalog_of(
+    path: Path, entries: Sequence[FoundItem | UnusableItem], trust: Trust, ids: Collection[str] | None
+) -> Catalog:
+    """The scenes of what was found in a catalog or folder; arguments and errors of :func:`load_catalog`."""
+    items = [entry for entry in entries if isinstance(entry, FoundItem)]
     refused = [entry for entry in entries if isinstance(entry, UnusableItem)]
     if not items and not refused:
         raise CatalogError(f"{path}: holds no items; make one with `geoseg catalog FOLDER`")
@@ -146,12 +157,12 @@ class LocalStacIO(pystac.StacIO):
         return value
 
     def write_text(self, dest: Any, txt: str, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: catalogs are written by :func:`geoseg.io.stac.write.make_catalog`."""
+        """Refuse: catalogs are written by :func:`geoseg.io.stac.folder.make_catalog`."""
         del txt, args, kwargs
         raise CatalogError(f"{dest}: a catalog that is read is not written")
 
 
-def _walk(path: Path, stac_io: LocalStacIO) -> Iterator[_Found | UnusableItem]:
+def _walk(path: Path, stac_io: LocalStacIO) -> Iterator[FoundItem | UnusableItem]:
     """Every item from a file down, each file once; broken files below the first one are refusals."""
     todo: list[tuple[Path, int]] = [(path, 0)]
     seen: set[Path] = set()
@@ -177,17 +188,17 @@ def _walk(path: Path, stac_io: LocalStacIO) -> Iterator[_Found | UnusableItem]:
         todo += [(child, depth + 1) for child in reversed(below)]
 
 
-def _read(file: Path, stac_io: LocalStacIO) -> tuple[list[_Found | UnusableItem], list[Path]]:
+def _read(file: Path, stac_io: LocalStacIO) -> tuple[list[FoundItem | UnusableItem], list[Path]]:
     """The items in one file, and the files that it links to."""
     value = stac_io.read_json(str(file))
     kind = value.get("type")
     if kind == "Feature":
-        return [_item(value, file)], []
+        return [read_item(value, file)], []
     if kind == "FeatureCollection":
         features = value.get("features")
         if not isinstance(features, list):
             raise CatalogError(f"{file}: is not a STAC file: its features are not a list")
-        return [_item(feature, file, i) for i, feature in enumerate(features)], []
+        return [read_item(feature, file, i) for i, feature in enumerate(features)], []
     if "stac_version" not in value:
         raise CatalogError(
             f"{file}: is not a STAC item, collection, catalog or item collection (it has no stac_version); "
@@ -201,9 +212,9 @@ def _read(file: Path, stac_io: LocalStacIO) -> tuple[list[_Found | UnusableItem]
     return _linked([link for link in links if link.rel in ("item", "child")], file)
 
 
-def _linked(links: list[pystac.Link], file: Path) -> tuple[list[_Found | UnusableItem], list[Path]]:
+def _linked(links: list[pystac.Link], file: Path) -> tuple[list[FoundItem | UnusableItem], list[Path]]:
     """The files that links name, and a refusal for each link that names none."""
-    refused: list[_Found | UnusableItem] = []
+    refused: list[FoundItem | UnusableItem] = []
     files = []
     for link in links:
         try:
@@ -216,7 +227,8 @@ def _linked(links: list[pystac.Link], file: Path) -> tuple[list[_Found | Unusabl
     return refused, files
 
 
-def _item(value: object, file: Path, position: int | None = None) -> _Found | UnusableItem:
+def read_item(value: object, file: Path, position: int | None = None) -> FoundItem | UnusableItem:
+    """An item's JSON, of this file and place in its list; a refusal where it is no valid item."""
     place = f"{file.name}" if position is None else f"{file.name}, features[{position}]"
     item_id = value.get("id") if isinstance(value, dict) else None
     if not isinstance(value, dict) or not isinstance(item_id, str) or not item_id:
@@ -231,7 +243,7 @@ def _item(value: object, file: Path, position: int | None = None) -> _Found | Un
         return _refused(item_id, error)
     except _STAC_MISTAKES as error:
         return _refused(item_id, f"{place} is not a valid STAC item: {_why(error)}")
-    return _Found(item_id, file, item)
+    return FoundItem(item_id, file, item)
 
 
 def _refused(scene: str, reason: object) -> UnusableItem:
@@ -242,7 +254,7 @@ def _why(error: Exception) -> str:
     return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error).split("\n")[0]
 
 
-def _scene(found: _Found, trust: Trust) -> SceneRef:
+def _scene(found: FoundItem, trust: Trust) -> SceneRef:
     def resolve(key: str, href: str) -> str:
         try:
             return str(local_path(href, found.source.parent, os.environ))
@@ -256,7 +268,7 @@ def _scene(found: _Found, trust: Trust) -> SceneRef:
     return scene_of(found.id, found.item.properties, assets, resolve, trust)
 
 
-def _ambiguous(items: list[_Found]) -> dict[str, str]:
+def _ambiguous(items: list[FoundItem]) -> dict[str, str]:
     """Id → why it is ambiguous."""
     alike = defaultdict(list)
     for found in items:
@@ -331,3 +343,12 @@ def _checked(href: str, text: str, base: Path) -> Path:
             f"{href!r} is one of GDAL's virtual files, which are not opened; give a plain path"
         )
     return path
+
+
+def local_assets(item: Mapping[str, Any], catalog: Path) -> Iterator[tuple[Asset, Path]]:
+    """Assets of an item's JSON, whose file a catalog is, that have local paths."""
+    for asset in assets_of(item["assets"]):
+        try:
+            yield asset, local_path(asset.href, catalog.absolute().parent, os.environ)
+        except CatalogError:  # of another machine, or of a variable that is not set here
+            continue

@@ -1,4 +1,4 @@
-"""STAC items that geoseg writes: of a folder's GeoTIFFs, as a catalog, and of a finished map."""
+"""STAC items that geoseg writes: of an image and of a finished map."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import json
 import math
 import os
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +20,7 @@ from pystac.utils import datetime_to_str
 from geoseg.config.model.contract import BundleSpec
 from geoseg.config.stac.item import UNKNOWN_DATE
 from geoseg.config.stac.refs import SHA256_MULTIHASH, Trust
-from geoseg.errors import CatalogError, GridError, OutputError, SceneError, of_scene
+from geoseg.errors import GridError, OutputError, SceneError, of_scene
 from geoseg.grid.footprint import footprint
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
@@ -29,14 +28,11 @@ from geoseg.io.crs import is_code, written_crs
 from geoseg.io.files import output_error, sha256_of, write_text
 from geoseg.io.raster.band_names import COMMON_NAMES
 from geoseg.io.raster.dates import OLDEST, date_properties
-from geoseg.io.raster.gdal import open_header, reading_back
+from geoseg.io.raster.gdal import TIFF_SIGNATURES, open_header, reading_back
 from geoseg.io.raster.header import Header, read_header
-from geoseg.io.stac.read import Catalog, UnusableItem, load_catalog
 
-__all__ = ["describe_file", "make_catalog", "scene_item", "write_catalog"]
+__all__ = ["describe_file", "relative_href", "scene_item", "write_catalog", "write_collection"]
 
-_SUFFIXES = (".tif", ".tiff")
-_SHOWN = 20
 _FLAT = re.compile(r"[\[{]\n([^\[\]{}]*)[\]}]")
 _FLAT_LENGTH = 90
 _OF_MAPS: Final = (
@@ -51,52 +47,24 @@ _MEDIA: Final = {
     ".parquet": "application/vnd.apache.parquet",
     ".qml": pystac.MediaType.XML,
 }
+_IMAGES: Final = {
+    ".jp2": pystac.MediaType.JPEG2000,
+    ".png": pystac.MediaType.PNG,
+    ".jpg": pystac.MediaType.JPEG,
+    ".jpeg": pystac.MediaType.JPEG,
+}
 _COMPLEX: Final = {"complex64": "cfloat32", "complex128": "cfloat64", "complex_int16": "cint16"}
 """numpy type → STAC's name, which is that of its parts."""
 _SOFTWARE: Final = ("geoseg", "torch", "numpy", "rasterio", "pyogrio", "shapely", "pyproj")
 
 
-def make_catalog(folder: str | Path, output: str | Path, trust: Trust = "catalog") -> Catalog:
-    """Describe the GeoTIFFs in a folder and below, and write a STAC item collection; returns it read back.
-
-    All folders below count but those behind links. An item is called like its file, or like its path in the
-    folder where several files share a name (or one that differs by case alone). Hrefs are relative to the
-    catalog. Dates follow :func:`geoseg.io.raster.dates.date_properties`. ``refusals`` say which files cannot
-    be described and why; those are not in the file. Trust ``local`` takes georeferences of side files, too.
-
-    Raises:
-        CatalogError: no such folder, no GeoTIFF in it, or none that can be described.
-        OutputError: the catalog cannot be written.
-    """
-    folder, output = Path(folder), Path(output)
-    if not folder.is_dir():
-        raise CatalogError(f"{folder}: no such folder; give the folder that holds the GeoTIFFs")
-    files = sorted(_tiffs(folder))
-    if not files:
-        raise CatalogError(f"{folder}: holds no GeoTIFF (.tif, .tiff), in it or below")
-    items, refusals = [], []
-    for file, item_id in zip(files, _ids(files, folder), strict=True):
-        try:
-            items.append(describe_file(file, item_id, output.parent, trust))
-        except SceneError as error:
-            refusals.append(UnusableItem(item_id, str(error)))
-    if not items:
-        reasons = "\n".join(f"  {refusal.reason}" for refusal in refusals[:_SHOWN])
-        raise CatalogError(f"{folder}: none of its {len(files)} GeoTIFFs can be described:\n{reasons}")
-    about = {
-        "title": f"GeoTIFFs of {folder.resolve().name}",
-        "description": "Made by `geoseg catalog`. Where geoseg:datetime_source is unknown, the dates only "
-        "frame the acquisition.",
-    }
-    collection = pystac.ItemCollection(items, extra_fields=about, clone_items=False)
-    write_catalog(output, collection)
-    written = load_catalog(output, trust)
-    return Catalog(written.path, written.scenes, (*refusals, *written.refusals))
-
-
 def write_catalog(output: Path, collection: pystac.ItemCollection) -> None:
     """Write an item collection, whole or not at all: indented, what is short and flat on one line."""
-    content = {"type": "FeatureCollection", **collection.extra_fields, **collection.to_dict()}
+    write_collection(output, {"type": "FeatureCollection", **collection.extra_fields, **collection.to_dict()})
+
+
+def write_collection(output: Path, content: Mapping[str, Any]) -> None:
+    """The same of an item collection's JSON."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(output, _FLAT.sub(_on_one_line, text) + "\n")
 
@@ -106,8 +74,10 @@ def _on_one_line(found: re.Match[str]) -> str:
     return f"{found[0][0]}{text}{found[0][-1]}" if len(text) <= _FLAT_LENGTH else found[0]
 
 
-def describe_file(file: Path, item_id: str, relative_to: Path, trust: Trust = "catalog") -> pystac.Item:
-    """One GeoTIFF as a STAC 1.1 item: bands, CRS, grid, footprint, date, checksum and size.
+def describe_file(
+    file: Path, item_id: str, relative_to: Path, trust: Trust = "catalog", *, checksum: bool = True
+) -> pystac.Item:
+    """One image as a STAC 1.1 item: bands, CRS, grid, footprint, date; its size and checksum where asked for.
 
     Its href is relative to the folder ``relative_to``. A file that cannot be opened, has no place on the
     globe, or a name that is not text, is a SceneError.
@@ -135,29 +105,10 @@ def describe_file(file: Path, item_id: str, relative_to: Path, trust: Trust = "c
         properties={**properties, "gsd": float(f"{resolution:.6g}"), **_projection(header.geobox)},
         stac_extensions=_used_extensions(header),
     )
-    item.add_asset("data", _asset(header, path, relative_to, is_cog=tags.get("LAYOUT") == "COG"))
+    asset = _asset(header, path, relative_to, is_cog=tags.get("LAYOUT") == "COG")
+    asset.extra_fields |= _file(path) if checksum else {}
+    item.add_asset("data", asset)
     return item
-
-
-def _tiffs(folder: Path) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if name.lower().endswith(_SUFFIXES) and not name.startswith("."):
-                yield Path(where, name)
-
-
-def _ids(files: list[Path], folder: Path) -> list[str]:
-    """The shortest of stem, path and path with suffix that no other file has, ignoring case."""
-    paths = [file.relative_to(folder).as_posix() for file in files]
-    names = [(file.stem, path.rpartition(".")[0], path) for file, path in zip(files, paths, strict=True)]
-    taken = [Counter(name[level].casefold() for name in names) for level in range(3)]
-    return [
-        next(
-            (text for text, counts in zip(name, taken, strict=True) if counts[text.casefold()] == 1), name[-1]
-        )
-        for name in names
-    ]
 
 
 def _tags(path: Path, trust: Trust) -> dict[str, str]:
@@ -183,13 +134,26 @@ def _scaled(header: Header) -> bool:
 
 
 def _asset(header: Header, path: Path, relative_to: Path, *, is_cog: bool) -> pystac.Asset:
-    href = Path(os.path.relpath(path, Path(os.path.abspath(relative_to)))).as_posix()  # noqa: PTH100 as above
     return pystac.Asset(
-        href if href.startswith("../") else f"./{href}",  # a name such as `$a` or `c:1.tif` is not an href
-        media_type=pystac.MediaType.COG if is_cog else pystac.MediaType.GEOTIFF,
+        relative_href(path, relative_to),
+        media_type=pystac.MediaType.COG if is_cog else _image_type(path),
         roles=["data"],
-        extra_fields={"bands": [_band(header, i) for i in range(header.count)], **_file(path)},
+        extra_fields={"bands": [_band(header, i) for i in range(header.count)]},
     )
+
+
+def relative_href(path: Path, folder: Path) -> str:
+    """The href of a file in a catalog of this folder."""
+    href = Path(os.path.relpath(path, Path(os.path.abspath(folder)))).as_posix()  # noqa: PTH100 as above
+    return href if href.startswith("../") else f"./{href}"  # a name such as `$a` or `c:1.tif` is not an href
+
+
+def _image_type(path: Path) -> str | None:
+    """Media type of an image; None where there is none for it, and its suffix counts."""
+    with path.open("rb") as file:
+        if file.read(4).startswith(TIFF_SIGNATURES):
+            return pystac.MediaType.GEOTIFF
+    return _IMAGES.get(path.suffix.lower())
 
 
 def _band(header: Header, i: int) -> dict[str, Any]:

@@ -1,0 +1,173 @@
+"""Label assets for the items of a catalog: files by the names of the scenes, or one file for all of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, Final
+
+import pystac
+from affine import Affine
+
+from geoseg.config.stac.assets import TIFF_SUFFIXES
+from geoseg.errors import CatalogError, GeosegError, LabelError
+from geoseg.grid.geobox import GeoBox
+from geoseg.grid.pixel_map import may_overlap
+from geoseg.io.labels.layers import AREA_LAYER, lies_elsewhere
+from geoseg.io.labels.reader import label_kind
+from geoseg.io.labels.vector_file import layer_names, open_layer
+from geoseg.io.raster.scene import grid_of
+from geoseg.io.stac.files import walk
+from geoseg.io.stac.read import local_assets
+from geoseg.io.stac.write import relative_href
+from geoseg.io.vector.writer import overview_layer
+from geoseg.words import counted, listed
+
+__all__ = ["DEFAULT_KEY", "add_labels"]
+
+DEFAULT_KEY: Final = "buildings"
+"""Key of labels whose file does not name their layer: what the shipped workflows and trainings ask for."""
+_SUFFIXES: Final = TIFF_SUFFIXES | {
+    *[".gpkg", ".geojson", ".json", ".geojsonl", ".geojsons", ".ndjson", ".fgb", ".shp", ".parquet", ".zip"],
+    ".png",
+}
+_MEDIA: Final[Mapping[str, str]] = {
+    ".gpkg": pystac.MediaType.GEOPACKAGE,
+    ".geojson": pystac.MediaType.GEOJSON,
+    ".fgb": pystac.MediaType.FLATGEOBUF,
+    ".png": pystac.MediaType.PNG,
+    **dict.fromkeys(TIFF_SUFFIXES, pystac.MediaType.GEOTIFF),
+}
+_NAMED: Final = 6
+_Item = dict[str, Any]
+
+
+def add_labels(items: Sequence[_Item], labels: Path, output: Path, key: str | None = None) -> list[str]:
+    """Add label assets to items, in place; returns what was done, each in one sentence.
+
+    In a folder, the labels of a scene are the file that is called like it (``a.gpkg`` for ``a.tif``), at the
+    same place below the folder where several are. One file is for each scene that it does not lie apart from.
+
+    The key is ``key``, else the layer's name, else ``buildings``. Of several layers in a file each becomes an
+    asset called like it, ``geoseg:layer`` naming it; with ``key``, that layer alone. A layer
+    ``labelled_area`` is the area where the others are complete. What is known of an asset of that key stays,
+    its file aside; a file that is a label asset already stays as it is.
+
+    Args:
+        items: JSON of the catalog ``output``, to which hrefs are relative.
+
+    Raises:
+        LabelError: no such file or folder, unreadable labels, none for any scene, or several for one.
+    """
+    if not labels.exists():
+        raise LabelError(
+            f"labels {labels}: no such file or folder; give a folder of label files, or one file"
+        )
+    notes: list[str] = []
+    by_scene = labels.is_dir()
+    files = _by_scene(items, labels, output, notes) if by_scene else [(item, labels) for item in items]
+    found: dict[str, list[str]] = defaultdict(list)
+    for item, file in files:
+        held = {str(path) for asset, path in local_assets(item, output) if "labels" in asset.roles}
+        for asset_key, fields in _assets(file, key, None if by_scene else _geobox(item)):
+            if asset_key in item["assets"] or str(file.absolute()) not in held:
+                known = item["assets"].get(asset_key, {})
+                href = {"href": relative_href(file, output.parent), "roles": ["labels"]}
+                item["assets"][asset_key] = {**known, **href, **fields}
+            found[asset_key].append(item["id"])
+    if not found:
+        names = listed([item["id"] for item in items], _NAMED)
+        how = "is called like a scene" if by_scene else "lies on a scene"
+        raise LabelError(f"labels {labels}: nothing in it {how} ({names}); call a.gpkg what is for a.tif")
+    for asset_key, scenes in found.items():
+        notes.append(f"labels: {counted(len(scenes), 'scene')} with the label asset {asset_key!r}")
+    bare = [item["id"] for item in items if not any(item["id"] in scenes for scenes in found.values())]
+    if bare:
+        notes.append(f"no labels in {labels} for: {listed(bare, _NAMED)}")
+    return notes
+
+
+def _by_scene(
+    items: Sequence[_Item], folder: Path, output: Path, notes: list[str]
+) -> list[tuple[_Item, Path]]:
+    """Each item that has a file of its name in a folder or below, and that file."""
+    files = [file for file in sorted(walk(folder, notes)) if file.suffix.lower() in _SUFFIXES]
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        by_name[file.stem.casefold()].append(file)
+    pairs: list[tuple[_Item, Path]] = []
+    for item in items:
+        images = [path for asset, path in local_assets(item, output) if asset.kind("local") == "data"]
+        names = dict.fromkeys([item["id"].casefold(), *(image.stem.casefold() for image in images)])
+        fitting = next((by_name[name] for name in names if name in by_name), [])
+        fitting = [file for file in fitting if file.absolute() not in images]
+        if len(fitting) > 1:
+            depth = {file: max(_common_end(file, image) for image in images) for file in fitting}
+            fitting = [file for file in fitting if depth[file] == max(depth.values())]
+        if len(fitting) > 1:
+            several = listed([str(file.relative_to(folder)) for file in fitting])
+            raise LabelError(
+                f"labels {folder}: {several} are all called like the scene {item['id']}; leave one"
+            )
+        pairs += [(item, file) for file in fitting]
+    unused = [str(file.relative_to(folder)) for file in files if file not in {used for _, used in pairs}]
+    if unused and pairs:
+        notes.append(f"labels of no scene: {listed(unused, _NAMED)}")
+    return pairs
+
+
+def _common_end(one: Path, other: Path) -> int:
+    """How many folders, from their ends, two paths have in common."""
+    pairs = zip(reversed(one.parent.parts), reversed(other.parent.parts), strict=False)
+    return len(list(takewhile(lambda pair: pair[0].casefold() == pair[1].casefold(), pairs)))
+
+
+def _lies_apart(file: Path, layer: str | None, grid: GeoBox | None) -> bool:
+    """Whether a layer, or a raster, shares no ground with a grid; None: with any."""
+    if grid is None:
+        return False
+    if layer is not None:
+        return lies_elsewhere(open_layer(file, layer), grid)
+    try:
+        return not may_overlap(grid_of(file), grid)
+    except GeosegError:  # a picture without a place is laid on its scene
+        return False
+
+
+def _geobox(item: _Item) -> GeoBox | None:
+    """An item's grid; None where it does not say."""
+    said = item["properties"]
+    crs = said.get("proj:code") or said.get("proj:wkt2")
+    shape, transform = said.get("proj:shape"), said.get("proj:transform")
+    if not (isinstance(crs, str) and isinstance(shape, list) and isinstance(transform, list)):
+        return None
+    try:
+        return GeoBox(int(shape[0]), int(shape[1]), Affine(*transform[:6]), crs)
+    except (GeosegError, TypeError, ValueError, IndexError) as error:
+        raise CatalogError(f"item {item['id']!r}: its proj: fields are no grid ({error})") from error
+
+
+def _assets(file: Path, key: str | None, grid: GeoBox | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Keys and fields of the label assets that a file makes for a scene of this grid."""
+    media = _MEDIA.get(file.suffix.lower())
+    fields: dict[str, Any] = {} if media is None else {"type": str(media)}
+    if label_kind(file) == "raster":
+        if not _lies_apart(file, None, grid):
+            yield key or DEFAULT_KEY, fields
+        return
+    names = layer_names(file)
+    shown = {overview_layer(name) for name in names}
+    layers = [name for name in names if name not in shown and name != AREA_LAYER]
+    if not layers:
+        raise LabelError(f"labels {file}: has no layer of polygons")
+    if len(layers) > 1 and key is not None and key not in layers:
+        raise LabelError(f"labels {file}: has the layers {listed(layers)}; --label-key names one of them")
+    if AREA_LAYER in names:
+        fields["geoseg:area_layer"] = AREA_LAYER
+    for layer in layers if key is None or len(layers) == 1 else (key,):
+        if _lies_apart(file, layer, grid):
+            continue
+        own = DEFAULT_KEY if len(layers) == 1 and layer.casefold() == file.stem.casefold() else layer
+        yield key or own, fields | ({"geoseg:layer": layer} if len(names) > 1 else {})
