@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "is_kept"]
 
 Loop = TypeVar("Loop", bound=Callable[..., object])
 
@@ -26,3 +27,10 @@ def compiled(loop: Loop) -> Loop:
         return cast("Loop", njit(cache=True)(loop))
     except RuntimeError:  # numba finds no folder that it may write to
         return cast("Loop", njit(loop))
+
+
+def is_kept(loop: Callable[..., object]) -> bool:
+    """Whether a compiled form of a loop is on disk, so that its first call takes no seconds."""
+    dispatcher = cast("Any", loop)
+    folder: str | None = dispatcher.stats.cache_path
+    return folder is not None and any(Path(folder).glob(f"*{dispatcher.py_func.__name__}-*.nbi"))

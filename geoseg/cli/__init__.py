@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 import click
 
 from geoseg._version import __version__
+from geoseg.cli.doctor import doctor
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.models import models
-from geoseg.cli.options import plain_options, progress_option, trust_option, workflow_command
+from geoseg.cli.options import examples, plain_options, progress_option, trust_option, workflow_command
 from geoseg.cli.train import train
 from geoseg.cli.vectorize import vectorize
 from geoseg.errors import GeosegError
@@ -40,7 +41,13 @@ def cli(context: click.Context, *, debug: bool) -> None:
     context.obj = {"debug": debug}
 
 
-@cli.command()
+@cli.command(
+    epilog=examples(
+        "geoseg run workflows/austin_buildings.yaml",
+        "geoseg run my.yaml --catalog scenes.json --output maps --workers 4",
+        "geoseg run my.yaml --set vectorize.min_area='20 m2' --overwrite",
+    )
+)
 @workflow_command
 @plain_options("catalog", "model", "output")
 @click.option(
@@ -77,7 +84,7 @@ def run(
     sys.exit(summary.exit_code)
 
 
-@cli.command()
+@cli.command(epilog=examples("geoseg demo", "geoseg demo landcover -o maps"))
 @click.argument("name", type=click.Choice(["buildings", "landcover"]), default="buildings")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder (default: runs/<workflow>).")
 @click.pass_context
@@ -92,7 +99,7 @@ def demo(context: click.Context, name: str, *, output: Path | None) -> None:
     context.invoke(run, workflow=path, overrides=overrides, **options)
 
 
-@cli.command()
+@cli.command(epilog=examples("geoseg check my.yaml", "geoseg check my.yaml --catalog scenes.json"))
 @workflow_command
 @plain_options("catalog", "model", "output")
 def check(workflow: Path, *, overrides: dict[str, str]) -> None:
@@ -103,7 +110,7 @@ def check(workflow: Path, *, overrides: dict[str, str]) -> None:
     sys.exit(print_check(prepare(workflow, overrides, sample=True)))
 
 
-@cli.command()
+@cli.command(epilog=examples("geoseg plan my.yaml", "geoseg plan my.yaml --json"))
 @workflow_command
 @plain_options("catalog", "model", "output")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -115,7 +122,7 @@ def plan(workflow: Path, *, overrides: dict[str, str], as_json: bool) -> None:
     sys.exit(print_plan(prepare(workflow, overrides), as_json=as_json))
 
 
-@cli.command()
+@cli.command(epilog=examples("geoseg catalog images -o scenes.json"))
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="Catalog to write, or to update."
@@ -153,7 +160,7 @@ def catalog(
     sys.exit(2 if made.refusals else 0)
 
 
-@cli.command()
+@cli.command(epilog=examples("geoseg schema > workflow.schema.json", "geoseg schema training"))
 @click.argument("kind", type=click.Choice(["workflow", "training"]), default="workflow")
 def schema(kind: str) -> None:
     """Print the JSON schema of a kind of file, for editors."""
@@ -165,13 +172,10 @@ def schema(kind: str) -> None:
     click.echo(json.dumps(training_schema() if kind == "training" else workflow_schema(), indent=2))
 
 
-@cli.command()
+@cli.command(epilog=examples('eval "$(geoseg completion bash)"'))
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the completion script of a SHELL.
-
-    Such as: eval "$(geoseg completion bash)"
-    """
+    """Print the completion script of a SHELL."""
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
@@ -179,6 +183,7 @@ def completion(shell: str) -> None:
     click.echo(kind(cli, {}, "geoseg", "_GEOSEG_COMPLETE").source())
 
 
+cli.add_command(doctor)
 cli.add_command(train)
 cli.add_command(evaluate)
 cli.add_command(models)

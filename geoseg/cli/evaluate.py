@@ -9,12 +9,18 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import plain_options, workflow_command
+from geoseg.cli.options import complete_models, examples, plain_options, workflow_command
 
 __all__ = ["evaluate"]
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "geoseg evaluate my.yaml",
+        "geoseg evaluate my.yaml --reference truth.gpkg --area labeled.gpkg",
+        "geoseg evaluate my.yaml --model buildings-liteunet --model ./mine",
+    )
+)
 @workflow_command
 @plain_options("catalog", "output")
 @click.option(
@@ -22,6 +28,7 @@ __all__ = ["evaluate"]
     "models",
     multiple=True,
     metavar="MODEL",
+    shell_complete=complete_models,
     help="Map the labeled scenes with this model (a name or a path) and score it; may be repeated.",
 )
 @click.option("--asset", help="Label asset of the catalog (default: the workflow's evaluate.asset).")
@@ -106,12 +113,27 @@ def evaluate(
         sys.exit(_compare(workflow, models, overrides, against, as_json=as_json))
     from geoseg.cli.tables import print_report
     from geoseg.flow.evaluate.evaluate import evaluate_workflow
+    from geoseg.io.yaml.files import load_workflow
 
     report = evaluate_workflow(workflow, overrides, **against)
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2))
     else:
         print_report(report)
+        click.echo(_written(load_workflow(workflow, overrides).output, drawn=worst > 0))
+
+
+def _written(folder: Path, *, drawn: bool) -> str:
+    """What the score left in a run's folder."""
+    from geoseg.engine.finished import ITEM_NAME
+    from geoseg.flow.evaluate.evaluate import SCORE_NAME
+    from geoseg.flow.evaluate.objects import ERRORS_NAME
+    from geoseg.flow.evaluate.worst import WORST_NAME
+
+    names = [SCORE_NAME, *([WORST_NAME] if drawn and (folder / WORST_NAME).is_file() else [])]
+    if any(item.with_name(ERRORS_NAME).is_file() for item in folder.glob(f"*/{ITEM_NAME}")):
+        names.append(f"SCENE/{ERRORS_NAME} (each object, for QGIS)")
+    return f"\nwritten to {folder}: {', '.join(names)}"
 
 
 def _compare(

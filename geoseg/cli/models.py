@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.options import set_option
+from geoseg.cli.options import complete_models, examples, set_option
 
 __all__ = ["models"]
 
-_NAME_OR_PATH = click.argument("model", metavar="NAME|PATH")
+_NAME_OR_PATH = click.argument("model", metavar="NAME|PATH", shell_complete=complete_models)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _BUNDLE_TO_MAKE = click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Bundle to make."
@@ -25,7 +25,7 @@ def models() -> None:
     """List, show, check, export and import models."""
 
 
-@models.command("list")
+@models.command("list", epilog=examples("geoseg models list", "geoseg models list --papers"))
 @click.option(
     "--bands", type=click.IntRange(1, 1024), default=3, show_default=True, help="Bands to count for."
 )
@@ -41,7 +41,7 @@ def list_models(bands: int, classes: int, *, papers: bool, as_json: bool) -> Non
     print_models(bands, classes, papers=papers, as_json=as_json)
 
 
-@models.command()
+@models.command(epilog=examples("geoseg models show buildings-liteunet"))
 @_NAME_OR_PATH
 @_JSON
 def show(model: str, *, as_json: bool) -> None:
@@ -52,7 +52,7 @@ def show(model: str, *, as_json: bool) -> None:
     print_bundle(load_bundle(model), as_json=as_json)
 
 
-@models.command()
+@models.command(epilog=examples("geoseg models verify my-bundle"))
 @_NAME_OR_PATH
 @_JSON
 def verify(model: str, *, as_json: bool) -> None:
@@ -78,7 +78,12 @@ def verify(model: str, *, as_json: bool) -> None:
     sys.exit(0 if passed else 2)
 
 
-@models.command()
+@models.command(
+    epilog=examples(
+        "geoseg models export buildings-liteunet -o buildings.onnx",
+        "geoseg models export ./mine -o tiles.onnx --format deepness",
+    )
+)
 @_NAME_OR_PATH
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File to write."
@@ -147,7 +152,13 @@ def _template(context: click.Context, _option: click.Parameter, value: bool) -> 
         context.exit()
 
 
-@models.command("import")
+@models.command(
+    "import",
+    epilog=examples(
+        "geoseg models import --template > card.yaml",
+        "geoseg models import weights.pt --card card.yaml -o my-bundle",
+    ),
+)
 @click.argument("weights", type=click.Path(path_type=Path), metavar="STATE_DICT")
 @click.option(
     "--card",
@@ -190,7 +201,9 @@ def import_model(
     )
 
 
-@models.command()
+@models.command(
+    epilog=examples("geoseg models calibrate ./mine --errors maps/scene/errors.gpkg -o calibrated")
+)
 @click.argument("model", metavar="BUNDLE")
 @click.option(
     "--errors",

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
+from click.shell_completion import CompletionItem
 
-__all__ = ["plain_options", "progress_option", "set_option", "trust_option", "workflow_command"]
+__all__ = [
+    "complete_models",
+    "examples",
+    "plain_options",
+    "progress_option",
+    "set_option",
+    "trust_option",
+    "workflow_command",
+]
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: lines that one can type."""
+    return "\b\n" + "\n".join(("Examples:", *(f"  {line}" for line in lines)))
+
 
 _EXISTING_FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 
@@ -21,10 +36,42 @@ def _overrides(_context: click.Context, _option: click.Parameter, values: tuple[
     return dict(parse_overrides(values))
 
 
+def complete_models(_context: click.Context, _option: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Names of the shipped models that begin with what is typed; the shell adds files."""
+    from geoseg.models.bundle import shipped_bundles
+
+    return [CompletionItem(name) for name in shipped_bundles() if name.startswith(typed)]
+
+
+def _complete_keys(context: click.Context, _option: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Keys of a workflow, or of a training, that begin with what is typed."""
+    from pydantic import BaseModel
+
+    from geoseg.config.training.training_file import Training
+    from geoseg.config.workflow import Workflow
+
+    def keys(section: type[BaseModel], before: str = "") -> Iterator[str]:
+        for name, field in section.model_fields.items():
+            inner = [
+                kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)
+            ]
+            nested = next((kind for kind in inner if issubclass(kind, BaseModel)), None)
+            yield from [f"{before}{name}="] if nested is None else keys(nested, f"{before}{name}.")
+
+    found = keys(Training if context.info_name == "train" else Workflow)
+    return [CompletionItem(key) for key in found if key.startswith(typed)]
+
+
 def set_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option ``--set``; its values come as ``overrides``."""
     return click.option(
-        "--set", "overrides", multiple=True, metavar="KEY=VALUE", callback=_overrides, help=text
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=_overrides,
+        shell_complete=_complete_keys,
+        help=text,
     )
 
 
@@ -58,7 +105,9 @@ def plain_options(*keys: str) -> Callable[[Callable[..., Any]], Callable[..., An
         for key in reversed(keys):
             names = [f"--{key}", *(["-o"] if key == "output" else [])]
             what, text = _PLAIN[key]
-            command = click.option(*names, f"{key}_option", metavar=what, help=text)(command)
+            complete = complete_models if key == "model" else None
+            option = click.option(*names, f"{key}_option", metavar=what, help=text, shell_complete=complete)
+            command = option(command)
         return command
 
     return decorate

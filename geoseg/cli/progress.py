@@ -150,6 +150,8 @@ class RunWatcher:
             self._view.line(
                 f"{counted(event.scenes, 'scene')}, {event.pixels / 1e6:.1f} Mpx on {event.where}"
             )
+            if event.compiles:
+                self._view.line("the first polygons on this machine: loops are compiled, once, half a minute")
             self._view.start("mapping", event.pixels)
             self._view.advance(0, "")
         elif isinstance(event, WindowRowsFinished):
@@ -193,7 +195,8 @@ class RunWatcher:
         ends = ", ".join(f"{count} {status}" for status, count in counts.items())
         click.echo(f"{ends} in {summary.seconds:.1f} s")
         if counts["done"] or counts["skipped"]:
-            click.echo(f"maps: {summary.output}")
+            project = "" if summary.unwritten else "; run.qgz in it opens them in QGIS"
+            click.echo(f"maps: {summary.output}{project}")
 
 
 def _run_table(summary: RunSummary) -> Table:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geoseg.cli.options import plain_options, progress_option, workflow_command
+from geoseg.cli.options import examples, plain_options, progress_option, workflow_command
 from geoseg.words import counted
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 
-@click.command()
+@click.command(epilog=examples("geoseg train my_training.yaml --check", "geoseg train my_training.yaml"))
 @workflow_command
 @plain_options("output")
 @click.option("--check", is_flag=True, help="Find every mistake of the file and its scenes; train nothing.")

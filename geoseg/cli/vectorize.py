@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geoseg.cli.options import set_option, trust_option
+from geoseg.cli.options import examples, set_option, trust_option
 
 if TYPE_CHECKING:
     from geoseg.config.stac.refs import Trust
@@ -31,7 +31,12 @@ def _names(_context: click.Context, _option: click.Parameter, values: tuple[str,
     return found
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "geoseg vectorize probability.tif -o buildings.gpkg",
+        "geoseg vectorize classes.tif -o cover.gpkg --class 1=forest --set vectorize.min_area='500 m2'",
+    )
+)
 @click.argument("raster", type=click.Path(path_type=Path))
 @click.option(
     "-o",

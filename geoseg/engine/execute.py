@@ -24,9 +24,14 @@ from distributed.system import MEMORY_LIMIT
 
 from geoseg.errors import RunError
 
-__all__ = ["Executor", "ExecutorKind", "Finished", "auto_workers", "open_executor"]
+__all__ = ["CORES", "MEMORY_BYTES", "Executor", "ExecutorKind", "Finished", "auto_workers", "open_executor"]
 
 ExecutorKind = Literal["serial", "threads", "processes"]
+
+CORES = int(CPU_COUNT)
+"""Cores that this process may use, as the system and its container's limits say."""
+MEMORY_BYTES = int(MEMORY_LIMIT)
+"""Memory that this process may use, likewise."""
 
 # Each setting and its reason: the defaults hang, blame neighbors or pause for ever.
 _DASK_SETTINGS: dict[str, Any] = {
@@ -124,7 +129,7 @@ class _Dask:
 
 def auto_workers(tasks: int, worker_bytes: int) -> int:
     """Workers for this machine: at least 1, as many as tasks, cores and memory (or its container) allow."""
-    return max(1, min(int(CPU_COUNT), tasks, int(MEMORY_LIMIT) // worker_bytes))
+    return max(1, min(CORES, tasks, MEMORY_BYTES // worker_bytes))
 
 
 @contextmanager

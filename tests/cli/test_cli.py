@@ -97,7 +97,7 @@ def test_a_run_says_what_became_of_each_scene(
     assert sum(line.startswith("refused  gone  ") for line in said) == 1
     assert sum(line.startswith(f"done     {LONG}") for line in said) == (kind == "plain")
     assert out.splitlines()[-2].startswith("1 done, 0 skipped, 1 refused, 0 failed in ")
-    assert out.splitlines()[-1] == f"maps: {tmp_path}"
+    assert out.splitlines()[-1] == f"maps: {tmp_path}; run.qgz in it opens them in QGIS"
     assert "not scored: " in err
 
 
@@ -110,7 +110,7 @@ def test_a_score_is_for_scenes_that_have_labels(geoseg: Command, workflow: Path,
     assert "warning  evaluate.asset: no scene has the label asset 'buildings', so none is scored" in err
     code, out, err = geoseg("run", workflow, *asked, "--progress", "plain")
     assert (code, err) == (0, "not scored: no scene has the label asset 'buildings'\n")
-    assert out.splitlines()[-1] == f"maps: {tmp_path / 'maps'}"
+    assert out.splitlines()[-1] == f"maps: {tmp_path / 'maps'}; run.qgz in it opens them in QGIS"
     assert (
         "buildings-micronet"
         in json.loads((tmp_path / "maps" / "bare" / "item.json").read_text())["properties"]["title"]
@@ -137,7 +137,7 @@ def test_a_terminal_shows_a_bar(workflow: Path, tmp_path: Path) -> None:
     assert "100 %" in text
     assert "Mpx/s" in text
     assert f"done     {LONG}" in text
-    assert text.rstrip().endswith(f"maps: {tmp_path}")
+    assert text.rstrip().endswith(f"maps: {tmp_path}; run.qgz in it opens them in QGIS")
 
 
 def test_a_closed_pipe_is_no_error() -> None:

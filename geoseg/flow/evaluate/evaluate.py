@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from geoseg.config.model.contract import ClassSpec
 
 __all__ = [
+    "SCORE_NAME",
     "Evaluated",
     "check_reference",
     "evaluate_pairs",

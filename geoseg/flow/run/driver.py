@@ -63,11 +63,11 @@ class Driver:
         """Tasks that wait; an assembly counts once its partial results are there."""
         return len(self._predictions) + len(self._assemblies)
 
-    def start(self, where: str) -> None:
-        """Report that work begins, ``where``: executor and number of workers, in words."""
+    def start(self, where: str, *, compiles: bool = False) -> None:
+        """Report that work begins; see :class:`~geoseg.flow.run.events.RunStarted`."""
         predicted = {id(task.plan): task.plan for task in self._predictions}.values()
         pixels = sum(plan.grid.window.pixels for plan in predicted)
-        self._watch(RunStarted(len(self.plans), len(self._predictions), pixels, where))
+        self._watch(RunStarted(len(self.plans), len(self._predictions), pixels, where, compiles))
 
     def next_task(self) -> Task | None:
         """The task to run next; None: there is none now. Assembling comes first: it frees disk."""

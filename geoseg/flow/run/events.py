@@ -25,6 +25,8 @@ class RunStarted:
     """Tasks: consecutive rows of windows, over all scenes."""
     pixels: int
     where: str
+    compiles: bool = False
+    """Whether loops have to be compiled for the first polygons: about half a minute, once on a machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from geoseg.flow.run.outputs import write_outputs
 from geoseg.flow.run.prepare import Prepared, prepare
 from geoseg.io.files import free_bytes, locked
 from geoseg.io.raster.scene import Reading
+from geoseg.polygons.trace.edges import needs_compiling
 from geoseg.score.report.values import ScoreReport
 
 __all__ = ["run"]
@@ -145,7 +146,8 @@ def _execute(driver: Driver, prepared: Prepared) -> None:
         where = "one process" if kind == "serial" else f"{workers} {kind}"
         if compute.scheduler is not None:
             where = f"{executor.slots} threads of {compute.scheduler}"
-        driver.start(where)
+        outlines = any(plan.vectorize is not None for plan in driver.plans)
+        driver.start(where, compiles=outlines and needs_compiling())
         in_flight = 0
         while True:
             # Two tasks per slot hide the driver's latency.

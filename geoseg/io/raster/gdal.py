@@ -38,6 +38,7 @@ from geoseg.grid.window import Window
 __all__ = [
     "CACHE_BYTES",
     "GDAL_ERRORS",
+    "GDAL_VERSION",
     "PNG_SIGNATURE",
     "TIFF_SIGNATURES",
     "collected_warnings",
@@ -54,6 +55,8 @@ __all__ = [
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError)
 """What rasterio raises for a file it cannot open or read; the middle one has no public name in rasterio."""
+
+GDAL_VERSION: str = rasterio.__gdal_version__
 
 CACHE_BYTES = 128 << 20
 """GDAL's block cache, per process, unless the variable GDAL_CACHEMAX is set: a row of blocks of a scene

@@ -28,7 +28,7 @@ from geoseg.io.crs import is_code, written_crs
 from geoseg.io.files import output_error, sha256_of, write_text
 from geoseg.io.raster.band_names import COMMON_NAMES
 from geoseg.io.raster.dates import OLDEST, date_properties
-from geoseg.io.raster.gdal import TIFF_SIGNATURES, open_header, reading_back
+from geoseg.io.raster.gdal import GDAL_VERSION, TIFF_SIGNATURES, open_header, reading_back
 from geoseg.io.raster.header import Header, read_header
 
 __all__ = ["describe_file", "relative_href", "scene_item", "write_catalog", "write_collection"]
@@ -295,7 +295,7 @@ def _software() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:  # a stripped-down installation has fewer
             continue
-    return found | {"GDAL": rasterio.__gdal_version__}
+    return found | {"GDAL": GDAL_VERSION}
 
 
 def _extensions(names: Sequence[str]) -> list[str]:
