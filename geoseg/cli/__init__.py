@@ -102,12 +102,13 @@ def demo(context: click.Context, name: str, *, output: Path | None) -> None:
 @cli.command(epilog=examples("geoseg check my.yaml", "geoseg check my.yaml --catalog scenes.json"))
 @workflow_command
 @plain_options("catalog", "model", "output")
-def check(workflow: Path, *, overrides: dict[str, str]) -> None:
+@click.option("--overwrite", is_flag=True, help="Check what `geoseg run --overwrite` does.")
+def check(workflow: Path, *, overrides: dict[str, str], overwrite: bool) -> None:
     """Find every mistake of a WORKFLOW and its scenes; run nothing."""
     from geoseg.cli.report import print_check
-    from geoseg.flow.run.prepare import prepare
+    from geoseg.flow.run.check import check_workflow
 
-    sys.exit(print_check(prepare(workflow, overrides, sample=True)))
+    sys.exit(print_check(check_workflow(workflow, overrides, overwrite=overwrite)))
 
 
 @cli.command(epilog=examples("geoseg plan my.yaml", "geoseg plan my.yaml --json"))

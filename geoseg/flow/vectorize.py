@@ -35,7 +35,7 @@ from geoseg.io.raster.score_raster import (
     describe_scores,
 )
 from geoseg.io.vector.features import Features, LayerStyle, features_of
-from geoseg.io.vector.writer import FORMATS, layer_files, write_features
+from geoseg.io.vector.writer import FORMATS, check_format, layer_files, write_features
 from geoseg.io.yaml.config_file import FileKind, read_overrides
 from geoseg.polygons.attributes import FIELDS, Provenance
 from geoseg.polygons.geodesic import AreaMeter
@@ -182,6 +182,7 @@ def _options(output: Path, overrides: Mapping[str, Any]) -> tuple[Vectorize, fro
         )
     if options.merge:
         raise ConfigError("--set: vectorize.merge: joins the scenes of a run, and there is one raster here")
+    check_format(found)
     layer = options.layer if "layer" in given else layer_name(output.stem)
     return options.model_copy(update={"format": found, "layer": layer}), given
 

@@ -23,6 +23,7 @@ from synthetic.neighborhood import generate
 from synthetic.writing import write_scene
 
 from geoseg.cli import main
+from geoseg.cli.report import scene_line
 from geoseg.config.stac.refs import BandRef, SceneRef
 from geoseg.engine.contract import check_header, image_of, sample_scene
 from geoseg.errors import SceneError
@@ -145,8 +146,14 @@ def test_bad_scenes_are_refused_and_the_good_one_is_mapped(
     assert {p.name for p in (tmp_path / "out").iterdir()} == {".geoseg.lock", "good", "run.json", "run.qgz"}
     checked = geoseg_here("check", workflow)
     assert checked.returncode == 2
-    # A cut-off or blank file shows only when its pixels are read; all else shows in the headers.
-    assert len(checked.stderr.strip().splitlines()) >= len(bad_scenes) - 2
+    said = {line for line in checked.stderr.splitlines() if line.startswith("refused")}
+    expected = {
+        name: scene_line("refused", name, event["reason"])
+        for name, event in ended.items()
+        if event["status"] == "refused"
+    }
+    blank = expected.pop("blank", "")  # shows only when all of its pixels are read
+    assert said - {blank} == set(expected.values()), "check refuses what run does, in the same words"
 
 
 @pytest.mark.parametrize(

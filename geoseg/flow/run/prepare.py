@@ -11,12 +11,14 @@ from geoseg.config.workflow import Workflow
 from geoseg.engine.contract import Findings, examine
 from geoseg.engine.plan import Plan, check_classes, make_plan
 from geoseg.engine.tiles import resolve_tiles
-from geoseg.errors import CatalogError, GeosegError, SceneError, of_scene
+from geoseg.errors import CatalogError, ConfigError, GeosegError, OutputError, SceneError, of_scene
 from geoseg.io.raster.scene import Reading
 from geoseg.io.stac.folder import open_catalog
+from geoseg.io.vector.writer import check_format
 from geoseg.io.yaml.files import LoadedWorkflow, load_workflow
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.runtime import Runtime
+from geoseg.polygons.geodesic import AreaMeter
 from geoseg.words import did_you_mean, listed
 
 __all__ = ["Prepared", "Refusal", "prepare"]
@@ -82,6 +84,11 @@ def prepare(
     """
     loaded = load_workflow(source, overrides)
     workflow = loaded.workflow
+    if workflow.vectorize is not None:
+        try:
+            check_format(workflow.vectorize.format)
+        except OutputError as error:
+            raise ConfigError(f"{loaded.where('vectorize.format')}: vectorize.format: {error}") from error
     bundle = load_bundle(loaded.model)
     bundle.network()  # altered weights are one mistake, not one for each scene
     check_classes(workflow, bundle)
@@ -100,6 +107,8 @@ def prepare(
             with of_scene(ref.id):
                 plan = make_plan(reading.describe(ref), bundle, workflow, runtime, loaded.output)
                 _check_apart(plan)
+                if plan.vectorize is not None:
+                    AreaMeter.of(plan.grid)  # else the polygons would be refused when all is predicted
                 if sample:
                     findings[ref.id] = examine(plan.scene, plan.grid, bundle.spec, plan.stretch)
             plans.append(plan)

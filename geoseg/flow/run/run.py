@@ -14,17 +14,18 @@ from geoseg.config.workflow import Workflow
 from geoseg.engine.assemble import AssembleTask, assemble
 from geoseg.engine.execute import ExecutorKind, auto_workers, open_executor
 from geoseg.engine.finished import FinishedMap
-from geoseg.engine.partials import discard_partials, oldest_rules
-from geoseg.engine.plan import RULES, Plan
+from geoseg.engine.partials import discard_partials
+from geoseg.engine.plan import Plan
 from geoseg.engine.predict import predict_window_rows
 from geoseg.errors import GeosegError, OutputError
 from geoseg.flow.evaluate.evaluate import evaluate_run
 from geoseg.flow.evaluate.objects import Outlined
+from geoseg.flow.run.check import obstacle
 from geoseg.flow.run.driver import Driver
 from geoseg.flow.run.events import RunSummary, SceneOutcome, Watch
 from geoseg.flow.run.outputs import write_outputs
 from geoseg.flow.run.prepare import Prepared, prepare
-from geoseg.io.files import free_bytes, locked
+from geoseg.io.files import locked
 from geoseg.io.raster.scene import Reading
 from geoseg.polygons.trace.edges import needs_compiling
 from geoseg.score.report.values import ScoreReport
@@ -86,52 +87,15 @@ def run(
 def _plan_work(driver: Driver, plan: Plan, *, overwrite: bool) -> None:
     """Decide what a scene needs: to be predicted, to be assembled again, or nothing more."""
     scene, found = plan.scene.ref.id, FinishedMap.read(plan.folder)
-    can_reuse = found is not None and found.can_reuse(plan)
     if found is not None and found.whole and found.fingerprint == plan.fingerprint:
         discard_partials(plan.folder)  # a run may have been killed between the manifest and this
         driver.end(SceneOutcome(scene, "skipped", "already mapped with this configuration", plan.folder))
-    elif not overwrite and (older := _older_rules(plan, found)) is not None:
-        driver.end(SceneOutcome(scene, "refused", older))
-    elif found is not None and found.whole and not overwrite:
-        reason = (
-            f"{plan.folder} holds a map made by another configuration, model or version "
-            f"({found.fingerprint[:8]}, now {plan.fingerprint[:8]}); choose another output or pass "
-            "--overwrite"
-        )
-        reuse = ", which recomputes it from its probabilities" if can_reuse else ""
-        driver.end(SceneOutcome(scene, "refused", str(OutputError(reason + reuse, scene=scene))))
-    elif can_reuse:
+    elif (reason := obstacle(plan, found, overwrite=overwrite)) is not None:
+        driver.end(SceneOutcome(scene, "refused", str(OutputError(reason, scene=scene))))
+    elif found is not None and found.can_reuse(plan):
         driver.reuse(plan)
-    elif (lacking := _lacking_disk(plan)) is not None:
-        driver.end(SceneOutcome(scene, "refused", lacking))
     else:
         driver.predict(plan)
-
-
-def _older_rules(plan: Plan, found: FinishedMap | None) -> str | None:
-    """Why a scene is not mapped where an older version left a map or partial results in its folder."""
-    if found is not None and found.whole:
-        what, rules = "a map", found.rules
-    else:
-        what, rules = "partial results", oldest_rules(plan.folder) or RULES
-    if rules >= RULES:
-        return None
-    return (
-        f"{plan.folder} holds {what} made under rules {rules} of what pixels mean, now {RULES}: kept, and "
-        "not reused; choose another output or pass --overwrite"
-    )
-
-
-def _lacking_disk(plan: Plan) -> str | None:
-    """Why a scene certainly cannot be mapped: not even its partial results would fit the disk."""
-    free = free_bytes(plan.folder)
-    need = plan.grid.window.pixels * plan.encoding.count
-    if need <= free or plan.partials_folder.exists():
-        return None
-    return (
-        f"{plan.folder}: needs at least {need / 1e6:.1f} MB of disk but {free / 1e6:.1f} MB are free; "
-        "free space or choose another output"
-    )
 
 
 def _execute(driver: Driver, prepared: Prepared) -> None:
