@@ -43,7 +43,15 @@ from geoseg.io.vector.writer import layer_file, layer_files, write_features
 from geoseg.polygons.attributes import FIELDS, Calibrated, Provenance
 from geoseg.score.pixels.isotonic import Isotonic
 
-__all__ = ["AssembleTask", "AssembledScene", "assemble", "class_styles"]
+__all__ = [
+    "AssembleTask",
+    "AssembledScene",
+    "assemble",
+    "calibrated_by_class",
+    "class_styles",
+    "outlined_classes",
+    "provenance_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,28 +270,19 @@ def _rasters(plan: Plan, probabilities: Probabilities) -> list[Path]:
 def _polygons(plan: Plan, probabilities: Probabilities) -> tuple[int, Path]:
     """Write the layer of polygons; returns their number and its path."""
     assert plan.vectorize is not None
-    options, spec = plan.vectorize, plan.bundle.spec
-    chosen = [c for c in spec.classes if options.outlines(c.name, background=c.background)]
+    options, spec, names = plan.vectorize, plan.bundle.spec, outlined_classes(plan)
     path = layer_file(plan.folder, options.layer, options.format)
 
     def strips() -> Iterator[UInt8]:
         return (stored for _, stored in probabilities.strips(max(1, POLYGON_STRIP // plan.grid.width)))
 
-    shapes = find_shapes(ProbabilityRaster(plan.grid, plan.encoding, strips), [c.id for c in chosen], options)
-    provenance = Provenance(
-        scene=plan.scene.ref.id,
-        slug=scene_slug(plan.scene.ref.id),
-        model=f"{spec.name} {spec.version}",
-        model_sha256=spec.sha256,
-        run_id=plan.fingerprint[:16],
-        acquired=plan.scene.ref.acquired,
-    )
-    styles = [style for style in class_styles(plan) if style.id in {c.id for c in chosen}]
-    titles = ", ".join(c.title for c in chosen)
+    shapes = find_shapes(ProbabilityRaster(plan.grid, plan.encoding, strips), list(names), options)
+    styles = [style for style in class_styles(plan) if style.id in names]
+    titles = ", ".join(style.title for style in styles)
     count = write_features(
         path,
         options.layer,
-        features_of(shapes, plan.grid, {c.id: c.name for c in chosen}, provenance, _calibrated(plan)),
+        features_of(shapes, plan.grid, names, provenance_of(plan), calibrated_by_class(plan)),
         geobox=plan.grid,
         schema=FIELDS,
         style=LayerStyle(thinning_qml(polygons_qml(styles), ground_resolution(plan.grid).mean)),
@@ -292,7 +291,28 @@ def _polygons(plan: Plan, probabilities: Probabilities) -> tuple[int, Path]:
     return count, path
 
 
-def _calibrated(plan: Plan) -> Mapping[int, Calibrated]:
+def outlined_classes(plan: Plan) -> dict[int, str]:
+    """Id and name of each class that becomes polygons."""
+    options = plan.vectorize
+    assert options is not None
+    chosen = (c for c in plan.bundle.spec.classes if options.outlines(c.name, background=c.background))
+    return {c.id: c.name for c in chosen}
+
+
+def provenance_of(plan: Plan) -> Provenance:
+    """Where the plan's polygons come from."""
+    spec = plan.bundle.spec
+    return Provenance(
+        scene=plan.scene.ref.id,
+        slug=scene_slug(plan.scene.ref.id),
+        model=f"{spec.name} {spec.version}",
+        model_sha256=spec.sha256,
+        run_id=plan.fingerprint[:16],
+        acquired=plan.scene.ref.acquired,
+    )
+
+
+def calibrated_by_class(plan: Plan) -> Mapping[int, Calibrated]:
     """The model's calibration by class id, where the polygons are of the kind that it was fitted to."""
     found = plan.calibration
     if found is None:

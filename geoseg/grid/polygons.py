@@ -1,13 +1,14 @@
-"""Arrays of polygons: repair, and intersection over union pair by pair."""
+"""Arrays of polygons: repair, affine maps, and intersection over union pair by pair."""
 
 from __future__ import annotations
 
 import numpy as np
 import shapely
+from affine import Affine
 
 from geoseg.arrays import Float64, Objects
 
-__all__ = ["polygon_iou", "repaired"]
+__all__ = ["moved", "polygon_iou", "repaired"]
 
 
 def polygon_iou(one: Objects, other: Objects) -> Float64:
@@ -34,3 +35,14 @@ def repaired(polygons: Objects) -> Objects:
     out = polygons.copy()
     out[~valid] = shapely.make_valid(polygons[~valid], method="structure", keep_collapsed=False)
     return out
+
+
+def moved(polygons: Objects, transform: Affine) -> Objects:
+    """Polygons, shape (n,), with every vertex mapped; a mirroring map turns their rings round."""
+    a, b, c, d, e, f = transform[:6]
+    return np.asarray(
+        shapely.transform(
+            polygons,
+            lambda xy: np.stack([a * xy[:, 0] + b * xy[:, 1] + c, d * xy[:, 0] + e * xy[:, 1] + f], axis=1),
+        )
+    )

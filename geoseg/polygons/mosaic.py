@@ -9,19 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import shapely
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from geoseg.arrays import Bool, Int64, Objects
 
-__all__ = ["Counterparts", "Rank", "counterparts", "difference", "dropped"]
+__all__ = ["Counterparts", "Rank", "counterparts", "difference", "dropped", "touching", "united"]
 
 _SAME_IOU: Final = 0.5
 """Intersection over union from which two objects are the same."""
 _CONTAINED: Final = 0.8
 """Part of a cut object that lies in a larger one where both are the same."""
+
+_GAP: Final = 0.75
+"""Half of the gap in pixels that is closed between pieces which are united."""
+_STEPS: Final = float(1 << 12)
+"""Steps of a pixel on which pieces are united: their edges on a scene's edge are one but for rounding."""
 
 Rank = tuple[bool, float, str, str]
 """Touches the edge, confidence negated, scene, id: what is smaller stays."""
@@ -107,3 +114,36 @@ def difference(polygons: Objects, taken: Objects, least: float) -> tuple[Objects
     parts, source, areas = parts[whole], source[whole], areas[whole]
     order = np.lexsort((-areas, source))
     return parts[order], source[order].astype(np.int64)
+
+
+def touching(polygons: Objects, sources: Int64, classes: Int64, pixel: float) -> list[Int64]:
+    """Groups of two or more polygons that go on in each other.
+
+    Two polygons of different sources and one class do so where more than a pixel's length of their outlines
+    is less than a pixel apart. ``pixel`` is its side. Groups and the positions in each are in rising order.
+    """
+    near = shapely.buffer(polygons, pixel, join_style="mitre")
+    one, other = shapely.STRtree(polygons).query(near, predicate="intersects")
+    apart = (sources[one] != sources[other]) & (classes[one] == classes[other])
+    one, other = one[apart], other[apart]
+    meet = shapely.area(shapely.intersection(near[one], polygons[other])) > pixel**2
+    size = len(polygons)
+    graph = coo_array((np.ones(meet.sum()), (one[meet], other[meet])), shape=(size, size))
+    _, group = connected_components(graph, directed=False)
+    found = (np.flatnonzero(group == n) for n in np.unique(group).tolist())
+    return sorted((members for members in found if members.size > 1), key=lambda members: members[0])
+
+
+def united(polygons: Objects, pixel: float) -> shapely.Polygon | None:
+    """One polygon of several that touch, but for gaps of less than a pixel; None: they do not touch."""
+    origin = np.array(polygons[0].bounds[:2])
+    local = shapely.transform(polygons, lambda xy: np.round((xy - origin) / pixel * _STEPS) / _STEPS)
+    whole: Any = shapely.union_all(local)
+    if whole.geom_type != "Polygon":
+        wider = shapely.buffer(whole, _GAP, join_style="mitre")
+        whole = shapely.union(whole, shapely.buffer(wider, -_GAP, join_style="mitre"))
+    whole = shapely.simplify(whole, 1 / _STEPS)
+    if whole.geom_type != "Polygon" or not whole.is_valid:
+        return None
+    out: shapely.Polygon = shapely.orient_polygons(shapely.transform(whole, lambda xy: xy * pixel + origin))
+    return out

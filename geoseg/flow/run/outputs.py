@@ -18,6 +18,7 @@ from geoseg.config.digest import digest
 from geoseg.engine.assemble import class_styles
 from geoseg.engine.finished import CLASSES_NAME, PROBABILITY_NAME, is_there
 from geoseg.engine.plan import Plan
+from geoseg.flow.run.join import joiner
 from geoseg.flow.run.prepare import Prepared
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import bounds_in
@@ -47,6 +48,8 @@ PROJECT: Final = "run.qgz"
 MANIFEST: Final = "run.json"
 """What both were made from."""
 _LAYOUT: Final = 1
+"""Of the manifest."""
+_MERGING: Final = 2
 """Raised when the same scenes give another merged layer."""
 _COLORS: Final = ("red", "green", "blue")
 
@@ -99,7 +102,7 @@ def _merged(
     suffix = scenes[0].path.suffix
     path = output / f"{MERGED}{suffix}"
     made_from = digest(
-        [_LAYOUT, layer, suffix, crs, coverage, [(plan.scene.ref.id, plan.fingerprint) for plan in plans]]
+        [_MERGING, layer, suffix, crs, coverage, [(plan.scene.ref.id, plan.fingerprint) for plan in plans]]
     )
     if before.get("made_from") == made_from and _are_there(output, before["files"]):
         return dict(before)
@@ -113,6 +116,7 @@ def _merged(
         schema=FIELDS,
         crs=crs,
         coverage=coverage,
+        join=joiner(plans),
         style=style,
         description=f"{len(scenes)} scenes, each object once",
         overview=general.styled(style) if suffix == FORMATS["gpkg"] else None,
@@ -125,6 +129,8 @@ def _merged(
         "coverage": coverage,
         "features": merged.features,
         "duplicates": merged.duplicates,
+        "pieces": merged.pieces,
+        "joined": merged.joined,
     }
 
 

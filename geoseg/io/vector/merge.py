@@ -6,7 +6,8 @@ counterpart in another scene a few words; outlines are compared two scenes at a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,7 @@ from geoseg.polygons.attributes import CONFIDENCE
 from geoseg.polygons.geodesic import AreaMeter
 from geoseg.polygons.mosaic import Rank, counterparts, difference, dropped
 
-__all__ = ["Merged", "merge_layers", "merged_grid"]
+__all__ = ["Join", "Joined", "Merged", "merge_layers", "merged_grid"]
 
 _RANKED: Final = ("id", CONFIDENCE, "touches_edge")
 """Fields that decide which of two objects stays."""
@@ -39,7 +40,25 @@ class Merged:
     features: int
     duplicates: int
     """Objects left out, since another scene shows them too (of a coverage, less those that were parted)."""
+    pieces: int
+    """Objects that scenes' edges have cut, replaced by what they are pieces of."""
+    joined: int
+    """What replaced them."""
     geobox: GeoBox
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """Objects on the edges of scenes, made whole."""
+
+    features: Features
+    """They, in the merged CRS, with the fields of the layer."""
+    pieces: Sequence[AbstractSet[int]]
+    """Numbers of the objects that they replace, for each scene."""
+
+
+Join = Callable[[Sequence[PlacedLayer], Sequence[AbstractSet[int]]], Joined]
+"""The scenes, and for each the numbers of objects that are left out as duplicates → what is joined."""
 
 
 def merged_grid(scenes: Sequence[SceneLayer], crs: str | None = None) -> GeoBox:
@@ -58,6 +77,7 @@ def merge_layers(
     schema: Mapping[str, str],
     crs: str | None = None,
     coverage: bool = False,
+    join: Join | None = None,
     style: LayerStyle | None = None,
     description: str = "",
     overview: Overview | None = None,
@@ -68,6 +88,7 @@ def merge_layers(
     whose edge it does not touch, then the one that is surer of it, then the one whose id comes first. The
     layer does not depend on the order of the scenes: it holds them by id, each in the order of its file. All
     attributes stay as they are; areas were measured on the ellipsoid, so another CRS does not change them.
+    What ``join`` makes of pieces follows after all others.
 
     Of coverages, the scene whose id comes first keeps all its polygons, and every other one fills what is
     left (:mod:`geoseg.polygons.mosaic`): no ground is covered twice, none that a scene covers is lost.
@@ -81,6 +102,7 @@ def merge_layers(
             :data:`geoseg.polygons.attributes.CONFIDENCE`.
         crs: CRS of the merged layer; None: that of the scene whose id comes first.
         coverage: whether each scene's polygons cover their ground without overlaps.
+        join: makes one object of pieces that scenes' edges have cut; of a coverage, nothing is joined.
         overview: a generalized second layer; a GeoPackage only.
 
     Raises:
@@ -89,10 +111,12 @@ def merge_layers(
     """
     layers, fields = placed(scenes, layer, crs), list(schema)
     geobox = grid_over(layers)
+    gone = [set[int]() for _ in layers] if coverage else _duplicates(layers)
+    joined = None if coverage or join is None else join(layers, gone)
     features = write_features(
         path,
         layer,
-        _covering(layers, fields) if coverage else _distinct(layers, fields),
+        _covering(layers, fields) if coverage else _distinct(layers, fields, gone, joined),
         geobox=geobox,
         schema=schema,
         style=style,
@@ -100,14 +124,21 @@ def merge_layers(
         overview=overview,
     )
     read = sum(layer_info(one.path, layer).count for one in scenes)
-    return Merged(features, read - features, geobox)
+    pieces = 0 if joined is None else sum(map(len, joined.pieces))
+    made = 0 if joined is None else joined.features.geometry.size
+    return Merged(features, read - pieces - (features - made), pieces, made, geobox)
 
 
-def _distinct(layers: Sequence[PlacedLayer], fields: list[str]) -> Iterator[Features]:
-    """The objects of all scenes but those that another scene shows better."""
-    for layer, gone in zip(layers, _duplicates(layers), strict=True):
+def _distinct(
+    layers: Sequence[PlacedLayer], fields: list[str], gone: Sequence[set[int]], joined: Joined | None
+) -> Iterator[Features]:
+    """The objects of all scenes but those that another scene shows better, then what was joined."""
+    for n, layer in enumerate(layers):
+        left_out = sorted(gone[n] if joined is None else gone[n] | joined.pieces[n])
         for piece in layer.pieces(fields):
-            yield piece.features[~np.isin(piece.numbers, sorted(gone))]
+            yield piece.features[~np.isin(piece.numbers, left_out)]
+    if joined is not None:
+        yield joined.features
 
 
 def _covering(layers: Sequence[PlacedLayer], fields: list[str]) -> Iterator[Features]:

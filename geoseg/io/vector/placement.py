@@ -30,7 +30,7 @@ from geoseg.io.crs import written_crs
 from geoseg.io.vector.features import Features
 from geoseg.io.vector.reader import Piece, read_pieces, read_within
 
-__all__ = ["PlacedLayer", "SceneLayer", "grid_over", "overlapping", "placed"]
+__all__ = ["PlacedLayer", "SceneLayer", "grid_over", "near_pairs", "overlapping", "placed"]
 
 _POINTS: Final = 16
 """Points on each edge of a footprint: a straight edge is none in another CRS."""
@@ -88,6 +88,30 @@ class PlacedLayer:
                 scene=source.scene,
             )
         return cls(source, layer, target, project, moved, here, there)
+
+    @property
+    def pixel(self) -> float:
+        """Side of a pixel in the merged CRS."""
+        return math.sqrt(self.footprint.area / self.source.geobox.window.pixels)
+
+    @property
+    def grid(self) -> GeoBox:
+        """The grid of its objects; in the merged CRS, where that is its own, turned as its footprint is."""
+        grid = self.source.geobox
+        if self.project is not None or self.here == self.there:
+            return grid
+        turn = Affine.translation((self.here or 0.0) - (self.there or 0.0), 0)
+        return GeoBox(grid.height, grid.width, turn @ grid.transform, grid.crs)
+
+    def to_grid(self, polygons: Objects) -> Objects:
+        """Polygons of the merged CRS, in that of :attr:`grid`."""
+        if self.project is None:
+            return polygons
+        return _transformed(polygons, self.project, self.here, self.there, back=True)
+
+    def from_grid(self, polygons: Objects) -> Objects:
+        """Polygons of the CRS of :attr:`grid`, valid in the merged one."""
+        return polygons if self.project is None else _moved(polygons, self)
 
     def within(self, area: BaseGeometry, fields: Sequence[str]) -> Piece:
         """Objects that meet the box of an area of the merged CRS, in that CRS."""
@@ -148,7 +172,7 @@ def grid_over(layers: Sequence[PlacedLayer]) -> GeoBox:
     bounds = np.array([one.footprint.bounds for one in layers])
     (west, south), (east, north) = bounds[:, :2].min(0).tolist(), bounds[:, 2:].max(0).tolist()
     first = layers[0]
-    pixel = math.sqrt(first.footprint.area / first.source.geobox.window.pixels)
+    pixel = first.pixel
     height, width = math.ceil((north - south) / pixel), math.ceil((east - west) / pixel)
     return GeoBox(height, width, Affine(pixel, 0, west, 0, -pixel, north), first.crs)
 
@@ -196,3 +220,11 @@ def overlapping(scenes: Sequence[PlacedLayer]) -> list[tuple[int, int]]:
     outlines = np.array([one.footprint for one in scenes], object)
     pairs = shapely.STRtree(outlines).query(outlines, predicate="intersects").T.tolist()
     return sorted((a, b) for a, b in pairs if a < b and outlines[a].intersection(outlines[b]).area > 0)
+
+
+def near_pairs(scenes: Sequence[PlacedLayer], pixels: float) -> list[tuple[int, int]]:
+    """Pairs of scenes whose footprints are at most so many pixels of the first one apart."""
+    outlines = np.array([one.footprint for one in scenes], object)
+    reach = np.array([pixels * one.pixel for one in scenes])
+    pairs = shapely.STRtree(outlines).query(outlines, predicate="dwithin", distance=reach).T.tolist()
+    return sorted((a, b) for a, b in pairs if a < b)

@@ -24,7 +24,15 @@ from scipy.spatial import cKDTree
 from geoseg.arrays import Bool, Float64, Int64, Objects
 from geoseg.grid.geobox import GeoBox
 
-__all__ = ["crossings", "cut_overlaps", "snapped", "with_vertices", "within_scene", "without_others"]
+__all__ = [
+    "crossings",
+    "cut_overlaps",
+    "snapped",
+    "with_vertices",
+    "within_area",
+    "within_scene",
+    "without_others",
+]
 
 _NEAR: Final = 2.0**-16
 """Crossings lie on multiples of this, in pixels; one as near as this to a vertex is that vertex. So those of
@@ -113,11 +121,15 @@ def within_scene(polygons: Objects, box: GeoBox) -> tuple[Objects, Bool]:
 
     Neighbors that share vertices do so to the bit, wherever their fits were computed.
     """
+    return within_area(polygons, shapely.box(0, 0, box.width, box.height))
+
+
+def within_area(polygons: Objects, area: shapely.Geometry) -> tuple[Objects, Bool]:
+    """The same without what lies beyond an area, in pixels."""
     out = snapped(polygons)
-    scene = shapely.box(0, 0, box.width, box.height)
-    beyond = ~shapely.within(out, scene)
+    beyond = ~shapely.within(out, area)
     for index in np.flatnonzero(beyond).tolist():
-        out[index] = shapely.normalize(_largest(shapely.intersection(out[index], scene)))
+        out[index] = shapely.normalize(_largest(shapely.intersection(out[index], area)))
     out[beyond] = snapped(out[beyond])
     return shapely.orient_polygons(out), beyond
 

@@ -1,0 +1,256 @@
+"""Objects on the edges of scenes: in the merged layer each is one polygon, as in a map that was not cut."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import pytest
+import shapely
+from affine import Affine
+from scipy import ndimage
+from support.rasters import CRS, TRANSFORM, write_raster
+from support.stac import stac_item, write_catalog
+from support.stored_maps import map_probabilities
+from synthetic.neighborhood import generate
+
+from geoseg.arrays import UInt8
+from geoseg.config.workflow import Write
+from geoseg.flow.run import regions
+from geoseg.flow.run.outputs import write_outputs
+from geoseg.flow.run.prepare import Prepared
+from geoseg.flow.run.run import run
+from geoseg.grid.geobox import GeoBox
+from geoseg.grid.window import Window
+
+pytestmark = pytest.mark.slow
+
+SIDE = 180
+WHOLE = GeoBox(SIDE, SIDE, TRANSFORM, CRS)
+PIXEL = 0.3
+
+Grids = dict[str, GeoBox]
+Map = Callable[[str, str], Path]
+
+
+def grid(row: float, col: float, height: float, width: float, pixel: float = PIXEL) -> GeoBox:
+    """Ground in pixels of the whole, whose own pixels are ``pixel`` meters."""
+    corner = TRANSFORM @ (col, row)
+    shape = round(height * PIXEL / pixel), round(width * PIXEL / pixel)
+    return GeoBox(*shape, Affine(pixel, 0, corner[0], 0, -pixel, corner[1]), CRS)
+
+
+def tiles(row: int, col: int, overlap: int) -> Grids:
+    """Four scenes that meet at a pixel, or overlap; their names are not in the order of their places."""
+    down, right = SIDE - row, SIDE - col
+    return {
+        "d": grid(0, 0, row + overlap, col + overlap),
+        "b": grid(0, col, row + overlap, right),
+        "c": grid(row, 0, down, col + overlap),
+        "a": grid(row, col, down, right),
+    }
+
+
+CUTS: Mapping[str, Grids] = {
+    "whole": {"all": WHOLE},
+    "four": tiles(83, 91, 0),
+    "four that overlap a little": tiles(83, 91, 3),
+    "four that overlap": tiles(70, 80, 40),
+}
+
+
+@pytest.fixture(scope="module")
+def field() -> UInt8:
+    """Probabilities of houses that stand close, some small ones on the cuts: uint8 (1, SIDE, SIDE)."""
+    random = np.random.default_rng(5)
+    y, x = np.mgrid[:SIDE, :SIDE] + 0.5
+    inside, made = np.full(x.shape, -9.0), list[tuple[float, float, float]]()
+    small = [(91, 20 + 18 * n, 5.5, 5.5, 0.0) for n in range(2)] + [(40, 83, 5.5, 5.5, 0.0)]
+    drawn = (
+        (*random.uniform(0, SIDE, 2), *random.uniform(7, 18, 2), random.uniform(0, math.pi))
+        for _ in range(400)
+    )
+    for col, row, long, wide, turn in (*small, *drawn):
+        radius = math.hypot(long, wide)
+        if all(math.hypot(col - c, row - r) > radius + other - 2 for c, r, other in made):
+            made.append((col, row, radius))
+            along = (x - col) * math.cos(turn) + (y - row) * math.sin(turn)
+            across = (y - row) * math.cos(turn) - (x - col) * math.sin(turn)
+            inside = np.maximum(inside, np.minimum(long - abs(along), wide - abs(across)))
+    inside += 3 * ndimage.gaussian_filter(random.normal(size=x.shape), 2)
+    return np.rint(200 / (1 + np.exp(-1.5 * inside))).astype(np.uint8)[None]
+
+
+def seen(field: UInt8, at: GeoBox) -> UInt8:
+    """The field on a grid: its pixels, or between them."""
+    move = ~TRANSFORM @ at.transform
+    rows = move.e * (np.arange(at.height) + 0.5) + move.f - 0.5
+    cols = move.a * (np.arange(at.width) + 0.5) + move.c - 0.5
+    places = np.meshgrid(rows, cols, indexing="ij")
+    return np.rint(ndimage.map_coordinates(field[0] * 1.0, places, order=1, mode="nearest")).astype(np.uint8)[
+        None
+    ]
+
+
+def merged(prepared: Prepared) -> gpd.GeoDataFrame:
+    write_outputs(prepared, {p.scene.ref.id for p in prepared.plans}, merge=True, coverage=False)
+    (path,) = prepared.loaded.output.glob("merged.[gf]*")
+    return pyogrio.read_dataframe(path, layer="roofs")
+
+
+@pytest.fixture(scope="module")
+def mapped(tmp_path_factory: pytest.TempPathFactory, field: UInt8) -> Callable[[str, str], Prepared]:
+    """The field's maps, cut in some way and in some mode; each is made once."""
+    known: dict[tuple[str, str], Prepared] = {}
+
+    def make(cut: str, mode: str) -> Prepared:
+        if (cut, mode) not in known:
+            folder = tmp_path_factory.mktemp("maps")
+            known[cut, mode] = map_probabilities(folder, CUTS[cut], lambda _, at: seen(field, at), mode=mode)
+        return known[cut, mode]
+
+    return make
+
+
+def partners(whole: gpd.GeoDataFrame, found: gpd.GeoDataFrame, least: float) -> list[int]:
+    """For each object of the whole its one in the other layer, where none shares ground with two."""
+    tree, out = shapely.STRtree(found.geometry), []
+    for polygon in whole.geometry:
+        near = tree.query(polygon, predicate="intersects")
+        shared = shapely.area(shapely.intersection(polygon, found.geometry.to_numpy()[near]))
+        near = near[shared > 0.02 * polygon.area]
+        assert near.size == 1, f"{near.size} objects where there is one at {polygon.centroid}"
+        other = found.geometry[near[0]]
+        assert shapely.intersection(polygon, other).area >= least * shapely.union(polygon, other).area
+        out.append(int(near[0]))
+    assert len(set(out)) == len(found)
+    return out
+
+
+@pytest.mark.parametrize("mode", ["objects", "exact"])
+@pytest.mark.parametrize("cut", [name for name in CUTS if name != "whole"])
+def test_merged_tiles_are_the_map_that_was_not_cut(
+    cut: str, mode: str, mapped: Callable[[str, str], Prepared]
+) -> None:
+    whole, prepared = merged(mapped("whole", mode)), mapped(cut, mode)
+    found = merged(prepared)
+    order = partners(whole, found, 0.97)
+    assert found.geometry.area.sum() == pytest.approx(whole.geometry.area.sum(), rel=1e-3)
+    assert found.geometry.is_valid.all()
+    assert found["id"].is_unique
+    assert found.area_m2.sum() == pytest.approx(whole.area_m2.sum(), rel=1e-3)
+    assert found.iloc[order].conf_mean.to_numpy() == pytest.approx(whole.conf_mean.to_numpy(), abs=5e-3)
+    edge = shapely.LinearRing(WHOLE.corners)
+    inner = found.geometry.distance(edge) > 2 * PIXEL
+    assert "overlap" in cut or not (found.touches_edge & inner).any()
+    # What lies away from the cuts is as it is in its scene, to the bit.
+    rows = [pyogrio.read_dataframe(plan.folder / "roofs.gpkg", layer="roofs") for plan in prepared.plans]
+    own = {wkb for one in rows for wkb in one.geometry[~one.touches_edge].to_wkb()}
+    lines = shapely.union_all([shapely.LinearRing(at.corners) for at in CUTS[cut].values()])
+    away = found.geometry[found.geometry.distance(lines) > 4 * PIXEL]
+    assert len(away) > 5
+    assert set(away.to_wkb()) <= own
+
+
+@pytest.mark.parametrize("mode", ["objects", "exact"])
+def test_neither_the_order_of_scenes_nor_the_format_matters(
+    mode: str, mapped: Callable[[str, str], Prepared]
+) -> None:
+    prepared = mapped("four", mode)
+    first = merged(prepared)
+    (prepared.loaded.output / "run.json").unlink()
+    again = merged(replace(prepared, plans=prepared.plans[::-1]))
+    assert again.geometry.to_wkb().tolist() == first.geometry.to_wkb().tolist()
+    assert again.drop(columns="geometry").equals(first.drop(columns="geometry"))
+
+
+@pytest.mark.parametrize("why", ["probabilities are not stored", "regions are too large"])
+@pytest.mark.parametrize("mode", ["objects", "exact"])
+@pytest.mark.parametrize("cut", ["four", "four that overlap"])
+def test_pieces_are_united_where_they_cannot_be_fitted_again(
+    cut: str, mode: str, why: str, mapped: Callable[[str, str], Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, prepared = merged(mapped("whole", mode)), mapped(cut, mode)
+    (prepared.loaded.output / "run.json").unlink(missing_ok=True)
+    if why == "regions are too large":
+        monkeypatch.setattr(regions, "_LARGEST", 1)
+    else:
+        plans = [replace(plan, write=Write(grid="scene")) for plan in prepared.plans]
+        prepared = replace(prepared, plans=tuple(plans))
+    found = merged(prepared)
+    (prepared.loaded.output / "run.json").unlink()
+    united = found[found["shape"] == ("united" if mode == "objects" else "exact")]
+    assert len(united) > 0
+    own = [pyogrio.read_dataframe(plan.folder / "roofs.gpkg", layer="roofs") for plan in prepared.plans]
+    ground = shapely.union_all(np.concatenate([one.geometry.to_numpy() for one in own]))
+    assert shapely.difference(ground, shapely.union_all(found.geometry)).area < 0.01 * ground.area
+    assert found.geometry.is_valid.all()
+    large = whole[whole.area_m2 > 20].reset_index(drop=True)
+    tree = shapely.STRtree(found.geometry)
+    for polygon in large.geometry:
+        near = found.geometry.to_numpy()[tree.query(polygon, predicate="intersects")]
+        shared = shapely.area(shapely.intersection(polygon, near))
+        assert (shared > 0.03 * polygon.area).sum() == 1
+        assert shared.max() > 0.75 * polygon.area  # a piece below the smallest area is in no scene's layer
+
+
+@pytest.mark.parametrize(
+    "other",
+    [grid(0, 91.5, SIDE, SIDE - 92), grid(0, 91, SIDE, SIDE - 91, 0.29), grid(0, 71.5, SIDE, SIDE - 72)],
+    ids=["half a pixel away", "of another resolution", "half a pixel off in an overlap"],
+)
+def test_grids_need_not_be_one(
+    other: GeoBox, field: UInt8, mapped: Callable[[str, str], Prepared], tmp_path: Path
+) -> None:
+    grids = {"a": grid(0, 0, SIDE, 91), "b": other}
+    prepared = map_probabilities(tmp_path, grids, lambda _, at: seen(field, at))
+    partners(merged(mapped("whole", "objects")), merged(prepared), 0.8)
+
+
+def test_scenes_of_other_years_keep_what_each_has(field: UInt8, tmp_path: Path) -> None:
+    def years(name: str, at: GeoBox) -> UInt8:
+        return seen(field if name == "a" else np.roll(field, (37, 59), (1, 2)), at)
+
+    grids = {"a": grid(0, 0, SIDE, 140), "b": grid(0, 0, SIDE, 140)}
+    prepared = map_probabilities(tmp_path, grids, years)
+    found = merged(prepared)
+    own = [pyogrio.read_dataframe(plan.folder / "roofs.gpkg", layer="roofs") for plan in prepared.plans]
+    assert set(found.geometry.to_wkb()) <= {wkb for one in own for wkb in one.geometry.to_wkb()}
+
+
+def test_four_tiles_of_a_survey_run_to_one_layer(tmp_path: Path) -> None:
+    place = generate(size=(160, 240), seed=5)
+    names = []
+    for row, col in ((0, 0), (0, 120), (80, 0), (80, 120)):
+        at = Window(row, col, 80, 120)
+        names.append(f"tile {row} {col}")
+        where = GeoBox(160, 240, TRANSFORM, CRS)[at]
+        write_raster(tmp_path / names[-1] / "scene.tif", place.image[(slice(None), *at.slices)], where)
+    write_catalog(tmp_path / "catalog.json", *map(stac_item, names))
+    (tmp_path / "map.yaml").write_text(
+        "catalog: catalog.json\nmodel: buildings-mininet2\noutput: maps\ntiling: {halo: 32 px}\n"
+        "vectorize: {merge: true, layer: roofs}\n"
+    )
+    summary = run(tmp_path / "map.yaml", {"compute.executor": "serial"})
+    assert (summary.count("done"), summary.unwritten) == (4, None)
+    known = json.loads((tmp_path / "maps" / "run.json").read_text())["merged"]
+    found = pyogrio.read_dataframe(tmp_path / "maps" / "merged.gpkg", layer="roofs")
+    assert known["features"] == len(found)
+    assert known["pieces"] > known["joined"] > 0
+    corner = TRANSFORM @ (120, 80)
+    west, south, east, north = found.total_bounds
+    cuts = shapely.MultiLineString(
+        [[(corner[0], south), (corner[0], north)], [(west, corner[1]), (east, corner[1])]]
+    )
+    crossing = found.geometry.intersection(cuts.buffer(0.01)).area > 0.02 * PIXEL
+    assert crossing.any()
+    for polygon in found.geometry[crossing]:  # on a cut no two lie side by side
+        others = found.geometry[found.geometry != polygon]
+        beside = others.intersection(polygon.buffer(PIXEL / 2)).intersection(cuts.buffer(PIXEL / 2))
+        assert (beside.area < PIXEL**2).all()
