@@ -105,7 +105,7 @@ class Vectorize(Section):
     """Coverage: how far a smooth outline may be from the scores' crossing, for fewer vertices; 0 px: exactly
     on it."""
     merge: StrictBool = False
-    """Write the polygons of all scenes to one layer, too, without duplicates where scenes overlap."""
+    """Write the polygons of all scenes to one layer, too: each object once, where scenes overlap or meet."""
 
     @model_validator(mode="after")
     def _seeds_are_surer(self) -> Self:

@@ -47,9 +47,9 @@ FIELDS: Final[Mapping[str, str]] = {
 to 1 · ``conf_p10``: what a tenth of them do not pass · ``conf_edge``: how clearly it ends, twice the mean
 distance of the probability from one half beside its outline · ``conf_right``: share of objects of this
 ``conf_mean`` that were right where the model was calibrated, null where it was not · ``shape``: exact,
-contour, free, or the kind that was fitted · ``reg_iou``: IoU of the fitted polygon with its contour, null
-where none was fitted · ``touches_edge``: the object meets the scene's edge or missing data and may go on
-there · ``acquired``: ISO 8601, null where unknown.
+contour, free, the kind that was fitted, or united (pieces of several scenes) · ``reg_iou``: IoU of the
+fitted polygon with its contour, null where none was fitted · ``touches_edge``: the object meets the scene's
+edge or missing data and may go on there · ``acquired``: ISO 8601, null where unknown.
 """
 
 

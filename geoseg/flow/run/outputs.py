@@ -118,7 +118,7 @@ def _merged(
         coverage=coverage,
         join=joiner(plans),
         style=style,
-        description=f"{len(scenes)} scenes, each object once",
+        description=f"{len(scenes)} scenes, {'no ground twice' if coverage else 'each object once'}",
         overview=general.styled(style) if suffix == FORMATS["gpkg"] else None,
     )
     files = [file for file in layer_files(path, styled=style is not None) if file.is_file()]
