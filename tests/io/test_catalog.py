@@ -75,11 +75,10 @@ def test_both_spellings_of_stac_mean_the_same() -> None:
     expected = SceneRef(
         id="one",
         bands=(
-            BandRef("/d/x.tif", 1, "red", 0.5, -1.0, "1220ab"),
-            BandRef("/d/x.tif", 2, "green", 1.0, 0.0, "1220ab"),
-            BandRef("/d/x.tif", 3, "haze", 1.0, 0.0, "1220ab"),
+            BandRef("/d/x.tif", 1, "red", 0.5, -1.0, "1220ab", 0.0),
+            BandRef("/d/x.tif", 2, "green", 1.0, 0.0, "1220ab", 0.0),
+            BandRef("/d/x.tif", 3, "haze", 1.0, 0.0, "1220ab", 0.0),
         ),
-        nodata=0.0,
         acquired="2018-07-16T06:06:23Z",
     )
     assert scene({"data": RGB_1_0}) == expected
@@ -140,9 +139,9 @@ SENTINEL = {
 def test_an_item_of_sentinel_2(trust: Trust) -> None:
     ref = scene(SENTINEL, trust=trust)
     assert names(ref) == ["red", "rededge1", "rededge2"]
-    assert ref.bands[0] == BandRef("/d/B04.tif", 1, "red", 0.0001, -0.1)
+    assert ref.bands[0] == BandRef("/d/B04.tif", 1, "red", 0.0001, -0.1, nodata=0)
     assert ref.masks == (MaskRef("/d/SCL.tif", 1, SCL_INVALID, snow=SCL_SNOW),)
-    assert ref.nodata == 0
+    assert {band.nodata for band in ref.bands} == {0}
     assert ref.href is None
 
 
@@ -198,16 +197,13 @@ def test_a_picture_counts_where_there_is_nothing_else() -> None:
     ) == ["r"]
 
 
-def test_nodata_is_kept_where_all_bands_agree() -> None:
-    def nodata(*values: object) -> float | None:
-        return scene(
-            {"d": {"href": "x.tif", "bands": [{"name": f"n{i}", "nodata": v} for i, v in enumerate(values)]}}
-        ).nodata
+def test_each_band_has_the_nodata_that_the_catalog_declares() -> None:
+    def nodata(*values: object) -> list[float | None]:
+        described = [{"name": f"n{i}", "nodata": value} for i, value in enumerate(values)]
+        return [band.nodata for band in scene({"d": {"href": "x.tif", "bands": described}}).bands]
 
-    assert nodata(0, 0.0) == 0
-    assert nodata(0, 255) is None
-    assert nodata(0, None) is None
-    assert nodata("nan", math.nan) is None
+    assert nodata(0, 255, None) == [0, 255, None]
+    assert nodata("nan", math.nan, "inf", "-inf") == [None] * 4
 
 
 @pytest.mark.parametrize(

@@ -225,8 +225,8 @@ def test_a_folder_becomes_a_valid_catalog(tmp_path: Path, validate: Callable[[Pa
     assert scenes["a_20180716"].bands[0].checksum == "1220" + sha256_of(images / "a_20180716.tif")
     assert [band.name for band in scenes["c"].bands] == ["red", "green", "blue", "alpha"]
     assert scenes["b"].bands[0].href == str(images / "deep/b.TIFF")
-    assert scenes["b"].nodata == 0
-    assert scenes["d"].nodata is None
+    assert {band.nodata for band in scenes["b"].bands} == {0}
+    assert {band.nodata for band in scenes["d"].bands} == {None}
     items = {item["id"]: item for item in json.loads(output.read_text())["features"]}
     assert items["a_20180716"]["assets"]["data"]["href"] == "../images/a_20180716.tif"
     assert items["a_20180716"]["assets"]["data"]["file:size"] == (images / "a_20180716.tif").stat().st_size

@@ -12,10 +12,12 @@ from rasterio.enums import ColorInterp
 from support.rasters import write_raster
 
 from geoseg.config.stac.refs import BandRef, MaskRef, NodataRule, SceneRef
+from geoseg.config.training.data import DataEntry
+from geoseg.config.workflow import Scenes
 from geoseg.errors import SceneError
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.raster.reader import ArrayReader
-from geoseg.io.raster.scene import Scene, describe
+from geoseg.io.raster.scene import Reading, Scene, describe
 from geoseg.io.raster.scene_reader import SceneReader, without_data
 from geoseg.io.raster.score_raster import ScoreReader, describe_scores
 from geoseg.io.raster.validity import Nodata
@@ -134,6 +136,11 @@ def test_nodata_that_contradicts_itself_is_a_warning_that_names_the_key(tmp_path
     (warning,) = describe(SceneRef("s", (), plain, nodata=-9999)).warnings
     assert "-9999, a value that the type of b1 cannot hold" in warning
     assert describe(SceneRef("s", (), black)).warnings == ()
+    stated = BandRef(black, 1, "red", nodata=9)
+    (warning,) = describe(SceneRef("s", (stated,))).warnings
+    assert "the catalog declares nodata 9 for red but the file 0" in warning
+    assert "scenes.nodata" in warning
+    assert describe(SceneRef("s", (stated,), nodata=9)).warnings == ()
 
 
 def test_the_rule_is_a_part_of_what_a_scene_is(tmp_path: Path) -> None:
@@ -206,3 +213,13 @@ def test_an_image_whose_zero_is_white_and_that_has_no_black_is_refused(tmp_path:
     path = write_raster(tmp_path / "f.tif", pixels, crs=UTM, transform=PLACE, photometric="miniswhite")
     with pytest.raises(SceneError, match=r"0 white .* holds float32, which has no black: invert it"):
         describe(SceneRef("s", (), str(path)))
+
+
+def test_a_workflow_and_a_training_have_scenes_read_by_the_same_keys() -> None:
+    given: dict[str, Any] = {"nodata": 0.0, "nodata_rule": "any", "snow": "invalid", "collar": "auto"}
+    source = {"name": "x", "attribution": "x", "license": "CC0-1.0"}
+    entry = {"catalog": "c.json", "asset": "labels", "source": source}
+    for options in ({}, given):
+        scenes, data = Scenes(**options), DataEntry(**entry, **options)
+        assert Reading.of(scenes, ["red"]) == Reading.of(data, ["red"])
+        assert all(getattr(Reading.of(scenes, ["red"]), key) == value for key, value in options.items())

@@ -29,17 +29,15 @@ def scene_of(item_id: str, properties: Json, assets: Json, resolve: Resolve, tru
     """
     every = list(assets_of(assets))
     data = _data_assets(every, trust)
-    bands, found = _choose_bands(data, resolve)
+    bands = _choose_bands(data, resolve)
     labels = tuple((one.key, label_of(one, resolve)) for one in every if one.kind(trust) == "labels")
     masks, unused = masks_of(every, trust, resolve)
-    nodata = {band.nodata for band in found}
     return SceneRef(
         id=item_id,
         bands=bands,
         href=None if bands else resolve(data[0].key, data[0].href),
         masks=masks,
         unused_masks=unused,
-        nodata=nodata.pop() if len(nodata) == 1 else None,  # where bands differ, each has its own
         acquired=acquired(properties),
         labels=labels,
         trust=trust,
@@ -164,15 +162,13 @@ def _data_assets(assets: Sequence[Asset], trust: Trust) -> list[Asset]:
     raise CatalogError(f"none of its assets ({keys or 'it has none'}) is a GeoTIFF with the role data")
 
 
-def _choose_bands(
-    assets: Sequence[Asset], resolve: Resolve
-) -> tuple[tuple[BandRef, ...], tuple[_Found, ...]]:
-    """The bands of data assets, each once, named; and what was found of each.
+def _choose_bands(assets: Sequence[Asset], resolve: Resolve) -> tuple[BandRef, ...]:
+    """The bands of data assets, each once, named.
 
     A many-band asset whose bands all have an asset of their own (a rendering of them) is left out. Where a
     band comes at several resolutions, the finest counts. A band is called by its common name, or by its own
     where several share the common one (Sentinel-2's three ``rededge``), else ``b1`` … in a lone asset and by
-    the asset's key among several. Both are empty where the lone asset does not describe its bands.
+    the asset's key among several. None where the lone asset does not describe its bands.
     """
     described = [_described(asset, lone=len(assets) == 1) for asset in assets]
     singles = {
@@ -189,8 +185,7 @@ def _choose_bands(
         rival = best.get(band.identity)
         best[band.identity] = band if rival is None else _finer(rival, band)
     chosen = tuple(band for band in kept if best[band.identity] is band)
-    differ = len({band.nodata for band in chosen}) > 1
-    references = tuple(
+    return tuple(
         BandRef(
             href=resolve(band.asset.key, band.asset.href),
             index=band.index,
@@ -199,13 +194,12 @@ def _choose_bands(
             offset=band.offset,
             unscaled=band.unscaled,
             checksum=band.asset.text("file:checksum"),
-            nodata=band.nodata if differ else None,
+            nodata=band.nodata,
             common=None if band.common == name else band.common,
             wavelength=band.wavelength,
         )
         for band, name in zip(chosen, _names(chosen), strict=True)
     )
-    return references, chosen
 
 
 def _described(asset: Asset, *, lone: bool) -> list[_Found]:

@@ -49,7 +49,7 @@ class BandRef:
     checksum: str | None = None
     """``file:checksum`` (multihash, hexadecimal) of the file, where the catalog gives one."""
     nodata: float | None = None
-    """Value that the catalog declares as nodata of this band, where it is not that of the whole scene."""
+    """Value that the catalog declares as nodata, over the file's own tag."""
     common: str | None = None
     """The catalog's common name of the band, lower case, where ``name`` is another: where two share it."""
     wavelength: float | None = None
@@ -123,7 +123,7 @@ class SceneRef:
     unused_masks: tuple[str, ...] = ()
     """Keys of assets that look like masks and are not used."""
     nodata: float | None = None
-    """Value that the catalog or the workflow declares as nodata of all bands, over the files' own tags."""
+    """Value that the workflow declares as nodata of all bands, over what catalog and files declare."""
     nodata_rule: NodataRule = "auto"
     snow: Snow = "valid"
     collar: CollarRule = "none"

@@ -218,6 +218,7 @@ def _described(ref: SceneRef, bands: Sequence[str | int] | None, needed: Sequenc
                 f"0 is white in {Path(href).name} (photometric MINISWHITE): it is inverted"
                 for href, _ in inverted
             ),
+            *_nodata_doubts(ref, selected, headers),
             *nodata.doubts([band.name for band in selected]),
             *mask_doubts,
             *crs_doubts(finest),
@@ -226,9 +227,23 @@ def _described(ref: SceneRef, bands: Sequence[str | int] | None, needed: Sequenc
 
 
 def _nodata_of(ref: SceneRef, band: BandRef, headers: _Headers) -> float | None:
-    """What workflow or catalog declare for all bands, else the catalog for this one, else the file."""
+    """What the workflow declares, else the catalog, else the file."""
     declared = (ref.nodata, band.nodata, headers[band.href].nodata[band.index - 1])
     return next((value for value in declared if value is not None), None)
+
+
+def _nodata_doubts(ref: SceneRef, selected: Sequence[BandRef], headers: _Headers) -> Iterator[str]:
+    """Where catalog and file contradict each other, and the workflow does not decide it."""
+    if ref.nodata is not None:
+        return
+    for band in selected:
+        tag = headers[band.href].nodata[band.index - 1]
+        if tag is not None and band.nodata is not None and tag != band.nodata and np.isfinite(tag):
+            yield (
+                f"the catalog declares nodata {band.nodata:g} for {band.name} but the file {tag:g}: what the "
+                "catalog says counts; set scenes.nodata where that is wrong"
+            )
+            return
 
 
 def _smeared(selected: Sequence[BandRef], nodata: Nodata, headers: _Headers) -> tuple[float, ...] | None:
