@@ -12,8 +12,8 @@ without a pixel read by the driver and at the cost of some nine windows a scene.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -21,9 +21,10 @@ import numpy as np
 from geoseg.config.model.contract import BundleSpec
 from geoseg.errors import SceneError
 from geoseg.grid.geobox import GeoBox
-from geoseg.io.raster.sample import SAMPLE_SIDE, Sample, take_sample
+from geoseg.io.raster.sample import SAMPLE_SIDE, Sample, take_sample, undeclared_fill
 from geoseg.io.raster.scene import Scene
-from geoseg.io.raster.scene_reader import SceneReader, without_data
+from geoseg.io.raster.scene_reader import SceneReader, has_collar, without_data
+from geoseg.io.raster.validity import Nodata
 
 __all__ = [
     "CALL",
@@ -36,6 +37,7 @@ __all__ = [
     "examine",
     "fitting_stretch",
     "image_of",
+    "nodata_doubts",
     "sample_scene",
     "sample_side",
 ]
@@ -53,6 +55,10 @@ _FEW_LEVELS = 10
 _DEPTHS: Final = tuple(2.0**bits - 1 for bits in (8, 10, 11, 12, 14, 16))
 """Largest values of the bit depths that sensors and products have."""
 _LEAST_SIDE = 16
+_COLLAR: Final = (
+    "lossy compression smeared nodata along its edges, and what it left near that value counts as data; set "
+    "scenes.collar: auto"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,8 @@ class Settings:
     resolution: str
     nodata: str
     bands: str
+    declared: str
+    """How a nodata value is declared."""
     unscaled: str
     """How the values as stored are asked for."""
 
@@ -75,6 +83,7 @@ WORKFLOW: Final = Settings(
     stretch="scenes.stretch: [{}, {}]",
     resolution="scenes.resolution: any",
     nodata="scenes.nodata or scenes.nodata_rule",
+    declared="scenes.nodata: {}",
     bands="name them in scenes.bands",
     unscaled="scenes.scale: none",
 )
@@ -82,6 +91,7 @@ CALL: Final = Settings(
     stretch="stretch=({}, {})",
     resolution='resolution="any"',
     nodata="the array's rio.nodata or nodata_rule",
+    declared="array = array.rio.write_nodata({})",
     bands="select them with array.sel(band=[…])",
     unscaled="an array without scale_factor and add_offset among its attributes",
 )
@@ -289,6 +299,23 @@ def _check_range(sample: Sample, spec: BundleSpec) -> tuple[str, ...]:
     return (f"{share:.0%} of the values of a band are new to the model: {what}",) if share > _MOST else ()
 
 
+def nodata_doubts(
+    sample: Sample,
+    nodata: Nodata,
+    factors: Sequence[tuple[float, float]],
+    dtype: str,
+    settings: Settings = WORKFLOW,
+) -> tuple[str, ...]:
+    """Whether a sample holds what looks like no data and is not declared; see :func:`undeclared_fill`."""
+    found = undeclared_fill(sample.values, factors, dtype)
+    if found is None or found[0] in nodata.values:
+        return ()
+    value, what = found
+    return (
+        f"{what}, and count as data; where that means no data, set {settings.declared.format(f'{value:g}')}",
+    )
+
+
 def sample_side(grid: GeoBox, source: GeoBox) -> int:
     """Side of the sampled windows of a grid: of no more pixels of its source than the default has."""
     finer = math.sqrt(grid.window.pixels / source.window.pixels)
@@ -314,4 +341,10 @@ def examine(scene: Scene, grid: GeoBox, spec: BundleSpec, stretch: Stretch | Non
     Raises:
         SceneError: the scene cannot be read, or as :func:`check_values`.
     """
-    return check_values(sample_scene(scene, grid), spec, stretch)
+    sample = sample_scene(scene, grid)
+    found = check_values(sample, spec, stretch)
+    factors = [(band.scale, band.offset) for band in scene.bands]
+    doubts = nodata_doubts(sample, scene.nodata, factors, scene.dtype)
+    if has_collar(scene):
+        doubts = (*doubts, _COLLAR)
+    return replace(found, warnings=(*found.warnings, *doubts))

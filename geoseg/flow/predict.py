@@ -24,7 +24,7 @@ from geoseg.config.mistakes import mistakes
 from geoseg.config.model.contract import BundleSpec
 from geoseg.config.stac.refs import NodataRule
 from geoseg.config.workflow import Scenes, Workflow
-from geoseg.engine.contract import CALL, Image, check_header, check_values, sample_side
+from geoseg.engine.contract import CALL, Image, check_header, check_values, nodata_doubts, sample_side
 from geoseg.engine.predict import WindowPredictor, predict_and_stitch
 from geoseg.engine.tiles import Tiles, resolve_tiles
 from geoseg.errors import ConfigError, SceneError, SceneWarning
@@ -36,7 +36,7 @@ from geoseg.grid.resample import Resampler
 from geoseg.grid.stitch import Stitcher, WindowOverlaps
 from geoseg.grid.tiling import WindowRows
 from geoseg.grid.window import Window, mirrored, row_windows
-from geoseg.io.raster.data_array import geobox_of, nodata_of, scale_of
+from geoseg.io.raster.data_array import geobox_of, masked_doubts, nodata_of, scale_of
 from geoseg.io.raster.reader import ArrayReader, Raster
 from geoseg.io.raster.sample import Sample, sample_windows, take_sample
 from geoseg.io.raster.validity import Nodata
@@ -115,7 +115,8 @@ def _nodata(array: xr.DataArray, rule: NodataRule) -> Nodata:
     """Which values of an array mean no data; what contradicts itself is a warning."""
     count = len(array)
     nodata = Nodata.of([array.dtype.name] * count, [nodata_of(array)] * count, rule)
-    for doubt in nodata.doubts([f"band {number}" for number in range(1, count + 1)]):
+    doubts = nodata.doubts([f"band {number}" for number in range(1, count + 1)])
+    for doubt in (*doubts, *masked_doubts(array)):
         warnings.warn(doubt, SceneWarning, stacklevel=4)
     return nodata
 
@@ -198,6 +199,15 @@ class _Source:
         reader = _RowsReader(self, lambda rows: np.asarray(self.pixels[:, rows]))
         return take_sample(reader, self.side, search=not lazy)
 
+    def doubts(self, sample: Sample) -> tuple[str, ...]:
+        """What of a sample looks like no data and is not declared."""
+        scale, offset = self.factors or (
+            np.ones((len(self.pixels), 1, 1)),
+            np.zeros((len(self.pixels), 1, 1)),
+        )
+        factors = list(zip(scale.ravel().tolist(), offset.ravel().tolist(), strict=True))
+        return nodata_doubts(sample, self.nodata, factors, self.pixels.dtype.name, CALL)
+
     def sampled_rows(self) -> list[slice]:
         """Rows of the array that a sample reads, without a search for data."""
         found = [self.rows_of(window) for window in sample_windows(self.grid.shape, self.side)]
@@ -260,7 +270,8 @@ class _Prediction:
 
     def judge(self, sample: Sample) -> None:
         """The same of a sample that is there."""
-        for warning in check_values(sample, self.bundle.spec, self.stretch, CALL).warnings:
+        found = check_values(sample, self.bundle.spec, self.stretch, CALL).warnings
+        for warning in (*found, *self.source.doubts(sample)):
             warnings.warn(warning, SceneWarning, stacklevel=3)
 
     def predict(

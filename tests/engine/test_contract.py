@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,25 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from support.rasters import CRS, TRANSFORM
+from support.rasters import CRS, TRANSFORM, write_raster
 
 from geoseg.config.model.contract import BundleSpec
-from geoseg.engine.contract import CALL, Image, check_header, check_values, fitting_stretch, sample_side
+from geoseg.config.stac.refs import SceneRef
+from geoseg.engine.contract import (
+    CALL,
+    Image,
+    check_header,
+    check_values,
+    examine,
+    fitting_stretch,
+    sample_side,
+)
 from geoseg.errors import SceneError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 from geoseg.io.raster.reader import ArrayReader
 from geoseg.io.raster.sample import Sample, sample_windows, take_sample
+from geoseg.io.raster.scene import Reading
 from geoseg.io.raster.validity import Nodata
 from geoseg.models.bundle import load_bundle
 
@@ -238,3 +249,31 @@ def test_values_of_other_units_than_the_training_saw_are_refused() -> None:
     assert "100% of the values of a band are new to the model" in warning
     (warning,) = check_values(sampled(np.zeros((3, 10))), contract(), None).warnings
     assert "run from 0 to 0" in warning, "8 bits are mapped, however dark"
+
+
+def test_what_looks_like_no_data_is_said(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(40, 200, (3, 200, 200)).astype(np.int16)
+    pixels[1, :, 150:] = -9999
+    href = str(write_raster(tmp_path / "fill.tif", pixels))
+
+    def warnings(**reading: Any) -> tuple[str, ...]:
+        scene = Reading(**reading).describe(SceneRef("s", (), href))
+        return examine(scene, scene.geobox, contract(), (0, 255)).warnings
+
+    assert any("hold -9999, and count as data" in w and "scenes.nodata: -9999" in w for w in warnings())
+    assert warnings(nodata=-9999.0) == ()
+
+
+def test_a_smeared_collar_is_said_with_the_key(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[:300, :300]
+    pixels = np.where(x + y / 3 > 120, rng.integers(80, 99, (3, 300, 300)), 0).astype(np.uint8)
+    profile = {"compress": "jpeg", "photometric": "ycbcr", "nodata": 0}
+    href = str(write_raster(tmp_path / "jpeg.tif", pixels, **profile))
+    said = [
+        examine(scene, scene.geobox, contract(), None).warnings
+        for collar in ("none", "auto")
+        for scene in [Reading(collar=collar).describe(SceneRef("s", (), href))]  # type: ignore[arg-type]
+    ]
+    assert [any("scenes.collar: auto" in warning for warning in some) for some in said] == [True, False]

@@ -10,14 +10,14 @@ import dask.array as da
 import numpy as np
 import pytest
 import rasterio
-import rioxarray  # noqa: F401 - registers the .rio accessor
+import rioxarray
 import xarray as xr
 from affine import Affine
 from synthetic.bundles import random_bundle
 
 from geoseg.config.workflow import Tiling
 from geoseg.engine.tiles import resolve_tiles
-from geoseg.errors import ConfigError, GridError, SceneError
+from geoseg.errors import ConfigError, GridError, SceneError, SceneWarning
 from geoseg.flow.predict import predict
 from geoseg.grid.encoding import ProbabilityEncoding
 from geoseg.grid.window import reflected
@@ -94,6 +94,20 @@ def test_nodata_stays_nodata_and_does_not_leak(mininet: Bundle) -> None:
     empty = (array == 0).all("band").values
     assert ((out.classes.values == 255) == empty).all()
     assert (np.isnan(out.probability.values).all(axis=0) == empty).all()
+
+
+def test_what_may_be_no_data_is_a_warning(mininet: Bundle, tmp_path: Path) -> None:
+    array = image(96, 96)
+    array[:, :, 70:] = 0
+    with pytest.warns(SceneWarning, match=r"are 0 in every band, and count as data.*write_nodata\(0\)"):
+        predict(array, mininet)
+    array.rio.write_nodata(0).rio.to_raster(tmp_path / "a.tif")
+    masked = rioxarray.open_rasterio(tmp_path / "a.tif", masked=True)
+    assert isinstance(masked, xr.DataArray)
+    with pytest.warns(
+        SceneWarning, match=r"nodata 0 masked in each band.*masked=False: uint8 is nodata only"
+    ):
+        predict(masked, mininet, stretch=(0, 255))
 
 
 def test_what_does_not_fit_the_model_is_said_plainly(mininet: Bundle) -> None:
@@ -251,7 +265,10 @@ def test_values_beyond_all_numbers_are_refused_and_not_called_nodata(tmp_path: P
     floats = random_bundle(tmp_path, "mininet-1", value_dtype="float32", halo=32)
     array = image(90, 80).astype("float32")
     array[:, 40:50, 40:50] = -3.4e38  # what many a tool writes where there is no data
-    with pytest.raises(SceneError, match=r"no finite .* nodata"):
+    with (
+        pytest.warns(SceneWarning, match=r"hold -3\.4e\+38, and count as data"),
+        pytest.raises(SceneError, match=r"no finite .* nodata"),
+    ):
         predict(array, floats)
     declared = predict(array.rio.write_nodata(-3.4e38), floats)
     assert (declared.classes == 255).sum() == 100

@@ -19,7 +19,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import crs_doubts, crs_text, off_the_globe
 from geoseg.io.raster.gdal import reading_back
 
-__all__ = ["colors_of", "geobox_of", "nodata_of", "open_map", "scale_of"]
+__all__ = ["colors_of", "geobox_of", "masked_doubts", "nodata_of", "open_map", "scale_of"]
 
 _BANDS_ROWS_COLUMNS = 3
 _DRIFT = 0.05
@@ -161,3 +161,13 @@ def nodata_of(array: xr.DataArray) -> float | None:
     except OverflowError:  # no pixel of this dtype can hold it
         return None
     return None if nodata is None or not np.isfinite(nodata) else float(nodata)
+
+
+def masked_doubts(array: xr.DataArray) -> tuple[str, ...]:
+    """Whether 8-bit nodata was masked band by band (``masked=True``), so that a dark roof is a hole."""
+    nodata = array.rio.encoded_nodata
+    stored = np.dtype(array.encoding.get("rasterio_dtype", array.dtype))
+    if nodata is None or stored.itemsize > 1 or len(array) == 1:
+        return ()
+    masked = f"the array was opened with nodata {nodata:g} masked in each band, so that one band makes a hole"
+    return (f"{masked}; open it with masked=False: {stored} is nodata only where all bands hold it",)

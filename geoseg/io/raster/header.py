@@ -146,8 +146,10 @@ def read_header(href: str, trust: Trust) -> Header:
 
 
 def _white(href: str, dataset: DatasetReader) -> int | None:
-    """GDAL tells that 0 is white but reads the values as they are."""
-    if dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") != "YES":
+    """GDAL tells that 0 is white but reads the values as they are; of 1 bit, it makes a color table."""
+    if dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") != "YES" or _bands_of(
+        dataset, ColorInterp.palette
+    ):
         return None
     dtype = np.dtype(dataset.dtypes[0])
     if dtype.kind != "u":

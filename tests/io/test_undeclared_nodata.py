@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geoseg.io.raster.fills import undeclared_fill
+from geoseg.io.raster.sample import undeclared_fill
 
 LOWEST = float(np.finfo(np.float32).min)
 
