@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -30,8 +31,19 @@ from geoseg.config.section import Section, editor_schema
 from geoseg.config.stac.refs import CollarRule, NodataRule, Snow, StatedScale, Trust
 from geoseg.config.units import Pixels, Size
 from geoseg.config.vectorize import Vectorize
+from geoseg.errors import ConfigError
+from geoseg.words import did_you_mean, listed
 
-__all__ = ["NAME_LENGTH", "Scenes", "Tiling", "Vectorize", "Workflow", "Write", "workflow_schema"]
+__all__ = [
+    "NAME_LENGTH",
+    "Scenes",
+    "Tiling",
+    "Vectorize",
+    "Workflow",
+    "Write",
+    "category_ids",
+    "workflow_schema",
+]
 
 NAME_LENGTH = 200
 """Longest name of a workflow, in characters."""
@@ -144,11 +156,46 @@ class Write(Section):
     """model: the pixels that the network saw. scene: the pixels of the scene."""
 
 
+_ClassNames = Annotated[tuple[StrictStr, ...], Field(min_length=1)]
+
+
 class Evaluate(Section):
     """What to score the map against."""
 
     asset: Annotated[StrictStr, Field(min_length=1)]
     """Key of the label asset in the catalog."""
+    categories: Annotated[dict[StrictStr, _ClassNames], Field(min_length=1)] | None = None
+    """Names of the classes of each category, such as {flat: [road, sidewalk]}: the score then has the IoU of
+    each category and their mean, as Cityscapes' category mIoU. A class in none is not scored there."""
+
+    @field_validator("categories")
+    @classmethod
+    def _each_class_once(
+        cls, categories: dict[str, tuple[str, ...]] | None
+    ) -> dict[str, tuple[str, ...]] | None:
+        names = [name for group in (categories or {}).values() for name in group]
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"has the class {twice[0]!r} twice; a class is in one category at most")
+        return categories
+
+
+def category_ids(evaluate: Evaluate | None, classes: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Ids of the classes of each category that a workflow names; empty: it names none.
+
+    Args:
+        classes: names of the model's classes, in the order of their ids from 0.
+
+    Raises:
+        ConfigError: a class that the model does not have.
+    """
+    categories = (evaluate and evaluate.categories) or {}
+    for category, names in categories.items():
+        for name in names:
+            if name not in classes:
+                hint = did_you_mean(name, classes) or f"; it has {listed(classes)}"
+                raise ConfigError(f"evaluate.categories.{category}: the model has no class {name!r}{hint}")
+    return {category: tuple(classes.index(name) for name in names) for category, names in categories.items()}
 
 
 class Workflow(Section):

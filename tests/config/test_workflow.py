@@ -475,6 +475,11 @@ START = "catalog: c.json\nmodel: m\n"
         ("compute: {executor: serial, workers: 2}", "flow.yaml:3: compute: workers is 2 but executor serial"),
         ("evaluate: {}", "flow.yaml:3: evaluate.asset: is missing"),
         ("evaluate: {asset: ''}", "flow.yaml:3: evaluate.asset"),
+        (
+            "evaluate: {asset: a, categories: {flat: [road, path], green: [tree, road]}}",
+            "flow.yaml:3: evaluate.categories: has the class 'road' twice",
+        ),
+        ("evaluate: {asset: a, categories: {flat: []}}", "flow.yaml:3: evaluate.categories.flat"),
         ("output: https://x.org/y", "flow.yaml:3: output: 'https://x.org/y' is a URL"),
         ('output: "a\\0b"', "flow.yaml:3: output: 'a\\x00b' holds a control character"),
         ("output: '  '", "flow.yaml:3: output: is empty"),

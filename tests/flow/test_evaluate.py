@@ -360,6 +360,18 @@ class TestCommand:
         assert report.boundary_width == "1.5 m"
         assert [row.boundary_pixels for row in report.scenes] == [(5, 5), (5, 5)]
         assert {curve.name for curve in report.reliability} == {"background", "building", "confidence"}
+        assert report.categories == ()
+        asked = "evaluate={asset: buildings, categories: {ground: [background], all: [building]}}"
+        code, out, _ = geoseg("evaluate", workflow, *where, "--worst", "0", "--set", asked)
+        assert code == 0
+        again = ScoreReport.model_validate_json((tmp_path / "score.json").read_text())
+        assert [one.iou for one in again.categories] == [one.iou.value for one in report.classes]
+        assert again.category_mean_iou == report.mean_iou_by_definition["cityscapes"]
+        code, out, said = geoseg(
+            "check", workflow, *where, "--set", asked.replace("[building]", "[buildings]")
+        )
+        assert code == 2
+        assert "evaluate.categories.all: the model has no class 'buildings'; did you mean 'building'?" in said
 
     @pytest.mark.parametrize(
         "case",

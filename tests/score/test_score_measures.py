@@ -24,6 +24,7 @@ from geoseg.score.pixels.calibration import BINS, Reliability
 from geoseg.score.pixels.confusion import Confusion, mean_iou
 from geoseg.score.pixels.sums import Sums
 from geoseg.score.report.report import score_report
+from geoseg.score.report.tables import report_tables
 from geoseg.score.report.values import ScoreReport
 from geoseg.score.tally import CellCounter, Extra, SceneTally
 
@@ -267,6 +268,31 @@ class TestCategories:
             mean_iou([matrix], groups=[[0, 1], [1]])
         with pytest.raises(LabelError, match="needed ids 0 to 2"):
             mean_iou([matrix], groups=[[3]])
+
+    def test_a_report_has_the_categories_that_are_asked_for(self) -> None:
+        truth, mapped = np.array([[0, 0, 1, 2, 2, 3]], np.uint8), np.array([[0, 1, 0, 2, 3, 3]], np.uint8)
+        counter = CellCounter(4)
+        counter.add(0, 0, truth, mapped)
+        names, tallies = ["road", "path", "tree", "roof"], [counter.tally("here")]
+        plain = score_report(tallies, names).to_dict()
+        report = score_report(tallies, names, categories={"flat": (0, 1), "green": (2,)})
+        assert [(one.name, one.classes, one.iou) for one in report.categories] == [
+            ("flat", ("road", "path"), 1.0),
+            ("green", ("tree",), 1.0),  # what is mapped as a class of no category is left out
+        ]
+        assert report.category_mean_iou == 1.0
+        both = score_report(tallies, names, categories={"flat": (0, 1), "other": (3, 2)})
+        assert both.category_mean_iou == 1.0
+        assert score_report(tallies, names, categories={"a": (0, 2), "b": (1, 3)}).category_mean_iou == 0.325
+        shown = report.to_dict()
+        assert shown.keys() - plain.keys() == {"categories", "category_mean_iou"}
+        assert shown["definitions"].keys() - plain["definitions"].keys() == {"category_mean_iou"}
+        assert {key: shown[key] for key in plain if key != "definitions"} == {
+            key: value for key, value in plain.items() if key != "definitions"
+        }
+        text = [" ".join(row) for table in report_tables(report) for row in table.rows]
+        assert "flat 1.000 road, path" in text
+        assert any(line.startswith("category mIoU 1.000 ") for line in text)
 
 
 def random_sums(cells: int, seed: int = 0, **skill: float) -> Sums:

@@ -16,7 +16,7 @@ import numpy as np
 from geoseg.config.model.contract import ClassSpec
 from geoseg.config.slug import scene_slug
 from geoseg.config.stac.refs import LabelRef, SceneRef
-from geoseg.config.workflow import Scenes, Workflow
+from geoseg.config.workflow import Scenes, Workflow, category_ids
 from geoseg.engine.plan import Plan
 from geoseg.errors import ConfigError, GeosegError, LabelError, of_scene
 from geoseg.flow.compare.throughput import Speed, Stopwatch, speed_of
@@ -123,6 +123,7 @@ def evaluate_models(
     if asset is None and workflow.evaluate is not None:
         asset = workflow.evaluate.asset
     everyone = _candidates(path, models, _settings(workflow, overrides or {}), folder)
+    categories = category_ids(workflow.evaluate, [one.name for one in everyone[0].bundle.spec.classes])
     scenes, unscored = _labeled_scenes(everyone, asset, reference)
     candidates = [_narrowed(path, one, [ref.id for ref in scenes], everyone) for one in everyone]
     mapped = [_mapped(path, one, watch) for one in candidates]
@@ -130,6 +131,7 @@ def evaluate_models(
     scenes, lost = _finished(scenes, candidates, summaries)
     how = how or Bootstrap()
     against: dict[str, Any] = {"asset": asset, "reference": reference, "how": how, "width": width}
+    against["categories"] = categories
     comparison = _comparison(
         candidates,
         [_score(one, scenes, workflow.scenes, worst, against) for one in candidates],

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.config.slug import scene_slug
 from geoseg.config.stac.refs import LabelRef, SceneRef
-from geoseg.config.workflow import Workflow
+from geoseg.config.workflow import Workflow, category_ids
 from geoseg.engine.finished import CLASSES_NAME
 from geoseg.errors import GeosegError, LabelError, of_scene
 from geoseg.flow.evaluate.objects import Outlined, score_objects, write_errors
@@ -102,6 +102,7 @@ def evaluate_workflow(
     if asset is None and workflow.evaluate is not None:
         asset = workflow.evaluate.asset
     spec = load_bundle(loaded.model).spec
+    categories = category_ids(workflow.evaluate, [one.name for one in spec.classes])
     evaluated = evaluate_run(
         loaded.output,
         catalog.scenes,
@@ -112,6 +113,7 @@ def evaluate_workflow(
         width=width,
         outlined=Outlined.of(workflow.vectorize),
         unusable=catalog.refusals,
+        categories=categories,
     )
     picture = loaded.output / WORST_NAME
     try:
@@ -136,6 +138,7 @@ def evaluate_run(
     width: BoundaryWidth = DEFAULT_WIDTH,
     outlined: Outlined | None = None,
     unusable: Sequence[UnusableItem] = (),
+    categories: Mapping[str, Sequence[int]] | None = None,
 ) -> Evaluated:
     """Score a run's folder, ``<run>/<scene>/classes.tif``, and write ``<run>/score.json``.
 
@@ -145,6 +148,7 @@ def evaluate_run(
         asset: key of the label asset of each scene, where several.
         reference: one for all scenes, in place of the catalog's.
         unusable: items of the catalog that are no scenes, to be named in the report.
+        categories: ids of the classes of each category, see :func:`~geoseg.config.workflow.category_ids`.
 
     Raises:
         LabelError: no scene could be scored; a key that no scene has; several assets and none named.
@@ -152,7 +156,9 @@ def evaluate_run(
     """
     pairs, without = pairs_of(run, scenes, reading=reading, asset=asset, reference=reference)
     without += [Unscored(scene=item.id, reason=item.reason) for item in unusable]
-    evaluated = evaluate_pairs(pairs, classes, without=without, how=how, width=width, outlined=outlined)
+    evaluated = evaluate_pairs(
+        pairs, classes, without=without, how=how, width=width, outlined=outlined, categories=categories
+    )
     write_json(run / SCORE_NAME, evaluated.report.to_dict())
     return evaluated
 
@@ -165,6 +171,7 @@ def evaluate_pairs(
     how: Bootstrap | None = None,
     width: BoundaryWidth = DEFAULT_WIDTH,
     outlined: Outlined | None = None,
+    categories: Mapping[str, Sequence[int]] | None = None,
 ) -> Evaluated:
     """Score several scenes as one; a scene that cannot be scored is named in the report and leaves the rest.
 
@@ -198,7 +205,9 @@ def evaluate_pairs(
     if not tallies and unscored:
         raise none_scored(unscored)
     names = [spec.name for spec in classes]
-    report = score_report(tallies, names, how, unscored=unscored, boundary_width=str(width))
+    report = score_report(
+        tallies, names, how, unscored=unscored, boundary_width=str(width), categories=categories
+    )
     return Evaluated(report, tuple(tallies), tuple(scored))
 
 

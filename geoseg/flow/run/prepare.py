@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geoseg.config.workflow import Workflow
+from geoseg.config.workflow import Workflow, category_ids
 from geoseg.engine.contract import Findings, examine
 from geoseg.engine.plan import Plan, check_classes, make_plan
 from geoseg.engine.tiles import resolve_tiles
@@ -97,6 +97,7 @@ def prepare(
     )
     # Tiling that fits no scene of any size is one mistake, too.
     resolve_tiles((1, 1), bundle, workflow.tiling, workflow.compute.memory.bytes, runtime.device)
+    category_ids(workflow.evaluate, [one.name for one in bundle.spec.classes])
     catalog = open_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids)
     plans: list[Plan] = []
     refused = [Refusal(r.id, r.reason) for r in catalog.refusals]

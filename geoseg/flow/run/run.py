@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from geoseg.config.workflow import Workflow
+from geoseg.config.workflow import Workflow, category_ids
 from geoseg.engine.assemble import AssembleTask, assemble
 from geoseg.engine.execute import ExecutorKind, auto_workers, open_executor
 from geoseg.engine.finished import FinishedMap
@@ -170,6 +170,7 @@ def _score(prepared: Prepared, mapped: Collection[str]) -> tuple[ScoreReport | N
             reading=Reading.of(workflow.scenes, spec.bands),
             asset=workflow.evaluate.asset,
             outlined=Outlined.of(workflow.vectorize),
+            categories=category_ids(workflow.evaluate, [one.name for one in spec.classes]),
         )
     except GeosegError as error:
         return None, str(error)  # the maps are there all the same: the summary says what is missing

@@ -19,6 +19,7 @@ from geoseg.score.pixels.calibration import BINS, Reliability, binned, calibrati
 from geoseg.score.pixels.confusion import DEFINITIONS, Confusion, defined, mean_iou
 from geoseg.score.pixels.sums import Sums
 from geoseg.score.report.values import (
+    CategoryScore,
     ClassScore,
     Curve,
     CurveBin,
@@ -65,6 +66,10 @@ _OBJECT_MEASURES = {
     "2022), ratio of vertices, angle between boundaries (Girard et al. 2021, 95th percentile)",
 }
 """Definitions of the measures of objects, as score.json prints them."""
+_CATEGORY_MEAN = (
+    "one matrix over all scenes, the classes of a category being one, mean over the categories in reference "
+    "or map (category mIoU of Cityscapes, MiniNet)"
+)
 
 
 def score_report(
@@ -74,6 +79,7 @@ def score_report(
     *,
     unscored: Sequence[Unscored] = (),
     boundary_width: str | None = None,
+    categories: Mapping[str, Sequence[int]] | None = None,
 ) -> ScoreReport:
     """Score several scenes as one.
 
@@ -82,6 +88,7 @@ def score_report(
         names: a name for each class, in the order of ids 0..K-1.
         how: of the intervals; default 1000 draws, seed 0, 95 %.
         boundary_width: what the tallies' boundaries were counted with, in words.
+        categories: ids of the classes of each category, by its name, each class once at most.
 
     Raises:
         LabelError: no scenes, another number of classes, or not a single pixel to score.
@@ -114,11 +121,7 @@ def score_report(
         draws=how.draws,
         seed=how.seed,
         level=how.level,
-        definitions={
-            **_MEASURES,
-            **(_OBJECT_MEASURES if outlined else {}),
-            **{f"mean_iou {name}": text for name, text in DEFINITIONS.items()},
-        },
+        definitions=_definitions(objects=bool(outlined), categories=bool(categories)),
         boundary_iou=Measure.of(_number(measures, "mean_boundary_iou"), intervals.mean_boundary_iou),
         boundary_width=boundary_width,
         calibration_error=Measure.of(_number(measures, "calibration_error"), intervals.calibration_error),
@@ -127,6 +130,8 @@ def score_report(
         reliability=_curves(names, reliability),
         objects=_objects(outlined, names, intervals),
         without_objects=tuple(scene.scene for scene in scenes if outlined and scene.object_tallies is None),
+        categories=_categories(total, names, categories or {}),
+        category_mean_iou=_category_mean(matrices, categories or {}),
     )
 
 
@@ -192,6 +197,35 @@ def _classes(
             brier=brier[index],
         )
         for index, name in enumerate(names)
+    )
+
+
+def _definitions(*, objects: bool, categories: bool) -> dict[str, str]:
+    return {
+        **_MEASURES,
+        **(_OBJECT_MEASURES if objects else {}),
+        **{f"mean_iou {name}": text for name, text in DEFINITIONS.items()},
+        **({"category_mean_iou": _CATEGORY_MEAN} if categories else {}),
+    }
+
+
+def _category_mean(scenes: Sequence[Confusion], categories: Mapping[str, Sequence[int]]) -> float | None:
+    return mean_iou(scenes, "cityscapes", groups=list(categories.values())) if categories else None
+
+
+def _categories(
+    total: Confusion, names: Sequence[str], categories: Mapping[str, Sequence[int]]
+) -> tuple[CategoryScore, ...]:
+    grouped = total.grouped(list(categories.values()))
+    return tuple(
+        CategoryScore(
+            name=name,
+            classes=tuple(names[class_id] for class_id in ids),
+            iou=grouped.iou[index],
+            reference_pixels=int(grouped.truth[index]),
+            mapped_pixels=int(grouped.mapped[index]),
+        )
+        for index, (name, ids) in enumerate(categories.items())
     )
 
 

@@ -65,6 +65,13 @@ def report_tables(report: ScoreReport) -> Iterator[Table]:
         ),
     )
     yield _means(report)
+    if report.categories:
+        yield Table(
+            "",
+            ("category", "IoU", "classes"),
+            tuple((one.name, _value(one.iou), ", ".join(one.classes)) for one in report.categories),
+            left=(0, 2),
+        )
     if report.boundary_width is not None or report.reliability:
         yield Table(
             "",
@@ -108,6 +115,9 @@ def _means(report: ScoreReport) -> Table:
         ("mIoU", report.mean_iou, "mean over the reference's classes ('dataset')"),
         ("accuracy", report.accuracy, report.definitions["accuracy"]),
     ]
+    if report.categories:
+        meaning = "mean over the categories in reference or map ('cityscapes')"
+        rows.append(("category mIoU", Measure(value=report.category_mean_iou), meaning))
     if report.boundary_width is not None:
         meaning = f"mean IoU within {report.boundary_width} of contours"
         rows.append(("boundary", report.boundary_iou, meaning))

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from geoseg.score.bootstrap import Interval
 
 __all__ = [
+    "CategoryScore",
     "ClassScore",
     "Comparison",
     "Cost",
@@ -73,6 +74,17 @@ class ClassScore(_Value):
     """Expected; of this class's probability."""
     largest_calibration_error: float | None = None
     brier: float | None = None
+
+
+class CategoryScore(_Value):
+    """The score of several classes as one: a pixel is right that is mapped as any of them."""
+
+    name: str
+    classes: tuple[str, ...]
+    iou: float | None
+    """None: neither in the reference nor in the map."""
+    reference_pixels: int
+    mapped_pixels: int
 
 
 class CurveBin(_Value):
@@ -252,6 +264,15 @@ class ScoreReport(_Value):
     objects: tuple[ObjectScore, ...] = ()
     """Of each class that is outlined; empty where no polygons lie beside the maps."""
     without_objects: tuple[str, ...] = ()
+    categories: tuple[CategoryScore, ...] = ()
+    """As the workflow groups its classes; empty: it does not, and the JSON has neither this nor the mean."""
+    category_mean_iou: float | None = None
+    """By the definition ``cityscapes``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """See :class:`_Value`."""
+        unused = () if self.categories else ("categories", "category_mean_iou")
+        return self.model_dump(mode="json", exclude=set(unused))
 
 
 class Scores(_Value):
