@@ -193,7 +193,7 @@ def test_mistakes_are_sentences(predicted: xr.Dataset) -> None:
         geoseg.evaluate("flow.yaml", area="area.gpkg")
     local = xr.DataArray(np.zeros((4, 4), np.uint8), dims=("y", "x"), name="site")
     local = local.rio.write_crs('LOCAL_CS["site",UNIT["metre",1]]').rio.write_transform(Affine.scale(1, -1))
-    with pytest.raises(geoseg.errors.SceneError, match="size on the ground"):
+    with pytest.raises(geoseg.errors.SceneError, match="no place on the globe"):
         geoseg.vectorize(local)
     with pytest.raises(TypeError, match="got int"):
         geoseg.vectorize(3)  # type: ignore[arg-type]  # what a user may do
