@@ -36,7 +36,7 @@ from geoseg.grid.resample import Resampler
 from geoseg.grid.stitch import Stitcher, WindowOverlaps
 from geoseg.grid.tiling import WindowRows
 from geoseg.grid.window import Window, mirrored, row_windows
-from geoseg.io.raster.data_array import geobox_of, masked_doubts, nodata_of, scale_of
+from geoseg.io.raster.data_array import geobox_of, in_model_order, masked_doubts, nodata_of, scale_of
 from geoseg.io.raster.reader import ArrayReader, Raster
 from geoseg.io.raster.sample import Sample, sample_windows, take_sample
 from geoseg.io.raster.validity import Nodata
@@ -66,8 +66,10 @@ def predict(
     What is odd about its ground or values is a :class:`~geoseg.errors.SceneWarning`.
 
     Args:
-        array: dimensions (band, y, x), with a CRS and a regular grid as rioxarray gives them; any real dtype;
-            its bands are the model's, in the model's order. No data: NaN in any band, ``rio.nodata``.
+        array: dimensions (band, y, x), with a CRS and a regular grid as rioxarray gives them; any real dtype.
+            Bands that have names (a coordinate of text along ``band``, ``common_name``, ``long_name``) are
+            chosen by them, in any order and among others; else they are the model's, in the model's order.
+            No data: NaN in any band, ``rio.nodata``.
         model: a bundle, a shipped model's name or a path.
         threshold: probability from which a pixel of a model with one foreground class belongs to it.
         stretch: values mapped linearly to 0 … 255, for models that expect 8 bits: after scale and offset,
@@ -102,6 +104,9 @@ def predict(
     )
     bundle = model if isinstance(model, Bundle) else load_bundle(model)
     spec, orientation = bundle.spec, Orientation.of(geobox_of(array))
+    array, doubts = in_model_order(array, spec.bands)
+    for doubt in doubts:
+        warnings.warn(doubt, SceneWarning, stacklevel=2)
     source = _checked(array, orientation, spec, options.scenes)
     runtime = Runtime.resolve(device=device, precision=precision, threads=1)
     shape, memory_bytes = source.grid.shape, options.compute.memory.bytes

@@ -110,6 +110,16 @@ def test_what_may_be_no_data_is_a_warning(mininet: Bundle, tmp_path: Path) -> No
         predict(masked, mininet, stretch=(0, 255))
 
 
+def test_bands_are_found_by_name_in_any_order_among_others(mininet: Bundle) -> None:
+    array = image(96, 96).assign_coords(band=["red", "green", "blue"])
+    expected = predict(array.drop_vars("band"), mininet)
+    more = xr.concat([array, array[:1].assign_coords(band=["nir"])], "band").isel(band=[3, 2, 0, 1])
+    for named in (array, array[::-1], more.assign_attrs(array.attrs), more.chunk({"y": 40})):
+        xr.testing.assert_identical(predict(named, mininet).compute(), expected)
+    with pytest.raises(SceneError, match="no band 'red'; it has 3 bands"):
+        predict(array.assign_coords(band=["blue", "green", "blue"]), mininet)
+
+
 def test_what_does_not_fit_the_model_is_said_plainly(mininet: Bundle) -> None:
     array = image(64, 64)
     with pytest.raises(SceneError, match=r"2 bands \(b1, b2\) but the model random-test needs 3"):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
@@ -21,6 +22,7 @@ from geoseg.config.workflow import Scenes
 from geoseg.errors import SceneError
 from geoseg.grid.window import Window
 from geoseg.io.raster.band_names import common_name, fits_wavelength, is_code, name_at, says_nothing
+from geoseg.io.raster.data_array import in_model_order
 from geoseg.io.raster.scene import Reading, Scene, describe
 from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.io.stac.write import make_catalog
@@ -273,6 +275,75 @@ def test_a_color_table_is_read_as_the_image_of_its_colors(folder: Path, dtype: s
     for wanted in ([1, 1, 1], ["nir"]):
         with pytest.raises(SceneError, match=r"palette indices|no band 'nir'"):
             describe(SceneRef("s", (), href=href), wanted)
+
+
+def array_of(order: Sequence[str], **options: Any) -> xr.DataArray:
+    """An array of constant bands, as :func:`written`."""
+    pixels = np.stack([PIXELS[name] for name in order])
+    return xr.DataArray(pixels, dims=("band", "y", "x"), **options)
+
+
+def firsts(array: xr.DataArray, needed: Sequence[str] = RGB) -> list[int]:
+    return [int(value) for value in in_model_order(array, needed)[0][:, 0, 0]]
+
+
+NAMINGS = {
+    "coordinate": lambda order: {"coords": {"band": list(order)}},
+    "spelled": lambda order: {"coords": {"band": [f"{name.title()} band" for name in order]}},
+    "common_name": lambda order: {
+        "coords": {"band": [f"X{n}" for n in order], "common_name": ("band", order)}
+    },
+    "long_name": lambda order: {"coords": {"band": [1, 2, 3, 4]}, "attrs": {"long_name": tuple(order)}},
+    "wavelength": lambda order: {
+        "coords": {"wavelength": ("band", [1000 * CENTERS[name] for name in order])}
+    },
+}
+
+
+@given(order=ORDERS, how=st.sampled_from(sorted(NAMINGS)), moved=st.permutations(range(4)))
+def test_named_bands_of_an_array_are_found_in_any_order(order: list[str], how: str, moved: list[int]) -> None:
+    """As they are, and after the array's bands were moved: ``long_name`` stays, but numbers lead to it."""
+    array = array_of(order, **NAMINGS[how](order))
+    for one in (array, array.isel(band=moved)):
+        assert firsts(one) == [1, 2, 3]
+        assert firsts(one, ("nir", "R")) == [4, 1]
+
+
+def test_what_lists_a_value_per_band_moves_with_the_bands() -> None:
+    attrs = {"scales": (0.3, 0.2, 0.1), "offsets": (3.0, 2.0, 1.0), "_FillValue": 0}
+    named = array_of(("blue", "green", "red"), coords={"band": ["blue", "green", "red"]}, attrs=attrs)
+    moved, _ = in_model_order(named, RGB)
+    assert moved.attrs == {"scales": (0.1, 0.2, 0.3), "offsets": (1.0, 2.0, 3.0), "_FillValue": 0}
+    assert named.attrs == attrs
+
+
+@given(order=st.permutations(RGB), place=st.integers(0, 2), name=st.sampled_from(["", "Band 1", *RGB]))
+def test_a_missing_or_doubled_name_of_an_array_is_never_guessed(
+    order: list[str], place: int, name: str
+) -> None:
+    names = [*order]
+    names[place] = name
+    array = array_of(order, coords={"band": names})
+    if names == order or (order == list(RGB) and not common_name(name)):
+        assert firsts(array) == [1, 2, 3]
+        return
+    with pytest.raises(SceneError, match=r"name every band with array\.assign_coords\(band="):
+        in_model_order(array, RGB)
+
+
+def test_an_array_without_names_is_in_the_models_order() -> None:
+    order = ("blue", "green", "red")
+    for coords in ({}, {"band": [1, 2, 3]}, {"band": ["Band 1", "b2", "3"]}, {"band": [665, 560, 490]}):
+        array = array_of(order, coords=coords)
+        assert in_model_order(array, RGB) == (array, ())
+    array = array_of(order, coords={"band": ["B02", "B03", "B04"]})
+    assert firsts(array) == [3, 2, 1]
+    assert "B02, B03, B04, which are no common names" in in_model_order(array, RGB)[1][0]
+    with pytest.raises(SceneError, match="no band 'blue'"):
+        in_model_order(array_of(order, coords={"band": ["nir", "red", "green"]}), RGB)
+    both = array_of(order, coords={"band": list(order)}, attrs={"long_name": RGB})
+    with pytest.raises(SceneError, match=r"as blue by the coordinate 'band' but red by long_name"):
+        in_model_order(both, RGB)
 
 
 def test_transparent_colors_of_a_table_are_no_data(folder: Path) -> None:

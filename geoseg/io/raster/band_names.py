@@ -26,6 +26,7 @@ __all__ = [
     "is_code",
     "is_mask",
     "is_measurement",
+    "micrometers",
     "name_at",
     "plain",
     "says_nothing",
@@ -49,6 +50,9 @@ _CENTERS: Final = (
 """The widest bands, parted in the middle where their ranges overlap."""
 _TOLERANCE = 0.03
 """Part of a wavelength by which centers of one color differ between sensors."""
+
+_LARGEST_MICROMETER = 100
+"""A wavelength without a unit that is larger is in nanometers."""
 
 _SPELLINGS: Final = {name: name for name in COMMON_NAMES} | {
     "r": "red", "g": "green", "b": "blue", "panchromatic": "pan", "coastalaerosol": "coastal",
@@ -126,6 +130,20 @@ def agree(one: str, other: str) -> bool:
 
 def _family(name: str) -> str:
     return name.rstrip("0123456789")
+
+
+def micrometers(text: str, unit: str = "") -> float | None:
+    """A wavelength in µm, from a number with or without its unit; None: it is none.
+
+    >>> micrometers("665 nm"), micrometers("0.665"), micrometers("665"), micrometers("0.665", "Micrometers")
+    (0.665, 0.665, 0.665, 0.665)
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-zµμ]*)\s*", text.lower())
+    if found is None or not float(found[1]):
+        return None
+    unit = found[2] or unit.lower()
+    nanometers = unit.startswith("n") or (not unit and float(found[1]) > _LARGEST_MICROMETER)
+    return float(found[1]) / 1000 if nanometers else float(found[1])
 
 
 def name_at(center: float) -> str | None:

@@ -41,7 +41,15 @@ from geoseg.io.raster.band_names import (
 from geoseg.io.raster.header import Header
 from geoseg.words import listed
 
-__all__ = ["Offered", "Saying", "choose", "choose_bands", "common_names", "is_unnamed"]
+__all__ = [
+    "Offered",
+    "Saying",
+    "choose",
+    "choose_bands",
+    "common_names",
+    "is_unnamed",
+    "without_partial_wavelengths",
+]
 
 _TABLE_COLORS: Final = ("red", "green", "blue")
 _MOST_LISTED = 8

@@ -1,9 +1,11 @@
-"""xarray images: the grid and nodata value of one, and maps opened as such, lazily."""
+"""xarray images: the grid, bands and nodata value of one, and maps opened as such, lazily."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -17,11 +19,16 @@ from geoseg.arrays import Float64, UInt8
 from geoseg.errors import GridError, SceneError, SceneWarning
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import crs_doubts, crs_text, off_the_globe
+from geoseg.io.raster.band_names import common_name, micrometers, name_at, plain, says_nothing
+from geoseg.io.raster.bands import Offered, Saying, choose, without_partial_wavelengths
 from geoseg.io.raster.gdal import reading_back
+from geoseg.words import listed
 
-__all__ = ["colors_of", "geobox_of", "masked_doubts", "nodata_of", "open_map", "scale_of"]
+__all__ = ["colors_of", "geobox_of", "in_model_order", "masked_doubts", "nodata_of", "open_map", "scale_of"]
 
 _BANDS_ROWS_COLUMNS = 3
+_PER_BAND = ("long_name", "scales", "offsets")
+"""Attributes that rioxarray gives an array with a value per band."""
 _DRIFT = 0.05
 """Pixels by which a coordinate may be off its place: in many files they are single precision."""
 
@@ -171,3 +178,107 @@ def masked_doubts(array: xr.DataArray) -> tuple[str, ...]:
         return ()
     masked = f"the array was opened with nodata {nodata:g} masked in each band, so that one band makes a hole"
     return (f"{masked}; open it with masked=False: {stored} is nodata only where all bands hold it",)
+
+
+def in_model_order(array: xr.DataArray, needed: Sequence[str]) -> tuple[xr.DataArray, tuple[str, ...]]:
+    """The bands of an array (band, y, x) that a model needs, in its order, and what its user should know.
+
+    They are chosen by name, with the rule of :mod:`geoseg.io.raster.bands`: the coordinate of the first
+    dimension or one that is called ``common_name``, where it is text, the attribute ``long_name``
+    (descriptions, as rioxarray reads them), and the coordinates ``center_wavelength`` (µm) and
+    ``wavelength``. All bands in their order where no name is stated, or where those that are agree with it.
+
+    Raises:
+        SceneError: names are partial, repeated or contradict each other.
+    """
+    offered = _offered(array)
+    wanted = [common_name(name) or plain(name) for name in needed]
+    stated = [band.stated or band.own for band in offered]
+    if not set(wanted) & {*stated, *(saying.name for band in offered for saying in band.sayings)}:
+        return array, _unknown_names(offered, needed)
+    agreed = len(offered) == len(wanted) and all(
+        name == other or band.stated is None
+        for band, name, other in zip(offered, stated, wanted, strict=True)
+    )
+    if agreed and not any(band.contradiction for band in offered):
+        return array, ()
+    dim = array.dims[0]
+
+    def advise(numbers: Sequence[int]) -> str:
+        places = ", ".join(str(number - 1) for number in numbers)
+        order = f" as array.isel({dim}=[{places}])" if numbers else ""
+        return (
+            f"name every band with array.assign_coords({dim}=[…]), or give them in the model's order{order} "
+            f"without names, by array.drop_vars({dim!r}) and del array.attrs['long_name']"
+        )
+
+    return _at(array, choose(offered, needed, advise)), ()
+
+
+def _at(array: xr.DataArray, places: list[int]) -> xr.DataArray:
+    """Some bands of an array, with what its attributes list per band, unless numbers still lead to it."""
+    chosen: xr.DataArray = array[places]
+    if _numbers(array) is None:
+        for name in _PER_BAND:
+            values = array.attrs.get(name)
+            if isinstance(values, tuple | list) and len(values) == len(array):
+                chosen.attrs[name] = tuple(values[place] for place in places)
+    return chosen
+
+
+def _numbers(array: xr.DataArray) -> list[int] | None:
+    """Numbers in its file of the bands of an array, from 1, by its coordinate; None: it has none."""
+    dim = array.dims[0]
+    values = array.coords[dim].values if dim in array.coords else np.empty(0)
+    return [int(value) for value in values] if values.dtype.kind in "iu" and values.min() >= 1 else None
+
+
+def _offered(array: xr.DataArray) -> list[Offered]:
+    """The bands of an array, with what its coordinates and attributes say of them."""
+    dim, count = array.dims[0], array.shape[0]
+    texts = {
+        f"the coordinate {name!r}": _texts(array.coords[name].values)
+        for name in ("common_name", str(dim))
+        if name in array.coords and array.coords[name].dims == (dim,)
+    }
+    described = array.attrs.get("long_name")
+    names, numbers = _texts([described] if isinstance(described, str) else described), _numbers(array)
+    if numbers is not None and max(numbers) <= len(names):  # of all bands, wherever these have gone since
+        names = [names[number - 1] for number in numbers]
+    texts["long_name"] = names
+    texts = {by: names for by, names in texts.items() if len(names) == count}
+    centers = {
+        f"the coordinate {name!r}": [micrometers(str(value), unit) for value in array.coords[name].values]
+        for name, unit in (("center_wavelength", "um"), ("wavelength", ""))
+        if name in array.coords and array.coords[name].dims == (dim,)
+    }
+    offered = []
+    for i in range(count):
+        sayings = [Saying(by, name) for by, names in texts.items() if (name := common_name(names[i]))]
+        sayings += [
+            Saying(f"{by} ({center:g} µm)", name_at(center), center)
+            for by, values in centers.items()
+            if (center := values[i]) is not None
+        ]
+        number = i + 1 if numbers is None else numbers[i]
+        given = [names[i] for names in texts.values() if not says_nothing(names[i], number)]
+        text = given[0] if given else ""
+        offered.append(Offered(i + 1, plain(text) or f"b{i + 1}", tuple(sayings), text=text))
+    return without_partial_wavelengths(offered)
+
+
+def _texts(values: Any) -> list[str]:
+    """Names of bands; empty for numbers, which say nothing."""
+    found = list(values) if isinstance(values, tuple | list | np.ndarray) else []
+    return [value or "" for value in found] if all(isinstance(value, str | None) for value in found) else []
+
+
+def _unknown_names(offered: Sequence[Offered], needed: Sequence[str]) -> tuple[str, ...]:
+    """A warning where bands have names that mean nothing here, and their order decides."""
+    if len(offered) != len(needed) or not all(band.text for band in offered):
+        return ()
+    texts = listed([band.text for band in offered])
+    doubt = (
+        f"the array calls its bands {texts}, which are no common names: they are taken for {listed(needed)}"
+    )
+    return (f"{doubt}, in this order",)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,14 @@ from geoseg.config.stac.refs import Trust
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import crs_text, off_the_globe
-from geoseg.io.raster.band_names import COMMON_NAMES, believed, is_measurement, plain, stated_names
+from geoseg.io.raster.band_names import (
+    COMMON_NAMES,
+    believed,
+    is_measurement,
+    micrometers,
+    plain,
+    stated_names,
+)
 from geoseg.io.raster.collar import lossy_tolerance
 from geoseg.io.raster.gdal import GDAL_ERRORS, has_geokeys, open_header, reason, refusal
 
@@ -33,8 +39,6 @@ _MAX_BLOCKS_CHECKED = 20_000
 _NAMING_INTERPRETATIONS = frozenset({"red", "green", "blue", "nir", "coastal", "rededge", "pan"})
 """Color interpretations that name a band; gray, palette, undefined and the rest say nothing."""
 _WAVELENGTH_TAGS = ("CENTRAL_WAVELENGTH_UM", "center_wavelength", "central_wavelength", "wavelength")
-_LARGEST_MICROMETER = 100
-"""A wavelength without a unit that is larger is in nanometers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,13 +277,9 @@ def _wavelength(tags: dict[str, str]) -> float | None:
     """Center in µm, by GDAL's domain IMAGERY or by ENVI's words; None: none is stated as a number."""
     by_key = {key.lower(): value for key, value in tags.items()}
     for name in _WAVELENGTH_TAGS:
-        text = by_key.get(name.lower())
-        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-zµμ]*)\s*", (text or "").lower())
-        if found is None or not float(found[1]):
-            continue
-        unit = found[2] or by_key.get("wavelength_units", "").lower()
-        nanometers = unit.startswith("n") or (not unit and float(found[1]) > _LARGEST_MICROMETER)
-        return float(found[1]) / 1000 if nanometers else float(found[1])
+        center = micrometers(by_key.get(name.lower(), ""), by_key.get("wavelength_units", ""))
+        if center is not None:
+            return center
     return None
 
 
