@@ -272,6 +272,9 @@ def test_a_color_table_is_read_as_the_image_of_its_colors(folder: Path, dtype: s
     hole = int(indices[5, 6])
     href, _ = palette(folder / "hole.tif", image, dtype, nodata=hole)
     np.testing.assert_array_equal(read(href, window=Window(0, 0, 24, 30))[1], indices != hole)
+    href, _ = palette(folder / "scaled.tif", image, dtype, scale=0.5)
+    for one, other in zip(read(href), read(plain), strict=True):
+        np.testing.assert_array_equal(one, other)
     for wanted in ([1, 1, 1], ["nir"]):
         with pytest.raises(SceneError, match=r"palette indices|no band 'nir'"):
             describe(SceneRef("s", (), href=href), wanted)

@@ -341,10 +341,8 @@ def _of_table(
     names = [None if str(name).isdecimal() else common_name(str(name)) for name in wanted]
     if band.index not in header_of(band.href).palette or not set(names) <= set(_TABLE_COLORS):
         return ()
-    plain_band = replace(band, scale=1.0, offset=0.0, common=None, wavelength=None)
-    return tuple(
-        replace(plain_band, name=name, component=_TABLE_COLORS.index(name)) for name in names if name
-    )
+    index = replace(band, scale=1.0, offset=0.0, common=None, wavelength=None)
+    return tuple(replace(index, name=name, component=_TABLE_COLORS.index(name)) for name in names if name)
 
 
 def _advise(numbers: Sequence[int]) -> str:

@@ -294,6 +294,8 @@ def _check_band(band: BandRef, header: Header) -> None:
 
 def _with_scale(band: BandRef, header: Header, whose: StatedScale) -> BandRef:
     """A band with the scale and offset that count: of the catalog, else of the file; 1 and 0 say nothing."""
+    if band.component is not None:
+        return band  # a scale would be that of its indices
     own = header.scales[band.index - 1], header.offsets[band.index - 1]
     stated = band.scale, band.offset
     is_stated = band.unscaled or stated != _NO_SCALE
