@@ -67,9 +67,8 @@ def predict(
 
     Args:
         array: dimensions (band, y, x), with a CRS and a regular grid as rioxarray gives them; any real dtype.
-            Bands that have names (a coordinate of text along ``band``, ``common_name``, ``long_name``) are
-            chosen by them, in any order and among others; else they are the model's, in the model's order.
-            No data: NaN in any band, ``rio.nodata``.
+            Bands with names (text as the coordinate ``band`` or ``common_name``, ``long_name``) are chosen by
+            them; else they are the model's, in its order. No data: NaN in any band, ``rio.nodata``.
         model: a bundle, a shipped model's name or a path.
         threshold: probability from which a pixel of a model with one foreground class belongs to it.
         stretch: values mapped linearly to 0 … 255, for models that expect 8 bits: after scale and offset,
@@ -104,9 +103,6 @@ def predict(
     )
     bundle = model if isinstance(model, Bundle) else load_bundle(model)
     spec, orientation = bundle.spec, Orientation.of(geobox_of(array))
-    array, doubts = in_model_order(array, spec.bands)
-    for doubt in doubts:
-        warnings.warn(doubt, SceneWarning, stacklevel=2)
     source = _checked(array, orientation, spec, options.scenes)
     runtime = Runtime.resolve(device=device, precision=precision, threads=1)
     shape, memory_bytes = source.grid.shape, options.compute.memory.bytes
@@ -142,6 +138,7 @@ def _options(**sections: dict[str, Any]) -> Workflow:
 
 def _checked(array: xr.DataArray, orientation: Orientation, spec: BundleSpec, options: Scenes) -> _Source:
     """How an array is read, compared with the contract before anything is computed; warns of what is odd."""
+    array, doubts = in_model_order(array, spec.bands)
     source = _Source(
         orientation.pixels(array.data),
         orientation.grid,
@@ -149,7 +146,7 @@ def _checked(array: xr.DataArray, orientation: Orientation, spec: BundleSpec, op
         _nodata(array, options.nodata_rule),
         scale_of(array),
     )
-    doubts = check_header(
+    doubts += check_header(
         _image(array, source.box, scaled=source.factors is not None),
         spec,
         stretch=options.stretch,
