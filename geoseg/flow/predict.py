@@ -88,8 +88,7 @@ def predict(
 
     Raises:
         ConfigError: an option is not what a workflow would take.
-        SceneError: no CRS, no regular grid, or other bands, ground or values (of a lazy array, when it is
-            computed) than the model needs.
+        SceneError: no CRS or regular grid; other bands, ground or values (judged when computed) than needed.
         BundleError: there is no such model.
         GridError: halo, blend and memory do not fit together.
     """

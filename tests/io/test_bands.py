@@ -25,7 +25,7 @@ from geoseg.io.raster.band_names import common_name, fits_wavelength, is_code, n
 from geoseg.io.raster.data_array import in_model_order
 from geoseg.io.raster.scene import Reading, Scene, describe
 from geoseg.io.raster.scene_reader import SceneReader
-from geoseg.io.stac.write import make_catalog
+from geoseg.io.stac.folder import make_catalog
 
 RGB = ("red", "green", "blue")
 INTERPRETATIONS = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
