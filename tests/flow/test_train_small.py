@@ -175,3 +175,28 @@ def test_a_layer_elsewhere_is_refused_and_no_object_at_all_is_noted(
     write_catalog(tmp_path / "scenes.json", *items(["b"], "empty.gpkg"))
     checked = check_training(path, {"output": str(tmp_path / "out")})
     assert [note for note in checked.notes if "no object at all" in note and "roof" in note]
+
+
+def test_messages_name_the_key_of_the_entry_to_type(tmp_path: Path) -> None:
+    """What is said of a workflow's ``scenes`` is said of the entry of a training."""
+    for number, name in enumerate("ab"):
+        photo(tmp_path, name, number, 200)
+    write_catalog(tmp_path / "a.json", *items(["a"]))
+    write_catalog(tmp_path / "b.json", *items(["b"]))
+
+    def said(*data: dict[str, Any], **changes: Any) -> str:
+        with pytest.raises(GeosegError) as caught:
+            check_training(training(tmp_path, *data, **changes), {"output": str(tmp_path / "out")})
+        return str(caught.value)
+
+    plain = entry("a.json", classes=MASK)
+    assert "data[0].classes" in said(entry("a.json"))
+    assert "data[1].classes" in said(plain, entry("a.json"))
+    assert "data[1].bands" in said(plain, {**plain, "bands": [1, 2, 9]})
+    photo(tmp_path, "b", 1, 200)
+    (tmp_path / "b.tif").write_bytes(b"\x89PNG" + bytes(99))
+    assert "set data[1].trust: local" in said(plain, entry("b.json", classes=MASK))
+    write_raster(
+        tmp_path / "b.tif", np.ones((3, 200, 200), np.int32), crs=CRS, transform=photo(tmp_path, "c", 1, 200)
+    )
+    assert "data[1].stretch: [low, high]" in said(plain, entry("b.json", classes=MASK))

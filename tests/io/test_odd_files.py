@@ -65,7 +65,7 @@ ODD: dict[str, Mapped | Refused] = {
         "negative nodata, a projection without a code, strips of 2 rows",
         "Albers Equal Area", 30.0, 3, "int16", -9999, 1.0,
     ),
-    "jpeg_named_tif_auxxml.tif": Refused("is not a GeoTIFF but a JPEG: convert it .* or set trust: local"),
+    "jpeg_named_tif_auxxml.tif": Refused("is not a GeoTIFF but a JPEG: .* or set scenes.trust: local"),
     "landsat8_uint16_60m.tif": Mapped(
         "no nodata declared", "EPSG:32621", 59.987, ("b1",), "uint16", None, 1.0
     ),

@@ -86,7 +86,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "empty": (content(b""), r"is empty \(0 bytes\)"),
     "text": (content(b"hello, world"), "is not a GeoTIFF but something else"),
     "html": (content(b"<html>404</html>"), "is not a GeoTIFF but XML or HTML"),
-    "jpeg": (content(b"\xff\xd8\xff\xe0\0\x10JFIF"), "is not a GeoTIFF but a JPEG.* or set trust: local"),
+    "jpeg": (
+        content(b"\xff\xd8\xff\xe0\0\x10JFIF"),
+        "is not a GeoTIFF but a JPEG.* or set scenes.trust: local",
+    ),
     "lfs": (
         content(b"version https://git-lfs.github.com/spec/v1\n"),
         "is not a GeoTIFF but a Git LFS pointer",
@@ -187,7 +190,9 @@ def test_files_of_a_scene_have_to_fit(tmp_path: Path) -> None:
 def test_side_files_count_only_for_files_of_ones_own(tmp_path: Path) -> None:
     path = tiff(tmp_path / "a.tif", transform=None)
     (tmp_path / "a.tfw").write_text("1\n0\n0\n-1\n500000.5\n4999999.5\n")
-    refused(SceneRef("s1", (), str(path)), r"no transform.*a\.tfw beside it is read only with trust: local")
+    refused(
+        SceneRef("s1", (), str(path)), r"no transform.*a\.tfw beside it is read only with scenes.trust: local"
+    )
     described = describe(SceneRef("s1", (), str(path), trust="local"))
     assert described.geobox.transform == PLACE["transform"]
     assert described.files == (str(path), str(tmp_path / "a.tfw"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from geoseg.config.model.contract import ValueType
+from geoseg.config.training.data import DataEntry
 from geoseg.errors import CatalogError, ConfigError, GeosegError, LabelError, SceneError, of_scene
 from geoseg.grid.encoding import BORDER_NAME, IGNORE
 from geoseg.grid.window import Window
@@ -25,13 +27,29 @@ from geoseg.words import did_you_mean, listed
 
 if TYPE_CHECKING:
     from geoseg.config.stac.refs import LabelRef, SceneRef
-    from geoseg.config.training.data import DataEntry
     from geoseg.config.training.training_file import Training
     from geoseg.io.yaml.files import LoadedTraining
 
-__all__ = ["IndexedData", "SceneRead", "chip_settings", "index_data", "open_data"]
+__all__ = ["IndexedData", "SceneRead", "chip_settings", "index_data", "keys_of_entry", "open_data"]
 
 _TOLD = 12  # mistakes that are listed; a wrong path in a catalog of a thousand scenes is one
+
+
+_KEY = re.compile(rf"\b(?:scenes|data)\.({'|'.join(DataEntry.model_fields)})\b")
+
+
+def keys_of_entry(text: str, number: int) -> str:
+    """A message that names the keys of a workflow, with those of an entry of ``data`` to type instead.
+
+    >>> keys_of_entry("set scenes.bands to names", 1)
+    'set data[1].bands to names'
+    """
+    return _KEY.sub(rf"data[{number}].\1", text)
+
+
+def _spelled(error: GeosegError, number: int) -> GeosegError:
+    error.args = (keys_of_entry(str(error.args[0]), number),)
+    return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +108,7 @@ def open_data(loaded: LoadedTraining, cache: SceneCache) -> tuple[FileScene, ...
         try:
             for found in _entry_scenes(loaded.training, entry, path, cache):
                 if isinstance(found, GeosegError):
-                    errors.append(found)
+                    errors.append(_spelled(found, number))
                 else:
                     scenes.append(replace(found, entry=number))
         except GeosegError as error:
@@ -118,7 +136,7 @@ def index_data(
         try:
             index = index_scene(scene, [*classes, BORDER_NAME] if scene.label.border else classes)
         except GeosegError as error:
-            errors.append(error)
+            errors.append(_spelled(error, scene.entry))
             continue
         indexes.append(index)
         watch(
@@ -261,13 +279,15 @@ def _disagreements(scenes: list[FileScene]) -> Iterator[GeosegError]:
     for scene in scenes:
         if scene.value_dtype not in get_args(ValueType):
             yield SceneError(
-                f"no model is made for values of {scene.value_dtype}: give `stretch` to bring them to 8 "
-                f"bits, or convert them to one of {', '.join(get_args(ValueType))}",
+                f"no model is made for values of {scene.value_dtype}: give data[{scene.entry}].stretch: "
+                "[low, high] to bring them to 8 bits, or convert them to one of "
+                f"{', '.join(get_args(ValueType))}",
                 scene=scene.name,
             )
         elif (scene.bands, scene.value_dtype) != (first.bands, first.value_dtype):
             yield SceneError(
                 f"{scene.bands} bands of {scene.value_dtype}, but scene {first.name} has "
-                f"{first.bands} of {first.value_dtype}: give `bands`, or `stretch` to bring both to 8 bits",
+                f"{first.bands} of {first.value_dtype}: give data[{scene.entry}].bands, or "
+                f"data[{scene.entry}].stretch: [low, high] to bring both to 8 bits",
                 scene=scene.name,
             )

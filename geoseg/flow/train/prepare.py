@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import OutputError, RunError, SceneError
 from geoseg.flow.train.contract import Views, views_of
-from geoseg.flow.train.data import open_data
+from geoseg.flow.train.data import keys_of_entry, open_data
 from geoseg.flow.train.initial_weights import check_supervision, first_network, origin_of, start_bundle
 from geoseg.io.yaml.files import LoadedTraining, load_training
 from geoseg.models.bundle import Bundle
@@ -103,7 +103,8 @@ def prepare_training(path: str | Path, overrides: Mapping[str, Any] | None = Non
         if model is not None and model.spec.value_dtype != scenes[0].value_dtype:
             raise SceneError(
                 f"{key}: {model.spec.name} was trained on {model.spec.value_dtype}, the scenes hold "
-                f"{scenes[0].value_dtype}; give data.stretch, the values that mean black and white"
+                f"{scenes[0].value_dtype}; give data[0].stretch: [low, high], the values that mean "
+                "black and white"
             )
     remarks = tuple(_remarks(training, scenes, teacher))
     prepared = PreparedTraining(loaded, scenes, views, start, runtime, remarks)
@@ -122,7 +123,10 @@ def _check_installed() -> None:
 
 
 def _remarks(training: Training, scenes: Sequence[FileScene], teacher: Teacher | None) -> Iterator[str]:
-    yield from (f"scene {scene.name}: {text}" for scene in scenes for text in scene.scene.warnings)
+    for scene in scenes:
+        yield from (
+            f"scene {scene.name}: {keys_of_entry(text, scene.entry)}" for text in scene.scene.warnings
+        )
     rasters = [scene.name for scene in scenes if training.border and not scene.label.border]
     if rasters:
         yield (

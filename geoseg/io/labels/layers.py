@@ -229,8 +229,8 @@ def _ids(values: Array, where: str, names: dict[str, int]) -> UInt8:
         return np.array([names[text] for text in texts], np.uint8)
     if values.dtype.kind not in "iufb":
         raise LabelError(
-            f"{where}: holds values such as {values[0]!r:.40}, needed class ids, or in a training "
-            "data.classes, which maps values to classes"
+            f"{where}: holds values such as {values[0]!r:.40}, needed class ids; a training maps "
+            "words by data.classes, such as {house: building}"
         )
     numbers = values.astype(np.float64)
     wrong = ~((numbers >= 0) & (numbers < IGNORE) & (numbers == np.floor(numbers)))

@@ -27,6 +27,9 @@ from geoseg.io.raster.gdal import PNG_SIGNATURE, environment, gdal_errors, reaso
 __all__ = ["LabelRaster", "lies_on_scene"]
 
 
+_CLASSES = (
+    'geoseg:classes {"255": 1} in the catalog, --value 255=1 beside --reference, data.classes in a training'
+)
 _BLOCK_PIXELS = 1 << 22
 """Source pixels of one block of the gather (about 4 million): what bounds its memory."""
 
@@ -130,12 +133,12 @@ class LabelRaster:
                 chosen = (values == value) & (valid | any(value == named for named, _ in self.classes))
                 ids[chosen] = index
                 known |= chosen
-            advice = "name their classes too (255: not labeled)"
+            advice = f"name their classes too (255: not labeled): {_CLASSES}"
         else:
             chosen = ~known & (values >= 0) & (values < IGNORE) & (values == np.floor(values))
             ids[chosen] = values[chosen].astype(np.uint8)
             known |= chosen
-            advice = "say what each value stands for, such as 255 → 1"
+            advice = f"say what each stands for: {_CLASSES}"
         if not known.all():
             strange = ", ".join(f"{value:g}" for value in np.unique(values[~known])[:5])
             raise LabelError(

@@ -347,7 +347,7 @@ def _of_table(
 
 def _advise(numbers: Sequence[int]) -> str:
     fitting = f", such as [{', '.join(map(str, numbers))}]" if numbers else ""
-    return f"set scenes.bands (data.bands of a training) to names or numbers of bands that are there{fitting}"
+    return f"set scenes.bands to names or numbers of bands that are there{fitting}"
 
 
 def _doubts(

@@ -211,7 +211,9 @@ def open_raster(href: str, trust: Trust, *, pixels: bool) -> DatasetReader:
         known = (name for signature, name in _SIGNATURES if start.startswith(signature))
         what = next(known, "something else")
         raise refusal(
-            href, f"is not a GeoTIFF but {what}: convert it with gdal_translate, or set trust: local"
+            href,
+            f"is not a GeoTIFF but {what}: convert it with gdal_translate, or set scenes.trust: local "
+            "(or --trust local)",
         )
     options = {"GEOREF_SOURCES": "INTERNAL"} if trust == "catalog" else {}
     if trust == "catalog" and pixels:

@@ -260,7 +260,7 @@ def _side_file_hint(href: str, trust: Trust) -> str:
     world_files = [path.with_suffix(suffix) for suffix in (".tfw", ".TFW", ".prj")]
     beside = (path.with_name(path.name + ".aux.xml"), *world_files)
     found = next((file.name for file in beside if file.exists()), None)
-    return f"; {found} beside it is read only with trust: local" if found else ""
+    return f"; {found} beside it is read only with scenes.trust: local (or --trust local)" if found else ""
 
 
 def _colors(dataset: DatasetReader) -> tuple[str | None, ...]:

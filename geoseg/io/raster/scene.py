@@ -306,14 +306,14 @@ def _with_scale(band: BandRef, header: Header, whose: StatedScale) -> BandRef:
         raise refusal(
             band.href,
             f"has scale {own[0]:.10g} and offset {own[1]:.10g} for {band.name}, but the catalog "
-            f"{stated[0]:.10g} and {stated[1]:.10g}: set scenes.scale (data.scale of a training) to file or "
+            f"{stated[0]:.10g} and {stated[1]:.10g}: set scenes.scale to file or "
             "catalog, whichever is right, or to none where the values are scaled already",
         )
     if scale == 0 or not np.isfinite((scale, offset)).all():
         raise refusal(
             band.href,
             f"has scale {scale:g} and offset {offset:g} for {band.name}, which leave no values: set "
-            "scenes.scale (data.scale of a training) to catalog or none",
+            "scenes.scale to catalog or none",
         )
     return replace(band, scale=float(scale), offset=float(offset), unscaled=False)
 

@@ -86,7 +86,8 @@ def _index(scene: LabeledScene, classes: Sequence[str] | None) -> SceneIndex:
             strange = np.flatnonzero(found[len(classes) :])[:5] + len(classes)
             raise LabelError(
                 f"labels hold the class ids {', '.join(map(str, strange))}, the training "
-                f"has {', '.join(f'{i} {name}' for i, name in enumerate(classes))}: map values by `classes`"
+                f"has {', '.join(f'{i} {name}' for i, name in enumerate(classes))}: map values by "
+                "data.classes"
             )
         labeled += int(found.sum())
         labels = training_labels(scene, window, patch.labels)
