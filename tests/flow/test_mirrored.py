@@ -14,6 +14,9 @@ import rasterio
 import rioxarray
 import xarray as xr
 from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as nps
 from numpy.typing import NDArray
 from support.rasters import write_raster
 from support.stac import stac_item, write_catalog
@@ -22,6 +25,7 @@ from synthetic.neighborhood import generate
 
 import geoseg
 from geoseg.config.stac.refs import BandRef, LabelRef, MaskRef, SceneRef
+from geoseg.flow.evaluate.evaluate import evaluate_run
 from geoseg.flow.predict import predict
 from geoseg.flow.run.run import run
 from geoseg.grid.window import Window
@@ -175,6 +179,40 @@ def test_a_run_maps_the_picture_from_above_and_writes_the_scenes_own_order(
             ):
                 assert found.transform == transform
                 assert np.array_equal(found.read(), flip(plain.read()))
+    scored = evaluate_run(tmp_path / "maps", [labeled(tmp_path, name) for name in names], bundle.spec.classes)
+    first, *others = scored.tallies
+    counts = first.cells.sum(axis=0)
+    assert 0.05 < np.trace(counts) / counts.sum() < 0.95
+    for other in others:
+        assert np.array_equal(other.cells, first.cells)
+        assert other.excluded == first.excluded
+
+
+def labeled(folder: Path, name: str) -> SceneRef:
+    """A scene with labels that have no place of their own: they lie on its file pixel by pixel."""
+    labels = np.random.default_rng(0).integers(0, 3, (HEIGHT // 10, WIDTH // 10 + 1), np.uint8)
+    stored_labels = PLACES[name][1](np.kron(labels, np.ones((10, 10), np.uint8))[:HEIGHT, :WIDTH])
+    path = write_raster(folder / name / "labels.png", stored_labels)
+    href = str(folder / name / "scene.tif")
+    return SceneRef(name, (), href=href, labels=(("labels", LabelRef(str(path))),))
+
+
+@given(nps.arrays(np.uint8, st.tuples(st.integers(2, 24), st.integers(2, 24)), elements=st.integers(0, 2)))
+@settings(max_examples=15)
+def test_any_array_of_classes_has_the_polygons_of_its_mirror_image(ids: NDArray[np.uint8]) -> None:
+    height, width = ids.shape
+    places = {
+        "north-up": (Affine(SIZE, 0, X, 0, -SIZE, Y), ids),
+        "south-up": (Affine(SIZE, 0, X, 0, SIZE, Y - height * SIZE), ids[::-1]),
+        "east-west": (Affine(-SIZE, 0, X + width * SIZE, 0, -SIZE, Y), ids[:, ::-1]),
+    }
+    made = []
+    for transform, pixels in places.values():
+        array = xr.DataArray(pixels, dims=("y", "x"), name="ids").rio.write_crs("EPSG:26914")
+        options = {"mode": "coverage", "min_area": "1 px", "names": {0: "a", 1: "b", 2: "c"}}
+        made.append(geoseg.vectorize(array.rio.write_transform(transform), **options))
+    assert made[0].equals(made[1])
+    assert made[0].equals(made[2])
 
 
 @pytest.mark.parametrize("how", MIRRORED)

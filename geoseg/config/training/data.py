@@ -163,7 +163,7 @@ class DataEntry(Section):
     trust: Trust = "catalog"
     """catalog: plain GeoTIFFs, no side files. local: everything GDAL reads from your own disk."""
     window: tuple[StrictInt, StrictInt, StrictInt, StrictInt] | None = None
-    """[row, col, height, width] in the scene's own pixels: nothing outside is ever read."""
+    """[row, col, height, width] in the scene's pixels as they are stored: nothing outside is ever read."""
     classes: Annotated[dict[StrictStr, StrictStr | None], Field(min_length=1)] | None = None
     """Value of the label raster, or of the polygons' attribute → name of a class; null leaves a value
     unlabeled. Without it, values are ids."""
