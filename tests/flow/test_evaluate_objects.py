@@ -304,6 +304,21 @@ def test_nothing_mapped_and_nothing_there(tmp_path: Path) -> None:
     assert len(report_text(place.score().report).splitlines()) > 10
 
 
+@pytest.mark.parametrize("ending", [".gpkg", ".geojson"])
+def test_false_alarms_on_a_tile_without_objects_are_scored(tmp_path: Path, ending: str) -> None:
+    """Its layer is empty; and nothing mapped on it either is no mistake."""
+    place = Place(tmp_path)
+    place.map(MAPPED, ending=ending)
+    place.label(geoms())
+    found = building(place.score())
+    assert (found.precision.value, found.recall.value) == (0, None)
+    other = Place(tmp_path, name="quiet")
+    other.map(geoms(), ending=ending)
+    other.label(geoms())
+    quiet = building(other.score())
+    assert (quiet.precision.value, quiet.recall.value) == (None, None)
+
+
 @pytest.mark.slow
 def test_evaluate_says_it_of_a_workflow(
     tmp_path: Path, root: Path, geoseg: Callable[..., tuple[int, str, str]]

@@ -23,6 +23,10 @@ from geoseg.config.stac.refs import LabelRef
 from geoseg.errors import LabelError
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.labels.reader import LabelReader, label_kind
+from geoseg.io.qgis.style import ClassStyle, polygons_qml
+from geoseg.io.vector.features import Features, LayerStyle
+from geoseg.io.vector.writer import FORMATS as FILES
+from geoseg.io.vector.writer import Overview, write_features
 
 UTM = "EPSG:26914"
 GRID = GeoBox(40, 50, Affine(1, 0, 617_000, 0, -1, 3_344_000), UTM)
@@ -171,6 +175,26 @@ def test_only_a_layer_that_lies_elsewhere_is_a_mistake(places: list[tuple[int, i
             assert labels.any() or not any(
                 s.intersection(shapely.box(*GRID.bounds)).area > 12 for s in shapes
             )
+
+
+def test_geoseg_s_own_polygons_are_labels_as_they_are(tmp_path: Path) -> None:
+    """With the style inside and an overview, as a run writes and merges them."""
+    batch = Features(np.array(SHAPES), {"class_id": np.array([1, 1])})
+    style = LayerStyle(polygons_qml([ClassStyle(1, "Building", "#d7301f")]))
+    for ending in FILES.values():
+        path, general = tmp_path / f"buildings{ending}", Overview(0.1, 0) if ending == ".gpkg" else None
+        write_features(
+            path,
+            "buildings",
+            [batch],
+            geobox=GRID,
+            schema={"class_id": "integer"},
+            style=style,
+            overview=general,
+        )
+        labels = LabelReader(LabelRef(str(path)), GRID)
+        assert labels.features == 2
+        assert np.count_nonzero(labels.read(GRID.window)) == 20 * 10 + 15 * 20
 
 
 def test_tables_without_geometry_and_overviews_are_no_candidates(tmp_path: Path) -> None:
