@@ -32,11 +32,14 @@ __all__ = [
     "Findings",
     "Image",
     "Settings",
+    "advice",
     "check_header",
+    "check_stretch",
     "check_values",
     "examine",
     "fitting_stretch",
     "image_of",
+    "is_coarser",
     "nodata_doubts",
     "sample_scene",
     "sample_side",
@@ -124,6 +127,11 @@ def image_of(scene: Scene) -> Image:
     return Image(names, scene.value_dtype, scene.dtype, scene.resolution.mean)
 
 
+def is_coarser(resolution: float, than: float) -> bool:
+    """Whether pixels are larger on the ground (in meters), by more than a projection's scale makes them."""
+    return resolution > than * _ROUNDING
+
+
 def check_header(
     image: Image,
     spec: BundleSpec,
@@ -157,10 +165,10 @@ def _check_resolution(
     resolution: float, spec: BundleSpec, *, any_resolution: bool, settings: Settings
 ) -> tuple[str, ...]:
     coarsest = spec.coarsest_resolution
-    if coarsest is None or resolution <= coarsest * _ROUNDING:
+    if coarsest is None or not is_coarser(resolution, coarsest):
         return ()
     what = f"pixels of {resolution:.3g} m on the ground, coarser than the {coarsest:.3g} m"
-    if resolution > _FAR_COARSER * coarsest * _ROUNDING and not any_resolution:
+    if is_coarser(resolution, _FAR_COARSER * coarsest) and not any_resolution:
         raise SceneError(
             f"{what}, and than twice that, down to which the model {spec.name} was trained: it sees no such "
             f"objects; give finer images, or map them all the same with {settings.resolution}"
@@ -199,7 +207,7 @@ def _check_type(
         raise SceneError(f"{broken}; {how}")
     taken = sample()
     _check_valid(taken, settings)
-    raise SceneError(f"{broken}; set {_advice(taken, settings)}{f', or {stored}' if fits_stored else ''}")
+    raise SceneError(f"{broken}; set {advice(taken, settings)}{f', or {stored}' if fits_stored else ''}")
 
 
 def _ranged(spec: BundleSpec) -> str:
@@ -226,7 +234,7 @@ def _on_step(count: int, step: float) -> float:
     return float(f"{count * step:.10g}")
 
 
-def _advice(sample: Sample, settings: Settings) -> str:
+def advice(sample: Sample, settings: Settings = WORKFLOW) -> str:
     """The stretch to type, and where it is from."""
     least, most = sample.range()
     return (
@@ -259,26 +267,31 @@ def check_values(
     summary = f"{100 * sample.valid_share:.3g} % valid, values {low:.4g} to {high:.4g}"
     if stretch is None:
         return Findings(summary, _check_range(sample, spec))
-    return Findings(summary, _check_stretch(sample, stretch, settings))
+    return Findings(summary, check_stretch(sample, stretch, settings))
 
 
-def _check_stretch(sample: Sample, stretch: Stretch, settings: Settings) -> tuple[str, ...]:
+def check_stretch(sample: Sample, stretch: Stretch, settings: Settings = WORKFLOW) -> tuple[str, ...]:
+    """Judge a stretch by the sampled values; the warnings.
+
+    Raises:
+        SceneError: it leaves nothing but black, or nothing but white.
+    """
     (low, high), (least, most) = stretch, sample.range()
     given, half = settings.stretched(stretch), (high - low) / 255 / 2
     if most < low + half or least > high - half:  # rounded to 8 bits, all are 0, or all 255
         raise SceneError(
             f"{given} makes all sampled values {'black' if most < low + half else 'white'}; it takes values "
-            f"after scale and offset; set {_advice(sample, settings)}"
+            f"after scale and offset; set {advice(sample, settings)}"
         )
     clipped = float(((sample.values < low) | (sample.values > high)).mean(1).max())
     if clipped > _MOST:
         return (
-            f"{given} clips {clipped:.0%} of the values of a band; fitting is {_advice(sample, settings)}",
+            f"{given} clips {clipped:.0%} of the values of a band; fitting is {advice(sample, settings)}",
         )
     darkest, brightest = sample.middle()
     levels = round((brightest - darkest) / (high - low) * 255)
     if levels < _FEW_LEVELS:
-        return (f"{given} leaves {levels} of 256 levels; fitting is {_advice(sample, settings)}",)
+        return (f"{given} leaves {levels} of 256 levels; fitting is {advice(sample, settings)}",)
     return ()
 
 

@@ -30,6 +30,7 @@ from support.vectors import write_layer
 import geoseg
 from geoseg.cli import cli
 from geoseg.errors import GeosegError, RunError
+from geoseg.flow.train.contract import Seen
 from geoseg.flow.train.prepare import prepare_training
 from geoseg.flow.train.train import TrainSummary, check_training, train
 from geoseg.io.raster.scene import describe
@@ -193,6 +194,26 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bits(
     assert f"next: geoseg run WORKFLOW.yaml --set model={output / 'tiny-roofs'}" in said
 
 
+def test_a_bundle_says_what_ground_and_values_it_learned(trained: TrainSummary) -> None:
+    spec = trained.bundle.spec
+    assert (spec.values, spec.value_dtype, spec.coarsest_resolution) == ("display", "uint8", 0.42)
+    assert spec.value_range is not None
+    for (low, high), (least, most) in zip(spec.value_range, ((45, 195), (65, 175), (65, 115)), strict=True):
+        assert least <= low < least + 8
+        assert most - 8 < high <= most
+
+
+def test_the_kind_of_values_follows_from_type_and_range() -> None:
+    for dtype, seen, kind in (
+        ("uint8", (0.0, 255.0), "display"),
+        ("float32", (0.01, 0.6), "reflectance"),
+        ("float32", (-0.03, 1.2), "reflectance"),
+        ("float32", (-19.0, -4.0), "raw"),
+        ("uint16", (200.0, 3000.0), "raw"),
+    ):
+        assert Seen(dtype, (seen, (0.1 * seen[0], seen[1])), 0.42).kind == kind, (dtype, seen)
+
+
 def test_a_training_improves_its_score_and_its_bundle_says_how_it_came_to_be(trained: TrainSummary) -> None:
     before, after = trained.before.chosen, trained.result.score.chosen
     assert after > max(0.5, before + 0.2)
@@ -296,9 +317,18 @@ def test_models_learn_and_teach_only_about_values_of_their_kind(
     path, model = write_training(folder), str(trained.bundle.folder)
     scaled, wide = catalog_of("scaled.json", scale), catalog_of("wide.json", widen)
     assert prepare_training(path, scaled).scenes[0].value_dtype == "float32"
+    told = r"tiny-roofs was trained on uint8, the scenes hold float32; set data\[0\]\.stretch: \[\d"
     for change in ({"model.start": model}, {"distill": {"teacher": model}}):
-        with pytest.raises(GeosegError, match="tiny-roofs was trained on uint8, the scenes hold float32"):
+        with pytest.raises(GeosegError, match=told):
             prepare_training(path, scaled | change)
+    scaled["data"][0]["stretch"] = [0.0, 40.0]
+    assert any("data[0].stretch: [0, 40] clips" in note for note in check_training(path, scaled).notes)
+    scaled["data"][0]["stretch"] = [0.0, 1e5]
+    told = r"place0: data\[0\]\.stretch: \[0, 100000\] makes all sampled values black"
+    with pytest.raises(GeosegError, match=told):
+        check_training(path, scaled)
+    scaled["data"][0] |= {"stretch": None, "scale": "none"}
+    assert prepare_training(path, scaled).scenes[0].value_dtype == "uint8"
     with pytest.raises(
         GeosegError, match=r"place0: no model is made for values of int64: give data\[0\]\.stretch"
     ):

@@ -29,7 +29,7 @@ from geoseg.grid.window import Window
 from geoseg.io.raster.scene import Reading, describe
 from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.models.predictor import scaled
-from geoseg.training.data.augment import ColorSettings, Geometry, cut_holes, jitter, warp
+from geoseg.training.data.augment import ColorSettings, Geometry, Limits, cut_holes, jitter, warp
 from geoseg.training.data.cache import SceneCache
 from geoseg.training.data.chips import ChipSampler, ChipSettings
 from geoseg.training.data.file_scene import FileScene, open_scene
@@ -157,7 +157,7 @@ def test_colors_stay_in_the_range_of_the_data(seed: int) -> None:
     rng = np.random.default_rng(seed)
     pixels = torch.from_numpy(rng.uniform(0, 255, (3, 12, 12)).astype(np.float32))
     wild = ColorSettings(brightness=0.5, contrast=0.9, hue=90, saturation=1, blur=1, noise=1, holes=1)
-    changed = jitter(pixels, 255.0, wild, rng)
+    changed = jitter(pixels, Limits.of_bytes(3), wild, rng)
     assert changed.shape == pixels.shape
     assert float(changed.min()) >= 0
     assert float(changed.max()) <= 255
@@ -168,8 +168,47 @@ def test_colors_stay_in_the_range_of_the_data(seed: int) -> None:
 
 def test_no_change_of_color_is_no_change() -> None:
     pixels = torch.linspace(0, 255, 3 * 64).reshape(3, 8, 8)
-    unchanged = jitter(pixels, 255.0, PLAIN, np.random.default_rng(0))
+    unchanged = jitter(pixels, Limits.of_bytes(3), PLAIN, np.random.default_rng(0))
     assert torch.allclose(unchanged, pixels, atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "offset"),
+    [("uint16", 12.0, 300.0), ("int16", 20.0, -9000.0), ("float32", 0.4 / 255, 0.0), ("float32", 1e-6, 1.0)],
+)
+def test_colors_change_alike_whatever_units_the_same_picture_is_in(
+    dtype: str, scale: float, offset: float
+) -> None:
+    rng = np.random.default_rng(4)
+    picture = np.kron(rng.integers(15, 220, (3, 24, 24)), np.ones((1, 4, 4))).astype(np.uint8)
+    scene = checker(pixels=picture)
+    stored = replace(scene, pixels=(picture * scale + offset).astype(dtype))
+    settings = ChipSettings(size=48)
+    sampler = ChipSampler([stored], settings, seed=3)
+    black = 0
+    for number in range(20):
+        chip = sampler.chip(number)
+        back = ((chip.pixels - offset) / scale)[:, chip.valid]
+        black += int((back < 1).float().mean() > 0.5)
+        assert float(back.std()) > 10, "neither black nor flat"
+        assert float(back.min()) > -130
+        assert float(back.max()) < 380
+    assert black == 0
+    assert sampler.newly_clipped() < 0.01, "the measured range has room for the usual changes"
+    wild = replace(settings, color=ColorSettings(brightness=1.0, contrast=0.9))
+    assert ChipSampler([stored], wild, seed=3).newly_clipped() > 0.01
+
+
+def test_8_bits_are_changed_within_their_whole_range_whatever_they_hold() -> None:
+    dim = checker(pixels=np.random.default_rng(1).integers(20, 60, (3, 96, 96)).astype(np.uint8))
+    limits = ChipSampler([dim], ChipSettings(size=32), seed=0).limits
+    assert (limits.low.tolist(), limits.width.tolist()) == ([[[0.0]]] * 3, [[[255.0]]] * 3)
+
+
+def test_three_bands_share_a_range_and_others_have_their_own() -> None:
+    seen = [(0.0, 100.0), (50.0, 200.0), (10.0, 20.0)]
+    assert Limits.of_range(seen).low.ravel().tolist() == [-50.0] * 3
+    assert Limits.of_range([*seen, (3.0, 3.0)]).width.ravel().tolist() == [150.0, 225.0, 15.0, 4.5]
 
 
 def test_a_sampler_refuses_scenes_that_do_not_fit_together() -> None:

@@ -49,6 +49,7 @@ from geoseg.errors import BundleError, LabelError, OutputError, RunError
 from geoseg.grid.encoding import IGNORE
 from geoseg.models.networks.registry import build
 from geoseg.training.checkpoint import CHECKPOINT_NAME
+from geoseg.training.data.augment import Limits
 from geoseg.training.distributed import launch
 from geoseg.training.ema import MovingAverage
 from geoseg.training.events import Event, Notice, Saved, Stepped, Validated
@@ -358,7 +359,7 @@ def test_pixels_that_are_not_finite_stop_the_training_and_name_the_scene(tmp_pat
     pixels[:, ::3, ::3] = np.inf
     scenes = [replace(good, pixels=good.pixels.astype(np.float32)), replace(good, name="bad", pixels=pixels)]
     work = toy_trainer(tmp_path, scenes=scenes)
-    work.sampler.top = 255.0
+    work.sampler.limits = Limits.of_bytes(3)
     told = r"the loss is nan at step \d+ \(batch \d+, chips from .*bad.*\): pixels of bad are not finite"
     with pytest.raises(RunError, match=told):
         work.run()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 from pydantic import JsonValue
 
-from geoseg.config.model.contract import BundleSpec, Metric, Scaling, ValueType
+from geoseg.config.model.contract import BundleSpec, Metric, Scaling, ValueKind, ValueType
 from geoseg.config.model.contract import Training as Origin
 from geoseg.config.training.data import class_specs
 from geoseg.config.training.presets import PRESETS
@@ -17,6 +17,7 @@ from geoseg.grid.tiling import align_up
 from geoseg.grid.window import Window, mirrored
 from geoseg.models.networks.registry import traits
 from geoseg.models.predictor import measure_halo
+from geoseg.training.data.index import value_range
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
     from geoseg.arrays import Bool, Float32
     from geoseg.config.training.training_file import Training
     from geoseg.models.predictor import Predictor
+    from geoseg.training.data.file_scene import FileScene
+    from geoseg.training.data.index import SceneIndex
     from geoseg.training.data.scenes import LabeledScene
     from geoseg.training.validate import Score, Validation
 
-__all__ = ["Views", "arguments_of", "draft_spec", "measured_spec", "procedure_of", "views_of"]
+__all__ = ["Seen", "Views", "arguments_of", "draft_spec", "measured_spec", "procedure_of", "views_of"]
 
 _AGREEMENTS = (0.9999, 0.999, 0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.5)  # asked of a halo, the best first
 _SCORED = 512
@@ -35,6 +38,7 @@ _SCORED = 512
 a wide halo, windows of the chips' size would compute each pixel dozens of times."""
 _CORE = 256  # side of what is compared where a halo is measured
 _HALO_PIXELS = 3e6  # pixels of imagery that a halo is measured on, at most
+_LEAST_REFLECTANCE, _MOST_REFLECTANCE = -0.2, 1.6  # snow and glint reach beyond 1
 _HALO_WINDOWS = 8  # windows of it, at most
 
 
@@ -79,7 +83,33 @@ def arguments_of(training: Training) -> dict[str, JsonValue]:
     return {**training.model.arguments, **known}
 
 
-def draft_spec(training: Training, scaling: Scaling, dtype: str, views: Views, procedure: str) -> BundleSpec:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a training saw of the ground and its values."""
+
+    dtype: str  # of the values, as a contract states it
+    ranges: tuple[tuple[float, float], ...]  # per band, low and high
+    coarsest: float  # meters on the ground per pixel
+
+    @classmethod
+    def of(cls, training: Training, scenes: Sequence[FileScene], indexes: Sequence[SceneIndex]) -> Self:
+        """Of the scenes of a training; chips reach a little further than the scenes' own ground."""
+        chips = training.resolution.value * training.chips.scales[1]
+        own = max(scene.scene.resolution.mean for scene in scenes)
+        coarsest = float(f"{max(chips, own):.4g}")
+        return cls(scenes[0].value_dtype, value_range(indexes), coarsest)
+
+    @property
+    def kind(self) -> ValueKind:
+        """8 bits are for screens; fractions of about 0 to 1 are reflectance."""
+        if self.dtype == "uint8":
+            return "display"
+        low, high = min(low for low, _ in self.ranges), max(high for _, high in self.ranges)
+        is_share = self.dtype.startswith("float") and low >= _LEAST_REFLECTANCE and high <= _MOST_REFLECTANCE
+        return "reflectance" if is_share else "raw"
+
+
+def draft_spec(training: Training, scaling: Scaling, seen: Seen, views: Views, procedure: str) -> BundleSpec:
     """The contract of a trained network, halo and figures still missing."""
     model = training.model
     found = traits(model.architecture, **arguments_of(training))
@@ -97,10 +127,13 @@ def draft_spec(training: Training, scaling: Scaling, dtype: str, views: Views, p
         arguments=arguments_of(training),
         bands=training.bands,
         scaling=scaling,
-        value_dtype=cast("ValueType", dtype),
+        value_dtype=cast("ValueType", seen.dtype),
+        values=seen.kind,
+        value_range=seen.ranges,
         classes=class_specs(training.classes),
         border=bool(training.border),
         resolution=training.resolution.value,
+        coarsest_resolution=seen.coarsest,
         alignment=found.alignment,
         receptive_field_radius=found.receptive_field_radius,
         window=views.window if views.fixed else None,

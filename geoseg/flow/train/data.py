@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 from geoseg.config.model.contract import ValueType
 from geoseg.config.training.data import DataEntry
+from geoseg.engine.contract import check_stretch
 from geoseg.errors import CatalogError, ConfigError, GeosegError, LabelError, SceneError, of_scene
 from geoseg.grid.encoding import BORDER_NAME, IGNORE
 from geoseg.grid.window import Window
@@ -131,9 +132,11 @@ def index_data(
     """
     classes = [entry.name for entry in training.classes]
     indexes: list[SceneIndex] = []
+    notes: list[str] = []
     errors: list[GeosegError] = []
     for number, scene in enumerate(scenes, 1):
         try:
+            notes += _stretch_doubts(scene)
             index = index_scene(scene, [*classes, BORDER_NAME] if scene.label.border else classes)
         except GeosegError as error:
             errors.append(_spelled(error, scene.entry))
@@ -143,11 +146,23 @@ def index_data(
             SceneRead(scene.name, scene.group, number, len(scenes), index.pixels, index.held, scene.repaired)
         )
     _refuse(errors)
-    notes = list(_absences(scenes, indexes, training))
+    notes += _absences(scenes, indexes, training)
     held = [scene.name for scene, index in zip(scenes, indexes, strict=True) if not index.pixels]
     if held:
         notes.append(f"held out as a whole, so scored and not trained on: {listed(held)}")
     return IndexedData(_shared(scenes, indexes), tuple(indexes), tuple(notes))
+
+
+def _stretch_doubts(scene: FileScene) -> Iterator[str]:
+    """Refuse a stretch that leaves nothing of a scene, by a sample of it, and say where it leaves little."""
+    sample = None if scene.stretch is None else scene.sample()
+    if sample is not None and scene.stretch is not None and sample.valid:
+        try:
+            with of_scene(scene.name):
+                doubts = check_stretch(sample, scene.stretch)
+        except SceneError as error:
+            raise _spelled(error, scene.entry) from error
+        yield from (f"scene {scene.name}: {keys_of_entry(doubt, scene.entry)}" for doubt in doubts)
 
 
 def _absences(

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geoseg.engine.contract import advice, is_coarser
 from geoseg.errors import OutputError, RunError, SceneError
 from geoseg.flow.train.contract import Views, views_of
 from geoseg.flow.train.data import keys_of_entry, open_data
@@ -103,13 +104,22 @@ def prepare_training(path: str | Path, overrides: Mapping[str, Any] | None = Non
         if model is not None and model.spec.value_dtype != scenes[0].value_dtype:
             raise SceneError(
                 f"{key}: {model.spec.name} was trained on {model.spec.value_dtype}, the scenes hold "
-                f"{scenes[0].value_dtype}; give data[0].stretch: [low, high], the values that mean "
-                "black and white"
+                f"{scenes[0].value_dtype}; {_how_to_fit(model.spec.value_dtype, scenes[0])}"
             )
     remarks = tuple(_remarks(training, scenes, teacher))
     prepared = PreparedTraining(loaded, scenes, views, start, runtime, remarks)
     _check_apart(prepared)
     return prepared
+
+
+def _how_to_fit(dtype: str, scene: FileScene) -> str:
+    """What to set so that the values of a scene are of a model's type."""
+    if scene.stretch is not None:
+        return f"leave data[{scene.entry}].stretch out"
+    sample = scene.sample() if dtype == "uint8" else None
+    if sample is None or not sample.valid:
+        return "start from a model of such values"
+    return keys_of_entry(f"set {advice(sample)}", scene.entry)
 
 
 def _check_installed() -> None:
@@ -126,6 +136,14 @@ def _remarks(training: Training, scenes: Sequence[FileScene], teacher: Teacher |
     for scene in scenes:
         yield from (
             f"scene {scene.name}: {keys_of_entry(text, scene.entry)}" for text in scene.scene.warnings
+        )
+    coarsest = training.resolution.value * training.chips.scales[1]
+    coarse = {scene.name: scene.scene.resolution.mean for scene in scenes}
+    found = [name for name, resolution in coarse.items() if is_coarser(resolution, coarsest)]
+    if found:
+        yield (
+            f"{listed(found)}: pixels of up to {max(coarse.values()):.3g} m on the ground, coarser than the "
+            f"coarsest chips ({coarsest:.3g} m): they are enlarged, and the bundle will say so"
         )
     rasters = [scene.name for scene in scenes if training.border and not scene.label.border]
     if rasters:

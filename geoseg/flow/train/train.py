@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from geoseg.flow.train.contract import draft_spec, measured_spec, procedure_of
+from geoseg.flow.train.contract import Seen, draft_spec, measured_spec, procedure_of
 from geoseg.flow.train.data import SceneRead, chip_settings, index_data
 from geoseg.flow.train.initial_weights import first_network, first_score, origin_of
 from geoseg.flow.train.prepare import PreparedTraining, prepare_training
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from geoseg.training.validate import Score
 
 __all__ = ["CheckedTraining", "Event", "FirstScored", "TrainSummary", "check_training", "train"]
+
+
+_CLIPPED = 0.01
+"""Share of the values that changes of color may clip without a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,7 @@ class _Job:
     sampler: ChipSampler
     validation: Validation
     scaling: Scaling
+    seen: Seen
     start: Bundle | None
     teacher: str | None
     watch: Watch
@@ -173,11 +178,22 @@ def _read_data(prepared: PreparedTraining, watch: Watch) -> _Job:
         sampler,
         validation,
         fit_scaling(data.scenes, data.indexes) if prepared.start is None else prepared.start.spec.scaling,
+        Seen.of(training, data.scenes, data.indexes),
         prepared.start,
         loaded.teacher,
         watch,
-        (*prepared.remarks, *data.notes),
+        (*prepared.remarks, *data.notes, *_color_notes(sampler)),
     )
+
+
+def _color_notes(sampler: ChipSampler) -> Iterator[str]:
+    """Says where changes of color cost pixels."""
+    share = sampler.newly_clipped()
+    if share > _CLIPPED:
+        yield (
+            f"changes of color clip {share:.1%} of the values to the ends of their range, more than "
+            f"{_CLIPPED:.0%}: smaller chips.color.brightness, contrast and gain keep them"
+        )
 
 
 def _score_start(prepared: PreparedTraining, job: _Job) -> Score:
@@ -228,7 +244,7 @@ def _trained(prepared: PreparedTraining, job: _Job, result: TrainResult) -> tupl
     spec: BundleSpec = draft_spec(
         job.training,
         job.scaling,
-        prepared.scenes[0].value_dtype,
+        job.seen,
         prepared.views,
         procedure_of(job.training, result.step, start),
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from torch.nn import functional
 from geoseg.grid.encoding import IGNORE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from geoseg.arrays import Float32
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     Image = Float32
     """(C, H, W)."""
 
-__all__ = ["ColorSettings", "Geometry", "cut_holes", "jitter", "warp"]
+__all__ = ["ColorSettings", "Geometry", "Limits", "cut_holes", "jitter", "warp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +109,46 @@ class ColorSettings:
 
 
 _RGB = 3
+_HEADROOM = 0.25
+"""Of the measured range, on either side, that changes of color may reach into before they are clipped."""
 
 
-def jitter(pixels: Tensor, top: float, settings: ColorSettings, rng: np.random.Generator) -> Tensor:
-    """Change color, light and sharpness of a chip: float (C, H, W) in 0 … ``top``, its type's largest value.
+@dataclass(frozen=True, slots=True, eq=False)
+class Limits:
+    """The range that changes of color work in: what they would push out of it is clipped."""
+
+    low: Float32  # (C, 1, 1)
+    width: Float32  # (C, 1, 1), above 0
+
+    @classmethod
+    def of_bytes(cls, bands: int) -> Self:
+        """The whole range of 8 bits, which sensor and screen clip at, too."""
+        return cls(np.zeros((bands, 1, 1), np.float32), np.full((bands, 1, 1), 255, np.float32))
+
+    @classmethod
+    def of_range(cls, seen: Sequence[tuple[float, float]]) -> Self:
+        """Those of measured values, low and high per band, with room beyond; three bands share one range.
+
+        (So gray stays gray where hue and saturation change.)
+        """
+        low, high = np.array(seen, np.float64).T
+        if len(seen) == _RGB:
+            low, high = np.full(_RGB, low.min()), np.full(_RGB, high.max())
+        spread = np.where(high > low, high - low, np.maximum(np.abs(high), 1.0))
+        shape = (len(seen), 1, 1)
+        return cls(
+            (low - _HEADROOM * spread).astype(np.float32).reshape(shape),
+            ((1 + 2 * _HEADROOM) * spread).astype(np.float32).reshape(shape),
+        )
+
+    def clipped(self, pixels: Tensor, valid: Tensor) -> float:
+        """Share of the valid values (C, H, W) that lie at the ends of the range or beyond."""
+        share = (pixels.numpy() - self.low) / self.width
+        return float(((share <= 0) | (share >= 1))[:, valid.numpy()].mean()) if valid.any() else 0.0
+
+
+def jitter(pixels: Tensor, limits: Limits, settings: ColorSettings, rng: np.random.Generator) -> Tensor:
+    """Change color, light and sharpness of a chip: float (C, H, W), about all of it within the limits.
 
     Args:
         rng: Source of all draws; the number of draws does not depend on what they are.
@@ -120,7 +158,11 @@ def jitter(pixels: Tensor, top: float, settings: ColorSettings, rng: np.random.G
     chances = rng.uniform(0.0, 1.0, 4)
     noise_seed = int(rng.integers(2**31))
     # NumPy works in this thread alone: torch's sums depend on the number of threads, chips must not.
-    image: Image = np.divide(pixels.numpy(), np.float32(top), dtype=np.float32)
+    if limits.low.any():
+        image: Image = np.divide(pixels.numpy() - limits.low, limits.width, dtype=np.float32)
+        np.maximum(image, 0.0, out=image)  # where there is no data, the stored 0 may lie far below
+    else:
+        image = np.divide(pixels.numpy(), limits.width, dtype=np.float32)
     image *= gains.astype(np.float32)[:, None, None]
     if pixels.shape[0] == _RGB:
         image = _hue_saturation(image, settings.hue * draw[0], 1.0 + settings.saturation * draw[1])
@@ -138,7 +180,9 @@ def jitter(pixels: Tensor, top: float, settings: ColorSettings, rng: np.random.G
         noise = np.random.default_rng(noise_seed).standard_normal(image.shape, np.float32)
         image += np.float32(0.03 * float(chances[3])) * noise
     np.clip(image, 0.0, 1.0, out=image)
-    image *= np.float32(top)
+    image *= limits.width
+    if limits.low.any():
+        image += limits.low
     return torch.from_numpy(image)
 
 

@@ -13,8 +13,8 @@ import torch
 from geoseg.errors import LabelError
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.window import Window, mirrored
-from geoseg.training.data.augment import ColorSettings, Geometry, cut_holes, jitter, warp
-from geoseg.training.data.index import index_scene
+from geoseg.training.data.augment import ColorSettings, Geometry, Limits, cut_holes, jitter, warp
+from geoseg.training.data.index import index_scene, value_range
 from geoseg.training.data.scenes import training_labels
 
 if TYPE_CHECKING:
@@ -112,8 +112,12 @@ class ChipSampler:
                 f"smaller than {max(s.split.block for s in scenes):g} m, or more scenes"
             )
         self._shares = weights / weights.sum()
-        dtype = scenes[0].dtype
-        self.top = float(np.iinfo(dtype).max) if dtype.kind in "ui" else max(i.top for i in self.indexes)
+        self.limits = (
+            Limits.of_bytes(scenes[0].bands)
+            if scenes[0].dtype == np.uint8
+            else Limits.of_range(value_range(self.indexes))
+        )
+        """What changes of color work in: 0 to 255 of 8 bits, else the values' measured range."""
 
     @property
     def epoch(self) -> int:
@@ -145,6 +149,20 @@ class ChipSampler:
 
     def chip(self, index: int, size: int | None = None) -> Chip:
         """Chip of this number and side; None: the first of the settings."""
+        image, good, ids, rng = self._uncolored(index, size)
+        return Chip(jitter(image, self.limits, self.settings.color, rng), good, ids)
+
+    def newly_clipped(self, chips: int = 12) -> float:
+        """Share of the values of the first chips that changes of color push to the ends of their limits."""
+        shares = []
+        for index in range(chips):
+            image, good, _, rng = self._uncolored(index, None)
+            changed = jitter(image, self.limits, self.settings.color, rng)
+            shares.append(self.limits.clipped(changed, good) - self.limits.clipped(image, good))
+        return max(0.0, sum(shares) / chips)
+
+    def _uncolored(self, index: int, size: int | None) -> tuple[Tensor, Tensor, Tensor, np.random.Generator]:
+        """A chip before its colors are changed, and the generator of what follows."""
         settings = self.settings
         side_out = settings.sizes[0] if size is None else size
         which, rng = self._draw(index)
@@ -158,7 +176,7 @@ class ChipSampler:
         pixels, valid, labels = _cut(scene, top, left, side)
         image, good, ids = warp(pixels, valid, labels, side_out, geometry)
         good, ids = cut_holes(good, ids, settings.color, rng)
-        return Chip(jitter(image, self.top, settings.color, rng), good, ids)
+        return image, good, ids, rng
 
     def batch(self, step: int, size: int, *, part: tuple[int, int] = (0, 1)) -> Chip:
         """Chips ``step × size`` … of a batch: float (N, C, S, S), bool (N, S, S), int64 (N, S, S).

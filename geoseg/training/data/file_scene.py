@@ -24,7 +24,8 @@ from geoseg.grid.orientation import Orientation
 from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
 from geoseg.io.labels.reader import LabelReader
-from geoseg.io.raster.reader import stretched
+from geoseg.io.raster.reader import Raster, stretched
+from geoseg.io.raster.sample import Sample, take_sample
 from geoseg.io.raster.scene import AS_DECLARED, Reading
 from geoseg.io.raster.scene import Scene as Pixels
 from geoseg.io.raster.scene_reader import SceneReader
@@ -61,7 +62,7 @@ class FileScene:
     dtype: np.dtype[Any]
     cache: SceneCache
     limit: Window | None = None  # nothing outside this window of the scene's own pixels is read
-    stretch: tuple[float, float] | None = None  # stored values that become 0 and 255
+    stretch: tuple[float, float] | None = None  # values after scale and offset that become 0 and 255
     weight: float = 1.0
     entry: int = 0  # scenes of one entry share its weight
     place: str = ""
@@ -105,6 +106,15 @@ class FileScene:
     def resolution(self) -> float:
         """Meters on the ground per pixel."""
         return ground_resolution(self.grid).mean
+
+    def sample(self) -> Sample:
+        """Values of a few windows of the extent, after scale and offset, before the stretch.
+
+        Raises:
+            SceneError: a file went away, changed or cannot be decoded.
+        """
+        with SceneReader(self.scene, self.grid) as reader:
+            return take_sample(_Part(reader, self.extent), search=False)
 
     def tiles(self) -> Sequence[Window]:
         """Windows that together hold every labeled pixel once."""
@@ -158,6 +168,19 @@ class FileScene:
         return OpenScene(SceneReader(self.scene, self.grid), labels)
 
 
+class _Part:
+    """A window of what a reader delivers, a :class:`~geoseg.io.raster.reader.Reader`."""
+
+    def __init__(self, reader: SceneReader, extent: Window) -> None:
+        self.grid = reader.grid[extent]
+        self._reader = reader
+        self._extent = extent
+
+    def read(self, window: Window) -> Raster:
+        """See :class:`~geoseg.io.raster.reader.Reader`."""
+        return self._reader.read(window.shift(self._extent.row, self._extent.col))
+
+
 def open_scene(
     ref: SceneRef,
     label: LabelRef,
@@ -180,7 +203,7 @@ def open_scene(
             its own pixels, but for one whose pixels are not square on the ground.
         reading: Its bands and nodata.
         limit: Nothing outside this window of the scene's own pixels is read.
-        stretch: Stored values that become 0 and 255; pixels are then 8 bits.
+        stretch: Values after scale and offset that become 0 and 255; pixels are then 8 bits.
 
     Raises:
         SceneError: the scene cannot be read.

@@ -16,11 +16,14 @@ from geoseg.training.data.scenes import training_labels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from geoseg.arrays import Float64, Int64
+    from geoseg.arrays import Float32, Float64, Int64
     from geoseg.grid.window import Window
     from geoseg.training.data.scenes import LabeledScene
 
-__all__ = ["SceneIndex", "fit_scaling", "index_scene"]
+__all__ = ["SceneIndex", "fit_scaling", "index_scene", "value_range"]
+
+_DRAWN = 64
+"""Training pixels of a tile that its ranges are measured on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +37,7 @@ class SceneIndex:
     counts: Int64  # (tiles, classes): training pixels
     total: Float64  # (bands,): sum of the training pixels, stored units
     squares: Float64  # (bands,): sum of their squares
-    top: float  # the largest value of all
+    range: Float64  # (bands, 2): between low and high lie 98 % of the training pixels; NaN: there are none
     held: int  # labeled pixels that are held out: blocks and margins
 
     @property
@@ -78,7 +81,8 @@ def _index(scene: LabeledScene, classes: Sequence[str] | None) -> SceneIndex:
     tiles: list[Window] = []
     counts: list[Int64] = []
     sums: list[Float64] = []
-    top, labeled = -np.inf, 0
+    drawn: list[Float32] = []
+    labeled = 0
     for window in scene.tiles():
         patch = scene.patch(window)
         found = np.bincount(patch.labels.ravel(), minlength=IGNORE + 1)[:IGNORE]
@@ -98,16 +102,36 @@ def _index(scene: LabeledScene, classes: Sequence[str] | None) -> SceneIndex:
         tiles.append(window)
         counts.append(np.bincount(labels[counted], minlength=IGNORE))
         sums.append(np.stack([values.sum(1), np.square(values).sum(1)]))
-        top = max(top, float(values.max()))
+        drawn.append(values[:, :: -(-values.shape[1] // _DRAWN)].astype(np.float32))
     if not labeled:
         raise LabelError("no pixel is labeled and left to train on; its pixels there are no data")
     if not tiles:
         nothing = np.zeros(scene.bands)
-        return SceneIndex((), np.zeros((0, 1), np.int64), nothing, nothing, top, labeled)
+        no_range = np.full((scene.bands, 2), np.nan)
+        return SceneIndex((), np.zeros((0, 1), np.int64), nothing, nothing, no_range, labeled)
     *_, (total, squared) = accumulate(sums)
     table = np.array(counts, np.int64)
     last = int(np.flatnonzero(table.sum(0))[-1]) + 1
-    return SceneIndex(tuple(tiles), table[:, :last], total, squared, top, labeled - int(table.sum()))
+    held = labeled - int(table.sum())
+    return SceneIndex(tuple(tiles), table[:, :last], total, squared, _middle(drawn), held)
+
+
+def _middle(drawn: Sequence[Float32]) -> Float64:
+    """Low and high of some pixels (bands, n), each of a tile, per band: (bands, 2)."""
+    values = np.concatenate(drawn, axis=1)
+    values = values[:, np.isfinite(values).all(0)]
+    if not values.shape[1]:
+        return np.full((len(values), 2), np.nan)
+    return np.percentile(values, (1, 99), axis=1).T.astype(np.float64)
+
+
+def value_range(indexes: Sequence[SceneIndex]) -> tuple[tuple[float, float], ...]:
+    """Per band, a low and a high: between them lie at least 98 % of the values of every scene."""
+    found = [index.range for index in indexes if np.isfinite(index.range).all()]
+    if not found:
+        raise LabelError("no pixel to train on holds a finite number")
+    low, high = np.min(found, axis=0)[:, 0], np.max(found, axis=0)[:, 1]
+    return tuple((float(f"{a:.6g}"), float(f"{b:.6g}")) for a, b in zip(low, high, strict=True))
 
 
 def fit_scaling(scenes: Sequence[LabeledScene], indexes: Sequence[SceneIndex]) -> Scaling:
