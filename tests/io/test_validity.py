@@ -223,3 +223,11 @@ def test_a_workflow_and_a_training_have_scenes_read_by_the_same_keys() -> None:
         scenes, data = Scenes(**options), DataEntry(**entry, **options)
         assert Reading.of(scenes, ["red"]) == Reading.of(data, ["red"])
         assert all(getattr(Reading.of(scenes, ["red"]), key) == value for key, value in options.items())
+
+
+def test_zero_is_a_probability_in_whatever_type_and_minus_9999_is_none() -> None:
+    steps = [(1e-4, 0.0)] * 2
+    assert Nodata.of_scores(["uint16"] * 2, [0.0, 0.0], steps).joint == (True, True)
+    assert Nodata.of_scores(["float32"] * 2, [0.0, 1.0], [(1.0, 0.0)] * 2).joint == (True, True)
+    assert Nodata.of_scores(["float32"] * 2, [-9999.0, None], [(1.0, 0.0)] * 2).joint == (False, True)
+    assert Nodata.of_scores(["uint8"] * 2, [255.0, 255.0], [(1 / 200, 0.0)] * 2).joint == (False, False)
