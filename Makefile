@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test quick explore check mutations install clean
+.PHONY: demo test field quick explore check mutations install clean
 
 demo: $(STAMP)
 	$(BIN)/geoseg run workflows/austin_buildings.yaml
@@ -14,6 +14,10 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup
 
 test: $(STAMP)
 	$(PYTEST) --durations=20
+
+# Two hundred random ways to bring one picture; `make test` tries 25 (tests/flow/test_situations.py).
+field: $(STAMP)
+	GEOSEG_SITUATIONS=200 $(BIN)/python -m pytest tests/flow/test_situations.py --hypothesis-profile=explore
 
 # For a change on the way: what takes no seconds.
 quick: $(STAMP)
