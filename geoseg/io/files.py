@@ -24,6 +24,7 @@ from typing import Any
 from geoseg.errors import OutputError, RunError
 
 __all__ = [
+    "check_writable",
     "free_bytes",
     "locked",
     "output_error",
@@ -260,6 +261,20 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON (2 spaces, keys in the order given, no NaN), whole or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written into; nothing is made. An OutputError."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    code = None
+    if not place.is_dir():
+        code = errno.ENOTDIR
+    elif not os.access(place, os.W_OK | os.X_OK):
+        code = errno.EROFS if os.statvfs(place).f_flag & os.ST_RDONLY else errno.EACCES
+    if code is not None:
+        raise output_error(folder, OSError(code, os.strerror(code)))
 
 
 @contextmanager

@@ -98,6 +98,18 @@ def test_small_photos_are_held_out_as_a_whole_and_the_training_that_check_passes
     assert done.before.pixels == {"p0": SIDE**2}
 
 
+def test_an_output_that_cannot_be_a_folder_is_refused_by_check(tmp_path: Path) -> None:
+    photo(tmp_path, "a", 0, 200)
+    write_catalog(tmp_path / "scenes.json", *items(["a"]))
+    path = training(tmp_path, entry("scenes.json", classes=MASK))
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    for output in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(GeosegError, match="cannot be written") as one:
+            check_training(path, {"output": str(output)})
+        with pytest.raises(GeosegError, match=re.escape(str(one.value))):
+            train(path, {"output": str(output)})
+
+
 @pytest.mark.parametrize("counts", [(25, 3), (7, 1), (6, 11)])
 def test_entries_keep_their_share_of_the_chips_whatever_is_held_out(
     tmp_path: Path, counts: tuple[int, int]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +17,7 @@ from geoseg.engine.plan import RULES, Plan
 from geoseg.errors import GeosegError, OutputError, of_scene
 from geoseg.flow.evaluate.scene import Pair, label_reader, strips
 from geoseg.flow.run.prepare import Prepared, Refusal, prepare
-from geoseg.io.files import free_bytes, output_error
+from geoseg.io.files import check_writable, free_bytes
 from geoseg.score.pixels.confusion import Confusion
 
 __all__ = ["check_workflow", "obstacle"]
@@ -37,7 +35,7 @@ def check_workflow(
     """
     prepared = prepare(source, overrides, sample=True)
     workflow = prepared.loaded.workflow
-    _check_writable(prepared.loaded.output)
+    check_writable(prepared.loaded.output)
     if workflow.compute.scheduler is not None:
         with open_executor("serial", 1, scheduler=workflow.compute.scheduler):
             pass
@@ -101,20 +99,6 @@ def _lacking_disk(plan: Plan) -> str | None:
         f"{plan.folder}: needs at least {need / 1e6:.1f} MB of disk but {free / 1e6:.1f} MB are free; "
         "free space or choose another output"
     )
-
-
-def _check_writable(output: Path) -> None:
-    """Refuse an output that no folder can be made in; an OutputError."""
-    place = output.absolute()
-    while not place.exists():
-        place = place.parent
-    code = None
-    if not place.is_dir():
-        code = errno.ENOTDIR
-    elif not os.access(place, os.W_OK | os.X_OK):
-        code = errno.EROFS if os.statvfs(place).f_flag & os.ST_RDONLY else errno.EACCES
-    if code is not None:
-        raise output_error(output, OSError(code, os.strerror(code)))
 
 
 def _check_labels(plan: Plan, asset: str | None) -> None:

@@ -12,7 +12,7 @@ from geoseg.flow.train.contract import Seen, draft_spec, measured_spec, procedur
 from geoseg.flow.train.data import SceneRead, chip_settings, index_data
 from geoseg.flow.train.initial_weights import first_network, first_score, origin_of
 from geoseg.flow.train.prepare import PreparedTraining, prepare_training
-from geoseg.io.files import locked, sweep_temporaries
+from geoseg.io.files import check_writable, locked, sweep_temporaries
 from geoseg.models.bundle import Bundle, save_bundle
 from geoseg.models.networks.registry import build
 from geoseg.models.predictor import Predictor
@@ -122,6 +122,7 @@ def check_training(
         GeosegError: as :func:`train`, before its first step.
     """
     prepared = prepare_training(path, overrides)
+    check_writable(prepared.loaded.output)
     job = _read_data(prepared, watch)
     notes: list[str] = list(job.notes)
     first_network(job.training, job.start, notes.append)
