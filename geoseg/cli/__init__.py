@@ -68,6 +68,9 @@ def run(
     progress: str,
 ) -> None:
     """Map every scene of a WORKFLOW; finished scenes are skipped."""
+    from geoseg.io.yaml.files import load_workflow
+
+    load_workflow(workflow, overrides)  # a mistake in the file is found before all that a run imports
     from geoseg.cli.progress import RunWatcher, open_view
     from geoseg.flow.run.run import run as run_workflow
 

@@ -27,6 +27,9 @@ def train(workflow: Path, *, overrides: dict[str, str], check: bool, progress: s
     WORKFLOW is a training file (`geoseg schema training`). The output folder gets a bundle that `geoseg run`
     takes as its model, log.csv, log.jsonl, TensorBoard's files, curves.png and predictions.png.
     """
+    from geoseg.io.yaml.files import load_training
+
+    load_training(workflow, overrides)  # a mistake in the file is found before torch is imported
     from geoseg.cli.progress import TrainWatcher, open_view
     from geoseg.flow.train.train import check_training
     from geoseg.flow.train.train import train as run_training

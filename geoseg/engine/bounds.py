@@ -12,7 +12,7 @@ from __future__ import annotations
 from geoseg.grid.tiling import TileGrid
 from geoseg.io.raster.cog import strip_rows
 from geoseg.io.raster.gdal import CACHE_BYTES
-from geoseg.polygons.objects.objects import TALLEST
+from geoseg.polygons.objects.limits import TALLEST
 
 __all__ = [
     "LIBRARY_BYTES",

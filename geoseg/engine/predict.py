@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +19,9 @@ from geoseg.grid.tiling import WindowRows
 from geoseg.grid.window import Window
 from geoseg.io.raster.reader import Reader, stretched
 from geoseg.io.raster.scene_reader import SceneReader
-from geoseg.models.predictor import Predictor
+
+if TYPE_CHECKING:
+    from geoseg.models.predictor import Predictor
 
 __all__ = ["WindowPredictor", "predict_and_stitch", "predict_window_rows"]
 
@@ -86,6 +89,8 @@ def predict_window_rows(task: PredictTask) -> PartialManifest:
 
 
 def _predict_window_rows(task: PredictTask) -> PartialManifest:
+    from geoseg.models import predictor as network  # noqa: PLC0415 - a run with a mistake needs no torch
+
     start = time.perf_counter()
     plan = task.plan
     done = find_partial(plan.partials_folder, task.name, plan.fingerprint)
@@ -95,7 +100,7 @@ def _predict_window_rows(task: PredictTask) -> PartialManifest:
     warnings: tuple[str, ...] = ()
     if task.rows.first == 0:  # once for a scene, before anything of it is computed
         warnings = examine(plan.scene, plan.grid, plan.bundle.spec, plan.stretch).warnings
-    predictor = Predictor(
+    predictor = network.Predictor(
         plan.bundle,
         device=plan.runtime.device,
         precision=plan.runtime.precision,

@@ -12,7 +12,7 @@ from geoseg.errors import GridError
 from geoseg.grid.blend import Blend, axis_weights
 from geoseg.grid.tiling import TileGrid, WindowRows, align_up, tile_grid
 from geoseg.models.bundle import Bundle
-from geoseg.models.cost.memory import pass_bytes, weights_bytes
+from geoseg.models.cost.memory import model_pass_bytes, weights_bytes
 
 __all__ = ["Tiles", "resolve_tiles"]
 
@@ -104,7 +104,7 @@ def resolve_tiles(
                 channels=len(spec.bands),
                 classes=spec.channels,
                 stored=spec.encoding(0.5).count,
-                passes=pass_bytes(spec.architecture, spec.arguments, pixels),
+                passes=model_pass_bytes(spec, pixels),
             )
             if aside + needed <= memory:
                 return Tiles(grid, blend, exact, batch, grid.window_rows(rows), needed)

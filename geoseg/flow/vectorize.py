@@ -34,8 +34,9 @@ from geoseg.io.raster.score_raster import (
     ScoreReader,
     describe_scores,
 )
+from geoseg.io.vector.arrow import check_format
 from geoseg.io.vector.features import Features, LayerStyle, features_of
-from geoseg.io.vector.writer import FORMATS, check_format, layer_files, write_features
+from geoseg.io.vector.writer import FORMATS, layer_files, write_features
 from geoseg.io.yaml.config_file import FileKind, read_overrides
 from geoseg.polygons.attributes import FIELDS, Provenance
 from geoseg.polygons.geodesic import AreaMeter

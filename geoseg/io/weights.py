@@ -25,7 +25,16 @@ from geoseg.arrays import Array
 from geoseg.errors import BundleError
 from geoseg.io.files import staged
 
-__all__ = ["Arrays", "State", "copy_weights", "read_item", "read_state", "read_weights", "write_weights"]
+__all__ = [
+    "Arrays",
+    "State",
+    "check_weights",
+    "copy_weights",
+    "read_item",
+    "read_state",
+    "read_weights",
+    "write_weights",
+]
 
 Arrays = Mapping[str, Array]
 State = dict[str, Array]
@@ -93,6 +102,11 @@ def read_weights(path: Path, sha256: str) -> State:
         if not np.isfinite(array).all():
             raise BundleError(f"{path}: tensor {name!r} holds NaN or infinity; train or save it again")
     return arrays
+
+
+def check_weights(path: Path, sha256: str) -> None:
+    """Find whether a weights file is there with this sha256; BundleError as of :func:`read_weights`."""
+    _checked(path, sha256)
 
 
 def copy_weights(path: Path, sha256: str, target: Path) -> None:

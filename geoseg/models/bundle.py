@@ -21,7 +21,7 @@ from geoseg.config.model.contract import BundleSpec, Calibration, WeightsFile
 from geoseg.config.model.mlm import WEIGHTS_NAME, from_item, to_item
 from geoseg.errors import BundleError
 from geoseg.io.files import write_json
-from geoseg.io.weights import copy_weights, read_item, read_weights, write_weights
+from geoseg.io.weights import check_weights, copy_weights, read_item, read_weights, write_weights
 from geoseg.words import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -53,12 +53,23 @@ class Bundle:
         Raises:
             BundleError: the weights are missing, altered, a pickle, or of another architecture.
         """
-        key = self.spec.identity
+        key = self.spec.network_digest
         with _networks_lock:
             if key not in _networks:
                 skeleton, path = _skeleton(self.spec), self.folder / WEIGHTS_NAME
                 _networks[key] = _filled(skeleton, read_weights(path, self.spec.sha256), str(path))
             return _networks[key]
+
+    def check(self) -> None:
+        """Find what would keep the network from being loaded; without torch where the bundle is as saved.
+
+        Raises:
+            BundleError: as :meth:`network`.
+        """
+        if self.spec.is_as_saved:
+            check_weights(self.folder / WEIGHTS_NAME, self.spec.sha256)
+        else:
+            self.network()
 
 
 def shipped_bundles() -> dict[str, Path]:
@@ -107,6 +118,8 @@ def save_bundle(folder: Path, spec: BundleSpec, network: Network) -> Bundle:
     """
     import torch  # noqa: PLC0415 - see the module's docstring
 
+    from geoseg.models.cost.memory import counted  # noqa: PLC0415 - of no use to a bundle that is read
+
     expected = _skeleton(spec)
     wanted = set(expected.state_dict())
     state = {
@@ -124,7 +137,8 @@ def save_bundle(folder: Path, spec: BundleSpec, network: Network) -> Bundle:
         geoseg=__version__,
         torch=str(torch.__version__),
     )
-    write_json(folder / ITEM_NAME, to_item(spec.model_copy(update={"weights": weights})))
+    saved = spec.model_copy(update={"weights": weights})
+    write_json(folder / ITEM_NAME, to_item(saved.model_copy(update={"counted": counted(saved)})))
     return load_bundle(folder / ITEM_NAME)
 
 

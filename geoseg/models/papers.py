@@ -11,12 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from geoseg.models.cost.operations import Rule, tally
-from geoseg.models.networks.registry import build
+if TYPE_CHECKING:
+    from geoseg.models.cost.operations import Rule
 
 __all__ = ["ROWS", "Figure", "Row", "like", "paper_figures"]
 
@@ -54,6 +52,11 @@ class Figure:
 
 def paper_figures(architecture: str) -> Iterator[Figure]:
     """Each figure that the papers print of an architecture and its variants, and ours."""
+    import torch  # noqa: PLC0415 - what is printed is known without
+
+    from geoseg.models.cost.operations import tally  # noqa: PLC0415 - it imports torch
+    from geoseg.models.networks.registry import build  # noqa: PLC0415 - it imports torch
+
     for row in ROWS.get(architecture, ()):
         with torch.device("meta"):
             network = build(architecture, **row.arguments)

@@ -2,6 +2,9 @@
 
 With network, precision, backend, instruction set and the number of threads inside an operation fixed, logits
 are the same bits in any process. So a run fixes them once, as a :class:`Runtime`, and every worker compares.
+
+torch is imported when something is computed, or where only it knows: what a check or a plan needs of it is
+read from its files and the system's, and a process that has imported it asks it.
 """
 
 from __future__ import annotations
@@ -9,15 +12,16 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal, Self, cast, get_args
-
-import torch
 
 from geoseg._version import __version__
 from geoseg.errors import RunError
@@ -37,6 +41,8 @@ Device = Literal["cpu", "cuda"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
 _MAX_THREADS = 1024
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+"""Device files of NVIDIA's driver, of Windows' subsystem for Linux and of AMD's driver."""
 
 
 def resolve_device(
@@ -54,7 +60,7 @@ def resolve_device(
     Raises:
         RunError: no such device or precision here, or too few GPUs.
     """
-    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    seen = _gpus()
     precisions = get_args(Precision) if training else get_args(Precision)[:2]
     for key, value, choices in (("device", device, get_args(Device)), ("precision", precision, precisions)):
         if value not in ("auto", *choices):
@@ -68,9 +74,65 @@ def resolve_device(
     if precision == "fp16" and device == "cpu":
         raise RunError("precision fp16 needs a GPU; use bf16 or fp32 on a CPU")
     if precision == "auto":
-        has_bf16 = training and device == "cuda" and torch.cuda.is_bf16_supported()
-        precision = "bf16" if has_bf16 else "fp32"
+        precision = "bf16" if training and device == "cuda" and _has_bf16() else "fp32"
     return cast("Device", device), cast("Precision", precision)
+
+
+def _gpus() -> int:
+    """Number of GPUs that torch sees."""
+    if "torch" not in sys.modules and not any(map(os.path.exists, _GPU_DEVICES)) and sys.platform == "linux":
+        return 0  # without a device file no driver has one
+    import torch  # noqa: PLC0415 - see the module's docstring
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _gpu_name() -> str:
+    import torch  # noqa: PLC0415 - see the module's docstring
+
+    return torch.cuda.get_device_name()
+
+
+def _has_bf16() -> bool:
+    import torch  # noqa: PLC0415 - see the module's docstring
+
+    return bool(torch.cuda.is_bf16_supported())
+
+
+def _instruction_set() -> str:
+    """What torch computes with on this CPU: its own word, or by the rule that it chooses it by (x86 only)."""
+    flags = set() if "torch" in sys.modules or "ATEN_CPU_CAPABILITY" in os.environ else _cpu_flags()
+    if not flags:
+        import torch  # noqa: PLC0415 - see the module's docstring
+
+        return torch.backends.cpu.get_cpu_capability()
+    if flags >= {"avx512vl", "avx512bw", "avx512dq", "fma"}:
+        return "AVX512"
+    return "AVX2" if flags >= {"avx2", "fma"} else "DEFAULT"
+
+
+def _cpu_flags() -> set[str]:
+    """Features of an x86 CPU as Linux names them; empty where unknown."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return set()
+    found = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    return set(found[1].split()) if found else set()
+
+
+def _torch_version() -> str:
+    """``torch.__version__``, read from its file where torch is not imported yet."""
+    if "torch" not in sys.modules:
+        spec = find_spec("torch")
+        for place in (spec.submodule_search_locations or ()) if spec else ():
+            file = Path(place, "version.py")
+            text = file.read_text(encoding="utf-8") if file.is_file() else ""
+            if found := re.search(r"^__version__ = '([^']+)'$", text, re.MULTILINE):
+                return found[1]
+    import torch  # noqa: PLC0415 - see the module's docstring
+
+    return str(torch.__version__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +159,10 @@ class Runtime:
         gpu = kind == "cuda"
         return cls(
             device=kind,
-            processor=torch.cuda.get_device_name() if gpu else torch.backends.cpu.get_cpu_capability(),
+            processor=_gpu_name() if gpu else _instruction_set(),
             precision=resolved,
             threads=threads,
-            torch=str(torch.__version__),
+            torch=_torch_version(),
             geoseg=__version__,
         )
 
@@ -134,6 +196,8 @@ class _Threads:
         self._before = 0
 
     def enter(self, count: int) -> None:
+        import torch  # noqa: PLC0415 - see the module's docstring
+
         with self._lock:
             if self._users and count != self._count:
                 raise RunError(
@@ -147,6 +211,8 @@ class _Threads:
             torch.set_num_threads(count)
 
     def leave(self) -> None:
+        import torch  # noqa: PLC0415 - see the module's docstring
+
         with self._lock:
             self._users -= 1
             # MKL keeps its number per process: it is restored when no thread computes with it any more.
@@ -194,9 +260,13 @@ def reproducible_cudnn(device: str) -> AbstractContextManager[None]:
     """Deterministic algorithms without TF32 on a GPU, inside the block; nothing on a CPU."""
     if device == "cpu":
         return nullcontext()
+    import torch  # noqa: PLC0415 - see the module's docstring
+
     return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether torch reports that memory is short: a GPU's, or a CPU allocation that the system refused."""
+    import torch  # noqa: PLC0415 - see the module's docstring
+
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,21 +1,25 @@
-"""Every network of the registry in figures: size, work, memory, receptive field, what its paper prints."""
+"""Every network of the registry in figures: size, work, memory, receptive field, what its paper prints.
+
+``zoo.json`` has those of three bands and two classes, so that they are listed without building anything.
+After a change of a network: ``python -c "from geoseg.models.zoo import zoo_text; print(zoo_text())"``.
+"""
 
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-
-import torch
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from typing import Any, Final
 
 from geoseg.models.cost.memory import bytes_per_pixel
-from geoseg.models.cost.operations import tally
-from geoseg.models.networks.registry import ARCHITECTURES, build
 from geoseg.models.papers import Figure, paper_figures
 
-__all__ = ["Member", "model_zoo"]
+__all__ = ["Member", "count_zoo", "model_zoo", "zoo_text"]
 
+_COUNTED: Final = (3, 2)
+"""Bands and classes of ``zoo.json``."""
 _SIDE = 1024  # side of the image that work is counted on, in pixels: a multiple of every alignment
 
 
@@ -44,8 +48,30 @@ class Member:
 def model_zoo(bands: int, classes: int) -> Iterator[Member]:
     """Every architecture, with the figures of a network of so many bands and classes.
 
-    No memory is taken for weights, and little for anything else: a few tenths of a second each.
+    Those of ``zoo.json`` are read; others are counted, in a few tenths of a second each.
     """
+    if (bands, classes) != _COUNTED:
+        yield from count_zoo(bands, classes)
+        return
+    for entry in json.loads((files("geoseg") / "models" / "zoo.json").read_text(encoding="utf-8")):
+        yield Member(
+            name=entry["name"],
+            source=entry["source"],
+            needs=tuple(entry["needs"]),
+            figures=None if entry["figures"] is None else Figures(**entry["figures"]),
+            paper=None if entry["paper"] is None else Figure(**entry["paper"]),
+        )
+
+
+def zoo_text() -> str:
+    """The text of ``zoo.json``."""
+    return json.dumps([asdict(member) for member in count_zoo(*_COUNTED)], indent=1, ensure_ascii=False)
+
+
+def count_zoo(bands: int, classes: int) -> Iterator[Member]:
+    """Every architecture, counted; no memory is taken for weights, and little for anything else."""
+    from geoseg.models.networks.registry import ARCHITECTURES  # noqa: PLC0415 - it imports torch
+
     for name, architecture in ARCHITECTURES.items():
         parameters = inspect.signature(architecture.factory).parameters.values()
         needs = tuple(
@@ -66,6 +92,11 @@ def _foremost(name: str) -> Figure | None:
 
 
 def _figures(name: str, arguments: dict[str, Any]) -> Figures:
+    import torch  # noqa: PLC0415 - figures that are stored are read without
+
+    from geoseg.models.cost.operations import tally  # noqa: PLC0415 - it imports torch
+    from geoseg.models.networks.registry import build  # noqa: PLC0415 - it imports torch
+
     with torch.device("meta"):
         network = build(name, **arguments)
     counted = tally(network, network.bands, _SIDE, _SIDE)

@@ -27,7 +27,8 @@ from geoseg.grid.tiling import align_up
 
 __all__ = [
     "BAND_NAME", "BUNDLE_NAME", "CLASS_NAME", "COLOR", "LEAST_OBJECTS", "LICENSE", "VERSION", "BundleSpec",
-    "Calibration", "ClassSpec", "DataSource", "Metric", "Scaling", "Training", "ValueKind", "WeightsFile",
+    "Calibration", "ClassSpec", "Counted", "DataSource", "Metric", "Scaling", "Training", "ValueKind",
+    "WeightsFile",
 ]  # fmt: skip
 
 LEAST_OBJECTS: Final = 50
@@ -150,6 +151,17 @@ class WeightsFile(_Value):
     torch: Text
 
 
+class Counted(_Value):
+    """What was counted of a network when it was saved, so that a plan need not build it."""
+
+    made_of: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    """:attr:`BundleSpec.network_digest` of the contract that it belongs to."""
+    live_bytes: Positive
+    """Tensors alive at the peak of a forward pass in float32, in bytes per pixel of the window."""
+    unshared_bytes: Positive
+    """The same where no tensor takes the place of one of another size."""
+
+
 class BundleSpec(_Value):
     """All that is known of a model but the weights themselves."""
 
@@ -205,6 +217,8 @@ class BundleSpec(_Value):
     calibration: Calibration | None = None
     weights: WeightsFile | None = None
     """None before they are saved."""
+    counted: Counted | None = None
+    """What was counted of the network; None: nothing."""
 
     @field_validator("arguments", mode="before")
     @classmethod
@@ -318,6 +332,17 @@ class BundleSpec(_Value):
     def sha256(self) -> str:
         """Of the weights file; errors are those of :attr:`saved`."""
         return self.saved.sha256
+
+    @property
+    def network_digest(self) -> str:
+        """Sha256 over what makes the network: weights, architecture, its arguments and what they lead to."""
+        made_of = {"architecture", "arguments", "alignment", "receptive_field_radius"}
+        return digest(self.model_dump(mode="json", include=made_of) | {"weights": self.sha256})
+
+    @property
+    def is_as_saved(self) -> bool:
+        """Whether network and contract are those that geoseg found to fit each other when it saved them."""
+        return self.counted is not None and self.counted.made_of == self.network_digest
 
     @property
     def identity(self) -> str:

@@ -186,7 +186,7 @@ def _candidates(
     found = []
     for name, bundle in zip(names, bundles, strict=True):
         own = {**settings, "model": str(bundle.folder), "output": str(folder / scene_slug(name))}
-        found.append(_Candidate(name, bundle, prepare(path, own), own))
+        found.append(_Candidate(name, bundle, prepare(path, own, load=True), own))
     return found
 
 
@@ -253,7 +253,7 @@ def _narrowed(
     grids = [[other.plans[scene].grid for scene in scenes] for other in everyone]
     if any(grid != grids[0] for grid in grids):
         own["write.grid"] = "scene"
-    return _Candidate(one.name, one.bundle, prepare(path, own), own)
+    return _Candidate(one.name, one.bundle, prepare(path, own, load=True), own)
 
 
 def _names_of(models: Sequence[tuple[str, str]]) -> tuple[str, ...]:

@@ -10,15 +10,12 @@ from typing import Any
 import numpy as np
 
 from geoseg.config.workflow import Workflow
-from geoseg.engine.execute import open_executor
 from geoseg.engine.finished import FinishedMap
 from geoseg.engine.partials import oldest_rules
 from geoseg.engine.plan import RULES, Plan
 from geoseg.errors import GeosegError, OutputError, of_scene
-from geoseg.flow.evaluate.scene import Pair, label_reader, strips
 from geoseg.flow.run.prepare import Prepared, Refusal, prepare
 from geoseg.io.files import check_writable, free_bytes
-from geoseg.score.pixels.confusion import Confusion
 
 __all__ = ["check_workflow", "obstacle"]
 
@@ -37,6 +34,8 @@ def check_workflow(
     workflow = prepared.loaded.workflow
     check_writable(prepared.loaded.output)
     if workflow.compute.scheduler is not None:
+        from geoseg.engine.execute import open_executor  # noqa: PLC0415 - dask takes half a second
+
         with open_executor("serial", 1, scheduler=workflow.compute.scheduler):
             pass
     plans: list[Plan] = []
@@ -106,6 +105,9 @@ def _check_labels(plan: Plan, asset: str | None) -> None:
     label = dict(plan.scene.ref.labels).get(asset) if asset is not None else None
     if label is None:
         return
+    from geoseg.flow.evaluate.scene import Pair, label_reader, strips  # noqa: PLC0415 - so do vector formats
+    from geoseg.score.pixels.confusion import Confusion  # noqa: PLC0415 - with it
+
     classes = len(plan.bundle.spec.classes)
     pair = Pair(plan.scene.ref.id, plan.folder, label, lambda: plan.scene.geobox)
     reader = label_reader(pair, plan.grid)

@@ -14,7 +14,7 @@ from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import CatalogError, ConfigError, GeosegError, OutputError, SceneError, of_scene
 from geoseg.io.raster.scene import Reading
 from geoseg.io.stac.folder import open_catalog
-from geoseg.io.vector.writer import check_format
+from geoseg.io.vector.arrow import check_format
 from geoseg.io.yaml.files import LoadedWorkflow, load_workflow
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.runtime import Runtime
@@ -69,11 +69,17 @@ class Prepared:
 
 
 def prepare(
-    source: str | Path | Workflow, overrides: Mapping[str, Any] | None = None, *, sample: bool = False
+    source: str | Path | Workflow,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    sample: bool = False,
+    load: bool = False,
 ) -> Prepared:
     """Load a workflow, its model and its catalog; open the scenes' headers; plan each scene.
 
-    ``sample``: read a few windows of each scene, too, and refuse what a run's first task of it would refuse.
+    ``load``: load the network, too, as a run does that computes with it; without it torch is not imported for
+    a model that is as geoseg saved it. ``sample``: read a few windows of each scene, too, and refuse what a
+    run's first task of it would refuse.
 
     Raises:
         ConfigError: the workflow has mistakes; all are listed.
@@ -90,15 +96,17 @@ def prepare(
         except OutputError as error:
             raise ConfigError(f"{loaded.where('vectorize.format')}: vectorize.format: {error}") from error
     bundle = load_bundle(loaded.model)
-    bundle.network()  # altered weights are one mistake, not one for each scene
+    bundle.check()  # altered weights are one mistake, not one for each scene
     check_classes(workflow, bundle)
+    category_ids(workflow.evaluate, [one.name for one in bundle.spec.classes])
+    catalog = open_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids)
+    if load:
+        bundle.network()
     runtime = Runtime.resolve(
         device=workflow.compute.device, precision=workflow.compute.precision, threads=workflow.compute.threads
     )
     # Tiling that fits no scene of any size is one mistake, too.
     resolve_tiles((1, 1), bundle, workflow.tiling, workflow.compute.memory.bytes, runtime.device)
-    category_ids(workflow.evaluate, [one.name for one in bundle.spec.classes])
-    catalog = open_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids)
     plans: list[Plan] = []
     refused = [Refusal(r.id, r.reason) for r in catalog.refusals]
     reading = Reading.of(workflow.scenes, bundle.spec.bands)

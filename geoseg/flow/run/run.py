@@ -60,7 +60,7 @@ def run(
         RunError: another run holds the output folder, or the cluster is gone.
     """
     start = time.perf_counter()
-    prepared = prepare(source, overrides)
+    prepared = prepare(source, overrides, load=True)
     with locked(prepared.loaded.output):
         driver = Driver(watch or (lambda _: None))
         for refusal in prepared.refused:

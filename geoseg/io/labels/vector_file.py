@@ -20,7 +20,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.arrays import Array, Objects
 from geoseg.errors import LabelError, OutputError
-from geoseg.io.vector.geoparquet import import_arrow
+from geoseg.io.vector.arrow import import_arrow
 
 __all__ = ["VECTOR_FORMATS", "Bounds", "Layer", "is_vector", "layer_names", "open_layer"]
 

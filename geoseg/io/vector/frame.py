@@ -11,6 +11,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.errors import OutputError
 from geoseg.io.vector import geoparquet
+from geoseg.io.vector.arrow import import_arrow
 from geoseg.io.vector.features import Features, Table, joined
 
 __all__ = ["frame_of", "read_frame"]
@@ -36,7 +37,7 @@ def read_frame(path: Path, layer: str) -> gpd.GeoDataFrame:
     """
     try:
         if path.suffix == geoparquet.SUFFIX:
-            geoparquet.import_arrow()
+            import_arrow()
             return gpd.read_parquet(path)
         return gpd.read_file(path, layer=layer if path.suffix == ".gpkg" else None, engine="pyogrio")
     except (DataSourceError, DataLayerError, OSError, ValueError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,12 +12,12 @@ import shapely
 from pyproj import CRS
 
 from geoseg.arrays import Array, Objects
-from geoseg.errors import OutputError
 from geoseg.io.crs import written_crs
 from geoseg.io.files import output_error
+from geoseg.io.vector.arrow import import_arrow
 from geoseg.io.vector.features import Features, Table
 
-__all__ = ["SUFFIX", "import_arrow", "info", "pieces", "write"]
+__all__ = ["SUFFIX", "info", "pieces", "write"]
 
 SUFFIX: Final = ".parquet"
 _GEOMETRY: Final = "geometry"
@@ -26,17 +25,6 @@ _BOX: Final = "bbox"
 _SIDES: Final = ("xmin", "ymin", "xmax", "ymax")
 _ROWS: Final = 1 << 14
 """Rows that are read at once."""
-
-
-def import_arrow(module: str = "pyarrow") -> Any:
-    """pyarrow, which only this format needs; an OutputError where it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise OutputError(
-            "GeoParquet needs pyarrow, which is not installed; pip install 'geoseg[parquet]', "
-            "or choose the format gpkg or fgb"
-        ) from error
 
 
 def _types() -> dict[str, Any]:

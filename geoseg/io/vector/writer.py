@@ -28,7 +28,6 @@ from geoseg.polygons.simplify import simplified_coverage, simplified_objects
 __all__ = [
     "FORMATS",
     "Overview",
-    "check_format",
     "find_layer",
     "layer_crs",
     "layer_file",
@@ -91,12 +90,6 @@ def find_layer(folder: Path, layer: str) -> Path | None:
 def layer_files(path: Path, *, styled: bool = True) -> tuple[Path, ...]:
     """The files that :func:`write_features` makes: the layer, and its style where that stands beside it."""
     return (path, path.with_suffix(".qml")) if styled and path.suffix != ".gpkg" else (path,)
-
-
-def check_format(name: str) -> None:
-    """Refuse a format whose library is not installed, before any work; an OutputError."""
-    if FORMATS[name] == geoparquet.SUFFIX:
-        geoparquet.import_arrow()
 
 
 def write_features(

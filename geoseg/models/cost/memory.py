@@ -1,24 +1,26 @@
-"""How much memory a network takes, counted while a small window goes through it."""
+"""How much memory a network takes, counted while a small window goes through it.
+
+Counting takes torch and the network; of a saved bundle the contract has the figures.
+"""
 
 from __future__ import annotations
 
 import json
-import weakref
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Any, Literal
 
-import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-
-from geoseg.config.model.contract import BundleSpec
+from geoseg.config.model.contract import BundleSpec, Counted
 from geoseg.errors import BundleError
-from geoseg.models.networks.registry import build
 
-__all__ = ["bytes_per_pixel", "live_bytes_per_pixel", "pass_bytes", "weights_bytes"]
+__all__ = [
+    "bytes_per_pixel",
+    "counted",
+    "live_bytes_per_pixel",
+    "model_pass_bytes",
+    "pass_bytes",
+    "weights_bytes",
+]
 
-_SIDE = 128
 _COPIES = 3
 """Weights are there so often while a bundle is loaded (the file, its arrays, channels last), and glibc keeps
 what is freed: measured on U-Net, skinny U-Net and ResNet101 as 2.99 to 3.01 times the weights."""
@@ -39,73 +41,10 @@ of the peaks are below 1.9 times the live tensors. The highest are 3.0 times: Li
 tensors a few MB more are taken, which are within the bound on a process."""
 
 
-class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    """Tracks the storages that come to life while a network runs."""
+def _count(architecture: str, arguments: Mapping[str, Any], device: str) -> tuple[float, float]:
+    from geoseg.models.cost.live_bytes import count_live  # noqa: PLC0415 - it imports torch
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self.live = 0
-        self.peak = 0
-        self.peaks: dict[int, int] = {}
-        self._live_of: dict[int, int] = {}
-        self._seen: set[int] = set()
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # torch's documented switch; skipping its compiler would first import it: 900 modules.
-        return False
-
-    @property
-    def unshared(self) -> int:
-        """Peak of a heap where no tensor ever takes the place of one of another size."""
-        return sum(self.peaks.values())
-
-    def _release(self, key: int, size: int) -> None:
-        self._seen.discard(key)
-        self.live -= size
-        self._live_of[size] -= size
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., Any],
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        del types
-        result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, torch.Tensor):
-                storage = leaf.untyped_storage()
-                key = storage._cdata  # noqa: SLF001 - the only identity of a storage that views share
-                if key not in self._seen:
-                    self._seen.add(key)
-                    size = storage.nbytes()
-                    self.live += size
-                    self._live_of[size] = self._live_of.get(size, 0) + size
-                    self.peaks[size] = max(self.peaks.get(size, 0), self._live_of[size])
-                    weakref.finalize(storage, self._release, key, size)
-        self.peak = max(self.peak, self.live)
-        return result
-
-
-@lru_cache(maxsize=128)
-def _count(architecture: str, arguments: str, device: str) -> tuple[float, float]:
-    """Live tensors at the peak, and the peak of a heap that shares nothing between sizes; bytes per pixel."""
-    thawed: dict[str, Any] = json.loads(arguments)
-    with torch.device("meta"):
-        network = build(architecture, **thawed).eval()
-    if device == "cpu":
-        # Zeros that nobody writes to take no memory, whatever a contract's arguments say.
-        zeros = {
-            key: torch.zeros(value.shape, dtype=value.dtype) for key, value in network.state_dict().items()
-        }
-        network.load_state_dict(zeros, assign=True)
-    image = torch.zeros(1, thawed["bands"], _SIDE, _SIDE, device=device)
-    image = image.contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode(), _LiveBytes() as counter:
-        network(image)
-    return counter.peak / _SIDE**2, counter.unshared / _SIDE**2
+    return count_live(architecture, json.dumps(dict(arguments), sort_keys=True, default=list), device)
 
 
 def live_bytes_per_pixel(
@@ -124,7 +63,7 @@ def live_bytes_per_pixel(
     Raises:
         BundleError: no such architecture or arguments.
     """
-    return _count(architecture, _frozen(arguments), device)[0]
+    return _count(architecture, arguments, device)[0]
 
 
 def bytes_per_pixel(
@@ -148,13 +87,27 @@ def pass_bytes(
     takes the place of the heap, and the bound is generous. The other arguments and errors are those of
     :func:`live_bytes_per_pixel`.
     """
-    live, unshared = (each * pixels for each in _count(architecture, _frozen(arguments), device))
+    return _bound(*_count(architecture, arguments, device), pixels)
+
+
+def model_pass_bytes(spec: BundleSpec, pixels: int) -> int:
+    """:func:`pass_bytes` of a model, by the figures of its contract where these are of this very network."""
+    known = spec.counted if spec.is_as_saved else None
+    if known is None:
+        return pass_bytes(spec.architecture, spec.arguments, pixels)
+    return _bound(known.live_bytes, known.unshared_bytes, pixels)
+
+
+def counted(spec: BundleSpec) -> Counted:
+    """What a contract states of its network's memory; errors are those of :func:`live_bytes_per_pixel`."""
+    live, unshared = _count(spec.architecture, spec.arguments, "cpu")
+    return Counted(made_of=spec.network_digest, live_bytes=live, unshared_bytes=unshared)
+
+
+def _bound(live_per_pixel: float, unshared_per_pixel: float, pixels: int) -> int:
+    live, unshared = live_per_pixel * pixels, unshared_per_pixel * pixels
     usual = _HEAP * live
     return int(max(usual, min(unshared, _MOST_HOLES * live, usual + _HOLES_BYTES)))
-
-
-def _frozen(arguments: Mapping[str, Any]) -> str:
-    return json.dumps(dict(arguments), sort_keys=True, default=list)
 
 
 def weights_bytes(spec: BundleSpec) -> int:

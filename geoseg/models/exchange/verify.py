@@ -16,6 +16,7 @@ from geoseg.errors import BundleError, GeosegError
 from geoseg.grid.tiling import align_up
 from geoseg.io.weights import read_weights
 from geoseg.models.bundle import Bundle, load_bundle
+from geoseg.models.cost.memory import counted
 from geoseg.models.networks.network import Network
 from geoseg.models.networks.registry import traits
 from geoseg.models.predictor import Predictor
@@ -93,6 +94,11 @@ def _architecture(bundle: Bundle) -> str:
         raise BundleError(
             f"the contract says alignment {spec.alignment} and radius {spec.receptive_field_radius}, "
             f"{spec.architecture} with its arguments has {found.alignment} and {radius}; "
+            "save the bundle again"
+        )
+    if spec.is_as_saved and spec.counted != counted(spec):
+        raise BundleError(
+            f"geoseg:counted of the contract is not what {spec.architecture} with its arguments takes; "
             "save the bundle again"
         )
     seen = "sees the whole window" if radius is None else f"radius {radius} px"

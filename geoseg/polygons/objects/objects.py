@@ -21,6 +21,7 @@ from geoseg.arrays import Float64, Int64, Objects
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.polygons import polygon_iou
 from geoseg.polygons.geodesic import Frames, ground_frames
+from geoseg.polygons.objects.limits import TALLEST
 from geoseg.polygons.objects.overlaps import cut_overlaps, within_scene, without_others
 from geoseg.polygons.objects.watershed import RowBuffer, Seeds, Segments, find_segments
 from geoseg.polygons.shapes import Shapes
@@ -29,10 +30,8 @@ from geoseg.polygons.trace.regions import Regions, Strip
 from geoseg.polygons.trace.subpixel import Rings, outline, polygons_of
 from geoseg.polygons.walls.fit import Fits
 
-__all__ = ["TALLEST", "ObjectOptions", "Realign", "Regularize", "find_objects"]
+__all__ = ["ObjectOptions", "Realign", "Regularize", "find_objects"]
 
-TALLEST: Final = 1024
-"""Rows of the tallest object that is split or fitted: no building; what is longer keeps its contour."""
 _PIECE: Final = 256
 """Rows that are taken at a time, at most."""
 _NEAR: Final = 16
