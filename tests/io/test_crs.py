@@ -62,6 +62,17 @@ def test_a_datum_is_never_guessed(projection: str) -> None:
         assert bool(_datum_doubts(CRS(written), "x")) == (not shift)
 
 
+def test_a_code_is_written_only_where_it_is_the_same_place() -> None:
+    coded = 0
+    for (projection, place), datum in product(list(PROJECTIONS.items())[:3], ("WGS84", "NAD83", "potsdam")):
+        crs = CRS.from_user_input(f"{projection} +datum={datum} +no_defs +type=crs").to_wkt()
+        written = written_crs(crs_text(crs))
+        # PROJ has several shifts from one datum to WGS 84, and chooses a better one for a CRS that it knows.
+        assert moved(crs, written, place) < 2
+        coded += is_code(written)
+    assert 3 <= coded <= 5
+
+
 @pytest.mark.parametrize(
     ("crs", "code"),
     [
