@@ -118,7 +118,7 @@ def test_a_name_that_is_missing_or_doubled_is_never_guessed(
     if not common_name(name):
         with pytest.raises(SceneError) as caught:
             describe(ref, RGB)
-        fitting = json.loads(str(caught.value).rpartition("such as ")[2])
+        fitting = json.loads(str(caught.value).rpartition("such as scenes.bands: ")[2])
         assert values(describe(ref, fitting)) == [1, 2, 3]
 
 

@@ -486,6 +486,13 @@ def test_labels_in_another_crs_are_reprojected_and_invalid_ones_repaired(
     assert (theirs == 1).sum() == pytest.approx((ours == 1).sum() / 2, rel=0.05)
 
 
+def test_a_gray_image_is_learned_from_as_equal_bands(files: tuple[SceneRef, LabelRef]) -> None:
+    colors = opened(files).patch(whole(opened(files))).pixels
+    for entry in ([2, 2, 2], ["Green", 2, "g"]):
+        gray = opened(files, reading=Reading(tuple(entry)))
+        np.testing.assert_array_equal(gray.patch(whole(gray)).pixels, colors[[1, 1, 1]])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

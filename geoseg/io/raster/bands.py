@@ -346,8 +346,9 @@ def _of_table(
 
 
 def _advise(numbers: Sequence[int]) -> str:
-    fitting = f", such as [{', '.join(map(str, numbers))}]" if numbers else ""
-    return f"set scenes.bands to names or numbers of bands that are there{fitting}"
+    if not numbers:
+        return "set scenes.bands to names or numbers of bands that are there"
+    return f"set scenes.bands, such as scenes.bands: [{', '.join(map(str, numbers))}]"
 
 
 def _doubts(
