@@ -147,7 +147,7 @@ def test_the_catalog_of_a_folder_has_the_names_of_its_files(tmp_path_factory: An
         (("", "", ""), {"wavelength": (0.665, 0.66, 0.49)}, r"has band 'red' 2 times"),
         (
             ("red", "green", "blue"),
-            {"wavelength": (0.49, 0.56, 0.665)},
+            {"wavelength": (490, 560, 665)},
             r"band 1 as blue by the catalog's wavelength of 0\.49 µm but red by the description in the file",
         ),
         (
@@ -184,6 +184,27 @@ def test_wavelengths_name_bands_only_where_every_band_has_one(folder: Path) -> N
     assert values(scene) == [1, 2, 3]
     (warning,) = scene.warnings
     assert "although the file's color interpretation is red, green, blue" in warning
+
+
+def test_sensors_of_many_narrow_bands_need_numbers(folder: Path) -> None:
+    path, centers = folder / "narrow.tif", np.arange(450, 700, 10)
+    write_raster(path, np.zeros((len(centers), 4, 6), np.uint8))
+    tag(path, None, wavelength=[f"{center} nm" for center in centers])
+    with pytest.raises(SceneError, match=r"'red' 8 times; it has 25 bands .* \[22, 11, 4\]"):
+        describe(SceneRef("s", (), href=str(path)), RGB)
+
+
+def test_one_contradiction_takes_the_trust_in_a_whole_file(folder: Path) -> None:
+    """Where a fourth band is described as red, the first can be no red, and green and blue are doubtful."""
+    ref = written(
+        folder / "fourth.tif",
+        ("nir", "green", "blue", "red"),
+        ["", "", "", "red"],
+        interpretation=[*INTERPRETATIONS, ColorInterp.undefined],
+    )
+    assert values(describe(ref, ["red"])) == [1]
+    with pytest.raises(SceneError, match=r"no band 'green'.*\(band 4 red\) contradicts"):
+        describe(ref, ["green", "blue"])
 
 
 def test_what_is_described_as_a_measurement_is_no_alpha(folder: Path) -> None:

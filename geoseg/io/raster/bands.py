@@ -34,6 +34,7 @@ from geoseg.io.raster.band_names import (
     fits_wavelength,
     is_code,
     is_mask,
+    micrometers,
     name_at,
     plain,
     says_nothing,
@@ -170,28 +171,25 @@ def _find(
 
 
 def _fitting(offered: Sequence[Offered], wanted: Sequence[str | int]) -> list[int]:
-    """Numbers that fit what is wanted: of bands that are stated so, else of those of which nothing is said.
+    """Numbers that may fit what is wanted; empty where there are too few.
 
-    Empty where there are not enough of these.
+    That of the band which is stated so, or of several the one in the middle (sensors of many narrow bands),
+    else of those of which nothing is stated, or the same as of others.
     """
     data = [band for band in offered if not band.is_mask]
     if len(data) == 1:
         return [data[0].number] * len(wanted)
-    stated = [band.stated for band in offered]
-    names = [None if str(band).isdecimal() else common_name(str(band)) for band in wanted]
-    free = iter(
-        [band.number for band in data if band.stated not in names or stated.count(band.stated) > 1]
-        if not any(band.stated is None for band in data)
-        else [band.number for band in data if band.stated is None]
-    )
+    stated: dict[str | None, list[int]] = {}
+    for band in data:
+        stated.setdefault(band.stated, []).append(band.number)
     numbers = []
-    for band, name in zip(wanted, names, strict=True):
-        if str(band).isdecimal() and int(band) <= len(offered):
-            numbers.append(int(band))
-        elif name is not None and stated.count(name) == 1:
-            numbers.append(stated.index(name) + 1)
-        else:
-            numbers.append(next(free, 0))
+    for name in map(str, wanted):
+        same = stated.get(common_name(name) or name, [])
+        given = name.isdecimal() and 1 <= int(name) <= len(offered)
+        numbers.append(int(name) if given else same[len(same) // 2] if same else 0)
+    spare = [n for same in stated.values() if len(same) > 1 for n in same if n not in numbers]
+    free = iter(dict.fromkeys([*stated.get(None, ()), *spare]))
+    numbers = [number or next(free, 0) for number in numbers]
     return numbers if all(numbers) else []
 
 
@@ -316,8 +314,8 @@ def _offered(number: int, band: BandRef, header: Header | None) -> Offered:
     catalog = common_name(band.common) or common_name(band.name)
     sayings = [Saying("the catalog", catalog)] if catalog else []
     if band.wavelength is not None:
-        at = f"the catalog's wavelength of {band.wavelength:g} µm"
-        sayings.append(Saying(at, name_at(band.wavelength), band.wavelength))
+        middle = micrometers(f"{band.wavelength:f}") or band.wavelength
+        sayings.append(Saying(f"the catalog's wavelength of {middle:g} µm", name_at(middle), middle))
     own, text, color, is_alpha = band.name, "", None, False
     if header is not None and 1 <= band.index <= header.count:
         i = band.index - 1
