@@ -239,6 +239,15 @@ def test_codes_of_sensors_are_no_names(folder: Path) -> None:
         describe(bare, RGB)
 
 
+def test_a_catalogs_own_names_stay_next_to_what_the_file_says(folder: Path) -> None:
+    """Files per band whose assets are b1, b2, b3: by the catalog's names, and by the files' descriptions."""
+    order = ("blue", "green", "red")
+    refs = [written(folder / f"b{i}.tif", [name], [name]) for i, name in enumerate(order, 1)]
+    ref = SceneRef("s", tuple(BandRef(one.href or "", 1, f"b{i}") for i, one in enumerate(refs, 1)))
+    for wanted in (["b3", "b2", "b1"], RGB, [3, 2, 1]):
+        assert values(describe(ref, wanted)) == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("names", "numbers", "doubted"),
     [

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from geoseg.config.stac.refs import BandRef, SceneRef
@@ -240,6 +241,9 @@ def choose_bands(
             for number, band in enumerate(available, 1)
         ]
     )
+    if not ref.bands and ref.href is not None:
+        own = header_of(ref.href).names
+        offered = [replace(band, own=name) for band, name in zip(offered, own, strict=True)]
     data = [place for place, band in enumerate(offered) if not band.is_mask]
     if not (data if wanted is None else wanted):
         names = common_names(offered)
@@ -294,18 +298,17 @@ def _has_no_name(band: BandRef) -> bool:
 def _files_to_open(available: Sequence[BandRef], wanted: Sequence[str | int] | None) -> set[str]:
     """Files that hold what is wanted by the catalog, and those to whose bands it gives no name.
 
-    The others need not exist.
+    Where it names not all that is wanted, also those whose bands it calls by no common name, such as B04, and
+    that exist. The others need not.
     """
     if wanted is None:
         return {band.href for band in available}
     by_catalog = [_offered(number, band, None) for number, band in enumerate(available, 1)]
     files = {band.href for band in available if is_unnamed(band)}
     for band in wanted:
-        text, name = plain(str(band)), common_name(str(band))
-        for other in by_catalog:
-            names = {other.own, other.stated} - {None}
-            if text in (*names, str(other.number)) or name in names:
-                files.add(other.source)
+        words = {plain(str(band)), common_name(str(band))} - {None}
+        found = {band.source for band in by_catalog if words & {band.own, band.stated, str(band.number)}}
+        files |= found or {b.source for b in by_catalog if b.stated is None and Path(b.source).is_file()}
     return files
 
 
@@ -316,7 +319,7 @@ def _offered(number: int, band: BandRef, header: Header | None) -> Offered:
     if band.wavelength is not None:
         middle = micrometers(f"{band.wavelength:f}") or band.wavelength
         sayings.append(Saying(f"the catalog's wavelength of {middle:g} µm", name_at(middle), middle))
-    own, text, color, is_alpha = band.name, "", None, False
+    text, color, is_alpha = "", None, False
     if header is not None and 1 <= band.index <= header.count:
         i = band.index - 1
         text, color, center = header.descriptions[i], header.colors[i], header.wavelengths[i]
@@ -326,10 +329,9 @@ def _offered(number: int, band: BandRef, header: Header | None) -> Offered:
             at = f"the file's wavelength of {center:g} µm"
             sayings.append(Saying(at, name_at(center), center))
         is_alpha = band.index in header.alpha and is_unnamed(band)
-        own = header.names[i] if band.name == f"b{band.index}" else band.name
     if is_alpha:
         sayings = []
-    return Offered(number, own, tuple(sayings), color, band.href, text, is_alpha)
+    return Offered(number, band.name, tuple(sayings), color, band.href, text, is_alpha)
 
 
 def _of_table(
