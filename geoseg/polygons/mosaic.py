@@ -130,7 +130,8 @@ def touching(polygons: Objects, sources: Int64, classes: Int64, pixel: float) ->
     size = len(polygons)
     graph = coo_array((np.ones(meet.sum()), (one[meet], other[meet])), shape=(size, size))
     _, group = connected_components(graph, directed=False)
-    found = (np.flatnonzero(group == n) for n in np.unique(group).tolist())
+    order = np.argsort(group, kind="stable")
+    found = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
     return sorted((members for members in found if members.size > 1), key=lambda members: members[0])
 
 

@@ -349,8 +349,12 @@ class _Joining:
         polygons = made.geometry
         pixel = max(layer.pixel for layer in self._layers)
         later, before = shapely.STRtree(polygons).query(polygons, predicate="intersects")
+        later, before = later[before < later], before[before < later]
+        order = np.lexsort((before, later))
+        later, before = later[order], before[order]
         for n in range(polygons.size):
-            others = np.array([*taken[n], *polygons[np.sort(before[(later == n) & (before < n)])]], object)
+            first, stop = np.searchsorted(later, (n, n + 1))
+            others = np.array([*taken[n], *polygons[before[first:stop]]], object)
             others = others[shapely.area(shapely.intersection(polygons[n], others)) > _OVERLAP * pixel**2]
             if not others.size:
                 continue
