@@ -1,7 +1,7 @@
 """Probabilities of several finished scenes as one raster: any window, on the pixels of one of them.
 
 Scenes whose grids are one but for whole pixels are copied; others are resampled. Where scenes overlap, each
-pixel is of the one in which it lies farthest from the edge: what a network sees there is the most.
+pixel is of the one in which it lies farthest from the edges: what a network sees there is the most.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _THIN: Final = 20
 _LONG: Final = 1 << 15
 """Pixels along an edge that are read at a time."""
 _EQUAL: Final = 1e-6
-"""Pixels below which two scenes' distances are equal; then the first scene is taken."""
+"""Relative difference below which a pixel is as deep in two scenes; then the first one is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,9 @@ class ProbabilityMosaic:
         for scene in self.scenes_at(grid):
             found = self._on(scene, grid)
             deep = _depth(self._scenes[scene].grid, grid)
-            better = (found[0] != NODATA) & ((owner < 0) | (deep > depth + _EQUAL))
+            better = (found[0] != NODATA) & (
+                (owner < 0) | (deep > depth + _EQUAL * np.maximum(1, np.abs(depth)))
+            )
             stored[:, better] = found[:, better]
             owner[better], depth[better] = scene, deep[better]
         return Patch(grid, stored, owner)
@@ -178,11 +180,16 @@ def _inside(scale: float, offset: float, pixels: int, source: int, beyond: float
 
 
 def _depth(scene: GeoBox, grid: GeoBox) -> Float64:
-    """How far each pixel of a grid lies from a scene's edge, in pixels of the grid; negative outside."""
+    """How deep in a scene each pixel of a grid lies: the product of its distances from the nearest sides.
+
+    Not the smaller distance, which two scenes side by side have in common along their upper and lower edges.
+    In square pixels of the grid; beyond the edge, the distance from it, negative.
+    """
     move = ~scene.transform @ grid.transform
     rows = move.e * (np.arange(grid.height) + 0.5) + move.f
     cols = move.a * (np.arange(grid.width) + 0.5) + move.c
-    down = np.minimum(rows, scene.height - rows) / move.e
+    down = (np.minimum(rows, scene.height - rows) / move.e)[:, None]
     across = np.minimum(cols, scene.width - cols) / move.a
-    depth: Float64 = np.minimum(down[:, None], across)
+    smaller = np.minimum(down, across)
+    depth: Float64 = np.where(smaller < 0, smaller, down * across)
     return depth
