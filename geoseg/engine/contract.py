@@ -58,6 +58,8 @@ _FEW_LEVELS = 10
 _DEPTHS: Final = tuple(2.0**bits - 1 for bits in (8, 10, 11, 12, 14, 16))
 """Largest values of the bit depths that sensors and products have."""
 _LEAST_SIDE = 16
+_BANDS = 4
+"""Bands beyond which windows are smaller, so that a sample's memory does not grow with them."""
 _COLLAR: Final = (
     "lossy compression smeared nodata along its edges, and what it left near that value counts as data; set "
     "scenes.collar: auto"
@@ -218,7 +220,11 @@ def _ranged(spec: BundleSpec) -> str:
 
 
 def fitting_stretch(sample: Sample) -> Stretch:
-    """A stretch for a sample: a whole bit depth that it fills, else 2 to 98 % of its values, rounded."""
+    """A stretch for a sample: a whole bit depth that it fills, else 2 to 98 % of its values, rounded.
+
+    Undeclared fill values have no part in it.
+    """
+    sample = sample.without_fill()
     low, high = sample.middle()
     least, most = sample.range()
     filled = [d for d in (1.0, *_DEPTHS) if 0.9 * d < most <= d and high > d / 2 and least >= 0]
@@ -342,7 +348,9 @@ def sample_scene(scene: Scene, grid: GeoBox) -> Sample:
         SceneError: it cannot be read, or has no valid pixel at all.
     """
     with SceneReader(scene, grid) as reader:
-        sample = take_sample(reader, sample_side(grid, scene.geobox))
+        side = sample_side(grid, scene.geobox)
+        fewer = min(1.0, _BANDS / len(scene.bands)) ** 0.5
+        sample = take_sample(reader, max(_LEAST_SIDE, round(side * fewer)))
     if not sample.valid:
         raise without_data(scene)
     return sample

@@ -176,6 +176,8 @@ def test_a_scale_that_changes_the_kind_of_values_is_named() -> None:
         (np.r_[np.linspace(210, 2893, 98), 15800], (230, 2900)),  # reflectance with a few clouds
         (np.linspace(-9.1, -8.3, 99), (-9.092, -8.308)),  # decibels
         (np.r_[np.zeros(98), 5.0], (0, 5)),
+        (np.r_[np.full(40, -9999.0), np.linspace(230, 2900, 60)], (270, 2860)),  # fill that is not declared
+        (np.r_[np.full(40, 65535.0), np.linspace(230, 2900, 60), -3.4e38], (270, 2860)),
         (np.full(9, 3.0), (2, 4)),
     ],
 )

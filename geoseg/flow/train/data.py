@@ -157,11 +157,8 @@ def _stretch_doubts(scene: FileScene) -> Iterator[str]:
     """Refuse a stretch that leaves nothing of a scene, by a sample of it, and say where it leaves little."""
     sample = None if scene.stretch is None else scene.sample()
     if sample is not None and scene.stretch is not None and sample.valid:
-        try:
-            with of_scene(scene.name):
-                doubts = check_stretch(sample, scene.stretch)
-        except SceneError as error:
-            raise _spelled(error, scene.entry) from error
+        with of_scene(scene.name):
+            doubts = check_stretch(sample, scene.stretch)
         yield from (f"scene {scene.name}: {keys_of_entry(doubt, scene.entry)}" for doubt in doubts)
 
 

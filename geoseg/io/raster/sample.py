@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -24,6 +24,8 @@ SAMPLE_SIDE = 256
 _ACROSS = 3
 """Windows per axis at most."""
 _SEARCH_SIDE = 1024
+_OFTEN = 0.02
+"""Share of the values from which a fill has part in the percentiles."""
 _MOST_RANKED = 100_000
 """Pixels that percentiles are taken of, at most, in each band."""
 _FILLS: Final = (-9999.0, -32768.0, -32767.0, -99999.0, 65535.0)
@@ -62,6 +64,25 @@ class Sample:
         low = np.percentile(some, 2, axis=1, method="lower")
         high = np.percentile(some, 98, axis=1, method="higher")
         return float(low.min()), float(high.max())
+
+    def without_fill(self) -> Sample:
+        """The pixels that hold no fill in any band: one value, often, farther off than the others reach.
+
+        Such as -9999 beside 200 to 3000, where the file does not declare it.
+        """
+        values = self.values[:, (np.abs(self.values) < _HUGE).all(0)]
+        values = values if values.size else self.values
+        for end in (np.min, np.max):
+            fill = end(values)
+            rest = values[values != fill].astype(np.float64)
+            if (
+                rest.size
+                and rest.size < (1 - _OFTEN) * values.size
+                and np.abs(rest - fill).min() > np.ptp(rest) > 0
+            ):
+                kept = values[:, (values != fill).all(0)]
+                values = kept if kept.size else values
+        return replace(self, values=values)
 
     def range(self) -> tuple[float, float]:
         """Least and largest value of all bands."""
