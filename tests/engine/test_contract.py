@@ -212,6 +212,8 @@ def test_what_is_proposed_passes(dtype: Any, drawn: list[float], factor: float) 
         ((0, 255), "white"),
         ((5000, 9000), "black"),
         ((0, 400), "clipped"),
+        ((0, 2500), "clipped"),  # 55 % of the brightest band
+        ((0, 2600), "ok"),
         ((2000, 9000), "clipped"),
         ((0, 1e7), "black"),  # rounded to 8 bits
         ((0, 1e5), "leaves 7 of 256 levels"),
