@@ -11,6 +11,7 @@ Commands import what they need when they run, so that ``geoseg --help`` answers 
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,14 @@ from geoseg._version import __version__
 from geoseg.cli.doctor import doctor
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.models import models
-from geoseg.cli.options import examples, plain_options, progress_option, trust_option, workflow_command
+from geoseg.cli.options import (
+    complete_models,
+    examples,
+    plain_options,
+    progress_option,
+    trust_option,
+    workflow_command,
+)
 from geoseg.cli.train import train
 from geoseg.cli.vectorize import vectorize
 from geoseg.errors import GeosegError
@@ -102,6 +110,31 @@ def demo(context: click.Context, name: str, *, output: Path | None) -> None:
     context.invoke(run, workflow=path, overrides=overrides, **options)
 
 
+@cli.command(
+    epilog=examples("geoseg init images", "geoseg init 'images/*.tif' --model landcover-mininet2 -o my.yaml")
+)
+@click.argument("images", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File to write (default: IMAGES.yaml here)."
+)
+@click.option(
+    "--model",
+    default="buildings-liteunet",
+    show_default=True,
+    metavar="NAME|PATH",
+    shell_complete=complete_models,
+    help="Model to map with.",
+)
+@trust_option
+def init(images: Path, *, output: Path | None, model: str, trust: Trust) -> None:
+    """Write a first workflow for a folder of IMAGES: short, commented, with what they need."""
+    from geoseg.flow.run.first_workflow import write_first_workflow
+    from geoseg.words import counted
+
+    made = write_first_workflow(images, output, model=model, trust=trust)
+    click.echo(f"{made.path}: {counted(made.scenes, 'scene')} for {model}\nnext: geoseg check {made.path}")
+
+
 @cli.command(epilog=examples("geoseg check my.yaml", "geoseg check my.yaml --catalog scenes.json"))
 @workflow_command
 @plain_options("catalog", "model", "output")
@@ -111,7 +144,11 @@ def check(workflow: Path, *, overrides: dict[str, str], overwrite: bool) -> None
     from geoseg.cli.report import print_check
     from geoseg.flow.run.check import check_workflow
 
-    sys.exit(print_check(check_workflow(workflow, overrides, overwrite=overwrite)))
+    code = print_check(check_workflow(workflow, overrides, overwrite=overwrite))
+    if code == 0:
+        typed = sys.argv[sys.argv.index("check") + 1 :]
+        click.echo(f"next: geoseg run {shlex.join(typed)}")
+    sys.exit(code)
 
 
 @cli.command(epilog=examples("geoseg plan my.yaml", "geoseg plan my.yaml --json"))
@@ -159,7 +196,8 @@ def catalog(
     for refusal in made.refusals:
         click.echo(f"refused  {refusal.reason}", err=True)
     click.echo(
-        f"{output}: {counted(len(made.scenes), 'scene')}, {counted(len(made.refusals), 'file')} refused"
+        f"{output}: {counted(len(made.scenes), 'scene')}, {counted(len(made.refusals), 'file')} refused\n"
+        f"next: geoseg init {shlex.quote(str(output))} writes a workflow for it"
     )
     sys.exit(2 if made.refusals else 0)
 
