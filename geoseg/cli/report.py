@@ -10,6 +10,7 @@ from geoseg.cli.tables import print_table
 from geoseg.engine.plan import Plan
 from geoseg.errors import without_scene
 from geoseg.flow.run.prepare import Prepared
+from geoseg.io.crs import crs_name
 from geoseg.score.report.tables import Table
 from geoseg.words import counted
 
@@ -27,7 +28,7 @@ def print_check(prepared: Prepared) -> int:
         scene = plan.scene
         message = (
             f"{scene.geobox.width}×{scene.geobox.height} px, {counted(len(scene.bands), 'band')} "
-            f"{scene.dtype}, {scene.geobox.crs[:40]}, {scene.resolution.mean:.3g} m"
+            f"{scene.dtype}, {crs_name(scene.geobox.crs)}, {scene.resolution.mean:.3g} m"
         )
         found = prepared.findings.get(scene.ref.id)
         message += f", {found.summary}" if found else ""

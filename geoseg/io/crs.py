@@ -14,7 +14,16 @@ from geoseg.errors import OutputError
 from geoseg.grid.crs import LONGITUDE_LATITUDE, equal_crs, transformer
 from geoseg.grid.geobox import GeoBox
 
-__all__ = ["bounds_in", "crs_doubts", "crs_text", "is_code", "off_the_globe", "same_crs", "written_crs"]
+__all__ = [
+    "bounds_in",
+    "crs_doubts",
+    "crs_name",
+    "crs_text",
+    "is_code",
+    "off_the_globe",
+    "same_crs",
+    "written_crs",
+]
 
 _TWINS = {("OGC", "CRS84"): "EPSG:4326", ("OGC", "CRS83"): "EPSG:4269", ("OGC", "CRS27"): "EPSG:4267"}
 """EPSG's twin of what differs by the order of axes only, which raster and vector files do not keep."""
@@ -177,6 +186,12 @@ def written_crs(crs: str) -> str:
 
 def _is_nameless(crs: CRS) -> bool:
     return crs.name.strip().lower() in _NAMELESS
+
+
+def crs_name(crs: str) -> str:
+    """A CRS in a line of text: its code, else the name that files have for it."""
+    text = written_crs(crs)
+    return text if is_code(text) else CRS.from_user_input(text).name
 
 
 def is_code(crs: str) -> bool:

@@ -167,7 +167,7 @@ def test_files_of_a_scene_have_to_fit(tmp_path: Path) -> None:
     here = BandRef(str(tiff(tmp_path / "a.tif")), 1, "red")
     place = PLACE["transform"]
     for name, profile, words in [
-        ("crs.tif", {"crs": "EPSG:32634"}, r"crs\.tif is in EPSG:32634 but the scene in EPSG:32633"),
+        ("crs.tif", {"crs": "EPSG:32634"}, r"crs\.tif is in EPSG:32634, the scene in EPSG:32633"),
         ("turned.tif", {"transform": place @ Affine.rotation(5)}, r"turned\.tif does not fit.*rotated"),
         (
             "far.tif",

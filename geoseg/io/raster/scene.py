@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
-from pyproj import CRS
 from pyproj.exceptions import CRSError, ProjError
 
 from geoseg.config.stac.refs import (
@@ -27,7 +26,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import GroundResolution, ground_resolution
 from geoseg.grid.orientation import Orientation
 from geoseg.grid.resample import Resampler
-from geoseg.io.crs import crs_doubts
+from geoseg.io.crs import crs_doubts, crs_name
 from geoseg.io.files import sha256_of
 from geoseg.io.raster.bands import choose_bands, is_unnamed
 from geoseg.io.raster.gdal import refusal
@@ -344,7 +343,7 @@ def _check_fit(header: Header, finest: GeoBox) -> None:
     if not equal_crs(header.geobox.crs, finest.crs):
         raise refusal(
             header.href,
-            f"is in {_short(header.geobox.crs)} but the scene in {_short(finest.crs)}: warp them to one CRS",
+            f"is in {crs_name(header.geobox.crs)}, the scene in {crs_name(finest.crs)}: warp them to one CRS",
         )
     try:
         Resampler.between(Orientation.of(header.geobox).grid, finest)
@@ -352,10 +351,6 @@ def _check_fit(header: Header, finest: GeoBox) -> None:
         raise refusal(
             header.href, f"does not fit the scene's other files ({error}): warp them to one footprint"
         ) from error
-
-
-def _short(crs: str) -> str:
-    return crs if len(crs) <= 20 else CRS.from_user_input(crs).name  # noqa: PLR2004 - a code is short, WKT is not
 
 
 def pixel_size(href: str, box: GeoBox) -> GroundResolution:

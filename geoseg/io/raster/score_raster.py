@@ -23,7 +23,7 @@ from geoseg.grid.encoding import NODATA, SCALE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.orientation import Orientation
 from geoseg.grid.window import Window
-from geoseg.io.crs import crs_doubts
+from geoseg.io.crs import crs_doubts, crs_name
 from geoseg.io.raster.dates import parse_moment, rfc3339
 from geoseg.io.raster.gdal import open_header, refusal
 from geoseg.io.raster.header import Header, read_header
@@ -157,7 +157,7 @@ def _mask(path: Path, raster: Header, trust: Trust) -> Header:
 
 def _as_text(box: GeoBox) -> str:
     numbers = ", ".join(f"{value:.15g}" for value in box.transform[:6])
-    return f"{box.height}×{box.width} px by ({numbers}) in {box.crs[:40]}"
+    return f"{box.height}×{box.width} px by ({numbers}) in {crs_name(box.crs)}"
 
 
 def _is_unscaled(header: Header, chosen: list[int]) -> bool:
