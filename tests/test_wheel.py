@@ -47,16 +47,17 @@ def test_an_installed_demonstration_fits_from_any_folder_and_writes_below_it(
     installed: Path, tmp_path: Path
 ) -> None:
     imports = (
-        "from geoseg.io.yaml.files import shared_workflow as s",
+        "from geoseg.models.zoo import model_zoo as z",
         "from geoseg.flow.run.prepare import prepare as p",
     )
     code = "; ".join(imports)
+    code += "; d = p('austin_buildings'); print(d.loaded.output, len(d.plans), len([*z(3, 2)]) > 20)"
     shown = subprocess.run(
-        [sys.executable, "-c", f"{code}; d = p(s('austin_buildings')); print(d.loaded.output, len(d.plans))"],
+        [sys.executable, "-c", code],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(installed)},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert shown.stdout.split() == [str(tmp_path / "runs/austin_buildings"), "1"]
+    assert shown.stdout.split() == [str(tmp_path / "runs/austin_buildings"), "1", "True"]

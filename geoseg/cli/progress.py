@@ -178,6 +178,7 @@ class RunWatcher:
                 "score": None if summary.score is None else summary.score.to_dict(),
                 "unscored": summary.unscored or summary.unlabeled,
                 "unwritten": summary.unwritten,
+                "notes": summary.notes,
             }
             self._view.event("end", end)
             return
@@ -188,6 +189,8 @@ class RunWatcher:
             click.echo()
             print_report(summary.score)
             click.echo()
+        for note in summary.notes:
+            click.echo(f"warning  {note}", err=True)
         for reason in filter(None, (summary.unscored, summary.unlabeled)):
             click.echo(f"not scored: {reason}", err=True)
         if summary.unwritten is not None:

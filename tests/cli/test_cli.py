@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,21 @@ def test_a_run_says_what_became_of_each_scene(
     assert out.splitlines()[-2].startswith("1 done, 0 skipped, 1 refused, 0 failed in ")
     assert out.splitlines()[-1] == f"maps: {tmp_path}; run.qgz in it opens them in QGIS"
     assert "not scored: " in err
+
+
+def test_a_folder_stands_for_its_catalog_and_what_is_left_out_is_said(
+    geoseg: Command, workflow: Path, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    shutil.copy(workflow.parent / "scene.tif", images / "a.tif")
+    (images / "b.jp2").touch()
+    said = "warning  not looked at: 1 .jp2 (trust local reads them)\n"
+    for command in ("check", "run"):
+        code, _, err = geoseg(command, workflow, "--catalog", images, "-o", tmp_path / "maps")
+        assert (code, err) == (0, said)
+    assert not list(images.glob("*.json"))
+    assert json.loads((tmp_path / "maps" / "a" / "item.json").read_text())["id"] == "a"
 
 
 def test_a_score_is_for_scenes_that_have_labels(geoseg: Command, workflow: Path, tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ class RunSummary:
     """Why there is no score though the workflow asks for one and the scenes have labels."""
     unlabeled: str | None = None
     """That there is nothing to score against: a score is for scenes that have labels, and none has any."""
+    notes: tuple[str, ...] = ()
+    """What was left out of a folder that stands for a catalog, each in one sentence."""
     unwritten: str | None = None
     """Why the merged layer or the QGIS project is missing or not up to date."""
     errors: tuple[BaseException, ...] = ()

@@ -79,6 +79,7 @@ def run(
         score=score,
         unscored=unscored,
         unlabeled=unlabeled if mapped else None,
+        notes=prepared.notes,
         unwritten=unwritten,
         errors=tuple(driver.errors),
     )
