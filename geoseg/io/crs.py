@@ -19,6 +19,7 @@ __all__ = [
     "crs_doubts",
     "crs_name",
     "crs_text",
+    "datum_gap",
     "is_code",
     "off_the_globe",
     "same_crs",
@@ -137,6 +138,15 @@ def _area_doubts(parsed: CRS, geobox: GeoBox, assign: str) -> tuple[str, ...]:
 
 def _is_without_datum(crs: CRS) -> bool:
     return not crs.is_bound and crs.datum is not None and bool(_UNKNOWN_DATUM.match(crs.datum.name))
+
+
+def datum_gap(crs: str, grid: GeoBox) -> str | None:
+    """Why coordinates in a CRS cannot be placed on a grid: one of both has no datum; None: they can."""
+    lacking = [_is_without_datum(CRS.from_user_input(one)) for one in (crs, grid.crs)]
+    if lacking[0] == lacking[1]:
+        return None
+    which = "its CRS" if lacking[0] else "the scene's CRS"
+    return f"{which} names an ellipsoid but no datum, so both may lie some 100 m apart; assign the right one"
 
 
 def off_the_globe(crs: str) -> str | None:

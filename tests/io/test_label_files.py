@@ -17,6 +17,7 @@ import shapely
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.rasters import write_raster
 from support.vectors import write_layer
 
 from geoseg.config.stac.refs import LabelRef
@@ -212,3 +213,18 @@ def test_tables_without_geometry_and_overviews_are_no_candidates(tmp_path: Path)
     write_layer(tmp_path / "two.gpkg", SHAPES, UTM, "trees")
     with pytest.raises(LabelError, match=r"2 layers \(buildings, trees\)"):
         LabelReader(LabelRef(str(tmp_path / "two.gpkg")), GRID)
+
+
+@pytest.mark.parametrize("kind", ["polygons", "raster"])
+def test_labels_without_a_datum_are_not_placed_on_a_scene_that_has_one(kind: str, tmp_path: Path) -> None:
+    bare = "+proj=utm +zone=14 +ellps=intl +units=m +no_defs"
+    if kind == "polygons":
+        path = tmp_path / "roofs.gpkg"
+        FRAME.set_crs(bare, allow_override=True).to_file(path)
+    else:
+        path = write_raster(
+            tmp_path / "roofs.tif", np.ones((40, 50), np.uint8), crs=bare, transform=GRID.transform
+        )
+    with pytest.raises(LabelError, match=r"names an ellipsoid but no datum.* -a_srs EPSG:n"):
+        LabelReader(LabelRef(str(path)), GRID)
+    LabelReader(LabelRef(str(path)), GeoBox(40, 50, GRID.transform, bare))

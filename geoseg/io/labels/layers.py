@@ -22,6 +22,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.pixel_map import applied, rounded
 from geoseg.grid.polygons import repaired
 from geoseg.grid.window import Window
+from geoseg.io.crs import datum_gap
 from geoseg.io.labels.vector_file import Bounds, Layer
 from geoseg.words import listed
 
@@ -190,6 +191,11 @@ def _to_grid(layer: Layer, grid: GeoBox) -> Transformer:
     if not layer.crs:
         raise LabelError(f"{layer.where}: has no CRS; assign the one its coordinates are in")
     try:
+        gap = datum_gap(layer.crs, grid)
+        if gap is not None:
+            raise LabelError(
+                f"{layer.where}: {gap} with ogr2ogr -a_srs EPSG:n, or gdal_edit.py for the scene"
+            )
         return transformer(layer.crs, grid.crs)
     except ProjError as error:
         raise LabelError(f"{layer.where}: its CRS cannot be read ({error})") from error

@@ -21,7 +21,7 @@ from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.pixel_map import PixelMap
 from geoseg.grid.window import Window
-from geoseg.io.crs import crs_text
+from geoseg.io.crs import crs_text, datum_gap
 from geoseg.io.raster.gdal import PNG_SIGNATURE, environment, gdal_errors, reason
 
 __all__ = ["LabelRaster", "lies_on_scene"]
@@ -91,6 +91,9 @@ class LabelRaster:
                     grid = GeoBox(source.height, source.width, source.transform, crs)
                 except (GeosegError, CRSError) as error:
                     raise LabelError(f"labels {path}: {error}") from error
+                gap = datum_gap(crs, scene_grid)
+                if gap is not None:
+                    raise LabelError(f"labels {path}: {gap} with gdal_edit.py -a_srs EPSG:n")
             elif source.shape == scene_grid.shape:
                 grid = scene_grid
             else:
