@@ -112,6 +112,13 @@ def no_longitude(folder: Path, _content: dict[str, Any]) -> str:
     return "size on the ground"
 
 
+def over_the_pole(folder: Path, _content: dict[str, Any]) -> str:
+    """Pixels of 0.3 m around the middle, and rows beyond 90 degrees, whose areas nothing can measure."""
+    pixels = np.random.default_rng(0).integers(0, 255, (3, *SHAPE), dtype=np.uint8)
+    write_raster(folder / "a.tif", pixels, crs="EPSG:4326", transform=Affine(3, 0, -96, 0, -3e-6, 90.00005))
+    return "have no longitude and latitude"
+
+
 def half_a_file(folder: Path, _content: dict[str, Any]) -> str:
     whole = (folder / "a.tif").read_bytes()
     (folder / "a.tif").write_bytes(whole[: len(whole) // 2])
@@ -135,6 +142,7 @@ BAD: dict[str, Case] = {
     "another map": another_map,
     "older rules": older_rules,
     "no longitude": no_longitude,
+    "over the pole": over_the_pole,
     "half a file": half_a_file,
     "no label file": scored("gone.gpkg", "gone.gpkg: cannot be opened"),
     "label is text": scored("x.gpkg", "x.gpkg: neither a raster", x__gpkg=lambda p: p.write_text("no")),
