@@ -156,7 +156,12 @@ def _find(
             pair = other.contradiction
             if pair is not None and common in {saying.name for saying in other.sayings}:
                 one, two = (f"{saying.name or 'no known color'} by {saying.by}" for saying in pair)
-                raise SceneError(f"has band {other.number} as {one} but {two}: {fits}")
+                against = [replace(o, sayings=o.sayings[::-1]) if o.contradiction else o for o in offered]
+                numbers = ", ".join(map(str, _fitting(against, wanted)))
+                raise SceneError(
+                    f"has band {other.number} as {one} but {two}: {fits} where {pair[0].by} is right"
+                    + f" (bands {numbers} where {pair[1].by} is)" * bool(numbers)
+                )
     if len(found) == 1:
         return found[0]
     if found:
