@@ -199,6 +199,7 @@ GOOD: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", GOOD.values(), ids=GOOD)
 def test_what_check_passes_is_mapped_scored_and_written(folder: Path, changes: dict[str, Any]) -> None:
     catalog(folder)

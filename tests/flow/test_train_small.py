@@ -84,6 +84,7 @@ def shares(checked: CheckedTraining) -> dict[str, float]:
     return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 
 
+@pytest.mark.slow
 def test_small_photos_are_held_out_as_a_whole_and_the_training_that_check_passes_runs(tmp_path: Path) -> None:
     names = [f"p{number}" for number in range(5)]
     for number, name in enumerate(names):
