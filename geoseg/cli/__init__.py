@@ -244,7 +244,10 @@ def main() -> None:
             click.echo(f"geoseg: {line}", err=True)
         sys.exit(2)
     except click.ClickException as error:
-        error.show()
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            click.echo(error.ctx.get_usage(), err=True)
+            click.echo(f"Try '{error.ctx.command_path} --help' for help.", err=True)
+        click.echo(f"geoseg: {error.format_message()}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo("geoseg: interrupted; run again to go on from what is finished", err=True)

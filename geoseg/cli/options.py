@@ -27,9 +27,6 @@ def examples(*lines: str) -> str:
     return "\b\n" + "\n".join(("Examples:", *(f"  {line}" for line in lines)))
 
 
-_EXISTING_FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
-
-
 def _overrides(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     from geoseg.io.yaml.config_file import parse_overrides
 
@@ -80,7 +77,7 @@ def workflow_command(function: Callable[..., Any]) -> Callable[..., Any]:
     option = set_option(
         "Override a key of the workflow, such as tiling.halo=exact or data[0].weight=0.5; may be repeated."
     )
-    return click.argument("workflow", type=_EXISTING_FILE)(option(function))
+    return click.argument("workflow", type=click.Path(path_type=Path))(option(function))
 
 
 _PLAIN: dict[str, tuple[str, str]] = {

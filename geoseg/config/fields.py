@@ -18,6 +18,7 @@ __all__ = [
     "Stretch",
     "at_least",
     "distinct",
+    "is_url",
     "not_empty",
     "word_or_quantity",
 ]
@@ -100,12 +101,17 @@ def _rising(stretch: tuple[float, float]) -> tuple[float, float]:
     return stretch
 
 
+def is_url(text: str) -> bool:
+    """Whether it is an address, such as ``https://…``, and no path."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
+
+
 def _path(given: str) -> str:
     if not given.strip():
         raise ValueError("is empty; give a path")
     if re.search(r"[\x00-\x1f\x7f]", given):
         raise ValueError(f"{given!r} holds a control character, so it is not a path")
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", given):
+    if is_url(given):
         raise ValueError(f"{given!r} is a URL; download it and give its local path")
     return given
 

@@ -66,15 +66,18 @@ class Quantity:
         if isinstance(given, cls):
             return given
         such_as = f"such as {cls.examples[0]} or {cls.examples[1]}"
+        usual = dict.fromkeys(example.rpartition(" ")[2] for example in cls.examples)
         if isinstance(given, int | float) and not isinstance(given, bool):
-            raise ValueError(f"{given} needs a unit, {such_as}")  # noqa: TRY004 pydantic reports ValueError only
+            with_unit = " or ".join(f"{given} {unit}" for unit in usual)
+            raise ValueError(f"{given} needs a unit, such as {with_unit}")  # noqa: TRY004 for pydantic
         found = _QUANTITY.fullmatch(given) if isinstance(given, str) else None
         if found is None:
             shown = "null" if given is None else repr(given)
             raise ValueError(f"{shown} is not a number with a unit, {such_as}")
         number, unit = found["number"], found["unit"]
         if unit is None:
-            raise ValueError(f"{number} needs a unit, {such_as}")
+            with_unit = " or ".join(f"{number} {unit}" for unit in usual)
+            raise ValueError(f"{number} needs a unit, such as {with_unit}")
         unit = cls.synonyms.get(unit, unit)
         if unit not in cls.units:
             hint = did_you_mean(unit, cls.units)

@@ -144,9 +144,13 @@ def _scene(path: Path, bundle: Bundle) -> str:
         model, mode = properties["geoseg:model"], properties["geoseg:mode"]
         made_by, sha256 = str(model["name"]), str(model["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if not path.is_file():
+            raise OutputError(
+                f"{path} does not exist; geoseg evaluate writes errors.gpkg beside each map that it scores"
+            ) from error
         raise OutputError(
             f"{beside} does not say which model made the objects of {path.name}, and how; give errors that "
-            "lie in the folder of a scene that geoseg run has mapped, else map the scene again"
+            "geoseg evaluate wrote into the folder of a scene that geoseg run has mapped, else map it again"
         ) from error
     if sha256 != bundle.spec.sha256:
         raise OutputError(

@@ -141,6 +141,11 @@ def read_item(path: Path) -> dict[str, Any]:
         BundleError: no such file, or no such JSON; names the line.
     """
     data = _read(path, MAX_ITEM_BYTES, "item")
+    if b"\0" in data:
+        raise BundleError(
+            f"{path} is not a bundle's item.json; give a model's name (geoseg models list) or the path of a "
+            "bundle's folder"
+        )
     try:
         item = json.loads(data, object_pairs_hook=_distinct, parse_constant=_no_constant)
     except json.JSONDecodeError as error:

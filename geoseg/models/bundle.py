@@ -98,7 +98,8 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
             hint = did_you_mean(str(name_or_path), shipped)
             known = f"geoseg ships {listed(shipped)}" if shipped else "geoseg ships none"
             raise BundleError(
-                f"no model {str(name_or_path)!r}{hint}: {known}, or give the path of a bundle's folder"
+                f"no model {str(name_or_path)!r}: {known} (geoseg models list); else give the path of a "
+                f"bundle's folder{hint}"
             )
     item = path / ITEM_NAME if path.is_dir() else path
     return Bundle(from_item(read_item(item), str(item)), item.parent)

@@ -72,8 +72,8 @@ def test_a_quantity_prints_one_canonical_text(kind: type[Quantity], text: str, c
 @pytest.mark.parametrize(
     ("kind", "given_", "message"),
     [
-        (Area, 8, "8 needs a unit, such as 8 m2 or 90 px"),
-        (Area, "8", "8 needs a unit, such as 8 m2 or 90 px"),
+        (Area, 8, "8 needs a unit, such as 8 m2 or 8 px"),
+        (Area, "8", "8 needs a unit, such as 8 m2 or 8 px"),
         (Area, "8 acres", "'8 acres' has an unknown unit; units here: m2, px"),
         (Area, None, "null is not a number with a unit"),
         (Area, True, "True is not a number with a unit"),
@@ -400,7 +400,7 @@ write: {probability: al, grid: }
             "flow.yaml:8: tiling.halo: 'exakt' is neither auto nor exact nor such as 256 px; "
             "did you mean 'exact'?"
         ),
-        "flow.yaml:9: tiling.window: 512 needs a unit, such as 256 px or 1024 px",
+        "flow.yaml:9: tiling.window: 512 needs a unit, such as 512 px",
         "flow.yaml:10: tiling.batch: 'many' is neither auto nor a whole number",
         (
             "flow.yaml:11: tiling.blend: must be 'auto', 'crop', 'mean', 'triangle' or 'hann', got 'han'; "
@@ -412,7 +412,7 @@ write: {probability: al, grid: }
             "flow.yaml:17: vectorize.mode: must be 'auto', 'exact', 'objects' or 'coverage', got 'object'; "
             "did you mean 'objects'?"
         ),
-        "flow.yaml:18: vectorize.min_area: 8 needs a unit, such as 8 m2 or 90 px",
+        "flow.yaml:18: vectorize.min_area: 8 needs a unit, such as 8 m2 or 8 px",
         "flow.yaml:19: vectorize.threshold: must be less than or equal to 1, got 2",
         "flow.yaml:20: vectorize.classes: is an empty list; name at least one, or leave the key out",
         (
@@ -513,7 +513,7 @@ def test_a_missing_file_and_a_folder(folder: Path) -> None:
     (folder / "austin_buildings.yaml").write_text(START)
     with pytest.raises(ConfigError, match=r"no such file; did you mean 'austin_buildings.yaml'"):
         load_workflow(folder / "austin_bulidings.yaml")
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match="is a folder; it is not a workflow file"):
         load_workflow(folder)
 
 

@@ -309,7 +309,7 @@ def test_what_cannot_calibrate_is_refused_in_one_line(
         ([wild], "conf_mean of a mapped object is not 0 to 1"),
         ([alone], "does not say which model made the objects"),
         ([few, tmp_path / "exact" / ".." / "few" / "errors.gpkg"], "is given twice"),
-        ([tmp_path / "none" / "errors.gpkg"], "does not say which model"),
+        ([tmp_path / "none" / "errors.gpkg"], "does not exist; geoseg evaluate writes"),
     ):
         with pytest.raises(OutputError, match=said) as caught:
             calibrate(bundle, paths, tmp_path / "new")

@@ -81,7 +81,7 @@ def sparse(**profile: Any) -> Callable[[Path], Path]:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "missing": (lambda path: path, "does not exist: check the href"),
+    "missing": (lambda path: path, "does not exist: check the path"),
     "folder": (folder, "is not a file"),
     "empty": (content(b""), r"is empty \(0 bytes\)"),
     "text": (content(b"hello, world"), "is not a GeoTIFF but something else"),

@@ -259,7 +259,9 @@ def _label_of(ref: SceneRef, asset: str | None) -> LabelRef | None:
         return dict(ref.labels).get(asset)
     if len(ref.labels) > 1:
         keys = ", ".join(key for key, _ in ref.labels)
-        raise LabelError(f"has the label assets {keys}; name the one to score against")
+        raise LabelError(
+            f"has the label assets {keys}; name the one to score against in evaluate.asset, or with --asset"
+        )
     return ref.labels[0][1] if ref.labels else None
 
 

@@ -56,7 +56,7 @@ def evaluate_scene(
         SceneError: the scene, which the reference counts in, cannot be opened.
     """
     if not pair.classes_tif.is_file():
-        raise OutputError(f"there is no map {pair.classes_tif}; run the workflow first")
+        raise OutputError(f"there is no map {pair.classes_tif}; run the workflow first: geoseg run")
     counter = CellCounter(len(classes))
     with ExitStack() as files:
         chosen = files.enter_context(MapReader(pair.classes_tif))

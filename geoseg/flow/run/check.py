@@ -13,7 +13,7 @@ from geoseg.config.workflow import Workflow
 from geoseg.engine.finished import FinishedMap
 from geoseg.engine.partials import oldest_rules
 from geoseg.engine.plan import RULES, Plan
-from geoseg.errors import GeosegError, OutputError, of_scene
+from geoseg.errors import ConfigError, GeosegError, OutputError, of_scene
 from geoseg.flow.run.prepare import Prepared, Refusal, prepare
 from geoseg.io.files import check_writable, free_bytes
 
@@ -28,10 +28,13 @@ def check_workflow(
     Nothing is written. ``overwrite``: as the run will be given.
 
     Raises:
-        GeosegError: as :func:`prepare`; an output that cannot be written, a scheduler that does not answer.
+        GeosegError: as :func:`prepare`; a label asset that no labeled scene has; an output that
+            cannot be written, a scheduler that does not answer.
     """
     prepared = prepare(source, overrides, sample=True)
     workflow = prepared.loaded.workflow
+    if prepared.misnamed_labels is not None:
+        raise ConfigError(prepared.misnamed_labels)
     check_writable(prepared.loaded.output)
     if workflow.compute.scheduler is not None:
         from geoseg.engine.execute import open_executor  # noqa: PLC0415 - dask takes half a second

@@ -59,13 +59,22 @@ class Prepared:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should know of the workflow as a whole, each in one sentence."""
+        if self.unlabeled is None:
+            return self.notes
+        return (*self.notes, f"evaluate.asset: {self.unlabeled}, so none is scored")
+
+    @property
+    def misnamed_labels(self) -> str | None:
+        """That scenes have labels, but none those that the workflow asks to score against; None: not so."""
         evaluate, labels = self.loaded.workflow.evaluate, [plan.scene.ref.labels for plan in self.plans]
         keys = sorted({key for each in labels for key, _ in each})
-        if evaluate is None or not labels or evaluate.asset in keys:
-            return self.notes
-        hint = did_you_mean(evaluate.asset, keys) or (f"; they have {listed(keys)}" if keys else "")
-        text = f"evaluate.asset: no scene has the label asset {evaluate.asset!r}, so none is scored{hint}"
-        return (*self.notes, text)
+        if evaluate is None or not keys or evaluate.asset in keys:
+            return None
+        hint = did_you_mean(evaluate.asset, keys) or f"; they have {listed(keys)}"
+        return (
+            f"{self.loaded.where('evaluate.asset')}: evaluate.asset: no scene has the label asset "
+            f"{evaluate.asset!r}{hint}"
+        )
 
 
 def prepare(

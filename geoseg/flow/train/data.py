@@ -263,7 +263,7 @@ def _label(training: Training, entry: DataEntry, ref: SceneRef) -> LabelRef:
     if label is None:
         hint = did_you_mean(entry.asset, assets)
         known = hint or f"; it has {listed(assets) or 'none'}"
-        raise LabelError(f"has no label asset {entry.asset!r} in the catalog{known}")
+        raise LabelError(f"has no label asset {entry.asset!r} in the catalog (data.asset){known}")
     if training.border and label_kind(Path(label.href)) == "vector":
         label = replace(label, border=training.border)
     if entry.classes is None:

@@ -262,7 +262,7 @@ def _plain_file(href: str) -> Path:
         raise refusal(repr(href), f"is not a path of a file ({reason(error)})") from error
     if exists:
         raise refusal(href, "is not a file: give the path of a raster file")
-    raise refusal(href, "does not exist: check the href in the catalog, or put the file there")
+    raise refusal(href, "does not exist: check the path (in a catalog, the href), or put the file there")
 
 
 def _start(href: str, path: Path) -> bytes:

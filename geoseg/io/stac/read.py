@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -149,6 +150,11 @@ class LocalStacIO(pystac.StacIO):
         try:
             value = json.loads(text)
         except json.JSONDecodeError as error:
+            if text.lstrip().startswith("<"):
+                raise CatalogError(
+                    f"{source}: is HTML or XML, such as a web page, not a STAC catalog (JSON): download the "
+                    "catalog itself, or make one with `geoseg catalog FOLDER`"
+                ) from error
             raise CatalogError(f"{source}:{error.lineno}: is not JSON: {error.msg}") from error
         except (RecursionError, ValueError) as error:  # nested without end, or a number of 5000 digits
             raise CatalogError(f"{source}: is not a STAC file: {error}") from error
@@ -206,7 +212,9 @@ def _read(file: Path, stac_io: LocalStacIO) -> tuple[list[FoundItem | UnusableIt
         )
     parent = pystac.Collection if kind == "Collection" else pystac.Catalog
     try:
-        links = parent.from_dict(value, href=str(file), migrate=False, preserve_dict=False).links
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a collection's extent, which is not read
+            links = parent.from_dict(value, href=str(file), migrate=False, preserve_dict=False).links
     except _STAC_MISTAKES as error:
         raise CatalogError(f"{file}: is not a valid STAC {kind or 'catalog'}: {_why(error)}") from error
     return _linked([link for link in links if link.rel in ("item", "child")], file)

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
+from geoseg.config.fields import is_url
 from geoseg.config.mistakes import KeyPath, key_text, mistakes
 from geoseg.config.section import Section
 from geoseg.config.workflow import NAME_LENGTH
@@ -47,6 +48,8 @@ class FileKind(Generic[AnyFile]):
     """Those of them that may be a name: they are paths where they have a / in them."""
     command: str = ""
     """What takes such a file, with FILE in its place."""
+    template: str = ""
+    """What writes a file to begin with; empty: nothing does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ def read_file(
         ConfigError: every mistake of file and overrides, one line each.
     """
     path = Path(path)
-    text = _read(path, kind.word)
+    text = _read(path, kind)
     try:
         document = parse_yaml(text)
     except YamlError as error:
@@ -174,15 +177,26 @@ def parse_overrides(given: Iterable[str]) -> dict[str, str]:
     return {key.strip(): value for key, _, value in pairs}
 
 
-def _read(path: Path, word: str) -> str:
+def _read(path: Path, kind: FileKind[Any]) -> str:
+    word = kind.word
+    no_text = f"is not a {word} file (YAML text)"
+    if "catalog" in kind.paths:
+        no_text += f", which would name it: `catalog: {path}`"
     try:
+        if path.is_dir():
+            raise ConfigError(f"{path}: is a folder; it {no_text}")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         beside = [other.name for other in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        raise ConfigError(f"{path}: no such file{did_you_mean(path.name, beside)}") from error
+        hint = did_you_mean(path.name, beside)
+        if not hint and kind.template:
+            hint = f"; to write one: {kind.template}"
+        raise ConfigError(f"{path}: no such file{hint}") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; give a {word} file (YAML)") from error
+    if b"\0" in data:
+        raise ConfigError(f"{path}: {no_text}")
     if len(data) > MAX_BYTES:
         raise ConfigError(f"{path}: is longer than {MAX_BYTES} bytes, so it is not a {word}")
     try:
@@ -266,7 +280,7 @@ def _from_here(document: Document, parts: KeyPath, kind: FileKind[Any]) -> Any:
     value, key = document.value, ".".join("*" if isinstance(part, int) else part for part in parts)
     if not isinstance(value, str) or key not in kind.paths or not value.strip():
         return value
-    if key in kind.names and not is_path(value):
+    if (key in kind.names and not is_path(value)) or is_url(value):
         return value
     return str(absolute(value, Path.cwd()))
 

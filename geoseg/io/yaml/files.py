@@ -46,6 +46,7 @@ _CARD = FileKind(
     example="architecture: micronet",
     paths=frozenset(),
     command="geoseg models import STATE_DICT --card FILE -o BUNDLE",
+    template="geoseg models import --template > card.yaml",
 )
 _KINDS: tuple[FileKind[Any], ...] = (_WORKFLOW, _TRAINING, _CARD)
 

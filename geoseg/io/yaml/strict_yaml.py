@@ -95,6 +95,8 @@ def parse_yaml(text: str) -> Document:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
         why = " ".join(filter(None, (error.problem, error.context)))
+        if "'\\t'" in why:
+            why = "a tab cannot indent a line; use spaces"
         raise YamlError([Mistake(line, "", f"is not YAML: {why}")]) from error
     except yaml.YAMLError as error:
         why = str(error).splitlines()[0]

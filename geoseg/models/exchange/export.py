@@ -25,7 +25,7 @@ from geoseg.config.model.contract import BundleSpec
 from geoseg.config.model.deepness import deepness_metadata, deepness_tile
 from geoseg.config.model.mlm import item_text
 from geoseg.errors import BundleError, OutputError
-from geoseg.io.files import staged
+from geoseg.io.files import check_writable, staged
 from geoseg.models.bundle import Bundle
 from geoseg.models.networks.network import without_border
 from geoseg.models.runtime import intra_op_threads
@@ -86,6 +86,7 @@ def export_onnx(bundle: Bundle, path: Path, tile: int | None = None) -> Exported
         BundleError: the network cannot be exported, or computes something else once it is.
         OutputError: the file cannot be written, or the tools for it are not installed.
     """
+    check_writable(path.parent)
     onnx, runtime = (_tool(name) for name in ("onnx", "onnxruntime"))
     _tool("onnxscript")  # torch's exporter writes with it
     module = _module(bundle)
@@ -133,6 +134,7 @@ def export_torch(bundle: Bundle, path: Path) -> Exported:
         BundleError: the network cannot be exported, or computes something else once it is.
         OutputError: the file cannot be written.
     """
+    check_writable(path.parent)
     module = _module(bundle)
     with intra_op_threads(1), _quiet():
         program = _traced(bundle, module, None)

@@ -68,7 +68,7 @@ class BoundaryWidth:
         """
         found = _WIDTH.fullmatch(text)
         if found is None:
-            raise GridError(f"a boundary's width is such as 5 px, 1.5 m or 2 %, got {text!r}")
+            raise GridError(f"a boundary's width (--boundary) is such as 5 px, 1.5 m or 2 %, got {text!r}")
         return cls(float(found[1]), found[2])  # type: ignore[arg-type] # the pattern has these units alone
 
     def reach(self, grid: GeoBox) -> Reach:
