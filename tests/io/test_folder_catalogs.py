@@ -196,6 +196,7 @@ def test_a_folder_a_pattern_and_a_file_stand_for_their_catalog(tmp_path: Path) -
     id_=st.none() | st.sampled_from(["renamed", "Zürich"]),
     names=st.none() | st.just(["nir"]),
     link=st.booleans(),
+    date=st.booleans(),
 )
 @settings(max_examples=20)
 def test_what_a_person_added_stays(
@@ -206,6 +207,7 @@ def test_what_a_person_added_stays(
     id_: str | None,
     names: Any,
     link: bool,
+    date: bool,
 ) -> None:
     folder = tmp_path_factory.mktemp("update")
     output = folder / "x.json"
@@ -219,6 +221,11 @@ def test_what_a_person_added_stays(
         item["id"] = id_
     if names:
         item["assets"]["data"]["bands"][0]["name"] = names[0]
+    if date:
+        for key in ("start_datetime", "end_datetime", "geoseg:datetime_source"):
+            del item["properties"][key]
+        item["properties"]["datetime"] = "2024-05-31T10:00:00Z"
+        item["assets"]["data"]["bands"][0]["description"] = "by hand"
     if link:
         item["links"].append({"rel": "license", "href": "https://x.org"})
     change(output, [item])
@@ -235,6 +242,8 @@ def test_what_a_person_added_stays(
     assert after["id"] == item["id"]
     assert after["links"] == item["links"]
     assert after["properties"].items() >= extra.items()
+    assert (after["properties"]["datetime"] is not None) == date
+    assert after["assets"]["data"]["bands"][0].get("description") == ("by hand" if date else None)
     assert after["assets"].keys() == item["assets"].keys()
     assert after["assets"].get("roofs") == item["assets"].get("roofs")
     plain = make_catalog(folder, folder / "new.json")
