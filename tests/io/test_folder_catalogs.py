@@ -357,6 +357,43 @@ def test_labels_come_by_the_names_of_the_scenes(tmp_path: Path) -> None:
     assert output.read_bytes() == text
 
 
+def test_a_mask_of_0_and_255_beside_its_image_says_class_1(tmp_path: Path) -> None:
+    values = {"mask": [0, 255], "ids": [0, 1], "both": [0, 1, 255], "none": [0, 0], "tagged": [0, 255]}
+    for name, some in values.items():
+        image(tmp_path / "images" / f"{name}.tif")
+        pixels = np.resize(np.array(some, np.uint8), (8, 8))
+        nodata = {"nodata": 255} if name == "tagged" else {}
+        write_raster(tmp_path / "labels" / f"{name}.tif", pixels, **nodata)
+    made = make_catalog(tmp_path / "images", tmp_path / "x.json", labels=tmp_path / "labels")
+    assets = labels_of(tmp_path / "x.json")
+    found = {name: one["buildings"].get("geoseg:classes") for name, one in assets.items()}
+    assert found == dict.fromkeys(values) | {"mask": {"255": 1}}
+    refs = {ref.id: dict(ref.labels)["buildings"] for ref in made.scenes}
+    assert refs["mask"].classes == ((255.0, 1),)
+    items = features(tmp_path / "x.json")
+    for item in items:
+        item["assets"]["buildings"] |= {"geoseg:classes": {"7": 1}, "href": "./old.tif"}
+    change(tmp_path / "x.json", items)
+    make_catalog(tmp_path / "images", tmp_path / "x.json", labels=tmp_path / "labels")
+    assert [one["buildings"]["geoseg:classes"] for one in labels_of(tmp_path / "x.json").values()] == [
+        {"7": 1}
+    ] * 5
+    assert made.notes[-1] == "labels: 1 mask of 0 and 255, where 255 is class 1 (geoseg:classes)"
+
+
+def test_labels_may_lie_beside_their_images(tmp_path: Path) -> None:
+    image(tmp_path / "a.tif")
+    image(tmp_path / "b.tif")
+    roofs(tmp_path / "a.gpkg")
+    made = make_catalog(tmp_path, tmp_path / "x.json", labels=tmp_path)
+    assert made.notes == (
+        "labels: 1 scene with the label asset 'buildings'",
+        f"no labels in {tmp_path} for: b",
+    )
+    again = make_catalog(tmp_path, tmp_path / "x.json", labels=tmp_path)
+    assert (again.scenes, again.notes) == (made.scenes, made.notes)
+
+
 def test_what_is_known_of_labels_stays_when_their_file_is_another(tmp_path: Path) -> None:
     image(tmp_path / "a.tif")
     make_catalog(tmp_path, tmp_path / "x.json", labels=roofs(tmp_path / "old.gpkg"))

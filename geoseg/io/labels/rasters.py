@@ -22,9 +22,9 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.pixel_map import PixelMap
 from geoseg.grid.window import Window
 from geoseg.io.crs import crs_text, datum_gap
-from geoseg.io.raster.gdal import PNG_SIGNATURE, environment, gdal_errors, reason
+from geoseg.io.raster.gdal import PNG_SIGNATURE, environment, gdal_errors, raster_window, reason
 
-__all__ = ["LabelRaster", "lies_on_scene"]
+__all__ = ["LabelRaster", "is_mask", "lies_on_scene"]
 
 
 _CLASSES = (
@@ -53,6 +53,19 @@ def lies_on_scene(path: Path) -> bool:
     """Whether a raster has no georeferencing of its own, and is laid on its scene pixel by pixel."""
     with _open(path) as source:
         return not source.crs
+
+
+def is_mask(path: Path) -> bool:
+    """Whether a raster of bytes holds 0 and 255 alone, 255 being no nodata value: a mask, no class ids.
+
+    Its first four million pixels are looked at.
+    """
+    with _open(path) as source:
+        if source.dtypes[0] != "uint8" or source.nodata == IGNORE:
+            return False
+        rows = min(source.height, max(1, _BLOCK_PIXELS // source.width))
+        found = np.unique(source.read(1, window=raster_window(Window(0, 0, rows, source.width))))
+    return bool(np.array_equal(found, [0, IGNORE]))
 
 
 @dataclass(frozen=True, slots=True)

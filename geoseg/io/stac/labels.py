@@ -16,6 +16,7 @@ from geoseg.errors import CatalogError, GeosegError, LabelError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.pixel_map import may_overlap
 from geoseg.io.labels.layers import AREA_LAYER, lies_elsewhere
+from geoseg.io.labels.rasters import is_mask
 from geoseg.io.labels.reader import label_kind
 from geoseg.io.labels.vector_file import layer_names, open_layer
 from geoseg.io.raster.scene import grid_of
@@ -52,8 +53,9 @@ def add_labels(items: Sequence[_Item], labels: Path, output: Path, key: str | No
 
     The key is ``key``, else the layer's name, else ``buildings``. Of several layers in a file each becomes an
     asset called like it, ``geoseg:layer`` naming it; with ``key``, that layer alone. A layer
-    ``labelled_area`` is the area where the others are complete. What is known of an asset of that key stays,
-    its file aside; a file that is a label asset already stays as it is.
+    ``labelled_area`` is the area where the others are complete. In a raster of 0 and 255 alone, 255 is class
+    1. What is known of an asset of that key stays, its file aside; a file that is a label asset already stays
+    as it is.
 
     Args:
         items: JSON of the catalog ``output``, to which hrefs are relative.
@@ -69,31 +71,46 @@ def add_labels(items: Sequence[_Item], labels: Path, output: Path, key: str | No
     by_scene = labels.is_dir()
     files = _by_scene(items, labels, output, notes) if by_scene else [(item, labels) for item in items]
     found: dict[str, list[str]] = defaultdict(list)
+    masked = 0
     for item, file in files:
         held = {str(path) for asset, path in local_assets(item, output) if "labels" in asset.roles}
         for asset_key, fields in _assets(file, key, None if by_scene else _geobox(item)):
             if asset_key in item["assets"] or str(file.absolute()) not in held:
                 known = item["assets"].get(asset_key, {})
                 href = {"href": relative_href(file, output.parent), "roles": ["labels"]}
-                item["assets"][asset_key] = {**known, **href, **fields}
+                item["assets"][asset_key] = {**known, **href, **fields, **_own_classes(known)}
             found[asset_key].append(item["id"])
+            masked += "geoseg:classes" in fields
     if not found:
         names = listed([item["id"] for item in items], _NAMED)
         how = "is called like a scene" if by_scene else "lies on a scene"
         raise LabelError(f"labels {labels}: nothing in it {how} ({names}); call a.gpkg what is for a.tif")
     for asset_key, scenes in found.items():
         notes.append(f"labels: {counted(len(scenes), 'scene')} with the label asset {asset_key!r}")
+    if masked:
+        notes.append(f"labels: {counted(masked, 'mask')} of 0 and 255, where 255 is class 1 (geoseg:classes)")
     bare = [item["id"] for item in items if not any(item["id"] in scenes for scenes in found.values())]
     if bare:
         notes.append(f"no labels in {labels} for: {listed(bare, _NAMED)}")
     return notes
 
 
+def _own_classes(known: Mapping[str, Any]) -> dict[str, Any]:
+    """What a person said of the classes of an asset."""
+    return {"geoseg:classes": known["geoseg:classes"]} if "geoseg:classes" in known else {}
+
+
 def _by_scene(
     items: Sequence[_Item], folder: Path, output: Path, notes: list[str]
 ) -> list[tuple[_Item, Path]]:
     """Each item that has a file of its name in a folder or below, and that file."""
-    files = [file for file in sorted(walk(folder, notes)) if file.suffix.lower() in _SUFFIXES]
+    assets = (pair for item in items for pair in local_assets(item, output))
+    others = {output.absolute(), *(path for asset, path in assets if asset.kind("local") == "data")}
+    files = [
+        file
+        for file in sorted(walk(folder, notes))
+        if file.suffix.lower() in _SUFFIXES and file.absolute() not in others
+    ]
     by_name: dict[str, list[Path]] = defaultdict(list)
     for file in files:
         by_name[file.stem.casefold()].append(file)
@@ -102,7 +119,6 @@ def _by_scene(
         images = [path for asset, path in local_assets(item, output) if asset.kind("local") == "data"]
         names = dict.fromkeys([item["id"].casefold(), *(image.stem.casefold() for image in images)])
         fitting = next((by_name[name] for name in names if name in by_name), [])
-        fitting = [file for file in fitting if file.absolute() not in images]
         if len(fitting) > 1:
             depth = {file: max(_common_end(file, image) for image in images) for file in fitting}
             fitting = [file for file in fitting if depth[file] == max(depth.values())]
@@ -155,7 +171,8 @@ def _assets(file: Path, key: str | None, grid: GeoBox | None) -> Iterator[tuple[
     fields: dict[str, Any] = {} if media is None else {"type": str(media)}
     if label_kind(file) == "raster":
         if not _lies_apart(file, None, grid):
-            yield key or DEFAULT_KEY, fields
+            masked = {"geoseg:classes": {"255": 1}} if is_mask(file) else {}
+            yield key or DEFAULT_KEY, fields | masked
         return
     names = layer_names(file)
     shown = {overview_layer(name) for name in names}
