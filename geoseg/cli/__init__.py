@@ -127,7 +127,10 @@ def demo(context: click.Context, name: str, *, output: Path | None) -> None:
 )
 @trust_option
 def init(images: Path, *, output: Path | None, model: str, trust: Trust) -> None:
-    """Write a first workflow for a folder of IMAGES: short, commented, with what they need."""
+    """Write a first workflow for a folder of IMAGES, with comments.
+
+    It has what the images need: bands, stretch, nodata.
+    """
     from geoseg.flow.run.first_workflow import write_first_workflow
     from geoseg.words import counted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
@@ -88,11 +89,16 @@ _PLAIN: dict[str, tuple[str, str]] = {
 
 
 def plain_options(*keys: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Options of their own for these keys; they count as the last ``--set`` of their key."""
+    """Options of their own for these keys; they count as the last ``--set`` of their key.
+
+    A person at a terminal sees at once that the command has begun.
+    """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def command(*args: Any, overrides: dict[str, str], **given: Any) -> Any:
+            if sys.stderr.isatty() and given.get("progress") not in ("json", "none"):
+                click.echo(f"reading {given['workflow']}", err=True)  # before what takes seconds to import
             for key in keys:
                 value = given.pop(f"{key}_option", None)
                 if value is not None:

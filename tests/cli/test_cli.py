@@ -150,6 +150,7 @@ def test_a_terminal_shows_a_bar(workflow: Path, tmp_path: Path) -> None:
             break
     assert process.wait() == 2
     text = shown.decode()
+    assert text.startswith(f"reading {workflow}")
     assert "100 %" in text
     assert "Mpx/s" in text
     assert f"done     {LONG}" in text

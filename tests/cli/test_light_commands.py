@@ -62,6 +62,7 @@ def test_commands_without_a_network_import_nothing_heavy(tmp_path: Path) -> None
         "check austin_buildings --catalog images/scene.tif": 0,
         "plan austin_buildings --catalog scenes.json": 0,
         "plan austin_buildings --catalog scenes.json --json": 0,
+        "init images -o first.yaml": 0,
         "models list": 0,
         "models show buildings-liteunet": 0,
         "schema training": 0,
