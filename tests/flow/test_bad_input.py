@@ -143,7 +143,8 @@ def test_bad_scenes_are_refused_and_the_good_one_is_mapped(
         assert "\n" not in ended[name]["reason"]
     assert done.returncode == 2
     assert events[-1] | {"done": 1, "refused": len(bad_scenes), "skipped": 0, "failed": 0} == events[-1]
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {".geoseg.lock", "good", "run.json", "run.qgz"}
+    of_the_run = {".geoseg.lock", "footprints.gpkg", "run.json", "run.qgz"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"good", *of_the_run}
     checked = geoseg_here("check", workflow)
     assert checked.returncode == 2
     said = {line for line in checked.stderr.splitlines() if line.startswith("refused")}

@@ -21,6 +21,7 @@ from rasterio.windows import Window
 from support.rasters import write_raster
 from support.stac import stac_item, write_catalog
 from support.system_python import need, told_by
+from synthetic.bundles import random_bundle
 from synthetic.neighborhood import generate
 from synthetic.writing import write_scene
 
@@ -34,7 +35,7 @@ from geoseg.io.qgis.project import ImageStyle, ProjectLayer, project_text, write
 from geoseg.io.qgis.scales import Generalization, thin_qml, thinning_qml
 from geoseg.io.qgis.style import ClassStyle, polygons_qml
 from geoseg.io.vector.features import Features, LayerStyle
-from geoseg.io.vector.reader import layer_info
+from geoseg.io.vector.reader import layer_info, read_pieces
 from geoseg.io.vector.writer import write_features
 
 pytestmark = pytest.mark.slow
@@ -139,8 +140,9 @@ def test_a_run_opens_in_qgis_wherever_it_is_moved(
     layers = report["layers"]
     assert (report["read"], report["error"], report["title"]) == (True, "", "map")
     assert (report["crs"]["valid"], report["crs"]["id"]) == (True, "EPSG:26914")
-    assert all(one["valid"] and one["crs"]["id"] == "EPSG:26914" for one in layers)
+    assert all(one["valid"] and one["crs"]["id"] == "EPSG:26914" for one in layers[1:])
     assert [(one["group"], one["title"], one["shown"]) for one in layers] == [
+        ("", "Footprints", True),
         ("", "buildings, all scenes", True),
         ("", "buildings, all scenes (overview)", True),
         *[("Buildings", name, False) for name in sorted(NAMES)],
@@ -149,11 +151,15 @@ def test_a_run_opens_in_qgis_wherever_it_is_moved(
         *[("Scenes", name, True) for name in sorted(NAMES)],
     ]
     assert [one["renderer"] for one in layers] == [
+        "categorizedSymbol",
         *["singleSymbol"] * 4,
         *["singlebandpseudocolor"] * 2,
         *["paletted"] * 2,
         *["multibandcolor"] * 2,
     ]
+    footprints, *layers = layers
+    assert footprints["classes"] == [[kind, kind, color] for kind, color in STATUS.items()]
+    assert footprints["count"] == len(NAMES)
     merged, overview, *single = layers[:4]
     assert (merged["scales"], overview["scales"]) == ([5000.0, 0.0], [1e9, 5000.0])
     assert 0 < merged["count"] < sum(one["count"] for one in single)
@@ -161,9 +167,9 @@ def test_a_run_opens_in_qgis_wherever_it_is_moved(
     assert all((one["geos_invalid"], one["qgis_errors"]) == (0, 0) for one in layers[:4])
     shown = {name: picture["layers"] for name, picture in report["pictures"].items()}
     assert shown == {
-        "0": ["buildings, all scenes", *sorted(NAMES)],
-        "3000": ["buildings, all scenes", *sorted(NAMES)],
-        "20000": ["buildings, all scenes (overview)", *sorted(NAMES)],
+        "0": ["Footprints", "buildings, all scenes", *sorted(NAMES)],
+        "3000": ["Footprints", "buildings, all scenes", *sorted(NAMES)],
+        "20000": ["Footprints", "buildings, all scenes (overview)", *sorted(NAMES)],
     }
     assert all(not picture["errors"] for picture in report["pictures"].values())
     assert report["pictures"]["0"]["colors"] > 1000
@@ -175,7 +181,7 @@ def test_a_run_opens_in_qgis_wherever_it_is_moved(
     assert all(one["valid"] for one in moved["layers"])
     assert {str(elsewhere) in one["source"] for one in moved["layers"]} == {True}
     assert (alone["read"], alone["error"]) == (True, "")
-    assert [one["valid"] for one in alone["layers"]] == [True] * 8 + [False] * 2
+    assert [one["valid"] for one in alone["layers"]] == [True] * 9 + [False] * 2
     assert not alone["pictures"]["0"]["errors"]
 
 
@@ -185,7 +191,7 @@ def test_a_project_names_nothing_but_relative_paths(world: World) -> None:
     assert str(world.root) not in text
     root = ET.fromstring(text)  # noqa: S314 our own text
     sources = [one.text or "" for one in root.iter("datasource")]
-    assert len(sources) == 10
+    assert len(sources) == 11
     for source in sources:
         path, _, layer = source.partition("|layername=")
         assert path.startswith(("./", "../data/"))
@@ -221,9 +227,9 @@ def test_what_is_up_to_date_stays_and_what_is_not_is_made_again(world: World) ->
     assert other["merged"]["duplicates"] == 0
     assert 'east &amp; "more"' not in text_of(world.output / "run.qgz")
     world.write(merge=False)
-    assert sorted(world.times()) == ["run.json", "run.qgz"]
+    assert sorted(world.times()) == ["footprints.gpkg", "run.json", "run.qgz"]
     world.write(())
-    assert sorted(world.times()) == ["run.json", "run.qgz"]
+    assert sorted(world.times()) == ["footprints.gpkg", "run.json", "run.qgz"]
 
 
 def test_a_project_that_somebody_has_arranged_is_not_lost(world: World) -> None:
@@ -257,16 +263,82 @@ def test_a_run_of_finished_scenes_leaves_what_is_asked_for_by_now(world: World) 
     workflow, settings = world.root / "map.yaml", {"compute.executor": "serial"}
     plain = run(workflow, settings)
     assert (plain.count("skipped"), plain.exit_code) == (2, 0)
-    assert sorted(world.times()) == [".geoseg.lock", "run.json", "run.qgz"]
+    assert sorted(world.times()) == [".geoseg.lock", "footprints.gpkg", "run.json", "run.qgz"]
     merging = run(workflow, settings | {"vectorize.merge": "true"})
     assert (merging.count("skipped"), merging.unwritten, merging.exit_code) == (2, None, 0)
-    assert sorted(world.times()) == [".geoseg.lock", "merged.gpkg", "run.json", "run.qgz"]
+    assert sorted(world.times()) == [
+        ".geoseg.lock", "footprints.gpkg", "merged.gpkg", "run.json", "run.qgz",
+    ]  # fmt: skip
     (world.output / "merged.gpkg").unlink()
     (world.output / "merged.gpkg").mkdir()
     failing = run(workflow, settings | {"vectorize.merge": "true"})
     assert failing.exit_code == 2
     assert failing.unwritten is not None
     assert "merged.gpkg cannot be written: a folder has this name" in failing.unwritten
+
+
+# --- scenes far apart -----------------------------------------------------------------------------------
+
+
+FAR = {
+    "austin": ("EPSG:26914", 621_000, 3_350_000), "dallas": ("EPSG:26914", 705_000, 3_630_000),
+    "houston": ("EPSG:26915", 270_000, 3_295_000), "lost": ("EPSG:26915", 280_000, 3_295_000),
+    "pecos": ("EPSG:26913", 640_000, 3_480_000), "waco": ("EPSG:26914", 673_000, 3_490_000),
+}  # fmt: skip
+"""Scenes in three zones of Texas."""
+STATUS = {"mapped": "#2b6cb0", "not mapped": "#d7301f"}
+
+
+@pytest.fixture(scope="module")
+def far(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of six small scenes in three zones, one of which is cut off."""
+    root = tmp_path_factory.mktemp("far")
+    random_bundle(root / "model", arguments={"widths": [8, 16], "encoder": [1], "decoder": [1]})
+    blocks = np.random.default_rng(0).integers(0, 255, (3, 5, 5), dtype=np.uint8)
+    pixels = np.repeat(np.repeat(blocks, 20, axis=1), 20, axis=2)
+    for name, (crs, east, north) in FAR.items():
+        write_raster(root / f"{name}.tif", pixels, crs=crs, transform=Affine(0.3, 0, east, 0, -0.3, north))
+    write_catalog(root / "catalog.json", *(stac_item(name, f"{name}.tif") for name in FAR))
+    (root / "map.yaml").write_text(
+        "catalog: catalog.json\nmodel: ./model\noutput: run\nvectorize: {layer: things, mode: exact}\n"
+    )
+    assert run(root / "map.yaml", {"compute.executor": "serial"}).count("done") == len(FAR)
+    prepared = prepare(root / "map.yaml")
+    write_outputs(prepared, FAR.keys() - {"lost"}, merge=True, coverage=False)
+    return root / "run"
+
+
+@pytest.mark.qgis
+def test_scenes_far_apart_open_on_the_first_one(far: Path, opened: Callable[..., dict[str, Any]]) -> None:
+    report = opened(far=(far / "run.qgz", (0, 8_000_000)))["far"]
+    there = sorted(FAR.keys() - {"lost"})
+    assert (report["read"], report["error"], report["crs"]["id"]) == (True, "", "EPSG:3857")
+    assert all(one["valid"] for one in report["layers"])
+    layers = {(one["group"], one["title"]): one for one in report["layers"]}
+    footprints = layers["", "Footprints"]
+    assert footprints["count"] == len(FAR)
+    assert footprints["labels"] == '"scene" || \'\\n\' || "status"'
+    kinds = ("Things", "Probability", "Classes", "Image")
+    assert [key for key in layers if key[0]] == [(name, kind) for name in there for kind in kinds]
+    assert report["closed"] == there
+    names = [layer for layer in report["order"] if layer in kinds]
+    assert names == [kind for kind in kinds for _ in there], "no image hides another scene's polygons"
+    west, south, east, north = report["view"]
+    assert max(east - west, north - south) < 50, "the first scene, 30 m wide"
+    assert report["pictures"]["0"]["colors"] > 10
+    assert report["pictures"]["8000000"]["colors"] > 10, "footprints and their labels"
+    assert not any(picture["errors"] for picture in report["pictures"].values())
+
+
+def test_footprints_say_what_became_of_each_scene(far: Path) -> None:
+    (piece,) = read_pieces(far / "footprints.gpkg", "footprints", ("scene", "status"))
+    found = piece.features
+    told = dict(zip(found.attributes["scene"], found.attributes["status"], strict=True))
+    assert told == {name: "not mapped" if name == "lost" else "mapped" for name in FAR}
+    at = dict(zip(found.attributes["scene"], found.geometry, strict=True))
+    for name in FAR:
+        item = json.loads((far / name / "item.json").read_text())
+        assert at[name].equals(shapely.geometry.shape(item["geometry"]))
 
 
 # --- projects by hand -----------------------------------------------------------------------------------

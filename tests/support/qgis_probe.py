@@ -63,6 +63,8 @@ def vector_facts(layer: Any) -> dict[str, Any]:
         "geos_invalid": 0,
         "qgis_errors": 0,
     }
+    if layer.labelsEnabled():
+        facts["labels"] = layer.labeling().settings().fieldName
     if renderer.type() == "categorizedSymbol":
         facts["attribute"] = renderer.classAttribute()
         facts["classes"] = [[c.value(), c.label(), color_of(c.symbol())] for c in renderer.categories()]
@@ -158,7 +160,8 @@ def project_probe(job: dict[str, Any]) -> dict[str, Any]:
     project = QgsProject()
     read = project.read(job["project"])
     nodes = project.layerTreeRoot().findLayers()
-    shown = [node.layer() for node in nodes if node.isVisible() and node.layer() is not None]
+    tree = project.layerTreeRoot()
+    shown = [layer for layer in tree.layerOrder() if tree.findLayer(layer).isVisible()]
     settings = QgsMapSettings()
     settings.setLayers([layer for layer in shown if layer.isValid()])
     settings.setDestinationCrs(project.crs())
@@ -195,6 +198,8 @@ def project_probe(job: dict[str, Any]) -> dict[str, Any]:
         "crs": crs_of(project),
         "view": [view.xMinimum(), view.yMinimum(), view.xMaximum(), view.yMaximum()],
         "layers": [project_layer(node) for node in nodes],
+        "order": [layer.name() for layer in tree.layerOrder()],
+        "closed": [group.name() for group in tree.findGroups() if not group.isExpanded()],
         "pictures": pictures,
     }
 

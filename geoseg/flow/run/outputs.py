@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -18,8 +19,10 @@ from geoseg.config.digest import digest
 from geoseg.engine.assemble import class_styles
 from geoseg.engine.finished import CLASSES_NAME, PROBABILITY_NAME, is_there
 from geoseg.engine.plan import Plan
+from geoseg.flow.run.footprints import footprints_layer, write_footprints
 from geoseg.flow.run.join import joiner
 from geoseg.flow.run.prepare import Prepared
+from geoseg.grid.crs import LONGITUDE_LATITUDE
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import bounds_in
 from geoseg.io.files import output_error, sha256_of, write_json
@@ -52,12 +55,23 @@ _LAYOUT: Final = 1
 _MERGING: Final = 2
 """Raised when the same scenes give another merged layer."""
 _COLORS: Final = ("red", "green", "blue")
+_IMAGES: Final = "Scenes"
+"""Group of the scenes' own files."""
+_FEW: Final = 4
+"""Most scenes whose layers are grouped by kind; those of more are grouped by scene."""
+_LEAST_COVERED: Final = 0.05
+"""Share of their common extent that scenes cover at least where the project opens on all of them."""
+_WEB_MERCATOR: Final = "EPSG:3857"
+_MERCATOR_ENDS: Final = 80.0
+"""Latitude up to which Web Mercator shows a scene as it is, but larger."""
+
+Bounds = tuple[float, float, float, float]
 
 
 def write_outputs(
     prepared: Prepared, mapped: Collection[str], *, merge: bool, coverage: bool, crs: str | None = None
 ) -> None:
-    """Write the merged layer, where it is asked for, and the project of the scenes that are mapped.
+    """Write the merged layer, where it is asked for, footprints of several scenes, and the project.
 
     Args:
         mapped: ids of the finished scenes; without any, nothing is written.
@@ -77,8 +91,11 @@ def write_outputs(
     merging = merge and plans[0].vectorize is not None
     merged = _merged(output, plans, before, coverage=coverage, crs=crs) if merging else None
     _remove(output, set(before.get("files", ())) - set(merged["files"] if merged else ()))
-    project = _project(output, prepared, plans, merged, manifest.get("project") or {})
-    found = {"version": _LAYOUT, "merged": merged, "project": project}
+    known = manifest.get("footprints") or {}
+    footprints = write_footprints(output, prepared.plans, mapped, known) if len(prepared.plans) > 1 else None
+    _remove(output, set(known.get("files", ())) - set(footprints["files"] if footprints else ()))
+    project = _project(output, prepared, plans, merged, manifest.get("project") or {}, crs=crs)
+    found = {"version": _LAYOUT, "merged": merged, "footprints": footprints, "project": project}
     if found != manifest:
         write_json(output / MANIFEST, found)
 
@@ -153,6 +170,8 @@ def _project(
     plans: Sequence[Plan],
     merged: Mapping[str, Any] | None,
     before: Mapping[str, Any],
+    *,
+    crs: str | None,
 ) -> dict[str, Any]:
     """Write the project unless it is up to date; returns its manifest."""
     path = output / PROJECT
@@ -161,7 +180,7 @@ def _project(
         name = next(name for name in merged["files"] if not name.endswith(".qml"))
         scenes = [SceneLayer(plan.scene.ref.id, _polygons_path(plan), plan.grid) for plan in plans]
         layer = _MergedFile(output / name, merged_grid(scenes, merged["crs"]), merged["coverage"])
-    text = _project_text(output, prepared.loaded.workflow.name, plans, layer)
+    text = _project_text(output, prepared, plans, layer, crs or _common_crs(plans))
     made_from = hashlib.sha256(text.encode()).hexdigest()
     try:
         if path.is_file():
@@ -197,20 +216,49 @@ def _polygons_path(plan: Plan) -> Path:
     return find_layer(plan.folder, layer) or layer_file(plan.folder, layer, plan.vectorize.format)
 
 
-def _project_text(output: Path, title: str, plans: Sequence[Plan], merged: _MergedFile | None) -> str:
+def _common_crs(plans: Sequence[Plan]) -> str:
+    """The CRS of all scenes, else one in which all have a place: Web Mercator, or degrees near the poles."""
+    found = {plan.grid.crs for plan in plans}
+    if len(found) == 1:
+        return found.pop()
+    degrees = [bounds_in(plan.grid, LONGITUDE_LATITUDE) for plan in plans]
+    farthest = max(abs(latitude) for _, south, _, north in degrees for latitude in (south, north))
+    return _WEB_MERCATOR if farthest < _MERCATOR_ENDS else "EPSG:4326"
+
+
+def _project_text(
+    output: Path, prepared: Prepared, plans: Sequence[Plan], merged: _MergedFile | None, crs: str
+) -> str:
     """The project of the finished scenes, at least one, by id, and of the layer of all scenes, if any."""
-    crs = plans[0].grid.crs if merged is None else merged.grid.crs
-    boxes = [bounds_in(plan.grid, crs) for plan in plans]
-    wests, souths, easts, norths = zip(*boxes, strict=True)
+    by_scene = len(plans) > _FEW
     layers = [
+        *((footprints_layer(output),) if len(prepared.plans) > 1 else ()),
         *(_merged_layers(plans[0], merged) if merged is not None else ()),
-        *(layer for plan in plans for layer in _polygons_layer(plan, shown=merged is None)),
-        *(_probability_layer(plan) for plan in plans),
-        *(_classes_layer(plan) for plan in plans),
-        *(layer for plan in plans for layer in _image_layer(plan)),
+        *_scene_layers(plans, shown=merged is None, by_scene=by_scene),
     ]
-    extent = min(wests), min(souths), max(easts), max(norths)
-    return project_text(output, title, crs=crs, extent=extent, layers=layers)
+    extent = _opening([bounds_in(plan.grid, crs) for plan in plans])
+    title = prepared.loaded.workflow.name
+    return project_text(output, title, crs=crs, extent=extent, layers=layers, collapsed=by_scene)
+
+
+def _opening(boxes: Sequence[Bounds]) -> Bounds:
+    """What is shown at first: all scenes, or the first one where they would be specks, far apart."""
+    wests, souths, easts, norths = zip(*boxes, strict=True)
+    west, south, east, north = whole = min(wests), min(souths), max(easts), max(norths)
+    covered = sum((e - w) * (n - s) for w, s, e, n in boxes)
+    return whole if covered >= _LEAST_COVERED * (east - west) * (north - south) else boxes[0]
+
+
+def _scene_layers(plans: Sequence[Plan], *, shown: bool, by_scene: bool) -> Iterator[ProjectLayer]:
+    """Layers of each scene, polygons above probabilities above classes above images on the map.
+
+    The legend has a group for each kind of layer, or for each scene.
+    """
+    for kind in (partial(_polygons_layer, shown=shown), _probability_layer, _classes_layer, _image_layer):
+        for plan in plans:
+            for layer in kind(plan):
+                title = layer.group.replace(_IMAGES, "Image")
+                yield replace(layer, title=title, group=plan.scene.ref.id) if by_scene else layer
 
 
 def _merged_layers(plan: Plan, merged: _MergedFile) -> Iterator[ProjectLayer]:
@@ -255,14 +303,14 @@ def _raster_crs(plan: Plan) -> str:
     return plan.scene.geobox.crs if plan.write.grid == "scene" else plan.grid.crs
 
 
-def _probability_layer(plan: Plan) -> ProjectLayer:
+def _probability_layer(plan: Plan) -> Iterator[ProjectLayer]:
     """The only band, or that of the first class that is no background."""
     by_id = {c.id: c for c in plan.bundle.spec.classes}
     band, what = 1, "the class shown"
     if plan.write.probability == "classes":
         found = enumerate((by_id[class_id] for class_id in plan.encoding.class_ids), 1)
         band, what = next((n, c.title) for n, c in found if not c.background)
-    return ProjectLayer(
+    yield ProjectLayer(
         f"{plan.scene.ref.id}: {what}",
         plan.folder / PROBABILITY_NAME,
         _raster_crs(plan),
@@ -272,8 +320,8 @@ def _probability_layer(plan: Plan) -> ProjectLayer:
     )
 
 
-def _classes_layer(plan: Plan) -> ProjectLayer:
-    return ProjectLayer(
+def _classes_layer(plan: Plan) -> Iterator[ProjectLayer]:
+    yield ProjectLayer(
         plan.scene.ref.id,
         plan.folder / CLASSES_NAME,
         _raster_crs(plan),
@@ -304,5 +352,5 @@ def _image_layer(plan: Plan) -> Iterator[ProjectLayer]:
         path,
         plan.scene.geobox.crs,
         ImageStyle(tuple(band.index for band in chosen), stretch),
-        group="Scenes",
+        group=_IMAGES,
     )

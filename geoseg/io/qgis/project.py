@@ -17,7 +17,6 @@ import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Final, Literal
 from xml.etree import ElementTree as ET
@@ -64,7 +63,7 @@ class ProjectLayer:
     style: str | ImageStyle
     """A QML text of :mod:`geoseg.io.qgis.style`, or how an image is shown."""
     group: str = ""
-    """Name of the group that it stands in; layers of a group follow each other. Empty: none."""
+    """Name of the group that it stands in; empty: none."""
     table: str | None = None
     """Layer of a vector file; None: a raster."""
     visible: bool = True
@@ -86,12 +85,19 @@ def write_project(path: Path, text: str) -> None:
 
 
 def project_text(
-    folder: Path, title: str, *, crs: str, extent: Bounds, layers: Sequence[ProjectLayer]
+    folder: Path,
+    title: str,
+    *,
+    crs: str,
+    extent: Bounds,
+    layers: Sequence[ProjectLayer],
+    collapsed: bool = False,
 ) -> str:
     """The XML of a project, its layers from the top of the map to its ground.
 
     Their paths become relative to ``folder``, an absolute one, where the project will lie. ``extent`` is what
-    is shown when it opens: ``(min x, min y, max x, max y)`` in ``crs``.
+    is shown when it opens: ``(min x, min y, max x, max y)`` in ``crs``. The legend has the groups in the
+    order of their first layers, whatever lies between these on the map; ``collapsed``: closed.
 
     Raises:
         OutputError: PROJ does not know a CRS, or a style is not XML.
@@ -101,7 +107,7 @@ def project_text(
     _crs(ET.SubElement(root, "projectCrs"), crs)
     sources = {layer: _source(folder, layer) for layer in layers}
     names = {layer: _identity(layer, sources[layer]) for layer in layers}
-    _tree(root, layers, sources, names)
+    _tree(root, layers, sources, names, collapsed=collapsed)
     west, south, east, north = extent
     margin = _MARGIN * max(east - west, north - south)
     shown = west - margin, south - margin, east + margin, north + margin
@@ -152,27 +158,33 @@ def _tree(
     layers: Sequence[ProjectLayer],
     sources: Mapping[ProjectLayer, str],
     names: Mapping[ProjectLayer, str],
+    *,
+    collapsed: bool,
 ) -> None:
-    """The legend."""
+    """The legend, and the order of the map where that is another."""
     top = ET.SubElement(root, "layer-tree-group", name="", checked="Qt::Checked", expanded="1")
-    for group, found in groupby(layers, key=lambda layer: layer.group):
-        parent = top
-        if group:
-            parent = ET.SubElement(top, "layer-tree-group", name=group, checked="Qt::Checked", expanded="1")
-        for layer in found:
-            ET.SubElement(
-                parent,
-                "layer-tree-layer",
-                {
-                    "id": names[layer],
-                    "name": layer.title,
-                    "checked": "Qt::Checked" if layer.visible else "Qt::Unchecked",
-                    "expanded": "1" if layer.visible and layer.table is not None else "0",
-                    "providerKey": "gdal" if layer.table is None else "ogr",
-                    "source": sources[layer],
-                },
-            )
-    ET.SubElement(top, "custom-order", enabled="0")
+    groups = {"": top}
+    for layer in layers:
+        if layer.group not in groups:
+            state = {"name": layer.group, "checked": "Qt::Checked", "expanded": "0" if collapsed else "1"}
+            groups[layer.group] = ET.SubElement(top, "layer-tree-group", state)
+        ET.SubElement(
+            groups[layer.group],
+            "layer-tree-layer",
+            {
+                "id": names[layer],
+                "name": layer.title,
+                "checked": "Qt::Checked" if layer.visible else "Qt::Unchecked",
+                "expanded": "1" if layer.visible and layer.table is not None else "0",
+                "providerKey": "gdal" if layer.table is None else "ogr",
+                "source": sources[layer],
+            },
+        )
+    drawn = [names[layer] for layer in layers]
+    own = [one.get("id") for one in top.iter("layer-tree-layer")] != drawn
+    order = ET.SubElement(top, "custom-order", enabled="1" if own else "0")
+    for name in drawn if own else ():
+        ET.SubElement(order, "item").text = name
 
 
 def _map_layer(layer: ProjectLayer, source: str, name: str) -> ET.Element:
@@ -190,6 +202,8 @@ def _map_layer(layer: ProjectLayer, source: str, name: str) -> ET.Element:
         return made
     try:  # a QML text: our own, or what somebody has saved over it
         made.extend(ET.fromstring(layer.style))  # noqa: S314 from the run's own folder
+        if made.find("labeling") is not None:
+            made.set("labelsEnabled", "1")
     except ET.ParseError as error:
         raise OutputError(
             f"the style of the layer {layer.title!r} is not XML ({error}); "

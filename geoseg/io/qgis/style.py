@@ -16,8 +16,8 @@ from geoseg.config.model.contract import COLOR
 from geoseg.errors import OutputError
 
 __all__ = [
-    "DOCTYPE", "NOT_XML", "ClassStyle", "at_scales", "classes_qml", "kinds_qml", "palette", "polygons_qml",
-    "probability_qml", "scale_range",
+    "DOCTYPE", "NOT_XML", "ClassStyle", "at_scales", "classes_qml", "kinds_qml", "labeled", "palette",
+    "polygons_qml", "probability_qml", "scale_range",
 ]  # fmt: skip
 
 DOCTYPE: Final = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
@@ -91,6 +91,22 @@ def kinds_qml(kinds: Sequence[ClassStyle], attribute: str) -> str:
         for n, kind in enumerate(kinds)
     )
     return _vector(_by_value(attribute, "string", [(kind.title, kind.title) for kind in kinds]), symbols)
+
+
+def labeled(qml: str, expression: str) -> str:
+    """A style of polygons with a label in each: what an expression of QGIS gives, dark on a pale border."""
+    buffer = (
+        '<text-buffer bufferDraw="1" bufferSize="0.8" bufferSizeUnits="MM" bufferColor="255,255,255,220"/>'
+    )
+    labeling = (
+        '<labeling type="simple">\n<settings calloutType="simple">\n'
+        f'<text-style fieldName={quoteattr(expression)} isExpression="1" fontSize="9" fontSizeUnit="Point" '
+        f'textColor="40,40,40,255" textOpacity="1">{buffer}</text-style>\n'
+        '<placement placement="1" centroidWhole="0" centroidInside="1"/>\n'
+        '<rendering drawLabels="1" obstacle="0"/>\n</settings>\n</labeling>\n'
+    )
+    labels = 'styleCategories="Symbology|Labeling" labelsEnabled="1"'
+    return qml.replace(_CATEGORIES, labels, 1).replace("</qgis>", f"{labeling}</qgis>")
 
 
 def _by_value(attribute: str, kind: str, values: Sequence[tuple[str, str]]) -> str:
