@@ -77,7 +77,7 @@ Key = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Piece:
+class _SceneObject:
     """An object of a scene."""
 
     scene: int
@@ -110,12 +110,12 @@ class _Joining:
         self._settled: set[Key] = set()
         """Objects whose region was looked at."""
         self._replaced: set[Key] = set()
-        self._apart: dict[Key, tuple[_Piece, int]] = {}
+        self._apart: dict[Key, tuple[_SceneObject, int]] = {}
         """Pieces to be united as polygons with those of another number, of which those have the same whose
         probabilities say already that they end."""
         self._made: list[Features] = []
         """One object each."""
-        self._beside: list[list[_Piece]] = []
+        self._beside: list[list[_SceneObject]] = []
         """For each of these, objects that share ground with it and stay, as far as is known."""
 
     def run(self) -> Joined:
@@ -131,9 +131,9 @@ class _Joining:
             numbers[scene].add(number)
         return Joined(self._parted(), numbers)
 
-    def _cut_pieces(self) -> dict[Key, _Piece]:
+    def _cut_pieces(self) -> dict[Key, _SceneObject]:
         """Objects at an edge of their scene where another scene is near."""
-        found: dict[Key, _Piece] = {}
+        found: dict[Key, _SceneObject] = {}
         for pair in near_pairs(self._layers, REACH):
             for mine, other in (pair, pair[::-1]):
                 layer = self._layers[mine]
@@ -143,14 +143,14 @@ class _Joining:
                         found[piece.key] = piece
         return found
 
-    def _objects(self, scene: int, area: BaseGeometry) -> Iterator[_Piece]:
+    def _objects(self, scene: int, area: BaseGeometry) -> Iterator[_SceneObject]:
         """Objects of a scene that meet an area of the merged CRS and are there still."""
         found = self._near(scene, area)
         values = found.features.attributes
         for n in np.flatnonzero(shapely.intersects(found.features.geometry, area)).tolist():
             number = int(found.numbers[n])
             if number not in self._gone[scene] and (scene, number) not in self._replaced:
-                yield _Piece(
+                yield _SceneObject(
                     scene,
                     number,
                     found.features.geometry[n],
@@ -169,7 +169,7 @@ class _Joining:
             self._held[scene] = layer.within(layer.footprint, _FIELDS)
         return self._held[scene]
 
-    def _refit(self, piece: _Piece) -> None:
+    def _refit(self, piece: _SceneObject) -> None:
         """Find the region of a piece and replace all objects in it, or leave the piece to be united."""
         group = self._regions.group(piece.scene)
         (outline,) = self._layers[piece.scene].to_grid(np.array([piece.polygon], object))
@@ -194,13 +194,13 @@ class _Joining:
                 if n not in same:
                     self._add(made[np.array([n])], beside)
 
-    def _objects_of(self, region: Region) -> tuple[list[_Piece], list[_Piece]]:
+    def _objects_of(self, region: Region) -> tuple[list[_SceneObject], list[_SceneObject]]:
         """Objects of all scenes that lie in a region, and others near it."""
         layer, grid = self._layers[region.scene], region.patch.grid
         rows, cols = extent(region.inside)
         box = shapely.box(cols.start - 2, rows.start - 2, cols.stop + 2, rows.stop + 2)
         (area,) = layer.from_grid(moved(np.array([box], object), grid.transform))
-        members, beside = list[_Piece](), list[_Piece]()
+        members, beside = list[_SceneObject](), list[_SceneObject]()
         for scene in np.sort(self._tree.query(area, predicate="intersects")).tolist():
             for one in self._objects(scene, area):
                 pixels = pixels_in(layer.to_grid(np.array([one.polygon], object))[0], grid)
@@ -209,7 +209,7 @@ class _Joining:
                 (members if is_in else beside).append(one)
         return members, beside
 
-    def _agree(self, region: Region, members: Sequence[_Piece]) -> bool:
+    def _agree(self, region: Region, members: Sequence[_SceneObject]) -> bool:
         """Whether a region holds the objects in it also where scenes overlap: they may be of other years."""
         layer, patch = self._layers[region.scene], region.patch
         pixels, lost = np.zeros(patch.grid.shape, np.bool_), np.zeros(patch.grid.shape, np.bool_)
@@ -219,7 +219,7 @@ class _Joining:
             lost |= inside & (patch.owner >= 0) & (patch.owner != one.scene)
         return bool(np.count_nonzero(lost & ~region.inside) <= _LOST * np.count_nonzero(pixels))
 
-    def _unchanged(self, made: Features, members: Sequence[_Piece]) -> dict[int, Key]:
+    def _unchanged(self, made: Features, members: Sequence[_SceneObject]) -> dict[int, Key]:
         """Which of the new objects a scene has just so, and its object."""
         out: dict[int, Key] = {}
         for n, polygon in enumerate(made.geometry):
@@ -231,14 +231,14 @@ class _Joining:
                     out[n] = one.key
         return out
 
-    def _add(self, made: Features, beside: Sequence[_Piece]) -> None:
+    def _add(self, made: Features, beside: Sequence[_SceneObject]) -> None:
         (polygon,) = made.geometry
         shared = shapely.area(shapely.intersection(polygon, [one.polygon for one in beside]))
         least = [_OVERLAP * self._layers[one.scene].pixel ** 2 for one in beside]
         self._made.append(made)
         self._beside.append([beside[n] for n in np.flatnonzero(shared > least).tolist()])
 
-    def _find_unseen(self, pieces: Sequence[_Piece]) -> None:
+    def _find_unseen(self, pieces: Sequence[_SceneObject]) -> None:
         """Add objects that a cut has made too small for both scenes."""
         seen = shapely.STRtree(
             [*(piece.polygon for piece in pieces), *(one.geometry[0] for one in self._made)]
@@ -284,7 +284,7 @@ class _Joining:
                 self._beside.append([])
                 self._replaced |= {one.key for one in parts}
 
-    def _beyond(self, piece: _Piece) -> Iterator[tuple[_Piece, int]]:
+    def _beyond(self, piece: _SceneObject) -> Iterator[tuple[_SceneObject, int]]:
         """What duplicates of a piece show of its object beyond its own scene, with a number for uniting."""
         layer = self._layers[piece.scene]
         for scene in np.sort(self._tree.query(piece.polygon, predicate="intersects")).tolist():
@@ -297,9 +297,9 @@ class _Joining:
                 if rest.area > layer.pixel**2:
                     for part in shapely.get_parts(rest).tolist():
                         number = int(near.numbers[n])
-                        yield _Piece(scene, number, part, piece.class_id, touches_edge=True), -1 - scene
+                        yield _SceneObject(scene, number, part, piece.class_id, touches_edge=True), -1 - scene
 
-    def _summed(self, whole: shapely.Polygon, pieces: Sequence[_Piece]) -> Features:
+    def _summed(self, whole: shapely.Polygon, pieces: Sequence[_SceneObject]) -> Features:
         """A united polygon with attributes from those of its pieces, weighted by their areas."""
         read = []
         for one in pieces:

@@ -116,8 +116,8 @@ class Regions:
     def find(self, scene: int, outline: shapely.Polygon, class_id: int) -> Region | None:
         """The region of a class that most of an outline's pixels are of; None: there is none.
 
-        The window grows until the region is in it whole, and
-        is then laid around the region, so that it is the same from wherever the region was found.
+        The window grows until the region is in it whole. It is then laid around the region, so that it is the
+        same from wherever the region was found.
         """
         group, plan = self._groups[scene], self._plans[scene]
         place, window = group.places[scene], _window(outline, self._layers[scene].grid).pad(1)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IndexedData", "SceneRead", "chip_settings", "index_data", "keys_of_entry", "open_data"]
 
-_TOLD = 12  # mistakes that are listed; a wrong path in a catalog of a thousand scenes is one
+_LISTED = 12  # mistakes that are listed; a wrong path in a catalog of a thousand scenes is one
 
 
 _KEY = re.compile(rf"\b(?:scenes|data)\.({'|'.join(DataEntry.model_fields)})\b")
@@ -208,9 +208,9 @@ def _refuse(errors: Sequence[GeosegError]) -> None:
     if not errors:
         return
     kind = type(errors[0]) if len({type(error) for error in errors}) == 1 else SceneError
-    lines = [str(error) for error in errors[:_TOLD]]
-    if len(errors) > _TOLD:
-        lines.append(f"and {len(errors) - _TOLD} more scenes cannot be trained on")
+    lines = [str(error) for error in errors[:_LISTED]]
+    if len(errors) > _LISTED:
+        lines.append(f"and {len(errors) - _LISTED} more scenes cannot be trained on")
     raise kind("\n".join(lines))
 
 

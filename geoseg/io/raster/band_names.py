@@ -5,7 +5,8 @@ numbers, wavelengths, signs, and words such as "band" or "reflectance". "Red", "
 "vis-red" and "R" are red; "near infrared" and "NIR" are nir, "Coastal aerosol" is coastal. Other languages
 are not known, nor are the codes of sensors: "B04" is red for one satellite and near infrared for another.
 
-"", "Band 1", "b1", "layer_1" and "gray" **say nothing**.
+"" and "gray" **say nothing**, nor do "Band 1", "b1" and "layer_1" of the first band in its file; of any other
+they are a sensor's code, which names no color either.
 
 Where a band has no name, the center of its wavelengths gives one, by the ranges of the extension.
 """

@@ -41,7 +41,7 @@ from geoseg.io.raster.band_names import (
     says_nothing,
 )
 from geoseg.io.raster.header import Header
-from geoseg.words import listed
+from geoseg.words import counted, listed
 
 __all__ = [
     "Offered",
@@ -218,7 +218,7 @@ def _listing(offered: Sequence[Offered], names: Sequence[str | None]) -> str:
     known = [f"{band.number} {name or band.own}" for band, name in zip(offered, names, strict=True)]
     if len(known) > _MOST_LISTED:
         known = [*known[: _MOST_LISTED - 1], "…", known[-1]]
-    return f"{len(offered)} band{'s' * (len(offered) != 1)} ({', '.join(known)})"
+    return f"{counted(len(offered), 'band')} ({', '.join(known)})"
 
 
 def choose_bands(

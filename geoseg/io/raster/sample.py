@@ -31,7 +31,7 @@ _MOST_RANKED = 100_000
 _FILLS: Final = (-9999.0, -32768.0, -32767.0, -99999.0, 65535.0)
 _HUGE: Final = 1e30
 _SOME: Final = 1e-3
-"""Share of the pixels from which a value that nobody measures is named."""
+"""Share of the pixels from which a fill is named."""
 _MANY: Final = 0.05
 """Share from which black or white in all bands is."""
 _BYTE: Final = 255.0

@@ -32,6 +32,7 @@ from geoseg.io.raster.reader import Raster, Reader
 from geoseg.io.raster.scene import Scene, pixel_size
 from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.io.raster.validity import Nodata
+from geoseg.words import counted
 
 __all__ = ["MOST_CLASSES", "AnyKind", "Kind", "ScoreRaster", "ScoreReader", "describe_scores"]
 
@@ -183,7 +184,7 @@ def _kind(header: Header, chosen: list[int], wanted: AnyKind) -> Kind:
     if not chosen:
         raise refusal(header.href, "has an alpha band only: give one with probabilities or class ids")
     dtypes = ", ".join(sorted({header.dtypes[i - 1] for i in chosen}))
-    bands = f"{len(chosen)} band{'s' * (len(chosen) != 1)} of {dtypes}"
+    bands = f"{counted(len(chosen), 'band')} of {dtypes}"
     unscaled = "complex" not in dtypes and _is_unscaled(header, chosen)
     why = None
     if "complex" in dtypes:

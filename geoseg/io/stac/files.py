@@ -93,7 +93,7 @@ def is_image(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(4).startswith(TIFF_SIGNATURES)
     except OSError:
-        return False  # whoever opens it as a catalog says why it cannot be read
+        return False  # opening it as a catalog says why it cannot be read
 
 
 def walk(folder: Path, notes: list[str]) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Limits of objects that bound the memory of whoever finds them, known without what finds them."""
+"""Limits of objects that bound the memory that finding them takes, known without the code that finds them."""
 
 from __future__ import annotations
 
