@@ -21,7 +21,7 @@ from geoseg.config.stac.refs import BandRef, SceneRef
 from geoseg.config.workflow import Scenes
 from geoseg.errors import SceneError
 from geoseg.grid.window import Window
-from geoseg.io.raster.band_names import common_name, fits_wavelength, is_code, name_at, says_nothing
+from geoseg.io.raster.band_names import common_name, fits_wavelength, is_sensor_code, name_at, says_nothing
 from geoseg.io.raster.data_array import in_model_order
 from geoseg.io.raster.scene import Reading, Scene, describe
 from geoseg.io.raster.scene_reader import SceneReader
@@ -430,7 +430,7 @@ def test_common_names_have_many_spellings(text: str, name: str | None) -> None:
 def test_what_says_nothing_is_a_number_of_its_own_place() -> None:
     assert all(says_nothing(text, 3) for text in ("", "Band 3", "b3", "layer_3", "03", "gray", "Channel 3"))
     assert not any(says_nothing(text, 1) for text in ("Band 3", "B04", "red", "haze"))
-    assert is_code("sr_b4", 1)
+    assert is_sensor_code("sr_b4", 1)
 
 
 @given(center=st.floats(0.3, 13))

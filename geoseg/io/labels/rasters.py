@@ -24,7 +24,7 @@ from geoseg.grid.window import Window
 from geoseg.io.crs import crs_text, datum_gap
 from geoseg.io.raster.gdal import PNG_SIGNATURE, environment, gdal_errors, raster_window, reason
 
-__all__ = ["LabelRaster", "is_mask", "lies_on_scene"]
+__all__ = ["LabelRaster", "holds_mask", "lies_on_scene"]
 
 
 _CLASSES = (
@@ -55,7 +55,7 @@ def lies_on_scene(path: Path) -> bool:
         return not source.crs
 
 
-def is_mask(path: Path) -> bool:
+def holds_mask(path: Path) -> bool:
     """Whether a raster of bytes holds 0 and 255 alone, 255 being no nodata value: a mask, no class ids.
 
     Its first four million pixels are looked at.

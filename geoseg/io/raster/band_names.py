@@ -24,11 +24,11 @@ __all__ = [
     "common_name",
     "contradict",
     "fits_wavelength",
-    "is_code",
-    "is_mask",
     "is_measurement",
+    "is_sensor_code",
     "micrometers",
     "name_at",
+    "names_mask",
     "plain",
     "says_nothing",
     "stated_names",
@@ -100,13 +100,13 @@ def common_name(text: str | None) -> str | None:
 def says_nothing(text: str | None, number: int) -> bool:
     """Whether a text says no more of a band than its number, from 1."""
     words = _words(text)
-    return (not words and not is_code(text, number)) or (len(words) == 1 and words[0] in _NOTHING)
+    return (not words and not is_sensor_code(text, number)) or (len(words) == 1 and words[0] in _NOTHING)
 
 
-def is_code(text: str | None, number: int) -> bool:
+def is_sensor_code(text: str | None, number: int) -> bool:
     """Whether a text is a band's number, and not the one that it has in its file: a sensor's, such as B04.
 
-    >>> is_code("B04", 1), is_code("B04", 4), is_code("red", 1)
+    >>> is_sensor_code("B04", 1), is_sensor_code("B04", 4), is_sensor_code("red", 1)
     (True, False, False)
     """
     tokens = _tokens(text)
@@ -119,7 +119,7 @@ def is_measurement(text: str | None) -> bool:
     return common_name(text) is not None or bool(set(_words(text)) & _MEASUREMENTS)
 
 
-def is_mask(text: str | None) -> bool:
+def names_mask(text: str | None) -> bool:
     """Whether a text says that a band marks where there is data."""
     return _MASKS.search(plain(text)) is not None
 

@@ -33,10 +33,10 @@ from geoseg.io.raster.band_names import (
     common_name,
     contradict,
     fits_wavelength,
-    is_code,
-    is_mask,
+    is_sensor_code,
     micrometers,
     name_at,
+    names_mask,
     plain,
     says_nothing,
 )
@@ -368,7 +368,7 @@ def _doubts(
     yield from _interpretation_doubt(offered, named)
     for place, name in by_name:
         band = offered[place]
-        if common_name(str(name)) == band.color != band.stated and is_code(band.text, band.number):
+        if common_name(str(name)) == band.color != band.stated and is_sensor_code(band.text, band.number):
             yield (
                 f"band {band.number} is described as {band.text!r} and read as {band.color} by the file's "
                 "color interpretation: where that is wrong, set scenes.bands to numbers in the model's order"
@@ -380,7 +380,7 @@ def _doubts(
         if (
             band.is_mask
             and place not in chosen
-            and not is_mask(band.text)
+            and not names_mask(band.text)
             and not says_nothing(band.text, band.number)
         ):
             yield (

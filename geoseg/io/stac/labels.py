@@ -16,7 +16,7 @@ from geoseg.errors import CatalogError, GeosegError, LabelError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.pixel_map import may_overlap
 from geoseg.io.labels.layers import AREA_LAYER, lies_elsewhere
-from geoseg.io.labels.rasters import is_mask
+from geoseg.io.labels.rasters import holds_mask
 from geoseg.io.labels.reader import label_kind
 from geoseg.io.labels.vector_file import layer_names, open_layer
 from geoseg.io.raster.scene import grid_of
@@ -171,7 +171,7 @@ def _assets(file: Path, key: str | None, grid: GeoBox | None) -> Iterator[tuple[
     fields: dict[str, Any] = {} if media is None else {"type": str(media)}
     if label_kind(file) == "raster":
         if not _lies_apart(file, None, grid):
-            masked = {"geoseg:classes": {"255": 1}} if is_mask(file) else {}
+            masked = {"geoseg:classes": {"255": 1}} if holds_mask(file) else {}
             yield key or DEFAULT_KEY, fields | masked
         return
     names = layer_names(file)
