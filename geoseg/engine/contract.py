@@ -6,7 +6,8 @@ judges a sample. Both serve scenes and arrays: only the words by which one types
 
 A workflow's scenes are sampled by ``geoseg check``, and in ``geoseg run`` by the task of the first window
 rows, before its network runs: the same windows under the same rule, so that what one passes the other maps,
-without a pixel read by the driver and at the cost of some nine windows a scene.
+at the cost of some nine windows a scene. The driver of a run reads pixels for one purpose only: to propose a
+stretch, for the first few scenes that are refused without one.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def check_header(
     *,
     stretch: Stretch | None,
     any_resolution: bool,
-    sample: Callable[[], Sample],
+    sample: Callable[[], Sample] | None,
     settings: Settings = WORKFLOW,
 ) -> tuple[str, ...]:
     """Compare an image with the contract as far as that needs no pixel; the warnings.
@@ -148,7 +149,8 @@ def check_header(
     Args:
         stretch: values after scale and offset that become 0 and 255; None: they stay as they are.
         any_resolution: whether ground far coarser than the model's is mapped all the same.
-        sample: called only where the values cannot stay as they are, to name a stretch that fits.
+        sample: called only where the values cannot stay as they are, to name a stretch that fits; None: the
+            refusal names none.
 
     Raises:
         SceneError: the image breaks the contract.
@@ -187,7 +189,7 @@ def _check_type(
     image: Image,
     spec: BundleSpec,
     stretch: Stretch | None,
-    sample: Callable[[], Sample],
+    sample: Callable[[], Sample] | None,
     settings: Settings,
 ) -> None:
     if stretch is not None:
@@ -207,9 +209,13 @@ def _check_type(
     if spec.value_dtype != "uint8":
         how = stored if fits_stored else f"give images of its kind, {_ranged(spec)}"
         raise SceneError(f"{broken}; {how}")
+    otherwise = f", or {stored}" if fits_stored else ""
+    if sample is None:
+        given = settings.stretch.format("low", "high")
+        raise SceneError(f"{broken}; set {given}{otherwise}; geoseg check proposes it for the first scenes")
     taken = sample()
     _check_valid(taken, settings)
-    raise SceneError(f"{broken}; set {advice(taken, settings)}{f', or {stored}' if fits_stored else ''}")
+    raise SceneError(f"{broken}; set {advice(taken, settings)}{otherwise}")
 
 
 def _ranged(spec: BundleSpec) -> str:

@@ -6,6 +6,7 @@ executor, and a finished map with another fingerprint was made by another plan.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import model_grid
 from geoseg.grid.stitch import Stitcher
 from geoseg.grid.tiling import WindowRows
+from geoseg.io.raster.sample import Sample
 from geoseg.io.raster.scene import Scene
 from geoseg.models.bundle import Bundle
 from geoseg.models.cost.memory import weights_bytes
@@ -186,11 +188,20 @@ class PredictTask:
         return f"rows-{self.rows.first:05d}-{self.rows.stop:05d}"
 
 
-def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime, output: Path) -> Plan:
+def make_plan(
+    scene: Scene,
+    bundle: Bundle,
+    workflow: Workflow,
+    runtime: Runtime,
+    output: Path,
+    *,
+    sample: Callable[[Scene, GeoBox], Sample] | None = sample_scene,
+) -> Plan:
     """Plan one scene; every ``auto`` is resolved here.
 
     The runtime is resolved once, on the driver. ``output`` is the folder of the run; the scene gets one in
-    it.
+    it. ``sample`` reads pixels of a scene that needs a stretch and has none, to propose one in its refusal;
+    None: no pixel is read.
 
     Raises:
         SceneError: the scene breaks the model's contract.
@@ -204,7 +215,7 @@ def make_plan(scene: Scene, bundle: Bundle, workflow: Workflow, runtime: Runtime
         spec,
         stretch=stretch,
         any_resolution=workflow.scenes.resolution == "any",
-        sample=lambda: sample_scene(scene, grid),
+        sample=None if sample is None else lambda: sample(scene, grid),
     )
     tiles = resolve_tiles(
         grid.shape,

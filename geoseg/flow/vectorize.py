@@ -243,7 +243,7 @@ def polygon_layer(
     raster = reader.raster
     scene, binary = raster.scene, raster.kind == "probability" and _is_binary(raster)
     try:
-        AreaMeter.of(scene.geobox)
+        AreaMeter.check(scene.geobox)
     except GridError as error:
         raise SceneError(f"{raster.href}: {error}") from error
     if raster.kind == "classes":

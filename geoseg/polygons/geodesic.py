@@ -19,6 +19,7 @@ from pyproj import CRS, Geod, Transformer
 from geoseg.arrays import Bool, Float64, Int64, Objects
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
+from geoseg.grid.pixel_map import applied
 from geoseg.polygons.trace.table import Table
 
 __all__ = ["AreaMeter", "Frames", "ground_frames"]
@@ -27,6 +28,8 @@ _TOLERANCE = 2.5e-7
 """Relative error allowed to the bend of edges: a quarter of the promised 1e-6."""
 _CELLS = 4
 """The grid is sampled along the sides and diagonals of this many cells each way."""
+_EDGES = np.array([[[0, 0], [0, 2]], [[0, 0], [2, 0]], [[0, 0], [2, 2]], [[2, 0], [0, 2]]])
+"""Ends of a cell's upper and left side and of its diagonals: row, column, in half cells from its corner."""
 _POLE = 90 + 1e-9
 _FINEST = 64
 """Edges are never cut shorter than a pixel's side over this."""
@@ -52,35 +55,31 @@ class AreaMeter:
     finest: float
     """Shortest piece that an edge is cut to, in CRS units."""
 
+    @staticmethod
+    def check(box: GeoBox) -> None:
+        """Raise the GridError of :meth:`of` where there is one, at a fraction of its cost."""
+        _lattice(box)
+
     @classmethod
     def of(cls, box: GeoBox) -> Self:
         """Measure how a grid's CRS bends and scales.
 
         A grid, parts of which have no longitude and latitude, is a GridError.
         """
-        geod, project = _ellipsoid(box.crs)
-        steps = np.linspace(0, 1, _CELLS + 1)
+        ground, globe = _lattice(box)
+        cells = np.array(list(product(range(0, 2 * _CELLS, 2), repeat=2)))
+        start, stop = (cells[:, None, None] + _EDGES).reshape(-1, 2, 2).transpose(1, 2, 0)
+        middle = (start + stop) // 2
+        geod, _ = _ellipsoid(box.crs)
+        azimuths, _, lengths = geod.inv(*globe[:, *start], *globe[:, *stop])
+        to_middles, _, halves = geod.inv(*globe[:, *start], *globe[:, *middle])
+        straight = map(math.dist, ground[:, *start].T.tolist(), ground[:, *stop].T.tolist())
         meters, bends = [], [1e-12]
-        ends = [
-            ((x0, y0), (x1, y1))
-            for (x0, x1), (y0, y1) in product(pairwise(steps * box.width), pairwise(steps * box.height))
-            for x0, y0, x1, y1 in ((x0, y0, x1, y0), (x0, y0, x0, y1), (x0, y0, x1, y1), (x0, y1, x1, y0))
-        ]
-        for (col0, row0), (col1, row1) in ends:
-            pixels = ((col0, row0), ((col0 + col1) / 2, (row0 + row1) / 2), (col1, row1))
-            x, y = zip(*(box.transform @ pixel for pixel in pixels), strict=True)
-            lon, lat = project.transform(x, y)
-            # PROJ passes degrees through unchecked.
-            if not all(map(math.isfinite, lon)) or not all(abs(value) <= _POLE for value in lat):
-                raise GridError(
-                    f"the pixels near {pixels[1]} have no longitude and latitude in {box.crs[:60]}"
-                )
-            azimuth, _, length = geod.inv(lon[0], lat[0], lon[2], lat[2])
-            to_middle, _, half = geod.inv(lon[0], lat[0], lon[1], lat[1])
+        edges = (each.tolist() for each in (azimuths, to_middles, lengths, halves))
+        for azimuth, to_middle, length, half, units in zip(*edges, straight, strict=True):
             if length > 0:
-                meters.append(length / math.dist((x[0], y[0]), (x[2], y[2])))
-                off = half * abs(math.sin(math.radians(to_middle - azimuth)))
-                bends.append(8 * off / length**2)
+                meters.append(length / units)
+                bends.append(8 * half * abs(math.sin(math.radians(to_middle - azimuth))) / length**2)
         sides = (math.hypot(box.transform.a, box.transform.d), math.hypot(box.transform.b, box.transform.e))
         return cls(box.crs, (min(meters), max(meters)), max(bends), min(sides) / _FINEST)
 
@@ -115,6 +114,24 @@ class AreaMeter:
         total = (np.bincount(owner, values, minlength=len(polygons)) for values in (signed, lengths))
         area, perimeter = (values.astype(np.float64) for values in total)
         return area, perimeter
+
+
+def _lattice(box: GeoBox) -> tuple[Float64, Float64]:
+    """Corners and middles of a grid's cells, in its CRS and as longitude and latitude: (2, rows, columns).
+
+    One without longitude and latitude is a GridError.
+    """
+    steps = np.linspace(0, 1, 2 * _CELLS + 1)
+    col, row = np.meshgrid(steps * box.width, steps * box.height)
+    ground = np.stack(applied(box.transform, col, row))
+    lon, lat = _ellipsoid(box.crs)[1].transform(*ground)
+    # PROJ passes degrees through unchecked.
+    wrong = ~(np.isfinite(lon) & (np.abs(lat) <= _POLE))
+    wrong[-1, 1::2] = wrong[1::2, -1] = False  # the outer sides of the last row and column are not measured
+    if wrong.any():
+        near = float(col[wrong][0]), float(row[wrong][0])
+        raise GridError(f"the pixels near {near} have no longitude and latitude in {box.crs[:60]}")
+    return ground, np.stack([lon, lat])
 
 
 def _cut(rings: Objects, piece: Float64) -> tuple[Float64, Int64]:

@@ -118,6 +118,43 @@ def test_run_ends_as_check_says(
         assert [words.removeprefix("warned: ") in line for line in kept] == [True] * bool(words)
 
 
+def test_a_stretch_is_proposed_for_the_first_scenes_and_no_other_is_read(
+    model: Bundle, tmp_path: Path
+) -> None:
+    deep = write_raster(
+        tmp_path / "deep.tif", PICTURE.astype(np.uint16) * 12, photometric="RGB", compress="deflate"
+    )
+    with rasterio.open(deep) as source:
+        start = int(source.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", 1))
+    content = deep.read_bytes()
+    (tmp_path / "damaged.tif").write_bytes(content[:start] + bytes(64) + content[start + 64 :])
+    asset = {"type": "image/tiff", "roles": ["data"], "bands": RGB_BANDS}
+    items = [
+        stac_item(f"s{number}", asset | {"href": "deep.tif" if number < 8 else "damaged.tif"})
+        for number in range(11)
+    ]
+    workflow = Workflow.model_validate(
+        {
+            "catalog": str(write_catalog(tmp_path / "catalog.json", *items)),
+            "model": str(model.folder),
+            "output": str(tmp_path / "out"),
+            "compute": {"executor": "serial"},
+            "vectorize": None,
+        }
+    )
+    reasons = {refusal.scene: refusal.reason for refusal in prepare(workflow).refused}
+    assert list(reasons) == [f"s{number}" for number in range(11)]
+    for number, reason in enumerate(reasons.values()):
+        if number < 8:
+            assert re.search(r"set scenes\.stretch: \[2\d+, 2\d+\]", reason), reason
+        else:
+            words = "set scenes.stretch: [low, high]; geoseg check proposes it for the first scenes"
+            assert reason.endswith(words), reason
+    assert {outcome.scene: outcome.reason for outcome in run(workflow).scenes} == reasons
+    (tmp_path / "deep.tif").write_bytes((tmp_path / "damaged.tif").read_bytes())
+    assert "corrupt" in prepare(workflow).refused[0].reason, "the damage shows where pixels are read"
+
+
 def test_reflectance_before_and_after_an_offset_gives_the_same_map(model: Bundle, tmp_path: Path) -> None:
     # Sentinel-2: DN = 10000 r before processing baseline 04.00, then 10000 r + 1000, offset -0.1.
     reflectance = PICTURE / 255 * 0.4

@@ -302,6 +302,32 @@ def test_a_grid_off_the_globe_is_refused() -> None:
         AreaMeter.of(GeoBox(10, 10, Affine(1e9, 0, 1e9, 0, -1e9, 1e9), "EPSG:32632"))
 
 
+@given(
+    crs=st.sampled_from(["EPSG:4326", "EPSG:32632", "EPSG:3857", "EPSG:3035"]),
+    place=st.tuples(st.floats(-1, 1), st.floats(-1, 1)),
+    zoom=st.floats(-6, 0),
+    shape=st.sampled_from([(1, 1), (7, 300), (90, 90)]),
+)
+def test_a_grid_is_refused_where_an_edge_that_is_measured_leaves_the_globe(
+    crs: str, place: tuple[float, float], zoom: float, shape: tuple[int, int]
+) -> None:
+    reach = 100 if crs == "EPSG:4326" else 3e7
+    pixel = reach / 100 * 10**zoom
+    box = GeoBox(*shape, Affine(pixel, 0, place[0] * reach, 0, -pixel, place[1] * reach), crs)
+    rows, cols = (np.linspace(0, side, 9) for side in shape)
+    measured = [(i, j) for i in range(9) for j in range(9) if not (8 in (i, j) and (i % 2 or j % 2))]
+    x, y = zip(*(box.transform @ (cols[j], rows[i]) for i, j in measured), strict=True)
+    geographic = CRS(crs).geodetic_crs
+    assert geographic is not None
+    lon, lat = Transformer.from_crs(crs, geographic, always_xy=True).transform(x, y)
+    if np.isfinite(lon).all() and (np.abs(lat) <= 90 + 1e-9).all():
+        AreaMeter.check(box)
+        return
+    for measure in (AreaMeter.check, AreaMeter.of):
+        with pytest.raises(GridError, match="no longitude and latitude"):
+            measure(box)
+
+
 def test_attributes_say_what_and_where_from() -> None:
     ids = np.array([[1, 1, 0, 2], [0, 1, 0, 2], [0, 0, 0, 2]], np.uint8)
     scores = np.where(ids == 1, 190, 100).astype(np.uint8)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from geoseg.config.workflow import Workflow, category_ids
-from geoseg.engine.contract import Findings, examine
+from geoseg.engine.contract import Findings, examine, sample_scene
 from geoseg.engine.plan import Plan, check_classes, make_plan
 from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import CatalogError, ConfigError, GeosegError, OutputError, SceneError, of_scene
-from geoseg.io.raster.scene import Reading
+from geoseg.grid.geobox import GeoBox
+from geoseg.io.raster.sample import Sample
+from geoseg.io.raster.scene import Reading, Scene
 from geoseg.io.stac.folder import open_catalog
 from geoseg.io.vector.arrow import check_format
 from geoseg.io.yaml.files import LoadedWorkflow, load_workflow
@@ -22,6 +24,9 @@ from geoseg.polygons.geodesic import AreaMeter
 from geoseg.words import did_you_mean, listed
 
 __all__ = ["Prepared", "Refusal", "prepare"]
+
+_PROPOSALS: Final = 8
+"""Scenes that are sampled to propose a stretch: the thousands of an archive lack the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +125,15 @@ def prepare(
     refused = [Refusal(r.id, r.reason) for r in catalog.refusals]
     reading = Reading.of(workflow.scenes, bundle.spec.bands)
     findings: dict[str, Findings] = {}
+    proposals = _Proposals()
     for ref in catalog.scenes:
         try:
             with of_scene(ref.id):
-                plan = make_plan(reading.describe(ref), bundle, workflow, runtime, loaded.output)
+                described = reading.describe(ref)
+                plan = make_plan(described, bundle, workflow, runtime, loaded.output, sample=proposals.sample)
                 _check_apart(plan)
                 if plan.vectorize is not None:
-                    AreaMeter.of(plan.grid)  # else the polygons would be refused when all is predicted
+                    AreaMeter.check(plan.grid)  # else the polygons would be refused when all is predicted
                 if sample:
                     findings[ref.id] = examine(plan.scene, plan.grid, bundle.spec, plan.stretch)
             plans.append(plan)
@@ -137,6 +144,22 @@ def prepare(
             f"{loaded.catalog}: no scenes; make a catalog with `geoseg catalog FOLDER -o FILE`"
         )
     return Prepared(loaded, bundle, runtime, tuple(plans), tuple(refused), findings, catalog.notes)
+
+
+class _Proposals:
+    """Samples the first scenes that are refused without a stretch, and no others."""
+
+    def __init__(self) -> None:
+        self._left = _PROPOSALS
+
+    @property
+    def sample(self) -> Callable[[Scene, GeoBox], Sample] | None:
+        """Reads the pixels that a proposal is made from; None: enough scenes were sampled."""
+        return self._take if self._left else None
+
+    def _take(self, scene: Scene, grid: GeoBox) -> Sample:
+        self._left -= 1
+        return sample_scene(scene, grid)
 
 
 def _check_apart(plan: Plan) -> None:
