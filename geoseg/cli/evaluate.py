@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from geoseg.cli.options import complete_models, examples, plain_options, workflow_command
+
+if TYPE_CHECKING:
+    from geoseg.config.stac.refs import LabelRef
 
 __all__ = ["evaluate"]
 
@@ -19,9 +23,10 @@ __all__ = ["evaluate"]
         "geoseg evaluate my.yaml",
         "geoseg evaluate my.yaml --reference truth.gpkg --area labeled.gpkg",
         "geoseg evaluate my.yaml --model buildings-liteunet --model ./mine",
+        "geoseg evaluate other.gpkg --reference truth.gpkg --area labeled.gpkg -o scores",
     )
 )
-@workflow_command
+@partial(workflow_command, metavar="WORKFLOW|POLYGONS")
 @plain_options("catalog", "output")
 @click.option(
     "--model",
@@ -47,6 +52,13 @@ __all__ = ["evaluate"]
 @click.option(
     "--window", nargs=4, type=int, metavar="ROW COL HEIGHT WIDTH", help="Labeled area in the scene's pixels."
 )
+@click.option(
+    "--resolution",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="METERS",
+    help="Pixels that POLYGONS are scored in (default: 0.3).",
+)
+@click.option("--polygons-layer", metavar="LAYER", help="Layer of POLYGONS (default: the only one).")
 @click.option(
     "--boundary",
     default="5 px",
@@ -76,39 +88,34 @@ def evaluate(
     area: Path | None,
     area_layer: str | None,
     window: tuple[int, int, int, int] | None,
+    resolution: float | None,
+    polygons_layer: str | None,
     boundary: str,
     worst: int,
     as_json: bool,
 ) -> None:
-    """Score maps of a WORKFLOW, or compare models on its scenes.
+    """Score maps of a WORKFLOW, compare models on its scenes, or score POLYGONS.
 
     Without --model, the maps that `geoseg run` made. With it, the workflow's labeled scenes are mapped with
     each model, as `geoseg run` does, and compared with the first one; finished scenes are not mapped again.
+
+    POLYGONS is a vector file of any tool, scored against a --reference; score.json and errors.gpkg go to
+    --output (default: runs/NAME).
     """
-    from geoseg.config.stac.refs import LabelRef
     from geoseg.score.pixels.boundary import BoundaryWidth
 
     if asset is not None and reference is not None:
         raise click.UsageError("--asset and --reference both say what to score against; give one of them")
-    label = None
-    if reference is not None:
-        label = LabelRef(
-            href=str(reference.absolute()),
-            layer=layer,
-            attribute=attribute,
-            classes=tuple(map(_value, values)),
-            area_href=None if area is None else str(area.absolute()),
-            area_layer=area_layer,
-            area_window=window,
-        )
-    elif layer or attribute or values or area or area_layer or window:
-        raise click.UsageError("--layer, --attribute, --value, --area and --window describe a --reference")
-    against: dict[str, Any] = {
-        "asset": asset,
-        "reference": label,
-        "width": BoundaryWidth.parse(boundary),
-        "worst": worst,
-    }
+    label = _reference(reference, layer, attribute, values, (area, area_layer, window))
+    width = BoundaryWidth.parse(boundary)
+    if _holds_polygons(workflow):
+        how = {"layer": polygons_layer, "resolution": resolution or 0.3, "width": width}
+        wrong = bool(models or window or overrides.keys() - {"output"})
+        _score_polygons(workflow, None if wrong else label, overrides.get("output"), how, as_json=as_json)
+        return
+    if resolution is not None or polygons_layer is not None:
+        raise click.UsageError("--resolution and --polygons-layer are for POLYGONS, not for a WORKFLOW")
+    against: dict[str, Any] = {"asset": asset, "reference": label, "width": width, "worst": worst}
     if models:
         sys.exit(_compare(workflow, models, overrides, against, as_json=as_json))
     from geoseg.cli.tables import print_report
@@ -121,6 +128,72 @@ def evaluate(
     else:
         print_report(report)
         click.echo(_written(load_workflow(workflow, overrides).output, drawn=worst > 0))
+
+
+def _reference(
+    reference: Path | None,
+    layer: str | None,
+    attribute: str | None,
+    values: tuple[str, ...],
+    area: tuple[Path | None, str | None, tuple[int, int, int, int] | None],
+) -> LabelRef | None:
+    """The reference that the options describe, with its area (file, layer, window); None: there is none."""
+    from geoseg.config.stac.refs import LabelRef
+
+    file, area_layer, window = area
+    if reference is None:
+        if layer or attribute or values or file or area_layer or window:
+            raise click.UsageError(
+                "--layer, --attribute, --value, --area and --window describe a --reference"
+            )
+        return None
+    return LabelRef(
+        href=str(reference.absolute()),
+        layer=layer,
+        attribute=attribute,
+        classes=tuple(map(_value, values)),
+        area_href=None if file is None else str(file.absolute()),
+        area_layer=area_layer,
+        area_window=window,
+    )
+
+
+def _holds_polygons(path: Path) -> bool:
+    """Whether a file is a vector layer and no workflow."""
+    from geoseg.io.labels.vector_file import is_vector
+
+    if path.suffix.lower() in (".yaml", ".yml") or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return is_vector(file.read(64))
+
+
+def _score_polygons(
+    polygons: Path, reference: LabelRef | None, output: str | None, how: dict[str, Any], *, as_json: bool
+) -> None:
+    """Score polygons; prints the report, where it is, and on which pixels it holds."""
+    if reference is None:
+        raise click.UsageError(
+            f"{polygons} holds polygons: give a --reference, and --layer, --attribute, --area, --resolution, "
+            "--polygons-layer or --output; the other options are for a WORKFLOW"
+        )
+    from geoseg.cli.tables import print_report
+    from geoseg.flow.evaluate.evaluate import SCORE_NAME
+    from geoseg.flow.evaluate.objects import ERRORS_NAME
+    from geoseg.flow.evaluate.polygons import evaluate_polygons
+    from geoseg.io.yaml.strict_yaml import parse_yaml
+
+    folder = Path("runs", polygons.stem) if output is None else Path(str(parse_yaml(output).value))
+    scored = evaluate_polygons(polygons, reference, folder, **how)
+    if as_json:
+        click.echo(json.dumps(scored.report.to_dict(), indent=2))
+        return
+    print_report(scored.report)
+    grid = scored.grid
+    click.echo(f"on {grid.width:,}×{grid.height:,} px of {how['resolution']:g} m in {grid.crs[:60]}")
+    for note in scored.notes:
+        click.echo(note)
+    click.echo(f"\nwritten to {folder}: {SCORE_NAME}, {ERRORS_NAME} (each object, for QGIS)")
 
 
 def _written(folder: Path, *, drawn: bool) -> str:

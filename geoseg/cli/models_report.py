@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import groupby
 
 import click
 from rich.console import Console
@@ -164,8 +165,8 @@ def _said(bundle: Bundle) -> Iterator[tuple[str, str, str | None]]:
     if spec.border:
         yield "", f"and the border between objects of {spec.only_class}, which parts those that touch", None
     yield "windows", _windows(spec), None
-    for index, metric in enumerate(spec.metrics):
-        yield "figures" if index == 0 else "", _figure(metric), None
+    for index, (data, metrics) in enumerate(groupby(spec.metrics, key=lambda metric: metric.data)):
+        yield "figures" if index == 0 else "", f"{', '.join(map(_figure, metrics))}: {data}", None
     if spec.calibration is not None:
         known = spec.calibration
         yield "objects", f"{known.class_name}, calibrated on {known.objects:,}. {known.data}", None
@@ -224,4 +225,4 @@ def _windows(spec: BundleSpec) -> str:
 
 def _figure(metric: Metric) -> str:
     ends = "" if metric.low is None or metric.high is None else f" [{metric.low:.3f}, {metric.high:.3f}]"
-    return f"{metric.name} {metric.value:.3f}{ends}: {metric.data}"
+    return f"{metric.name} {metric.value:.3f}{ends}"

@@ -73,12 +73,12 @@ def set_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     )
 
 
-def workflow_command(function: Callable[..., Any]) -> Callable[..., Any]:
+def workflow_command(function: Callable[..., Any], metavar: str = "WORKFLOW") -> Callable[..., Any]:
     """What every command on a workflow takes."""
     option = set_option(
         "Override a key of the workflow, such as tiling.halo=exact or data[0].weight=0.5; may be repeated."
     )
-    return click.argument("workflow", type=click.Path(path_type=Path))(option(function))
+    return click.argument("workflow", metavar=metavar, type=click.Path(path_type=Path))(option(function))
 
 
 _PLAIN: dict[str, tuple[str, str]] = {

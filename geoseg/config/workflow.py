@@ -36,6 +36,7 @@ from geoseg.words import did_you_mean, listed
 
 __all__ = [
     "NAME_LENGTH",
+    "Compute",
     "Scenes",
     "Tiling",
     "Vectorize",

@@ -32,6 +32,8 @@ from geoseg.flow.compare.compare import evaluate_models
 from geoseg.flow.evaluate.evaluate import evaluate_workflow
 from geoseg.flow.evaluate.scene import Pair, evaluate_scene
 from geoseg.flow.evaluate.worst_figure import Panel, draw
+from geoseg.flow.run.events import Event, RunStarted
+from geoseg.flow.run.prepare import prepare
 from geoseg.flow.run.run import run
 from geoseg.grid.encoding import ProbabilityEncoding
 from geoseg.grid.geobox import GeoBox
@@ -271,6 +273,30 @@ class TestModels:
         assert all(len({line.count("|") for line in table}) == 1 for table in tables)
         assert "this machine's cpu" in page
         assert "not scored: scene bare" in page
+
+    def test_all_models_run_on_as_many_workers(
+        self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        names = models(place, "fine", "coarse")
+        auto = {"output": str(tmp_path), "compute.executor": "auto", "scenes.ids": ["east"]}
+        pixels = [
+            sum(
+                plan.grid.window.pixels
+                for plan in prepare(place / "flow.yaml", {**auto, "model": name}).plans
+            )
+            for name in names
+        ]
+        assert pixels[0] != pixels[1]
+        monkeypatch.setattr("geoseg.flow.run.run._SMALL_RUN", min(pixels))  # else both would be small
+        found: list[str] = []
+
+        def follow(event: Event) -> None:
+            if isinstance(event, RunStarted):
+                found.append(event.where)
+
+        comparison = evaluate_models(place / "flow.yaml", names, auto, watch=lambda _: follow).comparison
+        assert found == ["one process"] * 2
+        assert "one process" in comparison.machine
 
     def test_the_second_time_nothing_is_mapped_and_all_is_said_again(
         self, place: Path, output: Path, compared: Comparison

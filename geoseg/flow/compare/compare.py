@@ -7,7 +7,7 @@ that all of them can map and that have labels (:func:`_labeled_scenes`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from geoseg.flow.evaluate.scene import Pair, label_reader, strips
 from geoseg.flow.evaluate.worst import WORST_NAME, check_drawable, draw_worst
 from geoseg.flow.run.events import Event, RunSummary, Watch
 from geoseg.flow.run.prepare import Prepared, prepare
-from geoseg.flow.run.run import run
+from geoseg.flow.run.run import resolve_executor, run
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.files import write_json, write_text
@@ -68,6 +68,8 @@ class _Candidate:
     bundle: Bundle
     prepared: Prepared
     overrides: Mapping[str, Any]
+    where: str = ""
+    """What it runs on, such as ``2 processes``."""
 
     @property
     def plans(self) -> dict[str, Plan]:
@@ -78,7 +80,7 @@ class _Candidate:
         runtime = self.prepared.runtime
         return (
             f"this machine's {runtime.device} ({runtime.processor}, {runtime.precision}, "
-            f"{counted(runtime.threads, 'thread')} a worker, "
+            f"{self.where}, {counted(runtime.threads, 'thread')} a worker, "
             f"torch {runtime.torch})"
         )
 
@@ -125,7 +127,7 @@ def evaluate_models(
     everyone = _candidates(path, models, _settings(workflow, overrides or {}), folder)
     categories = category_ids(workflow.evaluate, [one.name for one in everyone[0].bundle.spec.classes])
     scenes, unscored = _labeled_scenes(everyone, asset, reference)
-    candidates = [_narrowed(path, one, [ref.id for ref in scenes], everyone) for one in everyone]
+    candidates = _alike([_narrowed(path, one, [ref.id for ref in scenes], everyone) for one in everyone])
     mapped = [_mapped(path, one, watch) for one in candidates]
     summaries = [summary for summary, _ in mapped]
     scenes, lost = _finished(scenes, candidates, summaries)
@@ -254,6 +256,24 @@ def _narrowed(
     if any(grid != grids[0] for grid in grids):
         own["write.grid"] = "scene"
     return _Candidate(one.name, one.bundle, prepare(path, own, load=True), own)
+
+
+def _alike(candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    """The same runs, all with the executor and as many workers as the one that would have the fewest.
+
+    A worker that shares the machine with others is slower: of different numbers, speeds would not compare.
+    """
+    compute = candidates[0].prepared.loaded.workflow.compute
+    if compute.scheduler is not None:
+        return [replace(one, where=f"workers of {compute.scheduler}") for one in candidates]
+    found = [
+        resolve_executor(compute, plans, sum(len(plan.tiles.window_rows) for plan in plans))
+        for plans in (one.prepared.plans for one in candidates)
+    ]
+    kind, workers = min(found, key=lambda one: one[1])
+    same = {"compute.executor": kind, "compute.workers": 1 if kind == "serial" else workers}
+    where = "one process" if kind == "serial" else f"{workers} {kind}"
+    return [replace(one, overrides={**one.overrides, **same}, where=where) for one in candidates]
 
 
 def _names_of(models: Sequence[tuple[str, str]]) -> tuple[str, ...]:

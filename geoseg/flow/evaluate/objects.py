@@ -46,7 +46,10 @@ if TYPE_CHECKING:
     from geoseg.config.model.contract import ClassSpec
     from geoseg.config.workflow import Vectorize
 
-__all__ = ["ERRORS_LAYER", "ERRORS_NAME", "Outlined", "read_columns", "score_objects", "write_errors"]
+__all__ = [
+    "CONFIDENCE_FIELDS", "ERRORS_LAYER", "ERRORS_NAME", "Outlined", "read_columns", "score_objects",
+    "write_errors",
+]  # fmt: skip
 
 ERRORS_NAME = "errors.gpkg"
 """The layer of errors in a scene's folder."""
@@ -68,7 +71,7 @@ _KINDS: Final = (
     ClassStyle(3, "merged", "#7b3294"),
     ClassStyle(4, "split", "#e08214"),
 )
-_CONFIDENCE_FIELDS: Final = ("conf_mean", "confidence")
+CONFIDENCE_FIELDS: Final = ("conf_mean", "confidence")
 """Attributes that may hold how sure the map is of an object, 0 to 1; the first that is there counts."""
 _BESIDE: Final = 0.75
 """Pixels from the edge of the labeled area within which an object counts as cut: a drawn edge lies up to √½
@@ -301,10 +304,10 @@ def mapped_objects(path: Path, layer: str, area: ScoredArea) -> ObjectSet:
         return area.objects(*(np.zeros(0, object) for _ in range(4)))
     if not in_degrees and not same_crs(info.crs, area.grid):
         raise OutputError(f"{path} has the CRS {str(info.crs)[:60]!r}, not the map's; map the scene again")
-    sure = next((name for name in _CONFIDENCE_FIELDS if name in info.kinds), None)
+    sure = next((name for name in CONFIDENCE_FIELDS if name in info.kinds), None)
     if sure is None:
         raise OutputError(
-            f"{path} has no attribute {' or '.join(_CONFIDENCE_FIELDS)}, needed to rank its objects; map the "
+            f"{path} has no attribute {' or '.join(CONFIDENCE_FIELDS)}, needed to rank its objects; map the "
             "scene again"
         )
     polygons, *columns = read_columns(path, layer, {"class_id": np.int64, "id": np.object_, sure: np.float64})

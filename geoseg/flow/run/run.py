@@ -6,11 +6,11 @@ Every scene ends as done, skipped, refused or failed, and none is lost.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from geoseg.config.workflow import Workflow, category_ids
+from geoseg.config.workflow import Compute, Workflow, category_ids
 from geoseg.engine.assemble import AssembleTask, assemble
 from geoseg.engine.execute import ExecutorKind, auto_workers, open_executor
 from geoseg.engine.finished import FinishedMap
@@ -30,7 +30,7 @@ from geoseg.io.raster.scene import Reading
 from geoseg.polygons.trace.edges import needs_compiling
 from geoseg.score.report.values import ScoreReport
 
-__all__ = ["run"]
+__all__ = ["resolve_executor", "run"]
 
 _SMALL_RUN = 8_000_000
 """Pixels of the model's grids up to which one process is as fast as several, which take seconds to start."""
@@ -104,7 +104,7 @@ def _execute(driver: Driver, prepared: Prepared) -> None:
     if not driver.tasks:
         return
     compute = prepared.loaded.workflow.compute
-    kind, workers = _executor(driver, prepared)
+    kind, workers = resolve_executor(prepared.loaded.workflow.compute, driver.plans, driver.tasks)
     with open_executor(
         kind, workers, scheduler=compute.scheduler, name=prepared.loaded.workflow.name
     ) as executor:
@@ -127,16 +127,15 @@ def _execute(driver: Driver, prepared: Prepared) -> None:
             in_flight -= 1
 
 
-def _executor(driver: Driver, prepared: Prepared) -> tuple[ExecutorKind, int]:
-    """Kind of the executor and number of its workers."""
-    compute = prepared.loaded.workflow.compute
+def resolve_executor(compute: Compute, plans: Sequence[Plan], tasks: int) -> tuple[ExecutorKind, int]:
+    """Kind of the executor and number of its workers for some scenes and their tasks, at least one."""
     if compute.workers == "auto":
-        pixels = sum(plan.grid.window.pixels for plan in driver.plans)
+        pixels = sum(plan.grid.window.pixels for plan in plans)
         if compute.executor == "auto" and pixels <= _SMALL_RUN:
             return "serial", 1
-        workers = auto_workers(driver.tasks, max(plan.worker_bytes for plan in driver.plans))
+        workers = auto_workers(tasks, max(plan.worker_bytes for plan in plans))
     else:
-        workers = min(compute.workers, driver.tasks)
+        workers = min(compute.workers, tasks)
     if compute.executor != "auto":
         return compute.executor, workers
     return ("serial", 1) if workers == 1 else ("processes", workers)

@@ -35,7 +35,7 @@ from geoseg.io.labels.vector_file import VECTOR_FORMATS, Layer, is_vector, layer
 from geoseg.io.raster.gdal import PNG_SIGNATURE, TIFF_SIGNATURES
 from geoseg.io.vector.writer import overview_layer
 
-__all__ = ["BORDER", "LabelReader", "counts_scene_pixels", "label_kind"]
+__all__ = ["BORDER", "LabelReader", "counts_scene_pixels", "label_kind", "label_layer"]
 
 BORDER = 2
 """Label of the pixels of one class of objects that lie near another object."""
@@ -96,6 +96,11 @@ class _File:
                 "use: geoseg:layer in the catalog, or --layer beside --reference"
             )
         return open_layer(self.path, candidates[0])
+
+
+def label_layer(path: Path, name: str | None = None) -> Layer:
+    """A layer of a vector file: the one named, or the only one that holds labels; a LabelError else."""
+    return _File(path).layer(name, skip_area=True)
 
 
 class LabelReader:

@@ -105,9 +105,24 @@ def report_notes(report: ScoreReport) -> list[str]:
         f"{scored} px scored in {counted(len(report.scenes), 'scene')}; {left_out}",
         f"{polygons}; {report.repaired_polygons} invalid, repaired",
         f"[{report.level:.0%} interval: {drawn}, seed {report.seed}; –: undefined]",
+        *_words(report),
         *(f"scene {scene}: no polygons, so no objects" for scene in report.without_objects),
         *(f"not scored: {one.reason}" for one in report.unscored),
     ]
+
+
+def _words(report: ScoreReport) -> Iterator[str]:
+    """What the columns mean whose names do not say it, a line each."""
+    if report.reliability:
+        yield "confidence: pixels by the probability of their class; right: share of them that are right"
+    if report.boundary_width is not None or report.reliability:
+        yield "Brier: mean squared error of the probabilities, 0 at best; largest: calibration error of a bin"
+    if report.objects:
+        yield "F1 of objects: found is what one of the other side overlaps with an IoU of 0.5 or more"
+        yield "AP: average precision, the most confident first, over IoU 0.5 to 0.95; AP50, AP75: at one IoU"
+        yield "wrong: no counterpart; merged, split: several for one; at edge: cut there, not counted"
+        yield "PoLiS: mean distance of the two outlines; vertices: of the map, by those of the reference"
+        yield "90°: share of corners that are right angles; calibr.: how far the objects' confidences are off"
 
 
 def _means(report: ScoreReport) -> Table:
