@@ -43,6 +43,11 @@ _LEAST_CONFIDENCE = 25
 
 
 @lru_cache(maxsize=64)
+def _parsed(crs: str) -> CRS:
+    return CRS.from_user_input(crs)
+
+
+@lru_cache(maxsize=64)
 def crs_text(crs: str) -> str:
     """The text that a CRS of any spelling is known by: the code of exactly this CRS, else WKT2.
 
@@ -52,7 +57,7 @@ def crs_text(crs: str) -> str:
     Raises:
         CRSError: PROJ does not know the CRS.
     """
-    horizontal = _horizontal(CRS.from_user_input(crs))
+    horizontal = _horizontal(_parsed(crs))
     return _code_of(horizontal) or horizontal.to_wkt()
 
 
@@ -78,12 +83,12 @@ def _code_of(crs: CRS) -> str | None:
     found = [(match.auth_name, match.code) for match in crs.list_authority(min_confidence=_LEAST_CONFIDENCE)]
     codes = dict.fromkeys(_TWINS.get(pair, ":".join(pair)) for pair in found)
     same = [code for code in codes if _is_same(crs, code)]
-    own = {code: CRS.from_user_input(code).equals(crs) for code in same}
+    own = {code: _parsed(code).equals(crs) for code in same}
     return min(same, key=lambda code: (not code.startswith("EPSG:"), not own[code]), default=None)
 
 
 def _is_same(crs: CRS, code: str) -> bool:
-    other = _east_first(CRS.from_user_input(code))
+    other = _east_first(_parsed(code))
     return bool(_east_first(crs).equals(other, ignore_axis_order=True))
 
 
@@ -104,7 +109,7 @@ def crs_doubts(geobox: GeoBox, assign: str = "gdal_edit.py -a_srs EPSG:n") -> tu
     Args:
         assign: how to give the image another CRS.
     """
-    parsed = CRS.from_user_input(geobox.crs)
+    parsed = _parsed(geobox.crs)
     return (*_datum_doubts(parsed, assign), *_area_doubts(parsed, geobox, assign))
 
 
@@ -142,16 +147,17 @@ def _is_without_datum(crs: CRS) -> bool:
 
 def datum_gap(crs: str, grid: GeoBox) -> str | None:
     """Why coordinates in a CRS cannot be placed on a grid: one of both has no datum; None: they can."""
-    lacking = [_is_without_datum(CRS.from_user_input(one)) for one in (crs, grid.crs)]
+    lacking = [_is_without_datum(_parsed(one)) for one in (crs, grid.crs)]
     if lacking[0] == lacking[1]:
         return None
     which = "its CRS" if lacking[0] else "the scene's CRS"
     return f"{which} names an ellipsoid but no datum, so both may lie some 100 m apart; assign the right one"
 
 
+@lru_cache(maxsize=64)
 def off_the_globe(crs: str) -> str | None:
     """Why nothing in a CRS can have a place on the globe; None: it can."""
-    parsed = CRS.from_user_input(crs)
+    parsed = _parsed(crs)
     if parsed.is_geocentric:
         return f"is in the geocentric CRS {parsed.name}, whose coordinates are not on a map"
     if parsed.is_engineering:
@@ -180,7 +186,7 @@ def written_crs(crs: str) -> str:
         text = crs_text(crs)
     except CRSError as error:
         raise OutputError(f"the CRS {crs[:60]!r} cannot be written: {error}") from error
-    parsed = CRS.from_user_input(text)
+    parsed = _parsed(text)
     if is_code(text) or not _is_nameless(parsed):
         return text
     described = parsed.to_json_dict()
@@ -190,7 +196,7 @@ def written_crs(crs: str) -> str:
     known = _code_of(base) if base is not None and _is_nameless(base) else None
     if known is not None:
         # QGIS compares texts: without a name and code the base comes back differently from each format.
-        described["base_crs"] = CRS.from_user_input(known).to_json_dict()
+        described["base_crs"] = _parsed(known).to_json_dict()
     return CRS.from_json_dict(described).to_wkt()
 
 
@@ -201,7 +207,7 @@ def _is_nameless(crs: CRS) -> bool:
 def crs_name(crs: str) -> str:
     """A CRS in a line of text: its code, else the name that files have for it."""
     text = written_crs(crs)
-    return text if is_code(text) else CRS.from_user_input(text).name
+    return text if is_code(text) else _parsed(text).name
 
 
 def is_code(crs: str) -> bool:

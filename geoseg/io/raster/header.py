@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,10 @@ class Header:
     """Everything that GDAL opened: the file itself, then side files and mosaic members of trusted files."""
     stamp: str
     """Size and modification time of all of it."""
+    tags: Mapping[str, str]
+    """Of the file as a whole, those of GDAL's domain IMAGERY included."""
+    is_cog: bool
+    """Whether GDAL calls it a Cloud Optimized GeoTIFF."""
 
     @property
     def count(self) -> int:
@@ -85,13 +89,12 @@ def file_stamp(files: Iterable[str]) -> str:
     return "+".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)
 
 
-def _alpha_bands(dataset: DatasetReader) -> frozenset[int]:
+def _alpha_bands(dataset: DatasetReader, wavelengths: Sequence[float | None]) -> frozenset[int]:
     """Numbers of the bands, from 1, whose color interpretation is alpha.
 
     Without those that are described as a measurement or have a wavelength: GDAL takes the fourth band of many
     a file for alpha.
     """
-    wavelengths = _wavelengths(dataset)
     return frozenset(
         i
         for i in _bands_of(dataset, ColorInterp.alpha)
@@ -124,20 +127,22 @@ def read_header(href: str, trust: Trust) -> Header:
         _check_blocks(href, dataset)
         _check_end(href, dataset)
         structure = dataset.tags(ns="IMAGE_STRUCTURE")
+        wavelengths, colors = _wavelengths(dataset), _colors(dataset)
+        alpha = _alpha_bands(dataset, wavelengths)
         return Header(
             href=href,
             geobox=_geobox(href, dataset, trust),
             dtypes=tuple(dataset.dtypes),
-            names=_names(dataset),
+            names=_names(dataset.descriptions, wavelengths, colors, alpha),
             descriptions=tuple(description or "" for description in dataset.descriptions),
-            colors=_colors(dataset),
-            wavelengths=_wavelengths(dataset),
+            colors=colors,
+            wavelengths=wavelengths,
             nodata=tuple(dataset.nodatavals),
             scales=tuple(map(float, dataset.scales)),
             offsets=tuple(map(float, dataset.offsets)),
-            alpha=_alpha_bands(dataset),
+            alpha=alpha,
             palette=_bands_of(dataset, ColorInterp.palette),
-            white=_white(href, dataset),
+            white=_white(href, dataset, structure),
             tolerance=tuple(
                 0.0
                 if dtype.startswith("complex")
@@ -146,14 +151,14 @@ def read_header(href: str, trust: Trust) -> Header:
             ),
             files=tuple(dataset.files),
             stamp=file_stamp(dataset.files),
+            tags={**dataset.tags(), **dataset.tags(ns="IMAGERY")},
+            is_cog=structure.get("LAYOUT") == "COG",
         )
 
 
-def _white(href: str, dataset: DatasetReader) -> int | None:
+def _white(href: str, dataset: DatasetReader, structure: Mapping[str, str]) -> int | None:
     """GDAL tells that 0 is white but reads the values as they are; of 1 bit, it makes a color table."""
-    if dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") != "YES" or _bands_of(
-        dataset, ColorInterp.palette
-    ):
+    if structure.get("MINISWHITE") != "YES" or _bands_of(dataset, ColorInterp.palette):
         return None
     dtype = np.dtype(dataset.dtypes[0])
     if dtype.kind != "u":
@@ -283,11 +288,15 @@ def _wavelength(tags: dict[str, str]) -> float | None:
     return None
 
 
-def _names(dataset: DatasetReader) -> tuple[str, ...]:
-    alpha = _alpha_bands(dataset)
-    common = believed(stated_names(dataset.descriptions, _wavelengths(dataset), alpha), _colors(dataset))
+def _names(
+    descriptions: Sequence[str | None],
+    wavelengths: Sequence[float | None],
+    colors: Sequence[str | None],
+    alpha: frozenset[int],
+) -> tuple[str, ...]:
+    common = believed(stated_names(descriptions, wavelengths, alpha), colors)
     names: list[str] = []
-    for i, (name, description) in enumerate(zip(common, dataset.descriptions, strict=True), 1):
+    for i, (name, description) in enumerate(zip(common, descriptions, strict=True), 1):
         if name is not None and common.count(name) == 1:
             names.append(name)
             continue

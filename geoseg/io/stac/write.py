@@ -28,7 +28,7 @@ from geoseg.io.crs import is_code, written_crs
 from geoseg.io.files import output_error, sha256_of, write_text
 from geoseg.io.raster.band_names import COMMON_NAMES
 from geoseg.io.raster.dates import OLDEST, date_properties
-from geoseg.io.raster.gdal import GDAL_VERSION, TIFF_SIGNATURES, open_header, reading_back
+from geoseg.io.raster.gdal import GDAL_VERSION, TIFF_SIGNATURES, reading_back
 from geoseg.io.raster.header import Header, read_header
 
 __all__ = ["describe_file", "relative_href", "scene_item", "write_catalog", "write_collection"]
@@ -94,8 +94,7 @@ def describe_file(
             resolution = ground_resolution(header.geobox).mean
         except GridError as error:
             raise SceneError(f"{path} has no place on the globe: {error}") from error
-        tags = _tags(path, trust)
-    properties = date_properties(tags, path.name, path.stat().st_mtime)
+    properties = date_properties(header.tags, path.name, path.stat().st_mtime)
     moment = properties.pop("datetime")
     item = pystac.Item(
         id=item_id,
@@ -105,19 +104,10 @@ def describe_file(
         properties={**properties, "gsd": float(f"{resolution:.6g}"), **_projection(header.geobox)},
         stac_extensions=_used_extensions(header),
     )
-    asset = _asset(header, path, relative_to, is_cog=tags.get("LAYOUT") == "COG")
+    asset = _asset(header, path, relative_to)
     asset.extra_fields |= _file(path) if checksum else {}
     item.add_asset("data", asset)
     return item
-
-
-def _tags(path: Path, trust: Trust) -> dict[str, str]:
-    with open_header(str(path), trust) as dataset:
-        return {
-            **dataset.tags(),
-            **dataset.tags(ns="IMAGERY"),
-            "LAYOUT": dataset.tags(ns="IMAGE_STRUCTURE").get("LAYOUT", ""),
-        }
 
 
 def _used_extensions(header: Header) -> list[str]:
@@ -133,10 +123,10 @@ def _scaled(header: Header) -> bool:
     return set(header.scales) != {1.0} or set(header.offsets) != {0.0}
 
 
-def _asset(header: Header, path: Path, relative_to: Path, *, is_cog: bool) -> pystac.Asset:
+def _asset(header: Header, path: Path, relative_to: Path) -> pystac.Asset:
     return pystac.Asset(
         relative_href(path, relative_to),
-        media_type=pystac.MediaType.COG if is_cog else _image_type(path),
+        media_type=pystac.MediaType.COG if header.is_cog else _image_type(path),
         roles=["data"],
         extra_fields={"bands": [_band(header, i) for i in range(header.count)]},
     )
