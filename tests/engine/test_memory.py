@@ -232,8 +232,8 @@ def test_live_tensors_are_all_that_passes_take_but_for_holes_in_the_heap() -> No
 @linux
 def test_no_familys_passes_take_more_than_is_planned_for_them() -> None:
     for text, peak, layers, _, planned in peaks(3, {}):
-        # Weights are reordered, up to 1.5 times the largest layer (U-Net with AVX2). A plan has room for that:
-        # the weights three times, of which this process has one. Small things are within PROCESS_BYTES.
+        # Weights are reordered, up to 1.5 times the largest layer (U-Net with AVX2): a plan has room for it,
+        # since it has the weights three times and this process once. Small things are within PROCESS_BYTES.
         assert peak <= planned + sum(layers) + 4e6, text
 
 
