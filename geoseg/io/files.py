@@ -19,11 +19,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from geoseg.errors import OutputError, RunError
 
 __all__ = [
+    "LOCK_NAME",
     "check_writable",
     "free_bytes",
     "locked",
@@ -35,6 +36,8 @@ __all__ = [
     "write_text",
 ]
 
+LOCK_NAME: Final = ".geoseg.lock"
+"""File that a run leaves in its output folder (:func:`locked`)."""
 _SIDE_SUFFIXES = ("-journal", "-wal", "-shm", ".aux.xml", ".ovr", ".msk")
 """What SQLite, GDAL and QGIS leave beside a file: of no use, or harmful, to the file that replaces it."""
 
@@ -288,7 +291,7 @@ def locked(folder: Path) -> Iterator[None]:
         RunError: another run holds the folder.
         OutputError: the folder cannot be made or written to.
     """
-    path = folder / ".geoseg.lock"
+    path = folder / LOCK_NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)

@@ -208,6 +208,11 @@ class Training(Section):
         return next((entry.border.value for entry in self.classes if entry.border is not None), 0.0)
 
     @property
+    def coarsest_resolution(self) -> float:
+        """Ground resolution of the coarsest chips, in meters."""
+        return self.resolution.value * self.chips.scales[1]
+
+    @property
     def channels(self) -> int:
         """Of the network's output: the classes, and their border."""
         return len(self.classes) + bool(self.border)

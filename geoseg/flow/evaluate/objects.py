@@ -22,8 +22,7 @@ from geoseg.flow.evaluate.scene import Pair, label_reader, strips
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
-from geoseg.grid.pixel_map import applied
-from geoseg.grid.polygons import repaired
+from geoseg.grid.polygons import moved, repaired
 from geoseg.io.crs import same_crs
 from geoseg.io.files import output_error
 from geoseg.io.labels.reader import LabelReader
@@ -313,7 +312,7 @@ def mapped_objects(path: Path, layer: str, area: ScoredArea) -> ObjectSet:
     polygons, *columns = read_columns(path, layer, {"class_id": np.int64, "id": np.object_, sure: np.float64})
     if in_degrees:
         polygons = geojson.from_degrees(polygons, area.grid)
-    shapes, owner = _single(_to_pixels(polygons, area.grid))
+    shapes, owner = _single(moved(polygons, ~area.grid.transform))
     return area.objects(shapes, *(column[owner] for column in columns))
 
 
@@ -341,13 +340,6 @@ def reference_objects(labels: LabelReader, classes: Sequence[int], slug: str, ar
     names = np.array([f"{slug}-reference-{number}" for number in range(len(shapes))], np.object_)
     wanted = np.isin(class_id, classes)
     return area.objects(shapes[wanted], class_id[wanted], names[wanted], np.full(int(wanted.sum()), np.nan))
-
-
-def _to_pixels(polygons: Objects, grid: GeoBox) -> Objects:
-    def place(xy: Float64) -> Float64:
-        return np.column_stack(applied(~grid.transform, *xy.T))
-
-    return np.asarray(shapely.transform(polygons, place), object)
 
 
 def _single(shapes: Objects) -> tuple[Objects, Int64]:

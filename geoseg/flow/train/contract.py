@@ -94,9 +94,8 @@ class Seen:
     @classmethod
     def of(cls, training: Training, scenes: Sequence[FileScene], indexes: Sequence[SceneIndex]) -> Self:
         """Of the scenes of a training; chips reach a little further than the scenes' own ground."""
-        chips = training.resolution.value * training.chips.scales[1]
         own = max(scene.scene.resolution.mean for scene in scenes)
-        coarsest = float(f"{max(chips, own):.4g}")
+        coarsest = float(f"{max(training.coarsest_resolution, own):.4g}")
         return cls(scenes[0].value_dtype, value_range(indexes), coarsest)
 
     @property

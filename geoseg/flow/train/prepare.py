@@ -137,7 +137,7 @@ def _remarks(training: Training, scenes: Sequence[FileScene], teacher: Teacher |
         yield from (
             f"scene {scene.name}: {keys_of_entry(text, scene.entry)}" for text in scene.scene.warnings
         )
-    coarsest = training.resolution.value * training.chips.scales[1]
+    coarsest = training.coarsest_resolution
     coarse = {scene.name: scene.scene.resolution.mean for scene in scenes}
     found = [name for name, resolution in coarse.items() if is_coarser(resolution, coarsest)]
     if found:

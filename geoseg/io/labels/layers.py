@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -24,9 +25,18 @@ from geoseg.grid.polygons import repaired
 from geoseg.grid.window import Window
 from geoseg.io.crs import datum_gap
 from geoseg.io.labels.vector_file import Bounds, Layer
+from geoseg.io.vector.writer import overview_layer
 from geoseg.words import listed
 
-__all__ = ["AREA_LAYER", "PixelPolygons", "lies_elsewhere", "near_another", "rectangle", "vector_polygons"]
+__all__ = [
+    "AREA_LAYER",
+    "PixelPolygons",
+    "candidate_layers",
+    "lies_elsewhere",
+    "near_another",
+    "rectangle",
+    "vector_polygons",
+]
 
 AREA_LAYER = "labelled_area"
 """Name of the layer, in the file of the labels, with the area where they are complete."""
@@ -84,6 +94,15 @@ class PixelPolygons:
 
 
 _NOTHING = PixelPolygons(np.array([], object), np.array([], np.uint8))
+
+
+def candidate_layers(names: Sequence[str], *, skip_area: bool) -> list[str]:
+    """The layers of a file that may be meant where none is named: no generalized copy beside its original.
+
+    ``skip_area``: nor the layer with the area where labels are complete.
+    """
+    copies = {overview_layer(name) for name in names}
+    return [name for name in names if name not in copies and not (skip_area and name == AREA_LAYER)]
 
 
 def near_another(numbers: NDArray[np.integer], distance: float) -> Bool:

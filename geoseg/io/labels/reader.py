@@ -29,11 +29,17 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
 from geoseg.grid.pixel_map import may_overlap
 from geoseg.grid.window import Window
-from geoseg.io.labels.layers import AREA_LAYER, PixelPolygons, lies_elsewhere, rectangle, vector_polygons
+from geoseg.io.labels.layers import (
+    AREA_LAYER,
+    PixelPolygons,
+    candidate_layers,
+    lies_elsewhere,
+    rectangle,
+    vector_polygons,
+)
 from geoseg.io.labels.rasters import LabelRaster, lies_on_scene
 from geoseg.io.labels.vector_file import VECTOR_FORMATS, Layer, is_vector, layer_names, open_layer
 from geoseg.io.raster.gdal import PNG_SIGNATURE, TIFF_SIGNATURES
-from geoseg.io.vector.writer import overview_layer
 
 __all__ = ["BORDER", "LabelReader", "counts_scene_pixels", "label_kind", "label_layer"]
 
@@ -86,10 +92,7 @@ class _File:
             if name not in self.layers:
                 raise LabelError(f"labels {self.path}: no layer {name!r}; it has {', '.join(self.layers)}")
             return open_layer(self.path, name)
-        shown = {overview_layer(layer) for layer in self.layers}  # generalized copies beside merged polygons
-        candidates = [
-            layer for layer in self.layers if layer not in shown and not (skip_area and layer == AREA_LAYER)
-        ]
+        candidates = candidate_layers(self.layers, skip_area=skip_area)
         if len(candidates) != 1:
             raise LabelError(
                 f"labels {self.path}: {len(candidates)} layers ({', '.join(candidates)}); name the one to "

@@ -16,6 +16,7 @@ import numpy as np
 from geoseg.arrays import Bool, Float32
 from geoseg.grid.window import Window
 from geoseg.io.raster.reader import Reader
+from geoseg.io.raster.validity import LEAST_FILL
 
 __all__ = ["SAMPLE_SIDE", "Sample", "sample_windows", "take_sample", "undeclared_fill"]
 
@@ -29,7 +30,6 @@ _OFTEN = 0.02
 _MOST_RANKED = 100_000
 """Pixels that percentiles are taken of, at most, in each band."""
 _FILLS: Final = (-9999.0, -32768.0, -32767.0, -99999.0, 65535.0)
-_HUGE: Final = 1e30
 _SOME: Final = 1e-3
 """Share of the pixels from which a fill is named."""
 _MANY: Final = 0.05
@@ -70,7 +70,7 @@ class Sample:
 
         Such as -9999 beside 200 to 3000, where the file does not declare it.
         """
-        values = self.values[:, (np.abs(self.values) < _HUGE).all(0)]
+        values = self.values[:, (np.abs(self.values) < LEAST_FILL).all(0)]
         values = values if values.size else self.values
         for end in (np.min, np.max):
             fill = end(values)
@@ -176,7 +176,7 @@ def _held(values: Float32, stored: float, factors: Sequence[tuple[float, float]]
 
 def _huge(values: Float32) -> list[float]:
     least, most = float(values.min()), float(values.max())
-    return [value for value in (least, most) if abs(value) >= _HUGE]
+    return [value for value in (least, most) if abs(value) >= LEAST_FILL]
 
 
 def _percent(share: float) -> str:

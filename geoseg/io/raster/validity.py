@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 import numpy as np
 
@@ -40,10 +40,10 @@ from geoseg.arrays import Array, Bool
 from geoseg.config.stac.refs import MaskRef, NodataRule
 from geoseg.words import listed
 
-__all__ = ["Nodata", "Stored", "judge", "unusable"]
+__all__ = ["LEAST_FILL", "Nodata", "Stored", "judge", "unusable"]
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-_FILL: float = 1e30
+LEAST_FILL: Final = 1e30
 """Floats from here on are fills such as -3.4e38, which headers round: they are compared to five digits."""
 _LARGEST_BYTE = 255
 
@@ -202,6 +202,6 @@ def _equals(band: Array, nodata: float | None) -> Bool:
         return np.asarray(band == band.dtype.type(int(nodata)))
     with np.errstate(over="ignore"):
         stored = band.dtype.type(nodata)
-    if abs(nodata) >= _FILL:
+    if abs(nodata) >= LEAST_FILL:
         return np.asarray(np.isclose(band, stored, rtol=1e-5, atol=0))
     return np.asarray(band == stored)

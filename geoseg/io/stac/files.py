@@ -18,14 +18,13 @@ from typing import Final
 from geoseg.config.stac.assets import LOCAL_SUFFIXES, PHOTO_SUFFIXES, TIFF_SUFFIXES
 from geoseg.config.stac.refs import Trust
 from geoseg.errors import CatalogError, SceneError
+from geoseg.io.files import LOCK_NAME
 from geoseg.io.raster.gdal import TIFF_SIGNATURES
 from geoseg.io.raster.header import read_header
 from geoseg.words import counted, listed
 
 __all__ = ["ImageFiles", "find_images", "is_image", "walk"]
 
-_LOCK: Final = ".geoseg.lock"
-"""What a run leaves in its output folder (:func:`geoseg.io.files.locked`)."""
 _SIDE_SUFFIXES: Final = frozenset(
     {
         ".ovr",
@@ -131,7 +130,7 @@ def _entries(folder: Path, notes: list[str]) -> Iterator[os.DirEntry[str]]:
             notes.append(f"{where}: links to {seen[node]}, which is listed already")
             continue
         seen[node] = where
-        if where != folder and (where / _LOCK).exists():
+        if where != folder and (where / LOCK_NAME).exists():
             notes.append(f"{where}: holds maps of geoseg, which are not listed")
             continue
         for entry in entries:
@@ -165,15 +164,15 @@ def _is_placed(photo: Path) -> bool:
 
 def _without_members(images: list[Path], trust: Trust) -> tuple[list[Path], list[str]]:
     """Images without those that a VRT among them is made of, and a note for each such VRT."""
+    mosaics = [path for path in images if path.suffix.lower() == ".vrt"]
+    real = {path: os.path.realpath(path) for path in images} if mosaics else {}
     notes, members = [], dict[str, Path]()
-    for path in images:
-        if path.suffix.lower() != ".vrt":
-            continue
+    for path in mosaics:
         try:
             below = {os.path.realpath(file) for file in read_header(str(path), trust).files[1:]}
         except SceneError:
             continue  # refused as a scene, with its reason
-        taken = [other for other in images if other != path and os.path.realpath(other) in below]
+        taken = [other for other in images if other != path and real[other] in below]
         members.update((str(other), path) for other in taken)
         if taken:
             notes.append(

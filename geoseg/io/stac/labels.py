@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
@@ -15,15 +16,14 @@ from geoseg.config.stac.assets import TIFF_SUFFIXES
 from geoseg.errors import CatalogError, GeosegError, LabelError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.pixel_map import may_overlap
-from geoseg.io.labels.layers import AREA_LAYER, lies_elsewhere
+from geoseg.io.labels.layers import AREA_LAYER, candidate_layers, lies_elsewhere
 from geoseg.io.labels.rasters import holds_mask
 from geoseg.io.labels.reader import label_kind
-from geoseg.io.labels.vector_file import layer_names, open_layer
+from geoseg.io.labels.vector_file import Layer, layer_names, open_layer
 from geoseg.io.raster.scene import grid_of
 from geoseg.io.stac.files import walk
 from geoseg.io.stac.read import local_assets
-from geoseg.io.stac.write import relative_href
-from geoseg.io.vector.writer import overview_layer
+from geoseg.io.stac.write import IMAGE_MEDIA, LAYER_MEDIA, relative_href
 from geoseg.words import counted, listed
 
 __all__ = ["DEFAULT_KEY", "add_labels"]
@@ -35,10 +35,8 @@ _SUFFIXES: Final = TIFF_SUFFIXES | {
     ".png",
 }
 _MEDIA: Final[Mapping[str, str]] = {
-    ".gpkg": pystac.MediaType.GEOPACKAGE,
-    ".geojson": pystac.MediaType.GEOJSON,
-    ".fgb": pystac.MediaType.FLATGEOBUF,
-    ".png": pystac.MediaType.PNG,
+    **LAYER_MEDIA,
+    ".png": IMAGE_MEDIA[".png"],
     **dict.fromkeys(TIFF_SUFFIXES, pystac.MediaType.GEOTIFF),
 }
 _NAMED: Final = 6
@@ -69,15 +67,19 @@ def add_labels(items: Sequence[_Item], labels: Path, output: Path, key: str | No
         )
     notes: list[str] = []
     by_scene = labels.is_dir()
-    files = _by_scene(items, labels, output, notes) if by_scene else [(item, labels) for item in items]
+    if by_scene:
+        files = [(item, _LabelFile(path, key)) for item, path in _by_scene(items, labels, output, notes)]
+    else:
+        one = _LabelFile(labels, key)
+        files = [(item, one) for item in items]
     found: dict[str, list[str]] = defaultdict(list)
     masked = 0
     for item, file in files:
         held = {str(path) for asset, path in local_assets(item, output) if "labels" in asset.roles}
-        for asset_key, fields in _assets(file, key, None if by_scene else _geobox(item)):
-            if asset_key in item["assets"] or str(file.absolute()) not in held:
+        for asset_key, fields in file.assets(None if by_scene else _geobox(item)):
+            if asset_key in item["assets"] or str(file.path.absolute()) not in held:
                 known = item["assets"].get(asset_key, {})
-                href = {"href": relative_href(file, output.parent), "roles": ["labels"]}
+                href = {"href": relative_href(file.path, output.parent), "roles": ["labels"]}
                 item["assets"][asset_key] = {**known, **href, **fields, **_own_classes(known)}
             found[asset_key].append(item["id"])
             masked += "geoseg:classes" in fields
@@ -140,18 +142,6 @@ def _common_end(one: Path, other: Path) -> int:
     return len(list(takewhile(lambda pair: pair[0].casefold() == pair[1].casefold(), pairs)))
 
 
-def _lies_apart(file: Path, layer: str | None, grid: GeoBox | None) -> bool:
-    """Whether a layer, or a raster, shares no ground with a grid; None: with any."""
-    if grid is None:
-        return False
-    if layer is not None:
-        return lies_elsewhere(open_layer(file, layer), grid)
-    try:
-        return not may_overlap(grid_of(file), grid)
-    except GeosegError:  # a picture without a place is laid on its scene
-        return False
-
-
 def _geobox(item: _Item) -> GeoBox | None:
     """An item's grid; None where it does not say."""
     said = item["properties"]
@@ -165,26 +155,65 @@ def _geobox(item: _Item) -> GeoBox | None:
         raise CatalogError(f"item {item['id']!r}: its proj: fields are no grid ({error})") from error
 
 
-def _assets(file: Path, key: str | None, grid: GeoBox | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Keys and fields of the label assets that a file makes for a scene of this grid."""
-    media = _MEDIA.get(file.suffix.lower())
-    fields: dict[str, Any] = {} if media is None else {"type": str(media)}
-    if label_kind(file) == "raster":
-        if not _lies_apart(file, None, grid):
-            masked = {"geoseg:classes": {"255": 1}} if holds_mask(file) else {}
-            yield key or DEFAULT_KEY, fields | masked
-        return
-    names = layer_names(file)
-    shown = {overview_layer(name) for name in names}
-    layers = [name for name in names if name not in shown and name != AREA_LAYER]
-    if not layers:
-        raise LabelError(f"labels {file}: has no layer of polygons")
-    if len(layers) > 1 and key is not None and key not in layers:
-        raise LabelError(f"labels {file}: has the layers {listed(layers)}; --label-key names one of them")
-    if AREA_LAYER in names:
-        fields["geoseg:area_layer"] = AREA_LAYER
-    for layer in layers if key is None or len(layers) == 1 else (key,):
-        if _lies_apart(file, layer, grid):
-            continue
-        own = DEFAULT_KEY if len(layers) == 1 and layer.casefold() == file.stem.casefold() else layer
-        yield key or own, fields | ({"geoseg:layer": layer} if len(names) > 1 else {})
+class _LabelFile:
+    """A file of labels: what it holds is looked at once, however many scenes it is for."""
+
+    def __init__(self, path: Path, key: str | None) -> None:
+        self.path = path
+        self._key = key
+
+    def assets(self, grid: GeoBox | None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Keys and fields of the label assets for a scene of this grid, on which they lie; None: on any."""
+        if label_kind(self.path) == "raster":
+            if grid is None or not self._raster_lies_apart(grid):
+                masked = {"geoseg:classes": {"255": 1}} if self._holds_mask else {}
+                yield self._key or DEFAULT_KEY, self._fields | masked
+            return
+        for layer, (key, fields) in self._layers.items():
+            if grid is None or not lies_elsewhere(self._opened[layer], grid):
+                yield key, self._fields | fields
+
+    @cached_property
+    def _fields(self) -> dict[str, Any]:
+        media = _MEDIA.get(self.path.suffix.lower())
+        return {} if media is None else {"type": str(media)}
+
+    @cached_property
+    def _holds_mask(self) -> bool:
+        return holds_mask(self.path)
+
+    @cached_property
+    def _grid(self) -> GeoBox | None:
+        """Of a raster; None: a picture without a place, which is laid on its scene."""
+        try:
+            return grid_of(self.path)
+        except GeosegError:
+            return None
+
+    def _raster_lies_apart(self, grid: GeoBox) -> bool:
+        try:
+            return self._grid is not None and not may_overlap(self._grid, grid)
+        except GeosegError:
+            return False
+
+    @cached_property
+    def _layers(self) -> dict[str, tuple[str, dict[str, str]]]:
+        """The layers that are assets: key and fields of each."""
+        key, names = self._key, layer_names(self.path)
+        layers = candidate_layers(names, skip_area=True)
+        if not layers:
+            raise LabelError(f"labels {self.path}: has no layer of polygons")
+        if len(layers) > 1 and key is not None and key not in layers:
+            several = listed(layers)
+            raise LabelError(f"labels {self.path}: has the layers {several}; --label-key names one of them")
+        common = {"geoseg:area_layer": AREA_LAYER} if AREA_LAYER in names else {}
+        found = {}
+        for layer in layers if key is None or len(layers) == 1 else (key,):
+            alone = len(layers) == 1 and layer.casefold() == self.path.stem.casefold()
+            named = {"geoseg:layer": layer} if len(names) > 1 else {}
+            found[layer] = key or (DEFAULT_KEY if alone else layer), common | named
+        return found
+
+    @cached_property
+    def _opened(self) -> dict[str, Layer]:
+        return {layer: open_layer(self.path, layer) for layer in self._layers}

@@ -31,7 +31,15 @@ from geoseg.io.raster.dates import OLDEST, date_properties
 from geoseg.io.raster.gdal import GDAL_VERSION, TIFF_SIGNATURES, reading_back
 from geoseg.io.raster.header import Header, read_header
 
-__all__ = ["describe_file", "relative_href", "scene_item", "write_catalog", "write_collection"]
+__all__ = [
+    "IMAGE_MEDIA",
+    "LAYER_MEDIA",
+    "describe_file",
+    "relative_href",
+    "scene_item",
+    "write_catalog",
+    "write_collection",
+]
 
 _FLAT = re.compile(r"[\[{]\n([^\[\]{}]*)[\]}]")
 _FLAT_LENGTH = 90
@@ -39,20 +47,25 @@ _OF_MAPS: Final = (
     "classification/v1.1.0", "file/v2.1.0", "processing/v1.2.0", "projection/v2.0.0", "raster/v1.1.0",
 )  # fmt: skip
 """Extensions of a map's item."""
-_MEDIA: Final = {
-    ".tif": pystac.MediaType.COG,
+LAYER_MEDIA: Final = {
     ".gpkg": pystac.MediaType.GEOPACKAGE,
     ".geojson": pystac.MediaType.GEOJSON,
     ".fgb": pystac.MediaType.FLATGEOBUF,
+}
+"""Media types of vector files by suffix."""
+_MEDIA: Final = {
+    ".tif": pystac.MediaType.COG,
+    **LAYER_MEDIA,
     ".parquet": "application/vnd.apache.parquet",
     ".qml": pystac.MediaType.XML,
 }
-_IMAGES: Final = {
+IMAGE_MEDIA: Final = {
     ".jp2": pystac.MediaType.JPEG2000,
     ".png": pystac.MediaType.PNG,
     ".jpg": pystac.MediaType.JPEG,
     ".jpeg": pystac.MediaType.JPEG,
 }
+"""Media types of images that are no TIFF by suffix."""
 _COMPLEX: Final = {"complex64": "cfloat32", "complex128": "cfloat64", "complex_int16": "cint16"}
 """numpy type → STAC's name, which is that of its parts."""
 _SOFTWARE: Final = ("geoseg", "torch", "numpy", "rasterio", "pyogrio", "shapely", "pyproj")
@@ -143,7 +156,7 @@ def _image_type(path: Path) -> str | None:
     with path.open("rb") as file:
         if file.read(4).startswith(TIFF_SIGNATURES):
             return pystac.MediaType.GEOTIFF
-    return _IMAGES.get(path.suffix.lower())
+    return IMAGE_MEDIA.get(path.suffix.lower())
 
 
 def _band(header: Header, i: int) -> dict[str, Any]:
