@@ -106,6 +106,12 @@ def older_rules(folder: Path, content: dict[str, Any]) -> str:
     return "made under rules 1"
 
 
+def same_id_twice(folder: Path, _content: dict[str, Any]) -> str:
+    items = [stac_item("a", {"href": "a.tif", "bands": RGB_BANDS}) for _ in range(2)]
+    write_catalog(folder / "scenes.json", *items)
+    return "2 items have this id"
+
+
 def no_longitude(folder: Path, _content: dict[str, Any]) -> str:
     pixels = np.random.default_rng(0).integers(0, 255, (3, *SHAPE), dtype=np.uint8)
     write_raster(folder / "a.tif", pixels, crs="EPSG:4326", transform=Affine(3e-6, 0, 10, 0, -3e-6, 90.0001))
@@ -141,6 +147,7 @@ BAD: dict[str, Case] = {
     "output is a file": output_is_a_file,
     "another map": another_map,
     "older rules": older_rules,
+    "same id twice": same_id_twice,
     "no longitude": no_longitude,
     "over the pole": over_the_pole,
     "half a file": half_a_file,

@@ -623,8 +623,22 @@ def test_ids_that_meet_are_refused_with_both_names(tmp_path: Path) -> None:
     items = [item_json("Lyon"), item_json("lyon"), item_json("a"), item_json("a"), item_json("b")]
     catalog = load_catalog(write(tmp_path / "c.json", collection(*items)))
     assert [ref.id for ref in catalog.scenes] == ["b"]
-    assert sorted(refusal.id for refusal in catalog.refusals) == ["Lyon", "a", "a", "lyon"]
+    assert sorted(refusal.id for refusal in catalog.refusals) == ["Lyon", "a", "lyon"]
     assert "('Lyon' in c.json, 'lyon' in c.json)" in catalog.refusals[0].reason
+
+
+def test_each_id_is_refused_once_with_all_that_is_wrong(tmp_path: Path) -> None:
+    twice = [item_json("same"), item_json("good"), item_json("same")]
+    broken = [{**item_json("half"), "assets": 1}, item_json("half"), {**item_json("half"), "properties": 2}]
+    value = {"type": "FeatureCollection", "features": [*twice, *broken]}
+    catalog = load_catalog(write(tmp_path / "c.json", value))
+    assert [ref.id for ref in catalog.scenes] == ["good"]
+    reasons = {refusal.id: refusal.reason for refusal in catalog.refusals}
+    assert len(catalog.refusals) == 2 == len(reasons)
+    assert reasons["same"].count("2 items have this id") == 1
+    for part in ("features[3]", "features[5]", "another item has this id, too; give each its own"):
+        assert part in reasons["half"], reasons["half"]
+    assert reasons["half"].count("scene half") == 1
 
 
 def test_only_the_wanted_items_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

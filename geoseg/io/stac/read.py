@@ -14,7 +14,7 @@ import os
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,7 +25,7 @@ import pystac
 from geoseg.config.stac.assets import Asset, assets_of
 from geoseg.config.stac.item import scene_of
 from geoseg.config.stac.refs import SceneRef, Trust
-from geoseg.errors import CatalogError
+from geoseg.errors import CatalogError, without_scene
 from geoseg.words import did_you_mean, listed
 
 __all__ = [
@@ -108,7 +108,7 @@ def catalog_of(
                 raise CatalogError(f"{path}: holds no item {wanted!r}{hint}")
         items = [found for found in items if found.id in ids]
         refused = [refusal for refusal in refused if refusal.id in ids]
-    ambiguous = _ambiguous(items)
+    ambiguous = _ambiguous(items, {refusal.id for refusal in refused})
     scenes: list[SceneRef] = []
     for found in items:
         if found.id in ambiguous:
@@ -120,7 +120,7 @@ def catalog_of(
             raise CatalogError(f"{path}: item {found.id!r}, {error}") from error
         except CatalogError as error:
             refused.append(_refused(found.id, error))
-    return Catalog(path, tuple(scenes), tuple(refused))
+    return Catalog(path, tuple(scenes), _once(refused))
 
 
 class LocalStacIO(pystac.StacIO):
@@ -276,8 +276,8 @@ def _scene(found: FoundItem, trust: Trust) -> SceneRef:
     return scene_of(found.id, found.item.properties, assets, resolve, trust)
 
 
-def _ambiguous(items: list[FoundItem]) -> dict[str, str]:
-    """Id → why it is ambiguous."""
+def _ambiguous(items: list[FoundItem], unusable: Collection[str]) -> dict[str, str]:
+    """Id → why it is ambiguous; ``unusable``: ids of items that are refused already."""
     alike = defaultdict(list)
     for found in items:
         alike[found.id.casefold()].append(found)
@@ -287,7 +287,20 @@ def _ambiguous(items: list[FoundItem]) -> dict[str, str]:
             where = listed([f"{found.id!r} in {found.source.name}" for found in group], limit=4)
             for found in group:
                 reasons[found.id] = f"{len(group)} items have this id ({where}); give each its own"
+        elif group[0].id in unusable:
+            reasons[group[0].id] = "another item has this id, too; give each its own"
     return reasons
+
+
+def _once(refused: Iterable[UnusableItem]) -> tuple[UnusableItem, ...]:
+    """Each id once, with all that is wrong with the items that have it: a scene has one outcome."""
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for refusal in refused:
+        found[refusal.id][refusal.reason] = None
+    return tuple(
+        UnusableItem(one, "; ".join([first, *(without_scene(reason, one) for reason in more)]))
+        for one, (first, *more) in found.items()
+    )
 
 
 class UnsetVariableError(CatalogError):
