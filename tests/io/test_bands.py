@@ -228,6 +228,28 @@ def test_what_is_described_as_a_measurement_is_no_alpha(folder: Path) -> None:
     assert "described as 'quality' but is alpha" in warning
 
 
+@pytest.mark.parametrize(
+    "name", ["alpha", "mask", "A", "opacity", "dataMask", "b4", "quality", "nir", "DSM", "NDWI", "B08"]
+)
+def test_alpha_masks_whatever_the_catalog_calls_it_but_a_measurement(folder: Path, name: str) -> None:
+    masks = name not in {"nir", "DSM", "NDWI", "B08"}
+    pixels = np.zeros((4, 4, 6), np.uint8)
+    href = str(
+        write_raster(folder / "rgba.tif", pixels, interpretation=[*INTERPRETATIONS, ColorInterp.alpha])
+    )
+    names = (*RGB, name.lower())
+    ref = SceneRef("s", tuple(BandRef(href, i, text) for i, text in enumerate(names, 1)))
+    scene = describe(ref, RGB)
+    with SceneReader(scene) as reader:
+        assert reader.read(Window(0, 0, 4, 6)).valid.any() != masks
+    assert [band.name for band in describe(ref).bands] == list(RGB if masks else names)
+    asked = describe(ref, [*RGB, name])
+    assert len(asked.bands) == 4
+    assert asked.alpha == ()
+    said = "band 4 is called 'quality' by the catalog but is alpha by the file's color interpretation"
+    assert [said in warning for warning in scene.warnings] == [True] * (name == "quality")
+
+
 def test_codes_of_sensors_are_no_names(folder: Path) -> None:
     ref = written(folder / "codes.tif", RGB, ["B04", "B03", "B02"], interpretation=INTERPRETATIONS)
     scene = describe(ref, RGB)

@@ -67,9 +67,9 @@ _NUMBER = re.compile(r"(?:b|band|bd|ch|channel|layer)?0*(\d+)(?:nm|um)?")
 _NOTHING: Final = frozenset({"gray", "grey", "undefined", "unknown", "none", "data", "image"})
 _MEASUREMENTS: Final = frozenset(
     {"infrared", "ir", "thermal", "tir", "swir", "mwir", "dem", "dsm", "dtm", "ndsm", "height", "elevation"}
-    | {"ndvi", "cir"}
+    | {"ndvi", "ndwi", "evi", "savi", "cir", "chm", "slope", "intensity", "temperature"}
 )
-_MASKS = re.compile(r"alpha|mask|valid|opacity|transparen|no.?data")
+_MASKS = re.compile(r"alpha|^a$|mask|valid|opacity|transparen|no.?data")
 
 
 def plain(text: str | None) -> str:

@@ -33,6 +33,7 @@ from geoseg.io.raster.band_names import (
     common_name,
     contradict,
     fits_wavelength,
+    is_measurement,
     is_sensor_code,
     micrometers,
     name_at,
@@ -49,7 +50,7 @@ __all__ = [
     "choose",
     "choose_bands",
     "common_names",
-    "is_unnamed",
+    "is_measured",
     "without_partial_wavelengths",
 ]
 
@@ -291,7 +292,17 @@ def without_partial_wavelengths(offered: Sequence[Offered]) -> list[Offered]:
     ]
 
 
-def is_unnamed(band: BandRef) -> bool:
+def is_measured(band: BandRef) -> bool:
+    """Whether the catalog says that a band is a measurement: nir, DSM, a sensor's code such as B08."""
+    return (
+        band.common is not None
+        or band.wavelength is not None
+        or is_measurement(band.name)
+        or is_sensor_code(band.name, band.index)
+    )
+
+
+def _is_unnamed(band: BandRef) -> bool:
     """Whether the catalog says nothing of a band, or only that it is alpha."""
     return _has_no_name(band) and band.common is None and band.wavelength is None
 
@@ -309,7 +320,7 @@ def _files_to_open(available: Sequence[BandRef], wanted: Sequence[str | int] | N
     if wanted is None:
         return {band.href for band in available}
     by_catalog = [_offered(number, band, None) for number, band in enumerate(available, 1)]
-    files = {band.href for band in available if is_unnamed(band)}
+    files = {band.href for band in available if _is_unnamed(band)}
     for band in wanted:
         words = {plain(str(band)), common_name(str(band))} - {None}
         found = {band.source for band in by_catalog if words & {band.own, band.stated, str(band.number)}}
@@ -333,7 +344,7 @@ def _offered(number: int, band: BandRef, header: Header | None) -> Offered:
         if center is not None:
             at = f"the file's wavelength of {center:g} µm"
             sayings.append(Saying(at, name_at(center), center))
-        is_alpha = band.index in header.alpha and is_unnamed(band)
+        is_alpha = band.index in header.alpha and not is_measured(band)
     if is_alpha:
         sayings = []
     return Offered(number, band.name, tuple(sayings), color, band.href, text, is_alpha)
@@ -377,17 +388,22 @@ def _doubts(
     if wanted is not None and not named:
         yield from _number_doubt(offered, chosen, needed)
     for place, band in enumerate(offered):
-        if (
-            band.is_mask
-            and place not in chosen
-            and not names_mask(band.text)
-            and not says_nothing(band.text, band.number)
-        ):
-            yield (
-                f"band {band.number} is described as {band.text!r} but is alpha by the file's color "
-                "interpretation, so it is read as a mask: where it is data, correct it with "
-                f"gdal_edit.py -colorinterp_{band.number} undefined"
-            )
+        if band.is_mask and place not in chosen:
+            yield from _alpha_doubt(band)
+
+
+def _alpha_doubt(band: Offered) -> Iterator[str]:
+    """Where alpha has a name, but none of a mask."""
+    names = {f"described as {band.text!r}": band.text, f"called {band.own!r} by the catalog": band.own}
+    said = {
+        how: name for how, name in names.items() if name != "alpha" and not says_nothing(name, band.number)
+    }
+    if said and not any(names_mask(name) for name in said.values()):
+        yield (
+            f"band {band.number} is {next(iter(said))} but is alpha by the file's color interpretation, so "
+            "it is read as a mask: where it is data, correct it with "
+            f"gdal_edit.py -colorinterp_{band.number} undefined"
+        )
 
 
 def _interpretation_doubt(offered: Sequence[Offered], named: Sequence[int]) -> Iterator[str]:

@@ -28,7 +28,7 @@ from geoseg.grid.orientation import Orientation
 from geoseg.grid.resample import Resampler
 from geoseg.io.crs import crs_doubts, crs_name
 from geoseg.io.files import sha256_of
-from geoseg.io.raster.bands import choose_bands, is_unnamed
+from geoseg.io.raster.bands import choose_bands, is_measured
 from geoseg.io.raster.gdal import refusal
 from geoseg.io.raster.header import Header, read_header
 from geoseg.io.raster.validity import Nodata
@@ -266,7 +266,7 @@ def _masking_alpha(
     alpha).
     """
     data = {(band.href, band.index) for band in selected}
-    data |= {(band.href, band.index) for band in ref.bands if not is_unnamed(band)}
+    data |= {(band.href, band.index) for band in ref.bands if is_measured(band)}
     for href, header in by_file.items():
         yield from [(href, index) for index in sorted(header.alpha) if (href, index) not in data][:1]
 
