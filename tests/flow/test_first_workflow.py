@@ -47,6 +47,36 @@ def test_what_init_writes_passes_check(images: Path, tmp_path: Path, monkeypatch
     assert (scenes.stretch is not None) == (prepared.plans[0].scene.dtype == "uint16")
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("colored", [0, 9])
+def test_gray_images_among_others_take_no_bands_from_these(
+    colored: int, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(10):
+        pixels = IMAGE if number == colored else IMAGE[:1].astype(dtype)
+        write_raster(tmp_path / "mixed" / f"{number}.tif", pixels)
+    monkeypatch.chdir(tmp_path)
+    path = write_first_workflow(Path("mixed"), model="buildings-mininet2").path
+    scenes = load_workflow(path).workflow.scenes
+    assert (scenes.bands, scenes.stretch) == (None, None)
+    prepared = check_workflow(path)
+    assert [plan.scene.ref.id for plan in prepared.plans] == [str(colored)]
+    assert all("where red, green, blue are needed" in refusal.reason for refusal in prepared.refused)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"), [("?.tif", "my-images"), ("[ab]*.tif", "my-images"), ("b c.tif", "b-c")]
+)
+def test_a_workflow_is_called_like_the_images_or_their_folder(
+    pattern: str, name: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = write_first_workflow(images / pattern, model="buildings-mininet2")
+    assert made.path == Path(f"{name}.yaml")
+    magic = images.rename(tmp_path / "flight [2]")
+    assert write_first_workflow(magic, model="buildings-mininet2").path == Path("flight-2.yaml")
+
+
 def test_every_line_in_comments_is_a_key_that_can_be_used(images: Path, tmp_path: Path) -> None:
     path = write_first_workflow(images, tmp_path / "sub" / "flow.yaml", model="buildings-mininet2").path
     text = path.read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -78,14 +79,13 @@ def write_first_workflow(
     refs = open_catalog(images, trust).scenes
     if not refs:
         raise CatalogError(f"{images}: none of its images can be mapped; see geoseg catalog {images} -o FILE")
-    stem = next(
-        (part.stem for part in (images.absolute(), *images.absolute().parents) if "*" not in part.name), ""
-    )
+    places = (images.absolute(), *images.absolute().parents)
+    stem = next((place.stem for place in places if place.exists() or not glob.has_magic(place.name)), "")
     name = re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-") or "maps"
     path = Path(f"{name}.yaml") if path is None else path
     if path.exists():
         raise OutputError(f"{path} is there already; name another file with -o")
-    bands, stretch = _needs(refs[:_LOOKED_AT], bundle.spec)
+    bands, stretch = _needs(refs, bundle.spec)
     lines = []
     if bands is not None:
         lines.append(f"bands: {list(bands)} # gray images: their band is each of the model's")
@@ -110,19 +110,29 @@ def _needs(
     refs: Sequence[SceneRef], spec: BundleSpec
 ) -> tuple[tuple[int, ...] | None, tuple[float, float] | None]:
     """Bands and stretch that images need for a model; None: none. `check` says what else is wrong."""
-    bands: tuple[int, ...] | None = None
+    bands = (1,) * len(spec.bands) if len(spec.bands) > 1 and _are_gray(refs) else None
+    reading = Reading.of(Scenes(bands=bands), spec.bands)
     stretches: list[tuple[float, float]] = []
-    for ref in refs:
+    for ref in refs[:_LOOKED_AT]:
         with suppress(SceneError):
-            if len(AS_DECLARED.describe(ref).bands) == 1 < len(spec.bands):
-                bands = (1,) * len(spec.bands)
-            scene = Reading.of(Scenes(bands=bands), spec.bands).describe(ref)
-            if spec.value_dtype == "uint8" != image_of(scene).dtype:
+            scene = reading.describe(ref)
+            if len(scene.bands) == len(spec.bands) and spec.value_dtype == "uint8" != image_of(scene).dtype:
                 grid = model_grid(scene.geobox, spec.resolution, spec.resolution_tolerance)
                 stretches.append(fitting_stretch(sample_scene(scene, grid)))
     if not stretches:
         return bands, None
     return bands, (min(low for low, _ in stretches), max(high for _, high in stretches))
+
+
+def _are_gray(refs: Sequence[SceneRef]) -> bool:
+    """Whether all scenes that can be read have one band; one of colors would be mapped from its first."""
+    found = False
+    for ref in refs:
+        with suppress(SceneError):
+            if len(AS_DECLARED.describe(ref).bands) != 1:
+                return False
+            found = True
+    return found
 
 
 def _beside(path: Path, folder: Path) -> str:
