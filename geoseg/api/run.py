@@ -149,7 +149,9 @@ class Run:
     score: ScoreReport | None
     """The score of the maps, where the workflow asks for one."""
     missing: tuple[str, ...]
-    """What the workflow asks for beside the maps and could not be made: score, merged layer, QGIS project."""
+    """Why what the workflow asks for beside the maps is not there: score, merged layer, QGIS project."""
+    notes: tuple[str, ...]
+    """What was left out of a folder that stands for a catalog, each in one sentence."""
 
     def __len__(self) -> int:
         return len(self.scenes)
@@ -226,5 +228,6 @@ def run(
         summary=table,
         seconds=summary.seconds,
         score=summary.score,
-        missing=tuple(text for text in (summary.unscored, summary.unwritten) if text is not None),
+        missing=tuple(filter(None, (summary.unlabeled, summary.unscored, summary.unwritten))),
+        notes=summary.notes,
     )

@@ -35,8 +35,7 @@ def print_check(prepared: Prepared) -> int:
         click.echo(scene_line("ok", scene.ref.id, message))
         for warning in (*plan.warnings, *(found.warnings if found else ())):
             click.echo(scene_line("warning", scene.ref.id, warning), err=True)
-    for warning in prepared.warnings:
-        click.echo(f"warning  {warning}", err=True)
+    _print_warnings(prepared)
     code = _print_refused(prepared)
     count = len(prepared.plans)
     click.echo(
@@ -49,6 +48,11 @@ def print_check(prepared: Prepared) -> int:
             "(coarsest_resolution): no scene was compared with it"
         )
     return code
+
+
+def _print_warnings(prepared: Prepared) -> None:
+    for warning in prepared.warnings:
+        click.echo(f"warning  {warning}", err=True)
 
 
 def _print_refused(prepared: Prepared) -> int:
@@ -102,11 +106,13 @@ def _cells(plan: Plan) -> tuple[str, ...]:
 def print_plan(prepared: Prepared, *, as_json: bool) -> int:
     """The plans as a table or as JSON; returns the exit code."""
     if as_json:
-        refused = [{"scene": r.scene, "reason": r.reason} for r in prepared.refused]
-        click.echo(
-            json.dumps({"scenes": [_row(plan) for plan in prepared.plans], "refused": refused}, indent=2)
-        )
-        return 2 if refused else 0
+        content = {
+            "scenes": [_row(plan) | {"warnings": plan.warnings} for plan in prepared.plans],
+            "refused": [{"scene": r.scene, "reason": r.reason} for r in prepared.refused],
+            "warnings": prepared.warnings,
+        }
+        click.echo(json.dumps(content, indent=2))
+        return 2 if prepared.refused else 0
     runtime, spec = prepared.runtime, prepared.bundle.spec
     click.echo(
         f"model    {spec.name} {spec.version} ({spec.sha256[:8]}), {runtime.precision} on {runtime.device} "
@@ -115,6 +121,10 @@ def print_plan(prepared: Prepared, *, as_json: bool) -> int:
     )
     if prepared.plans:
         print_table(Table("", _HEAD, tuple(map(_cells, prepared.plans))))
+    for plan in prepared.plans:
+        for warning in plan.warnings:
+            click.echo(scene_line("warning", plan.scene.ref.id, warning), err=True)
+    _print_warnings(prepared)
     code = _print_refused(prepared)
     windows = sum(len(plan.tiles.grid) for plan in prepared.plans)
     disk = sum(plan.disk_bytes for plan in prepared.plans)

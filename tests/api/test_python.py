@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,20 @@ def test_the_reason_of_a_refused_scene_does_not_name_it_again(workflow: geoseg.W
     (reason,) = run.summary["reason"]
     assert reason.startswith("has no band 'infrared'")
     assert reason == run.scenes[0].reason
+
+
+def test_a_run_holds_what_was_left_out_and_why_there_is_no_score(
+    place: Path, workflow: geoseg.Workflow, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "b.jp2").touch()
+    shutil.copy(place / "scenes/town.tif", images / "a.tif")
+    asked = {"catalog": str(images), "output": str(tmp_path / "maps"), "evaluate.asset": "buildings"}
+    run = geoseg.run(workflow, asked, progress="none")
+    assert run.score is None
+    assert run.missing == ("no scene has the label asset 'buildings'",)
+    assert run.notes == ("not looked at: 1 .jp2 (trust local reads them)",)
 
 
 def test_a_map_is_drawn_in_its_own_coordinates(run: geoseg.Run) -> None:

@@ -80,6 +80,24 @@ def test_check_and_plan_name_every_scene_once(geoseg: Command, workflow: Path) -
     assert [scene["scene"] for scene in planned["refused"]] == ["gone"]
 
 
+def test_plan_prints_the_warnings_of_check(geoseg: Command, workflow: Path, tmp_path: Path) -> None:
+    write_catalog(tmp_path / "bare.json", stac_item("bare", str(workflow.parent / "scene.tif")))
+    options = ("--set", "scenes.nodata=-9999", "--set", "evaluate.asset=buildings")
+    typed = (workflow, "--catalog", tmp_path / "bare.json", "-o", tmp_path / "maps", *options)
+    code, _, warned = geoseg("check", *typed)
+    assert code == 0
+    assert [line.split()[:2] for line in warned.splitlines()] == [
+        ["warning", "bare"],
+        ["warning", "evaluate.asset:"],
+    ]
+    code, _, err = geoseg("plan", *typed)
+    assert (code, err) == (0, warned)
+    code, out, _ = geoseg("plan", *typed, "--json")
+    planned = json.loads(out)
+    assert [f"warning  {line}" for line in planned["warnings"]] == warned.splitlines()[1:]
+    assert [f"warning  bare  {line}" for line in planned["scenes"][0]["warnings"]] == warned.splitlines()[:1]
+
+
 @pytest.mark.parametrize("kind", ["plain", "json", "none"])
 def test_a_run_says_what_became_of_each_scene(
     geoseg: Command, workflow: Path, tmp_path: Path, kind: str
@@ -110,7 +128,7 @@ def test_a_folder_stands_for_its_catalog_and_what_is_left_out_is_said(
     shutil.copy(workflow.parent / "scene.tif", images / "a.tif")
     (images / "b.jp2").touch()
     said = "warning  not looked at: 1 .jp2 (trust local reads them)\n"
-    for command in ("check", "run"):
+    for command in ("check", "plan", "run"):
         code, _, err = geoseg(command, workflow, "--catalog", images, "-o", tmp_path / "maps")
         assert (code, err) == (0, said)
     assert not list(images.glob("*.json"))
