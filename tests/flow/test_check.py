@@ -135,6 +135,11 @@ def mask(value: int) -> Callable[[Path], object]:
     return lambda path: write_raster(path, np.full(SHAPE, value, np.uint8), crs=UTM, transform=PLACE)
 
 
+def without_crs(path: Path) -> None:
+    with pytest.warns(UserWarning, match="'crs' was not provided"):
+        write_layer(path, [HERE], None)
+
+
 BAD: dict[str, Case] = {
     "no pyarrow": changed(
         r"vectorize\.format: GeoParquet needs pyarrow.*geoseg\[parquet\]", format="parquet"
@@ -154,9 +159,10 @@ BAD: dict[str, Case] = {
     "no label file": scored("gone.gpkg", "gone.gpkg: cannot be opened"),
     "label is text": scored("x.gpkg", "x.gpkg: neither a raster", x__gpkg=lambda p: p.write_text("no")),
     "label elsewhere": scored("far.gpkg", "do not overlap", far__gpkg=lambda p: write_layer(p, [FAR], UTM)),
-    "label without CRS": scored(
+    "label of points": scored(
         "n.geojson", "holds point", n__geojson=lambda p: write_layer(p, [HERE.centroid], UTM)
     ),
+    "label without CRS": scored("bare.gpkg", "has no CRS", bare__gpkg=without_crs),
     "no such layer": scored({"href": "roofs.gpkg", "geoseg:layer": "walls"}, "no layer 'walls'"),
     "no such attribute": scored({"href": "roofs.gpkg", "geoseg:attribute": "use"}, "no attribute 'use'"),
     "words as ids": scored({"href": "roofs.gpkg", "geoseg:attribute": "kind"}, "needed class ids"),

@@ -30,6 +30,7 @@ from geoseg.flow.run.probabilities import ProbabilityMosaic, StoredScene
 from geoseg.flow.run.run import run
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
+from geoseg.io.vector.frame import read_frame
 from geoseg.io.vector.merge import SceneLayer, merge_layers
 from geoseg.polygons.attributes import FIELDS
 
@@ -175,15 +176,23 @@ def test_merged_tiles_are_the_map_that_was_not_cut(
 
 
 @pytest.mark.parametrize("mode", ["objects", "exact"])
-def test_neither_the_order_of_scenes_nor_the_format_matters(
-    mode: str, mapped: Callable[[str, str], Prepared]
-) -> None:
+def test_the_order_of_scenes_does_not_matter(mode: str, mapped: Callable[[str, str], Prepared]) -> None:
     prepared = mapped("four", mode)
     first = merged(prepared)
     (prepared.loaded.output / "run.json").unlink()
     again = merged(replace(prepared, plans=prepared.plans[::-1]))
     assert again.geometry.to_wkb().tolist() == first.geometry.to_wkb().tolist()
     assert again.drop(columns="geometry").equals(first.drop(columns="geometry"))
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "fgb"])
+def test_the_format_does_not_matter(
+    suffix: str, field: UInt8, mapped: Callable[[str, str], Prepared], tmp_path: Path
+) -> None:
+    prepared = map_probabilities(tmp_path, CUTS["four"], lambda _, at: seen(field, at), format=suffix)
+    write_outputs(prepared, {p.scene.ref.id for p in prepared.plans}, merge=True, coverage=False)
+    found = read_frame(prepared.loaded.output / f"merged.{suffix}", "roofs")
+    assert sorted(found.geometry.to_wkb()) == sorted(merged(mapped("four", "objects")).geometry.to_wkb())
 
 
 @pytest.mark.parametrize("why", ["probabilities are not stored", "regions are too large"])
