@@ -77,6 +77,8 @@ class Settings:
     bands: str
     declared: str
     """How a nodata value is declared."""
+    scale: str
+    """Where scale and offset are stated."""
     unscaled: str
     """How the values as stored are asked for."""
 
@@ -91,6 +93,7 @@ WORKFLOW: Final = Settings(
     nodata="scenes.nodata or scenes.nodata_rule",
     declared="scenes.nodata: {}",
     bands="name them in scenes.bands",
+    scale="scenes.scale",
     unscaled="scenes.scale: none",
 )
 CALL: Final = Settings(
@@ -99,6 +102,7 @@ CALL: Final = Settings(
     nodata="the array's rio.nodata or nodata_rule",
     declared="array = array.rio.write_nodata({})",
     bands="select them with array.sel(band=[…])",
+    scale="scale_factor and add_offset among the array's attributes",
     unscaled="an array without scale_factor and add_offset among its attributes",
 )
 
@@ -278,7 +282,7 @@ def check_values(
     low, high = sample.middle()
     summary = f"{100 * sample.valid_share:.3g} % valid, values {low:.4g} to {high:.4g}"
     if stretch is None:
-        return Findings(summary, _check_range(sample, spec))
+        return Findings(summary, _check_range(sample, spec, settings))
     return Findings(summary, check_stretch(sample, stretch, settings))
 
 
@@ -307,7 +311,7 @@ def check_stretch(sample: Sample, stretch: Stretch, settings: Settings = WORKFLO
     return ()
 
 
-def _check_range(sample: Sample, spec: BundleSpec) -> tuple[str, ...]:
+def _check_range(sample: Sample, spec: BundleSpec, settings: Settings) -> tuple[str, ...]:
     seen = np.array(spec.seen_range)
     least, most = sample.range()
     largest = float(np.abs(seen).max())
@@ -318,7 +322,7 @@ def _check_range(sample: Sample, spec: BundleSpec) -> tuple[str, ...]:
     tiny = max(abs(least), abs(most)) < largest / 100
     beyond = bool((sample.values.min(1) > seen[:, 1] + 2 * (seen[:, 1] - seen[:, 0])).all())
     if spec.value_dtype != "uint8" and (tiny or beyond):
-        raise SceneError(f"{what}: its units are others; check scale and offset (scenes.scale)")
+        raise SceneError(f"{what}: its units are others; check scale and offset ({settings.scale})")
     outside = (sample.values < seen[:, :1]) | (sample.values > seen[:, 1:])
     share = float(outside.mean(1).max())
     return (f"{share:.0%} of the values of a band are new to the model: {what}",) if share > _MOST else ()

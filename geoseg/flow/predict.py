@@ -115,7 +115,8 @@ def _nodata(array: xr.DataArray, rule: NodataRule) -> Nodata:
     """Which values of an array mean no data; what contradicts itself is a warning."""
     count = len(array)
     nodata = Nodata.of([array.dtype.name] * count, [nodata_of(array)] * count, rule)
-    doubts = nodata.doubts([f"band {number}" for number in range(1, count + 1)])
+    names = [f"band {number}" for number in range(1, count + 1)]
+    doubts = nodata.doubts(names, nodata="array.rio.write_nodata", rule="nodata_rule")
     for doubt in (*doubts, *masked_doubts(array)):
         warnings.warn(doubt, SceneWarning, stacklevel=4)
     return nodata

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyproj import CRS
 from pyproj.exceptions import CRSError, ProjError
+from rasterio.enums import WktVersion
 
-from geoseg.errors import OutputError
+from geoseg.errors import GeosegError, OutputError
 from geoseg.grid.crs import LONGITUDE_LATITUDE, equal_crs, transformer
 from geoseg.grid.geobox import GeoBox
+
+if TYPE_CHECKING:
+    import rasterio.crs
 
 __all__ = [
     "bounds_in",
     "crs_doubts",
     "crs_name",
+    "crs_of",
     "crs_text",
     "datum_gap",
     "is_code",
-    "off_the_globe",
     "same_crs",
     "written_crs",
 ]
@@ -59,6 +64,22 @@ def crs_text(crs: str) -> str:
     """
     horizontal = _horizontal(_parsed(crs))
     return _code_of(horizontal) or horizontal.to_wkt()
+
+
+def crs_of(found: rasterio.crs.CRS, refusal: Callable[[str], GeosegError]) -> str:
+    """The text (:func:`crs_text`) of a raster's CRS; one without a place on the globe is refused.
+
+    Args:
+        refusal: the error to raise, by what follows the name of the raster ("is in the local CRS …").
+
+    Raises:
+        CRSError: PROJ does not know the CRS.
+    """
+    crs = crs_text(found.to_wkt(version=WktVersion.WKT2_2019))
+    fault = _off_the_globe(crs)
+    if fault is not None:
+        raise refusal(fault)
+    return crs
 
 
 def _horizontal(crs: CRS) -> CRS:
@@ -155,7 +176,7 @@ def datum_gap(crs: str, grid: GeoBox) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def off_the_globe(crs: str) -> str | None:
+def _off_the_globe(crs: str) -> str | None:
     """Why nothing in a CRS can have a place on the globe; None: it can."""
     parsed = _parsed(crs)
     if parsed.is_geocentric:

@@ -249,6 +249,8 @@ def test_values_of_other_units_than_the_training_saw_are_refused() -> None:
     for sample, spec in ((large, reflectance), (small, numbers)):
         with pytest.raises(SceneError, match=r"units are others; check scale and offset \(scenes\.scale\)"):
             check_values(sample, spec, None)
+        with pytest.raises(SceneError, match=r"offset \(scale_factor and add_offset among the array's attr"):
+            check_values(sample, spec, None, CALL)
     (warning,) = check_values(sampled(np.linspace(4000, 6000, 30).reshape(3, 10)), numbers, None).warnings
     assert "100% of the values of a band are new to the model" in warning
     (warning,) = check_values(sampled(np.zeros((3, 10))), contract(), None).warnings

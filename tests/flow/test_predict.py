@@ -211,11 +211,13 @@ def test_numbers_are_pixels_and_bytes(mininet: Bundle) -> None:
         predict(array, mininet, halo=-32)
 
 
-def test_nodata_that_no_pixel_can_hold_means_nothing(mininet: Bundle) -> None:
+def test_nodata_that_no_pixel_can_hold_means_nothing_and_is_said(mininet: Bundle) -> None:
     array = image(64, 64)
     plain = predict(array, mininet)
     for impossible in (-9999, 0.5):
-        assert predict(array.assign_attrs(_FillValue=impossible), mininet).identical(plain)
+        said = rf"declared as {impossible}, .* of band 1, band 2, band 3 .*: set array\.rio\.write_nodata to "
+        with pytest.warns(SceneWarning, match=said):
+            assert predict(array.assign_attrs(_FillValue=impossible), mininet).identical(plain)
 
 
 def test_what_comes_out_is_written_with_its_nodata(mininet: Bundle, tmp_path: Path) -> None:

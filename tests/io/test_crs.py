@@ -20,7 +20,7 @@ from rasterio.crs import CRS as RasterCRS  # noqa: N811 - two libraries, one nam
 from support.rasters import write_raster
 
 from geoseg.config.stac.refs import LabelRef, SceneRef
-from geoseg.errors import SceneError, SceneWarning
+from geoseg.errors import LabelError, SceneError, SceneWarning
 from geoseg.flow.vectorize import vectorize
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import _datum_doubts, crs_text, is_code, written_crs
@@ -160,6 +160,11 @@ def test_a_crs_without_a_place_on_the_globe_is_refused_in_words(tmp_path: Path, 
         described(path)
     with pytest.raises(SceneError, match=rf"^the array {said}.*; set the right CRS with array\.rio"):
         geobox_of(array_of(path))
+    scene = described(file(tmp_path / "scene.tif", "EPSG:26914"))
+    with pytest.raises(
+        LabelError, match=rf"^labels .*odd\.tif: {said}.*: assign the right CRS with gdal_edit"
+    ):
+        LabelReader(LabelRef(str(path)), scene.geobox)
 
 
 def array_of(path: Path) -> xr.DataArray:

@@ -394,6 +394,26 @@ def test_labels_may_lie_beside_their_images(tmp_path: Path) -> None:
     assert (again.scenes, again.notes) == (made.scenes, made.notes)
 
 
+def test_a_raster_of_labels_for_all_scenes_lies_on_them_or_has_no_place_or_is_refused(tmp_path: Path) -> None:
+    for number in range(2):
+        at = TRANSFORM @ Affine.translation(100 * number, 0)
+        image(tmp_path / "images" / f"{number}.tif", transform=at)
+
+    def labeled(file: Path) -> list[str]:
+        make_catalog(tmp_path / "images", tmp_path / "x.json", labels=file)
+        return [scene for scene, assets in labels_of(tmp_path / "x.json").items() if assets]
+
+    mask = np.random.default_rng(0).integers(0, 2, (64, 64), np.uint8)
+    whole = write_raster(tmp_path / "placed.tif", mask, driver="COG")
+    cut = tmp_path / "cut.tif"
+    cut.write_bytes(whole.read_bytes()[:-30])
+    with pytest.raises(LabelError, match=r"^labels .*cut\.tif is truncated: .* fetch the file again$"):
+        labeled(cut)
+    assert not (tmp_path / "x.json").exists()
+    assert labeled(whole) == ["0"]
+    assert labeled(write_raster(tmp_path / "bare.png", mask)) == ["0", "1"]
+
+
 def test_what_is_known_of_labels_stays_when_their_file_is_another(tmp_path: Path) -> None:
     image(tmp_path / "a.tif")
     make_catalog(tmp_path, tmp_path / "x.json", labels=roofs(tmp_path / "old.gpkg"))

@@ -135,6 +135,7 @@ def test_nodata_that_contradicts_itself_is_a_warning_that_names_the_key(tmp_path
     assert "scenes.nodata" in warning
     (warning,) = describe(SceneRef("s", (), plain, nodata=-9999)).warnings
     assert "-9999, a value that the type of b1 cannot hold" in warning
+    assert "set scenes.nodata to" in warning
     assert describe(SceneRef("s", (), black)).warnings == ()
     stated = BandRef(black, 1, "red", nodata=9)
     (warning,) = describe(SceneRef("s", (stated,))).warnings

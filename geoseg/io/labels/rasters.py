@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 import rasterio
 from pyproj.exceptions import CRSError
-from rasterio.enums import WktVersion
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoseg.arrays import Array, Bool, UInt8
-from geoseg.errors import GeosegError, LabelError
+from geoseg.errors import GridError, LabelError
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.pixel_map import PixelMap
 from geoseg.grid.window import Window
-from geoseg.io.crs import crs_text, datum_gap
+from geoseg.io.crs import crs_of, datum_gap
 from geoseg.io.raster.gdal import PNG_SIGNATURE, environment, gdal_errors, raster_window, reason
 
 __all__ = ["LabelRaster", "holds_mask", "lies_on_scene"]
@@ -86,7 +85,8 @@ class LabelRaster:
             scene_grid: the scene's own pixels, which a raster without CRS is laid on.
 
         Raises:
-            LabelError: unreadable, several bands, no numbers, or without CRS and of another shape.
+            LabelError: unreadable, several bands, no numbers, in a CRS that has no place on the globe, or
+                without CRS and of another shape.
         """
         for value, index in classes:
             if not 0 <= index <= IGNORE:
@@ -100,9 +100,14 @@ class LabelRaster:
                 raise LabelError(f"labels {path}: holds {source.dtypes[0]}, needed whole numbers")
             if source.crs:
                 try:
-                    crs = crs_text(source.crs.to_wkt(version=WktVersion.WKT2_2019))
+                    crs = crs_of(
+                        source.crs,
+                        lambda fault: LabelError(
+                            f"labels {path}: {fault}: assign the right CRS with gdal_edit.py -a_srs EPSG:n"
+                        ),
+                    )
                     grid = GeoBox(source.height, source.width, source.transform, crs)
-                except (GeosegError, CRSError) as error:
+                except (GridError, CRSError) as error:
                     raise LabelError(f"labels {path}: {error}") from error
                 gap = datum_gap(crs, scene_grid)
                 if gap is not None:

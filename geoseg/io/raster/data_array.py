@@ -12,13 +12,12 @@ import rasterio
 import rioxarray
 import xarray as xr
 from affine import Affine
-from rasterio.enums import WktVersion
 from rioxarray.exceptions import MissingSpatialDimensionError
 
 from geoseg.arrays import Float64, UInt8
 from geoseg.errors import GridError, SceneError, SceneWarning
 from geoseg.grid.geobox import GeoBox
-from geoseg.io.crs import crs_doubts, crs_text, off_the_globe
+from geoseg.io.crs import crs_doubts, crs_of
 from geoseg.io.raster.band_names import common_name, micrometers, name_at, plain, says_nothing
 from geoseg.io.raster.bands import Offered, Saying, choose, without_partial_wavelengths
 from geoseg.io.raster.gdal import reading_back
@@ -29,6 +28,8 @@ __all__ = ["colors_of", "geobox_of", "in_model_order", "masked_doubts", "nodata_
 _BANDS_ROWS_COLUMNS = 3
 _PER_BAND = ("long_name", "scales", "offsets")
 """Attributes that rioxarray gives an array with a value per band."""
+_NODATA = ("_FillValue", "missing_value", "fill_value", "nodata")
+"""Attributes that declare nodata; the first counts, as for rioxarray."""
 _DRIFT = 0.05
 """Pixels by which a coordinate may be off its place: in many files they are single precision."""
 
@@ -75,9 +76,10 @@ def geobox_of(array: xr.DataArray) -> GeoBox:
         )
     if array.rio.crs is None:
         raise SceneError("the array has no CRS; set it with array.rio.write_crs(…)")
-    crs = crs_text(array.rio.crs.to_wkt(version=WktVersion.WKT2_2019))
-    if (fault := off_the_globe(crs)) is not None:
-        raise SceneError(f"the array {fault}; set the right CRS with array.rio.write_crs(…)")
+    crs = crs_of(
+        array.rio.crs,
+        lambda fault: SceneError(f"the array {fault}; set the right CRS with array.rio.write_crs(…)"),
+    )
     height, width = array.shape[1:]
     try:
         box = GeoBox(height, width, _transform(array), crs)
@@ -161,12 +163,12 @@ def _per_band(array: xr.DataArray, name: str, per_band: str, default: float) -> 
 
 
 def nodata_of(array: xr.DataArray) -> float | None:
-    """The value that marks pixels without data; None: there is none beside NaN and infinity."""
+    """The value that marks pixels without data, as declared; None: there is none beside NaN and infinity."""
     try:
         with np.errstate(over="ignore"):
             nodata = array.rio.nodata
     except OverflowError:  # no pixel of this dtype can hold it
-        return None
+        nodata = next((array.attrs[name] for name in _NODATA if name in array.attrs), None)
     return None if nodata is None or not np.isfinite(nodata) else float(nodata)
 
 

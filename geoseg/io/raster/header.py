@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 from pyproj.exceptions import CRSError
-from rasterio.enums import ColorInterp, Interleaving, WktVersion
+from rasterio.enums import ColorInterp, Interleaving
 from rasterio.io import DatasetReader
 
 from geoseg.arrays import UInt8
 from geoseg.config.stac.refs import Trust
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
-from geoseg.io.crs import crs_text, off_the_globe
+from geoseg.io.crs import crs_of
 from geoseg.io.raster.band_names import (
     COMMON_NAMES,
     believed,
@@ -246,9 +246,10 @@ def _geobox(href: str, dataset: DatasetReader, trust: Trust) -> GeoBox:
             how = "has no CRS: assign it with gdal_translate -a_srs EPSG:n"
         raise refusal(href, how + _side_file_hint(href, trust))
     try:
-        crs = crs_text(dataset.crs.to_wkt(version=WktVersion.WKT2_2019))
-        if (fault := off_the_globe(crs)) is not None:
-            raise refusal(href, f"{fault}: assign the right CRS with gdal_edit.py -a_srs EPSG:n")
+        crs = crs_of(
+            dataset.crs,
+            lambda fault: refusal(href, f"{fault}: assign the right CRS with gdal_edit.py -a_srs EPSG:n"),
+        )
         return GeoBox(dataset.height, dataset.width, dataset.transform, crs)
     except GridError as error:
         raise refusal(href, f"has no usable grid: {error}") from error

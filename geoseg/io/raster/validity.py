@@ -107,8 +107,16 @@ class Nodata:
             return "none"
         return "mixed" if len(kinds) > 1 else "all" if kinds.pop() else "any"
 
-    def doubts(self, names: Sequence[str]) -> tuple[str, ...]:
-        """What contradicts itself, one sentence each; ``names`` are the bands'."""
+    def doubts(
+        self, names: Sequence[str], *, nodata: str = "scenes.nodata", rule: str = "scenes.nodata_rule"
+    ) -> tuple[str, ...]:
+        """What contradicts itself, one sentence each.
+
+        Args:
+            names: of the bands.
+            nodata: by what a user declares a nodata value.
+            rule: by what a user sets the rule.
+        """
         found = []
         impossible = [
             (name, value) for name, value in zip(names, self.impossible, strict=False) if value is not None
@@ -117,7 +125,7 @@ class Nodata:
             bands = listed([name for name, _ in impossible])
             found.append(
                 f"nodata is declared as {impossible[0][1]:g}, a value that the type of {bands} cannot hold, "
-                "so no pixel is nodata by it: set scenes.nodata to the value that means no data"
+                f"so no pixel is nodata by it: set {nodata} to the value that means no data"
             )
         together = [
             (name, value) for name, value, joint in zip(names, self.values, self.joint, strict=True) if joint
@@ -127,8 +135,8 @@ class Nodata:
             name, value = next(pair for pair in together if pair[1] is not None)
             found.append(
                 f"nodata is declared as {value:g} in {name} but not in {listed(without)}, and values of 8 "
-                f"bits are nodata only where all bands hold theirs: set scenes.nodata, such as {value:g}, or "
-                "scenes.nodata_rule to any"
+                f"bits are nodata only where all bands hold theirs: set {nodata}, such as {value:g}, or "
+                f"{rule} to any"
             )
         return tuple(found)
 
