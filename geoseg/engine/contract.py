@@ -238,6 +238,7 @@ def fitting_stretch(sample: Sample) -> Stretch:
     low, high = sample.middle()
     least, most = sample.range()
     filled = [d for d in (1.0, *_DEPTHS) if 0.9 * d < most <= d and high > d / 2 and least >= 0]
+    filled = [d for d in filled if (high - low) / d * 255 >= _FEW_LEVELS]
     if filled and (filled[0] != 1 or not np.isin(sample.values, (0, 1)).all()):
         return 0.0, filled[0]
     if low == high:
@@ -299,7 +300,9 @@ def check_stretch(sample: Sample, stretch: Stretch, settings: Settings = WORKFLO
             f"{given} makes all sampled values {'black' if most < low + half else 'white'}; it takes values "
             f"after scale and offset; set {advice(sample, settings)}"
         )
-    clipped = float(((sample.values < low) | (sample.values > high)).mean(1).max())
+    # As in what is proposed, fill does not count, nor what is out by less than rounding to 8 bits changes.
+    values = sample.without_fill().values
+    clipped = float(((values < low - half) | (values > high + half)).mean(1).max())
     if clipped > _MOST:
         return (
             f"{given} clips {clipped:.0%} of the values of a band; fitting is {advice(sample, settings)}",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from support.rasters import CRS, TRANSFORM, write_raster
@@ -193,6 +193,9 @@ def test_a_stretch_is_proposed_that_fits_the_sample(
     st.lists(st.floats(-3e4, 3e4), min_size=2, max_size=40),
     st.floats(1e-4, 1),
 )
+@example(np.float32, [0.5] * 6 + [4.0] + [255.0] * 12, 1.0)  # fill that is not declared
+@example(np.float32, [-3587.0] + [5e-6] * 30, 1.0)  # rounded
+@example(np.uint8, [254.0, 255.0], 1.0)  # a whole bit depth would leave few levels
 def test_what_is_proposed_passes(dtype: Any, drawn: list[float], factor: float) -> None:
     values = np.array(drawn) * (factor if dtype is np.float32 else 1)
     if dtype is not np.float32:
