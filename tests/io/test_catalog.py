@@ -96,6 +96,27 @@ def test_a_lone_file_that_describes_no_bands_is_taken_whole() -> None:
     assert ref.href == "/d/x.tif"
 
 
+@pytest.mark.parametrize(
+    ("fields", "stated"),
+    [
+        ({"nodata": 0}, {"nodata": 0.0}),
+        ({"file:nodata": [0]}, {"nodata": 0.0}),
+        ({"file:nodata": ["nan", 7]}, {"nodata": 7.0}),
+        ({"nodata": 9, "file:nodata": [0]}, {"nodata": 9.0}),
+        ({"raster:scale": 0.5, "raster:offset": -1}, {"scale": 0.5, "offset": -1.0}),
+        ({"raster:scale": 1}, {"unscaled": True}),
+        ({"nodata": "nan", "eo:center_wavelength": 0.6, "file:checksum": "1220ab", "gsd": 10}, None),
+    ],
+)
+def test_what_a_file_without_a_list_of_bands_states_counts_for_all(
+    fields: dict[str, Any], stated: dict[str, Any] | None
+) -> None:
+    ref = scene({"image": {"href": "x.tif", "type": TIFF, "roles": ["data"], **fields}})
+    assert ref.bands == ()
+    assert ref.href == "/d/x.tif"
+    assert ref.each == (None if stated is None else BandRef("/d/x.tif", 1, "b1", **stated))
+
+
 # One asset per band, as archives ship them
 
 SENTINEL = {
@@ -217,7 +238,10 @@ def test_each_band_has_the_nodata_that_the_catalog_declares() -> None:
         ({"bands": [{"nodata": True}]}, "nodata must be a finite number"),
         ({"bands": [{"name": 3}]}, "a band's name must be text"),
         ({"bands": [{"name": "x"}, {"name": "X"}]}, "calls two bands 'x'"),
-        ({"raster:scale": 0.1}, "gives raster:scale but lists no bands"),
+        ({"raster:scale": 0}, "raster:scale of band 1 is 0"),
+        ({"raster:offset": "x"}, "raster:offset must be a finite number"),
+        ({"nodata": "black"}, "nodata must be a finite number"),
+        ({"file:nodata": [0, 255]}, "gives several nodata values"),
         ({"bands": [{}], "file:checksum": 3}, "file:checksum must be text"),
     ],
 )

@@ -11,6 +11,7 @@ from affine import Affine
 from rasterio.enums import ColorInterp
 from support.rasters import write_raster
 
+from geoseg.config.stac.item import scene_of
 from geoseg.config.stac.refs import BandRef, MaskRef, NodataRule, SceneRef
 from geoseg.config.training.data import DataEntry
 from geoseg.config.workflow import Scenes
@@ -122,6 +123,23 @@ def test_bands_may_differ_in_type_and_nodata(tmp_path: Path) -> None:
     assert mixed.nodata.rule == "mixed"
     assert valid(mixed) == [[False, True, True, False]]
     assert mixed.warnings == ()
+
+
+@pytest.mark.parametrize("tag", [None, 9])
+def test_what_the_catalog_states_of_a_file_whose_bands_it_does_not_list_counts_for_all(
+    tmp_path: Path, tag: int | None
+) -> None:
+    pixels = np.array([[[5, 0, 7]], [[5, 6, 7]], [[5, 6, 9]]], np.uint16)
+    href = str(write_raster(tmp_path / "image.tif", pixels, nodata=tag, crs=UTM, transform=PLACE))
+    fields = {"nodata": 0, "raster:scale": 0.5, "raster:offset": 1}
+    asset = {"href": href, "type": "image/tiff", "roles": ["data"], **fields}
+    scene = describe(scene_of("s", {}, {"image": asset}, lambda _, path: path, "catalog"))
+    assert scene.nodata.values == (0.0,) * 3
+    with SceneReader(scene) as reader:
+        raster = reader.read(scene.geobox.window)
+    assert raster.valid.tolist() == [[True, False, True]]
+    assert raster.pixels[:, 0, 2].tolist() == [4.5, 4.5, 5.5]
+    assert ["the catalog declares nodata 0 for" in text for text in scene.warnings] == [True] * bool(tag)
 
 
 def test_nodata_that_contradicts_itself_is_a_warning_that_names_the_key(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ Which bands it offers, how they are called, what masks them, when it was taken, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from geoseg.config.stac.assets import Asset, Resolve, assets_of, number
@@ -36,6 +36,7 @@ def scene_of(item_id: str, properties: Json, assets: Json, resolve: Resolve, tru
         id=item_id,
         bands=bands,
         href=None if bands else resolve(data[0].key, data[0].href),
+        each=None if bands else _each(data[0], resolve),
         masks=masks,
         unused_masks=unused,
         acquired=acquired(properties),
@@ -210,9 +211,6 @@ def _described(asset: Asset, *, lone: bool) -> list[_Found]:
         numbers = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise CatalogError(f"asset {asset.key!r} contradicts itself on its number of bands: {numbers}")
     if not counts and lone and "eo:common_name" not in asset.fields:
-        scaled = [name for name in ("raster:scale", "raster:offset") if name in asset.fields]
-        if scaled:
-            raise CatalogError(f"asset {asset.key!r} gives {scaled[0]} but lists no bands; add bands to it")
         return []
     count = next(iter(counts.values()), 1)  # among several assets, one that describes no bands has one
     key = asset.key.lower()
@@ -221,6 +219,16 @@ def _described(asset: Asset, *, lone: bool) -> list[_Found]:
         fallback = f"b{i + 1}" if lone else key if count == 1 else f"{key}.{i + 1}"
         found.append(_band(asset, [bands[i] for bands in lists.values() if bands], i + 1, fallback))
     return found
+
+
+def _each(asset: Asset, resolve: Resolve) -> BandRef | None:
+    """Nodata, scale and offset that an asset states of all the bands that it does not list."""
+    found = _band(asset, (), 1, "b1")
+    plain = BandRef(resolve(asset.key, asset.href), 1, "b1")
+    stated = replace(
+        plain, scale=found.scale, offset=found.offset, unscaled=found.unscaled, nodata=found.nodata
+    )
+    return None if stated == plain else stated
 
 
 def _band(asset: Asset, fields: Sequence[Json], index: int, fallback: str) -> _Found:
@@ -235,9 +243,7 @@ def _band(asset: Asset, fields: Sequence[Json], index: int, fallback: str) -> _F
     offset = number(asset, "raster:offset", merged.get("raster:offset", 0.0))
     if scale == 0:
         raise CatalogError(f"asset {asset.key!r}: raster:scale of band {index} is 0, so it has no values")
-    size, nodata, center = (merged.get(key) for key in ("gsd", "nodata", "eo:center_wavelength"))
-    if str(nodata).lower().strip("+-") in {"nan", "inf"}:  # is invalid whether or not it is declared
-        nodata = None
+    size, center = merged.get("gsd"), merged.get("eo:center_wavelength")
     return _Found(
         asset=asset,
         index=index,
@@ -247,10 +253,22 @@ def _band(asset: Asset, fields: Sequence[Json], index: int, fallback: str) -> _F
         scale=scale,
         offset=offset,
         unscaled=(scale, offset) == (1, 0) and ("raster:scale" in merged or "raster:offset" in merged),
-        nodata=None if nodata is None else number(asset, "nodata", nodata),
+        nodata=_nodata(asset, merged.get("nodata")),
         size=None if size is None else number(asset, "gsd", size),
         fallback=fallback,
     )
+
+
+def _nodata(asset: Asset, given: object) -> float | None:
+    """Nodata but NaN and infinity, which are invalid whether or not they are declared."""
+    values = [
+        number(asset, "nodata", value)
+        for value in (given if isinstance(given, list) else [given])  # file:nodata is a list
+        if value is not None and str(value).lower().strip("+-") not in {"nan", "inf"}
+    ]
+    if len(set(values)) > 1:
+        raise CatalogError(f"asset {asset.key!r} gives several nodata values, {given!r:.60}; give one")
+    return values[0] if values else None
 
 
 _NAME = ("name",)
@@ -260,7 +278,7 @@ _SPELLINGS = (
     ("eo:center_wavelength", "center_wavelength"),
     ("raster:scale", "scale"),
     ("raster:offset", "offset"),
-    ("nodata",),
+    ("nodata", "file:nodata"),
     ("gsd", "raster:spatial_resolution", "spatial_resolution"),
 )
 

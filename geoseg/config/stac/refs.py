@@ -118,6 +118,8 @@ class SceneRef:
     """All bands, in the catalog's order. Empty: take every band of ``href``, unnamed."""
     href: str | None = None
     """Absolute path of a many-band file where the catalog does not describe its bands."""
+    each: BandRef | None = None
+    """Nodata, scale and offset that the catalog states of every band of ``href``; None: it states none."""
     masks: tuple[MaskRef, ...] = ()
     """A pixel is valid where all of them say so."""
     unused_masks: tuple[str, ...] = ()

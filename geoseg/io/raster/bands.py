@@ -279,7 +279,8 @@ def _unlisted(ref: SceneRef, header_of: Callable[[str], Header]) -> tuple[BandRe
     if ref.href is None:
         raise SceneError("names neither bands nor a file: give its item an asset")
     header = header_of(ref.href)
-    return tuple(BandRef(ref.href, i + 1, f"b{i + 1}") for i in range(header.count))
+    each = ref.each or BandRef(ref.href, 1, "b1")
+    return tuple(replace(each, index=i + 1, name=f"b{i + 1}") for i in range(header.count))
 
 
 def without_partial_wavelengths(offered: Sequence[Offered]) -> list[Offered]:
