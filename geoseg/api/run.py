@@ -42,9 +42,9 @@ class SceneMap:
     id: str
     """The catalog's id of the scene."""
     status: Status
-    """done, skipped (its map was there already), refused or failed."""
+    """done, skipped (its map was there already), kept (that of another configuration), refused or failed."""
     reason: str
-    """Why it was skipped, refused or failed; empty: it was mapped."""
+    """Why it was skipped, kept, refused or failed; empty: it was mapped."""
     folder: Path | None
     """Folder of the map; None: there is none."""
     warnings: tuple[str, ...] = ()
@@ -126,7 +126,9 @@ class SceneMap:
     @property
     def _folder(self) -> Path:
         if self.folder is None:
-            raise OutputError(f"there is no map, it was {self.status}: {self.reason}", scene=self.id)
+            raise OutputError(
+                f"there is no map of this run; the scene was {self.status}: {self.reason}", scene=self.id
+            )
         return self.folder
 
 

@@ -94,7 +94,7 @@ def evaluate(
     worst: int,
     as_json: bool,
 ) -> None:
-    """Score maps of a WORKFLOW, compare models on its scenes, or score POLYGONS.
+    """Score the maps of a WORKFLOW, its models, or POLYGONS.
 
     Without --model, the maps that `geoseg run` made. With it, the workflow's labeled scenes are mapped with
     each model, as `geoseg run` does, and compared with the first one; finished scenes are not mapped again.

@@ -40,7 +40,7 @@ _PLAIN_SECONDS = 10.0
 """Seconds between plain progress lines: a log stays readable overnight."""
 _SEVERAL = 2
 """Scenes from which on a run's summary is a table."""
-_ENDS: tuple[Status, ...] = ("done", "skipped", "refused", "failed")
+_ENDS: tuple[Status, ...] = ("done", "skipped", "kept", "refused", "failed")
 
 
 class View:
@@ -162,7 +162,7 @@ class RunWatcher:
         else:
             polygons = "" if event.polygons is None else counted(event.polygons, "polygon")
             line = scene_line(event.status, event.scene, event.reason or polygons)
-            (self._view.alert if event.status in ("refused", "failed") else self._view.line)(line)
+            (self._view.alert if event.status in ("kept", "refused", "failed") else self._view.line)(line)
             for warning in event.warnings:
                 self._view.alert(scene_line("warning", event.scene, warning))
 
@@ -195,7 +195,7 @@ class RunWatcher:
             click.echo(f"not scored: {reason}", err=True)
         if summary.unwritten is not None:
             click.echo(f"not written: {summary.unwritten}", err=True)
-        ends = ", ".join(f"{count} {status}" for status, count in counts.items())
+        ends = ", ".join(f"{n} {status}" for status, n in counts.items() if n or status != "kept")
         click.echo(f"{ends} in {summary.seconds:.1f} s")
         if counts["done"] or counts["skipped"]:
             project = "" if summary.unwritten else "; run.qgz in it opens them in QGIS"

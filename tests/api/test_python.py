@@ -143,7 +143,10 @@ def test_a_scene_without_a_map_says_why(place: Path, workflow: geoseg.Workflow) 
     overrides = {"catalog": str(bad / "scenes.json"), "output": str(bad / "maps")}
     (scene,) = geoseg.run(workflow, overrides, progress="none")
     assert scene.status == "refused"
-    with pytest.raises(geoseg.errors.OutputError, match=r"there is no map, it was refused: .*no band 'red'"):
+    with pytest.raises(
+        geoseg.errors.OutputError,
+        match=r"there is no map of this run; the scene was refused: .*no band 'red'",
+    ):
         _ = scene.polygons
 
 

@@ -180,7 +180,7 @@ def outcome(call: Callable[[], Any]) -> list[str]:
         return str(error).splitlines()
     if hasattr(done, "refused"):
         return [refusal.reason for refusal in done.refused]
-    bad = [one.reason for one in done.scenes if one.status in ("refused", "failed")]
+    bad = [one.reason for one in done.scenes if one.status in ("kept", "refused", "failed")]
     return [*bad, *filter(None, (done.unscored, done.unwritten))]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -46,11 +46,11 @@ def check_workflow(
     asset = None if workflow.evaluate is None else workflow.evaluate.asset
     for plan in prepared.plans:
         scene = plan.scene.ref.id
-        reason = obstacle(plan, FinishedMap.read(plan.folder), overwrite=overwrite)
+        found = obstacle(plan, FinishedMap.read(plan.folder), overwrite=overwrite)
         try:
             with of_scene(scene):
-                if reason is not None:
-                    raise OutputError(reason)
+                if found is not None:
+                    raise OutputError(found.reason)
                 _check_labels(plan, asset)
         except GeosegError as error:
             refused.append(Refusal(scene, str(error)))
@@ -59,22 +59,32 @@ def check_workflow(
     return replace(prepared, plans=tuple(plans), refused=tuple(refused))
 
 
-def obstacle(plan: Plan, found: FinishedMap | None, *, overwrite: bool) -> str | None:
+class Obstacle(NamedTuple):
+    """Why a scene is not mapped."""
+
+    status: Literal["kept", "refused"]
+    """kept: its folder holds the map or partial results of another configuration or version, which stay."""
+    reason: str
+
+
+def obstacle(plan: Plan, found: FinishedMap | None, *, overwrite: bool) -> Obstacle | None:
     """Why a scene is not mapped, its folder being as it is; None: it is. ``found``: the map in the folder."""
     whole = found is not None and found.whole
     if found is not None and whole and found.fingerprint == plan.fingerprint:
         return None
     if not overwrite and (older := _older_rules(plan, found)) is not None:
-        return older
+        return Obstacle("kept", older)
     can_reuse = found is not None and found.can_reuse(plan)
     if found is not None and whole and not overwrite:
         reuse = ", which recomputes it from its probabilities" if can_reuse else ""
-        return (
+        return Obstacle(
+            "kept",
             f"{plan.folder} holds a map made by another configuration, model or version "
             f"({found.fingerprint[:8]}, now {plan.fingerprint[:8]}); choose another output or pass "
-            f"--overwrite{reuse}"
+            f"--overwrite{reuse}",
         )
-    return None if can_reuse else _lacking_disk(plan)
+    lacking = None if can_reuse else _lacking_disk(plan)
+    return None if lacking is None else Obstacle("refused", lacking)
 
 
 def _older_rules(plan: Plan, found: FinishedMap | None) -> str | None:

@@ -11,9 +11,10 @@ from geoseg.score.report.values import ScoreReport
 
 __all__ = ["Event", "RunStarted", "RunSummary", "SceneOutcome", "Status", "Watch", "WindowRowsFinished"]
 
-Status = Literal["done", "skipped", "refused", "failed"]
-"""done: mapped now; skipped: was mapped before; refused: bad input, or no place for the map, nothing of it is
-left; failed: the run's own fault, its partial results stay for the next run."""
+Status = Literal["done", "skipped", "kept", "refused", "failed"]
+"""done: mapped now; skipped: was mapped before; kept: another configuration or version has mapped it here,
+whose map stays; refused: bad input, or no place for the map, nothing of it is left; failed: the run's own
+fault, its partial results stay for the next run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,6 @@ class RunSummary:
 
     @property
     def exit_code(self) -> int:
-        """0: every scene mapped, and all else as asked; 2: some refused; 1: some failed."""
-        lacking = self.count("refused") or self.unscored or self.unwritten
+        """0: every scene mapped, and all else as asked; 2: some refused, or of other maps; 1: some failed."""
+        lacking = self.count("refused") or self.count("kept") or self.unscored or self.unwritten
         return 1 if self.count("failed") else 2 if lacking else 0

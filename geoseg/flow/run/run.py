@@ -91,8 +91,8 @@ def _plan_work(driver: Driver, plan: Plan, *, overwrite: bool) -> None:
     if found is not None and found.whole and found.fingerprint == plan.fingerprint:
         discard_partials(plan.folder)  # a run may have been killed between the manifest and this
         driver.end(SceneOutcome(scene, "skipped", "already mapped with this configuration", plan.folder))
-    elif (reason := obstacle(plan, found, overwrite=overwrite)) is not None:
-        driver.end(SceneOutcome(scene, "refused", str(OutputError(reason, scene=scene))))
+    elif (barred := obstacle(plan, found, overwrite=overwrite)) is not None:
+        driver.end(SceneOutcome(scene, barred.status, str(OutputError(barred.reason, scene=scene))))
     elif found is not None and found.can_reuse(plan):
         driver.reuse(plan)
     else:
