@@ -14,7 +14,7 @@ Where a band has no name, the center of its wavelengths gives one, by the ranges
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "names_mask",
     "plain",
     "says_nothing",
-    "stated_names",
 ]
 
 _RANGES: Final = {
@@ -175,17 +174,3 @@ def believed(stated: Sequence[str | None], colors: Sequence[str | None]) -> list
     if contradict(stated, colors):
         return list(stated)
     return [name or color for name, color in zip(stated, colors, strict=True)]
-
-
-def stated_names(
-    descriptions: Sequence[str | None], wavelengths: Sequence[float | None], alpha: Collection[int] = ()
-) -> list[str | None]:
-    """The common names that a file's descriptions state of its bands, or else its wavelengths.
-
-    Wavelengths count where every band has one but those, by number from 1, that are ``alpha``.
-    """
-    complete = all(center is not None or i in alpha for i, center in enumerate(wavelengths, 1))
-    return [
-        common_name(text) or (name_at(center) if complete and center is not None else None)
-        for text, center in zip(descriptions, wavelengths, strict=True)
-    ]

@@ -28,6 +28,7 @@ from typing import Final
 from geoseg.config.stac.refs import BandRef, SceneRef
 from geoseg.errors import SceneError
 from geoseg.io.raster.band_names import (
+    COMMON_NAMES,
     agree,
     believed,
     common_name,
@@ -51,6 +52,7 @@ __all__ = [
     "choose_bands",
     "common_names",
     "is_measured",
+    "own_names",
     "without_partial_wavelengths",
 ]
 
@@ -131,6 +133,24 @@ def common_names(offered: Sequence[Offered]) -> list[str | None]:
         for place, name in zip(places, found, strict=True):
             names[place] = name
     return names
+
+
+def own_names(header: Header) -> tuple[str, ...]:
+    """What a file calls its bands: common name, else description, else ``b1`` …; lower case, distinct."""
+    bands = [BandRef(header.href, number, f"b{number}") for number in range(1, header.count + 1)]
+    return _own_names(without_partial_wavelengths([_offered(band.index, band, header) for band in bands]))
+
+
+def _own_names(offered: Sequence[Offered]) -> tuple[str, ...]:
+    common = common_names(offered)
+    names: list[str] = []
+    for band, name in zip(offered, common, strict=True):
+        if name is not None and common.count(name) == 1:
+            names.append(name)
+            continue
+        text = "alpha" if band.is_mask else plain(band.text)
+        names.append(text if text and text not in {*names, *common, *COMMON_NAMES} else f"b{band.number}")
+    return tuple(names)
 
 
 def _find(
@@ -248,8 +268,7 @@ def choose_bands(
         ]
     )
     if not ref.bands and ref.href is not None:
-        own = header_of(ref.href).names
-        offered = [replace(band, own=name) for band, name in zip(offered, own, strict=True)]
+        offered = [replace(band, own=name) for band, name in zip(offered, _own_names(offered), strict=True)]
     data = [place for place, band in enumerate(offered) if not band.is_mask]
     if not (data if wanted is None else wanted):
         names = common_names(offered)

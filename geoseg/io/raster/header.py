@@ -18,12 +18,8 @@ from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import crs_of
 from geoseg.io.raster.band_names import (
-    COMMON_NAMES,
-    believed,
     is_measurement,
     micrometers,
-    plain,
-    stated_names,
 )
 from geoseg.io.raster.collar import lossy_tolerance
 from geoseg.io.raster.gdal import GDAL_ERRORS, has_geokeys, open_header, reason, refusal
@@ -49,8 +45,6 @@ class Header:
     geobox: GeoBox
     dtypes: tuple[str, ...]
     """numpy name per band."""
-    names: tuple[str, ...]
-    """By the rule of :mod:`geoseg.io.raster.bands`, else description, else ``b1`` …; lower case, distinct."""
     descriptions: tuple[str, ...]
     """As written; empty where there is none."""
     colors: tuple[str | None, ...]
@@ -126,14 +120,14 @@ def read_header(href: str, trust: Trust) -> Header:
         _check_size(href, dataset)
         _check_blocks(href, dataset)
         _check_end(href, dataset)
+        geobox = _geobox(href, dataset, trust)  # first: a CRS that PROJ rejects is named as such
         structure = dataset.tags(ns="IMAGE_STRUCTURE")
         wavelengths, colors = _wavelengths(dataset), _colors(dataset)
         alpha = _alpha_bands(dataset, wavelengths)
         return Header(
             href=href,
-            geobox=_geobox(href, dataset, trust),
+            geobox=geobox,
             dtypes=tuple(dataset.dtypes),
-            names=_names(dataset.descriptions, wavelengths, colors, alpha),
             descriptions=tuple(description or "" for description in dataset.descriptions),
             colors=colors,
             wavelengths=wavelengths,
@@ -287,20 +281,3 @@ def _wavelength(tags: dict[str, str]) -> float | None:
         if center is not None:
             return center
     return None
-
-
-def _names(
-    descriptions: Sequence[str | None],
-    wavelengths: Sequence[float | None],
-    colors: Sequence[str | None],
-    alpha: frozenset[int],
-) -> tuple[str, ...]:
-    common = believed(stated_names(descriptions, wavelengths, alpha), colors)
-    names: list[str] = []
-    for i, (name, description) in enumerate(zip(common, descriptions, strict=True), 1):
-        if name is not None and common.count(name) == 1:
-            names.append(name)
-            continue
-        text = "alpha" if i in alpha else plain(description)
-        names.append(text if text and text not in {*names, *common, *COMMON_NAMES} else f"b{i}")
-    return tuple(names)

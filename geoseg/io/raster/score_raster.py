@@ -24,6 +24,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.orientation import Orientation
 from geoseg.grid.window import Window
 from geoseg.io.crs import crs_doubts, crs_name
+from geoseg.io.raster.bands import own_names
 from geoseg.io.raster.dates import parse_moment, rfc3339
 from geoseg.io.raster.gdal import open_header, refusal
 from geoseg.io.raster.header import Header, read_header
@@ -120,7 +121,8 @@ def _described(path: Path, kind: AnyKind, trust: Trust, mask: Path | None) -> Sc
         )
     masked = None if mask is None else _mask(mask, header, trust)
     masks = () if masked is None else (MaskRef(masked.href, 1, (0,)),)
-    bands = tuple(BandRef(href, i, header.names[i - 1], *_scale(header, i, found)) for i in chosen)
+    own = own_names(header)
+    bands = tuple(BandRef(href, i, own[i - 1], *_scale(header, i, found)) for i in chosen)
     dtypes = [header.dtypes[i - 1] for i in chosen]
     values = [header.nodata[i - 1] for i in chosen]
     scene = Scene(

@@ -27,6 +27,7 @@ from geoseg.grid.ground import ground_resolution
 from geoseg.io.crs import is_code, written_crs
 from geoseg.io.files import output_error, sha256_of, write_text
 from geoseg.io.raster.band_names import COMMON_NAMES
+from geoseg.io.raster.bands import own_names
 from geoseg.io.raster.dates import OLDEST, date_properties
 from geoseg.io.raster.gdal import GDAL_VERSION, TIFF_SIGNATURES, reading_back
 from geoseg.io.raster.header import Header, read_header
@@ -107,6 +108,7 @@ def describe_file(
             resolution = ground_resolution(header.geobox).mean
         except GridError as error:
             raise SceneError(f"{path} has no place on the globe: {error}") from error
+    names = own_names(header)
     properties = date_properties(header.tags, path.name, path.stat().st_mtime)
     moment = properties.pop("datetime")
     item = pystac.Item(
@@ -115,17 +117,17 @@ def describe_file(
         bbox=bbox,
         datetime=None if moment is None else datetime.fromisoformat(moment),
         properties={**properties, "gsd": float(f"{resolution:.6g}"), **_projection(header.geobox)},
-        stac_extensions=_used_extensions(header),
+        stac_extensions=_used_extensions(header, names),
     )
-    asset = _asset(header, path, relative_to)
+    asset = _asset(header, names, path, relative_to)
     asset.extra_fields |= _file(path) if checksum else {}
     item.add_asset("data", asset)
     return item
 
 
-def _used_extensions(header: Header) -> list[str]:
+def _used_extensions(header: Header, names: Sequence[str]) -> list[str]:
     used = ["file/v2.1.0", "projection/v2.0.0"]
-    if COMMON_NAMES & set(header.names):
+    if COMMON_NAMES & set(names):
         used.append("eo/v2.0.0")
     if _scaled(header):
         used.append("raster/v2.0.0")
@@ -136,12 +138,12 @@ def _scaled(header: Header) -> bool:
     return set(header.scales) != {1.0} or set(header.offsets) != {0.0}
 
 
-def _asset(header: Header, path: Path, relative_to: Path) -> pystac.Asset:
+def _asset(header: Header, names: Sequence[str], path: Path, relative_to: Path) -> pystac.Asset:
     return pystac.Asset(
         relative_href(path, relative_to),
         media_type=pystac.MediaType.COG if header.is_cog else _image_type(path),
         roles=["data"],
-        extra_fields={"bands": [_band(header, i) for i in range(header.count)]},
+        extra_fields={"bands": [_band(header, i, name) for i, name in enumerate(names)]},
     )
 
 
@@ -159,8 +161,8 @@ def _image_type(path: Path) -> str | None:
     return IMAGE_MEDIA.get(path.suffix.lower())
 
 
-def _band(header: Header, i: int) -> dict[str, Any]:
-    name, nodata, dtype = header.names[i], header.nodata[i], header.dtypes[i]
+def _band(header: Header, i: int, name: str) -> dict[str, Any]:
+    nodata, dtype = header.nodata[i], header.dtypes[i]
     band: dict[str, Any] = {"name": name, "data_type": _COMPLEX.get(dtype, dtype)}
     if name in COMMON_NAMES:
         band["eo:common_name"] = name
