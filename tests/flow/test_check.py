@@ -131,8 +131,9 @@ def half_a_file(folder: Path, _content: dict[str, Any]) -> str:
     return "is truncated"
 
 
-def mask(value: int) -> Callable[[Path], object]:
-    return lambda path: write_raster(path, np.full(SHAPE, value, np.uint8), crs=UTM, transform=PLACE)
+def mask(value: int, nodata: int | None = None) -> Callable[[Path], object]:
+    pixels = np.full(SHAPE, value, np.uint8)
+    return lambda path: write_raster(path, pixels, crs=UTM, transform=PLACE, nodata=nodata)
 
 
 def without_crs(path: Path) -> None:
@@ -168,6 +169,7 @@ BAD: dict[str, Case] = {
     "words as ids": scored({"href": "roofs.gpkg", "geoseg:attribute": "kind"}, "needed class ids"),
     "ids of other classes": scored({"href": "roofs.gpkg", "geoseg:attribute": "number"}, "hold 7, needed"),
     "mask of 255": scored("m.tif", "hold the values 255", m__tif=mask(255)),
+    "background as nodata": scored("m.tif", "declare 0 as nodata", m__tif=mask(1, nodata=0)),
     "mask of other classes": scored("m.tif", "hold 9, needed class ids 0 to 1", m__tif=mask(9)),
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from affine import Affine
 from support.rasters import write_raster
@@ -136,6 +137,18 @@ def test_photos_that_are_all_held_out_are_refused_by_check_with_what_to_change(t
     with pytest.raises(
         GeosegError, match=r"held-out blocks take all of it: give a split\.block smaller"
     ) as one:
+        check_training(path, {"output": str(tmp_path / "out")})
+    with pytest.raises(GeosegError, match=re.escape(str(one.value))):
+        train(path, {"output": str(tmp_path / "out")})
+
+
+def test_a_background_that_is_declared_nodata_is_refused_by_check_as_by_the_training(tmp_path: Path) -> None:
+    photo(tmp_path, "a", 0, 200)
+    write_catalog(tmp_path / "scenes.json", *items(["a"]))
+    with rasterio.open(tmp_path / "a_mask.tif", "r+") as file:
+        file.nodata = 0
+    path = training(tmp_path, entry("scenes.json", classes={"255": "roof"}))
+    with pytest.raises(GeosegError, match=r"declare 0 as nodata, and 0 is also.*data\[0\]\.classes") as one:
         check_training(path, {"output": str(tmp_path / "out")})
     with pytest.raises(GeosegError, match=re.escape(str(one.value))):
         train(path, {"output": str(tmp_path / "out")})

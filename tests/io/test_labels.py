@@ -295,8 +295,34 @@ def test_nodata_of_a_raster_is_not_labeled_unless_its_value_is_named(tmp_path: P
     as_classes = ((0, 0), (1, 1), (9, 2))
     classes = read_labels(LabelRef(str(zero), classes=as_classes), GRID).classes
     np.testing.assert_array_equal(classes, np.where(values == 9, 2, values))
-    classes = read_labels(LabelRef(str(zero), classes=((1, 1), (9, 2))), GRID).classes
-    np.testing.assert_array_equal(classes, np.select([values == 9, values == 0], [2, 255], values))
+    for named in (((0, 255), (1, 1), (9, 2)), ((1, 0), (9, 2))):
+        classes = read_labels(LabelRef(str(zero), classes=named), GRID).classes
+        one = dict(named)[1]
+        np.testing.assert_array_equal(classes, np.select([values == 9, values == 1], [2, one], 255))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "nodata", "classes"),
+    [
+        ((0, 1), 0, ()),
+        ((0, 1), 1, ()),
+        ((0, 1), 0, ((1, 1),)),
+        ((0, 255), 0, ((255, 1),)),
+        ((0.0, 1.0), 0, ()),
+    ],
+)
+def test_a_value_is_not_nodata_and_a_class_at_once(
+    pixels: tuple[float, float], nodata: float, classes: tuple[tuple[float, int], ...], tmp_path: Path
+) -> None:
+    stored = np.random.default_rng(1).choice(pixels, GRID.shape)
+    dtype = np.float32 if isinstance(pixels[0], float) else np.uint8
+    path = write_raster(tmp_path / "mask.tif", stored.astype(dtype), GRID, nodata=nodata)
+    said = rf"mask.tif: declare {nodata} as nodata, and {nodata} is also a class.*-unsetnodata.*{nodata}=255"
+    with pytest.raises(LabelError, match=said):
+        read_labels(LabelRef(str(path), classes=classes), GRID)
+    named = tuple((value, index) for index, value in enumerate(pixels))
+    labels = read_labels(LabelRef(str(path), classes=named), GRID).classes
+    np.testing.assert_array_equal(labels, stored == pixels[1])
 
 
 def refusals(folder: Path) -> dict[str, tuple[LabelRef, GeoBox | None]]:

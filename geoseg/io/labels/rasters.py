@@ -85,8 +85,8 @@ class LabelRaster:
             scene_grid: the scene's own pixels, which a raster without CRS is laid on.
 
         Raises:
-            LabelError: unreadable, several bands, no numbers, in a CRS that has no place on the globe, or
-                without CRS and of another shape.
+            LabelError: unreadable, several bands, no numbers, a nodata value that is a class, in a CRS that
+                has no place on the globe, or without CRS and of another shape.
         """
         for value, index in classes:
             if not 0 <= index <= IGNORE:
@@ -98,6 +98,7 @@ class LabelRaster:
                 raise LabelError(f"labels {path}: has {source.count} bands, needed one band of class ids")
             if np.dtype(source.dtypes[0]).kind not in "iuf":
                 raise LabelError(f"labels {path}: holds {source.dtypes[0]}, needed whole numbers")
+            _check_nodata(path, source.nodata, classes)
             if source.crs:
                 try:
                     crs = crs_of(
@@ -166,6 +167,29 @@ class LabelRaster:
                 f"labels {self.path}: hold the values {strange}, which are no class ids; {advice}"
             )
         return ids
+
+
+def _check_nodata(path: Path, nodata: float | None, classes: tuple[tuple[float, int], ...]) -> None:
+    """Refuse a nodata value that is also a class: leaving out the background would flatter every score.
+
+    Ids 0 and 1 are classes of every model. Where values are named, 0 alone counts unnamed: as class 0, unless
+    another value stands for that.
+    """
+    if nodata is None or nodata not in (0, 1) or any(value == nodata for value, _ in classes):
+        return
+    if classes and (nodata == 1 or any(index == 0 for _, index in classes)):
+        return
+    number = int(nodata)
+    named = [(number, IGNORE), *(classes or [(1 - number, 1 - number)])]
+    catalog = ", ".join(f'"{value:g}": {index}' for value, index in named)
+    options = " ".join(f"--value {value:g}={index}" for value, index in named)
+    raise LabelError(
+        f"labels {path}: declare {number} as nodata, and {number} is also a class of the model"
+        f"{' (mostly the background)' if number == 0 else ''}; if it is the class, remove the tag with "
+        "gdal_edit.py -unsetnodata; if it means not labeled, name all values, this one without a class: "
+        f"geoseg:classes {{{catalog}}} in the catalog, {options} beside --reference, data.classes with "
+        f"{{{number}: null}} in a training"
+    )
 
 
 def _blocks(window: Window, magnification: float) -> Iterator[Window]:
