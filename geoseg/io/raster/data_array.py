@@ -30,6 +30,8 @@ _PER_BAND = ("long_name", "scales", "offsets")
 """Attributes that rioxarray gives an array with a value per band."""
 _NODATA = ("_FillValue", "missing_value", "fill_value", "nodata")
 """Attributes that declare nodata; the first counts, as for rioxarray."""
+_GROUND = ("xc", "yc")
+"""Coordinates of every pixel, as rioxarray calls them where a transform is turned."""
 _DRIFT = 0.05
 """Pixels by which a coordinate may be off its place: in many files they are single precision."""
 
@@ -92,9 +94,16 @@ def geobox_of(array: xr.DataArray) -> GeoBox:
 
 def _transform(array: xr.DataArray) -> Affine:
     """The transform that the array has, as long as its coordinates agree; else that of the coordinates."""
+    stated: Affine = array.rio.transform()
+    turned, ground = bool(stated.b or stated.d), _ground_coordinates(array)
+    if ground is not None and (turned or not any(name in array.coords for name in array.dims[1:])):
+        return _turned_transform(stated, *ground)
+    if turned:
+        _check_counts(array)
+        return stated
     wrong = ""
     for recalculated in (False, True):
-        transform: Affine = array.rio.transform(recalc=recalculated)
+        transform = array.rio.transform(recalc=True) if recalculated else stated
         if transform == Affine.identity():
             raise SceneError(
                 "the array has no transform, and no coordinates of at least two pixels each way; set it "
@@ -110,8 +119,6 @@ def _transform(array: xr.DataArray) -> Affine:
 
 def _misplaced(array: xr.DataArray, transform: Affine) -> str:
     """The dimension whose coordinates are not where a transform puts the pixels' centers; empty: none."""
-    if transform.b or transform.d:
-        return ""  # a turned grid has no coordinates of its own along x and y
     steps = ((transform.e, transform.f), (transform.a, transform.c))
     for name, (step, first) in zip(array.dims[1:], steps, strict=True):
         if name in array.coords:
@@ -119,6 +126,65 @@ def _misplaced(array: xr.DataArray, transform: Affine) -> str:
             if not np.allclose(array.coords[name], centers, rtol=0, atol=_DRIFT * abs(step)):
                 return str(name)
     return ""
+
+
+def _ground_coordinates(array: xr.DataArray) -> tuple[Float64, Float64] | None:
+    """Easting and northing (y, x) of the pixels, as turned rasters have them of rioxarray; None: without."""
+    spatial = array.dims[1:]
+    found = [array.coords[name] for name in _GROUND if name in array.coords]
+    if len(found) < len(_GROUND) or any(set(one.dims) != set(spatial) for one in found):
+        return None
+    x, y = (one.transpose(*spatial).values.astype(np.float64) for one in found)
+    return x, y
+
+
+def _turned_transform(stated: Affine, x: Float64, y: Float64) -> Affine:
+    """The transform of the coordinates of every pixel: the stated one where they agree, else their own.
+
+    Slices and coarsened arrays take the coordinates along, and keep the transform of the whole.
+    """
+    if stated == Affine.identity():
+        stated = Affine.scale(0)
+    elif _at_centers(stated, x, y):
+        return stated
+    height, width = x.shape
+    across, down = (stated.a, stated.d), (stated.b, stated.e)  # along an axis of one pixel
+    if width > 1:
+        across = ((x[0, -1] - x[0, 0]) / (width - 1), (y[0, -1] - y[0, 0]) / (width - 1))
+    if height > 1:
+        down = ((x[-1, 0] - x[0, 0]) / (height - 1), (y[-1, 0] - y[0, 0]) / (height - 1))
+    turned = Affine(across[0], down[0], x[0, 0], across[1], down[1], y[0, 0]) @ Affine.translation(-0.5, -0.5)
+    if not turned.is_degenerate and _at_centers(turned, x, y):
+        return turned
+    raise SceneError(
+        "the array's coordinates 'xc' and 'yc' are not those of its transform, and not evenly spaced; pass "
+        "array.drop_vars(['xc', 'yc']) where the transform is right, else set that, too, with "
+        "array.rio.write_transform(…)"
+    )
+
+
+def _at_centers(transform: Affine, x: Float64, y: Float64) -> bool:
+    """Whether coordinates (y, x) are where a transform puts the pixels' centers."""
+    drift = _DRIFT * min(np.hypot(transform.a, transform.d), np.hypot(transform.b, transform.e))
+    rows, cols = np.ogrid[0.5 : len(x), 0.5 : x.shape[1]]
+    return bool(
+        (np.abs(transform.c + transform.a * cols + transform.b * rows - x) <= drift).all()
+        and (np.abs(transform.f + transform.d * cols + transform.e * rows - y) <= drift).all()
+    )
+
+
+def _check_counts(array: xr.DataArray) -> None:
+    """Refuse a turned array with coordinates along x or y, unless they count its pixels from 0."""
+    for name in array.dims[1:]:
+        if name in array.coords:
+            counts = np.asarray(array.coords[name]) - np.arange(array.sizes[name])
+            if not ((counts == 0).all() or (counts == 0.5).all()):  # noqa: PLR2004 - their centers
+                raise SceneError(
+                    f"the array's transform is turned, and its coordinates {name!r} are not those of its "
+                    "pixels: the array may be a part of the image; pass array.drop_vars"
+                    f"({list(map(str, array.dims[1:]))}), with the part's own transform by "
+                    "array.rio.write_transform(…)"
+                )
 
 
 def scale_of(array: xr.DataArray) -> tuple[Float64, Float64] | None:
