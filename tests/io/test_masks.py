@@ -142,6 +142,110 @@ def test_names_of_bit_fields(fields: list[dict[str, Any]], expected: tuple[MaskB
     assert ref.unused_masks == (() if expected else ("qa",))
 
 
+def classes(*names: str, nodata: int | None = None, **fields: Any) -> dict[str, Any]:
+    """An asset of the role data whose published classes are numbered from 0."""
+    listed = [{"value": value, "name": name} for value, name in enumerate(names)]
+    if nodata is not None:
+        listed[nodata] |= {"nodata": True}
+    return {
+        "href": "c.tif",
+        "type": "image/tiff",
+        "roles": ["data"],
+        "classification:classes": listed,
+        **fields,
+    }
+
+
+def first_only(asset: dict[str, Any], field: str) -> dict[str, Any]:
+    """The same asset with its classes at its only band."""
+    return asset | {field: [{"classification:classes": asset.pop("classification:classes")}]}
+
+
+SENTINELS = (
+    "no_data",
+    "saturated_or_defective",
+    "dark_area_pixels",
+    "cloud_shadows",
+    "vegetation",
+    "cloud_high_probability",
+    "cloud_low_probability",
+    "thin_cirrus",
+    "snow",
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "asset", "invalid"),
+    [
+        ("scene_classification", classes(*SENTINELS), (0, 1, 3, 5, 7)),
+        ("scene_classification", first_only(classes(*SENTINELS), "bands"), (0, 1, 3, 5, 7)),
+        ("quality", first_only(classes("clear", "Cloud", "CloudShadow"), "raster:bands"), (1, 2)),
+        ("pixel_quality", classes("clear", "cloud", roles=["cloud"]), (1,)),
+        ("pixel_quality", classes("clear", "cloud", roles=[]), (1,)),
+        ("x", classes("No data", "valid"), (0,)),
+        ("x", classes("outside", "valid data", nodata=0), (0,)),
+        ("data_mask", classes("no data", "land", "water"), (0,)),
+        (
+            "quality",
+            classes("", "") | {"classification:classes": [{"value": 7, "description": "Cloud"}]},
+            (7,),
+        ),
+    ],
+)
+def test_classes_that_name_clouds_or_no_data_mask_by_their_names(
+    key: str, asset: dict[str, Any], invalid: tuple[int, ...]
+) -> None:
+    ref = ref_of("/d", **{key: asset})
+    assert [(mask.href, mask.index, mask.invalid) for mask in ref.masks] == [("/d/c.tif", 1, invalid)]
+    assert (ref.bands, ref.href, ref.unused_masks) == ((), "/d/image.tif", ())
+
+
+@pytest.mark.parametrize(
+    "asset",
+    [
+        classes("background", "building"),
+        classes("no data", "trees", "water", "buildings"),
+        classes("unlabeled", "trees", "water", nodata=0),
+        classes("cloud forest", "terrain shadow", "cloud free"),
+        classes("no data"),
+        classes("clear", "cloud", bands=[{"eo:common_name": "red"}]),
+        classes("clear", "cloud", bands=[{"name": "a"}, {"name": "b"}]),
+    ],
+)
+def test_a_land_cover_or_an_image_with_classes_is_no_mask(asset: dict[str, Any]) -> None:
+    ref = ref_of("/d", landcover=asset)
+    assert ref.masks == ref.unused_masks == ()
+    assert "/d/c.tif" in {band.href for band in ref.bands}
+    labels = ref_of("/d", landcover=classes("no data", "cloud", roles=["labels"]))
+    assert labels.masks == labels.unused_masks == ()
+    assert [key for key, _ in labels.labels] == ["landcover"]
+
+
+def test_a_scene_of_masks_alone_is_refused() -> None:
+    asset = classes("clear", "cloud")
+    with pytest.raises(CatalogError, match=r"its images are masks \(quality\), by their classes or roles"):
+        scene_of("s", {}, {"quality": asset}, lambda _, href: href, "catalog")
+
+
+IMAGES = ("validation", "cloud_free", "s2cloudless", "nir", "point_cloud_height")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("QA60", "MSK_CLDPRB", "validity", "cloud_mask", "quality", "dataMask", "scene_classification"),
+        *("pixel_quality", "QC_Day", "CLM", "cloudProbability", *IMAGES),
+    ],
+)
+def test_keys_of_masks_that_say_nothing_usable_are_named(key: str) -> None:
+    silent = {"href": "m.tif", "type": "image/tiff", "roles": ["data"]}
+    assert ref_of("/d", **{key: silent}).unused_masks == (() if key in IMAGES else (key,))
+    assert ref_of("/d", **{key: silent | {"geoseg:invalid": []}}).unused_masks == ()
+    assert ref_of("/d", **{key: silent | {"roles": ["labels"]}}).unused_masks == ()
+    alone = scene_of("s", {}, {key: silent}, lambda _, href: href, "catalog")
+    assert alone.unused_masks == ()  # it is the image
+
+
 def test_geoseg_invalid_gives_values_and_bits() -> None:
     mask = {"href": "m.tif", "type": "image/tiff", "roles": ["mask"]}
     form = {"values": [7, 0], "bits": {"3": [1], "8-9": [3, 2]}}

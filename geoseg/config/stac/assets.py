@@ -6,8 +6,9 @@ Both spellings are read: STAC 1.0 (``eo:bands``, ``raster:bands``) and 1.1 (``ba
 * **data**: role ``data``, or a GeoTIFF without a role. Where there is none, a GeoTIFF with another role that
   is neither thumbnail, overview nor metadata, such as ``visual``. Files that are no GeoTIFF count under
   ``trust: local`` only, and only where no GeoTIFF is given.
-* **mask**: role ``mask`` or ``data-mask``, the field ``geoseg:invalid``, or the key ``scl``; bit fields, or
-  a key ``qa…`` with classes, of which some are unusable. See :mod:`geoseg.config.stac.masks`.
+* **mask**: role ``mask`` or ``data-mask``, the field ``geoseg:invalid``, or the key ``scl``; bit fields of
+  which some are unusable; classes of the only band, of which some are clouds or their shadow, or only no data
+  and valid, or some are unusable and the key is a mask's (``qa…``). See :mod:`geoseg.config.stac.masks`.
 * **labels**: role ``labels`` or ``label``.
 """
 
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-from geoseg.config.stac.flags import Flags, Json, flags_of
+from geoseg.config.stac.flags import Flags, Json, are_of_mask, flags_of
 from geoseg.config.stac.refs import Trust
 from geoseg.errors import CatalogError
 
@@ -61,23 +62,16 @@ LOCAL_SUFFIXES = PHOTO_SUFFIXES | {
 """Of other rasters that GDAL may read, which ``trust: local`` opens."""
 _NEVER_DATA = {"thumbnail", "overview", "metadata"}
 _BITFIELDS = "classification:bitfields"
+_BAND_LISTS = ("bands", "eo:bands", "raster:bands")
+_MEASURED = ("eo:common_name", "common_name", "eo:center_wavelength", "center_wavelength")
 _MASK_ROLES = {"mask", "data-mask"}
 """Roles of assets that have to say which of their values are unusable."""
 _MASK_LIKE_ROLES = {"cloud", "cloud-shadow", "snow-ice", "saturation", "water-mask", "land-water"}
-_MASK_WORDS = {
-    "qa",
-    "bqa",
-    "mask",
-    "fmask",
-    "cloudmask",
-    "cloud",
-    "clouds",
-    "cld",
-    "snw",
-    "udm",
-    "udm2",
-    "scl",
-}
+_MASK_KEY = re.compile(
+    r"mask(?!ed)|msk|(?<!point)(?<!point_)cloud(?!_?free|less)|shadow|quality|reliability|valid(?!at)|scene_?class"
+    r"|(?<![a-z])(?:cld|snw)|(?<![a-z])(?:b?qa|qc|udm|scl|clm|clp)(?![a-z])"
+)
+"""In a key of words parted by ``_``, lower case: what archives call their masks."""
 SCL_KEYS = {"scl", "scl_20m", "scl_60m"}
 """Sentinel-2 L2A's scene classification, as archives spell its key."""
 
@@ -132,13 +126,35 @@ class Asset:
         key, flags = self.key.lower(), self.flags
         if roles & _MASK_ROLES or "geoseg:invalid" in self.fields or key in SCL_KEYS:
             return True
-        return bool(flags.bits) or (key.startswith("qa") and bool(flags))
+        return bool(flags.bits) or (key.startswith("qa") and bool(flags)) or self._masks_by_classes
+
+    @property
+    def _masks_by_classes(self) -> bool:
+        """Whether its classes are those of a mask, or its key is and some of its classes are unusable."""
+        if self.roles & (_NEVER_DATA | {"visual"}) or self._is_measured or not self.flags.values:
+            return False
+        if any(len(self.listed(name)) > 1 for name in _BAND_LISTS):
+            return False
+        return self._has_key_of_mask or are_of_mask(self._entries("classification:classes"))
+
+    @property
+    def _is_measured(self) -> bool:
+        """Whether some band of it has a common name or a wavelength."""
+        described = (self.fields, *(band for name in _BAND_LISTS for band in self.listed(name)))
+        return any(fields.get(name) is not None for fields in described for name in _MEASURED)
+
+    @property
+    def _has_key_of_mask(self) -> bool:
+        parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", self.key)
+        return _MASK_KEY.search(re.sub(r"[^a-z0-9]+", "_", parted.lower())) is not None
 
     def looks_like_mask(self, trust: Trust) -> bool:
-        """Whether it is a raster that its key, roles or bit fields call a mask, of whatever kind it is."""
-        words = set(re.findall(r"[a-z0-9]+", self.key.lower()))
+        """Whether it is a raster that its key, roles, classes or bit fields call a mask, of any kind."""
         looks = (
-            words & _MASK_WORDS or self.roles & (_MASK_ROLES | _MASK_LIKE_ROLES) or self._entries(_BITFIELDS)
+            (self._has_key_of_mask and not self._is_measured)
+            or self.roles & (_MASK_ROLES | _MASK_LIKE_ROLES)
+            or self._entries(_BITFIELDS)
+            or self._masks_by_classes
         )
         return self.is_raster(trust) and not self.roles & (_NEVER_DATA | {"labels", "label"}) and bool(looks)
 

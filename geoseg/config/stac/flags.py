@@ -5,7 +5,8 @@ classes of its own: offset and length in bits, counted from the least, and value
 class. This is how Landsat's ``qa_pixel`` is published. Unusable are, of either:
 
 * classes marked ``nodata: true``;
-* by their names, fill, cloud (dilated cloud, too), shadow of clouds and cirrus. A field that gives only how
+* by their names (without one, by their descriptions), fill, defective, cloud (dilated cloud, too), shadow of
+  clouds and cirrus. A field that gives only how
   confident it is of one of these counts where the confidence is high, and not at all beside a plain field.
 
 Snow and ice are kept apart, since snow on the ground may be what a map is of.
@@ -20,17 +21,19 @@ from typing import Any
 
 from geoseg.config.stac.refs import MaskBits
 
-__all__ = ["MOST_BITS", "Flags", "Json", "flags_of"]
+__all__ = ["MOST_BITS", "Flags", "Json", "are_of_mask", "flags_of"]
 
 Json = Mapping[str, Any]
 
 MOST_BITS = 32
 """Bits of a mask's value."""
 
-_BAD = frozenset({"fill", "nodata", "cloud", "clouds", "cirrus", "shadow", "shadows"})
+_CLOUDS = frozenset({"cloud", "clouds", "cirrus", "shadow", "shadows"})
+_BAD = _CLOUDS | {"fill", "nodata", "defective", "invalid", "unusable"}
+_GOOD = frozenset({"valid", "clear", "good", "usable", "data"})
 _SNOW = frozenset({"snow", "ice"})
 _NOT = frozenset({"not", "no", "non", "clear", "free", "without", "unlikely", "low", "none", "unset"})
-_OF_TERRAIN = frozenset({"terrain", "topographic", "casted", "relief"})
+_OF_TERRAIN = frozenset({"terrain", "topographic", "casted", "relief", "forest", "forests"})
 _CONFIDENCE = frozenset({"confidence", "probability"})
 
 
@@ -71,9 +74,20 @@ def flags_of(classes: Sequence[Json], bitfields: Sequence[Json]) -> Flags:
     return Flags(tuple(sorted(bad)), tuple(bits), tuple(sorted(snow)), tuple(snow_bits))
 
 
+def are_of_mask(classes: Sequence[Json]) -> bool:
+    """Whether classes are a mask's and no land cover's: some are clouds, or all are no data or valid."""
+    unusable = set(flags_of(classes, ()).values)
+    named = [(value in unusable, _words(entry)) for value, entry in _valued(classes)]
+    usable = [words for bad, words in named if not bad]
+    return any(bad and _is_of(_CLOUDS, words) for bad, words in named) or (
+        bool(unusable and usable) and all(words & _GOOD for words in usable)
+    )
+
+
 def _words(entry: Json) -> frozenset[str]:
     """The words of a name such as ``cloud_shadow``, ``Cloud shadow`` or ``CloudShadow``, lower case."""
-    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(entry.get("name", "")))
+    name = entry.get("name") or entry.get("title") or entry.get("description") or ""
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(name))
     return frozenset(re.findall(r"[a-z0-9]+", re.sub(r"no[ _-]data", "nodata", parted.lower())))
 
 

@@ -31,7 +31,8 @@ def scene_of(item_id: str, properties: Json, assets: Json, resolve: Resolve, tru
     data = _data_assets(every, trust)
     bands = _choose_bands(data, resolve)
     labels = tuple((one.key, label_of(one, resolve)) for one in every if one.kind(trust) == "labels")
-    masks, unused = masks_of(every, trust, resolve)
+    image = data if len(data) == 1 else []  # is no mask, whatever its key
+    masks, unused = masks_of([one for one in every if one not in image], trust, resolve)
     return SceneRef(
         id=item_id,
         bands=bands,
@@ -159,6 +160,10 @@ def _data_assets(assets: Sequence[Asset], trust: Trust) -> list[Asset]:
             return [asset for asset in found if asset.is_tiff] or found
     if any(asset.kind("local") in ("data", "rendering") for asset in assets):
         raise CatalogError("its images are no GeoTIFFs; set scenes.trust to local to open them all the same")
+    if masks := [asset.key for asset, kind in kinds if kind == "mask"]:
+        raise CatalogError(
+            f"its images are masks ({listed(masks)}), by their classes or roles; add one of the role data"
+        )
     keys = listed([asset.key for asset in assets])
     raise CatalogError(f"none of its assets ({keys or 'it has none'}) is a GeoTIFF with the role data")
 
