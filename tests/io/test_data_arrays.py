@@ -82,3 +82,32 @@ def test_degrees_beside_coordinates_in_meters_place_nothing(tmp_path: Path) -> N
     array = opened(tmp_path / "a.tif", PLACE)
     degrees = {name: (("y", "x"), np.full(SHAPE, 30.0)) for name in ("xc", "yc")}
     assert geobox_of(array.assign_coords(degrees)).transform == PLACE
+
+
+def in_float32(array: xr.DataArray) -> xr.DataArray:
+    return array.assign_coords(
+        {
+            name: array.coords[name].astype(np.float32)
+            for name in ("x", "y", "xc", "yc")
+            if name in array.coords
+        }
+    )
+
+
+@pytest.mark.parametrize("place", [PLACE, TURNED], ids=["north", "turned"])
+def test_coordinates_are_compared_as_their_type_rounds_them(tmp_path: Path, place: Affine) -> None:
+    """In float32 a northing of 3,350,000 m is rounded to 0.25 m."""
+    array = in_float32(opened(tmp_path / "a.tif", place))
+    assert geobox_of(array).transform == place
+    for step in (slice(1, None), slice(None, None, 2), slice(None, None, -1)):
+        part = array.isel(y=step)
+        with pytest.raises(SceneError, match=r"float32.*array\.rio\.write_transform"):
+            geobox_of(part)
+        moved = place @ Affine.translation(0, 1)
+        if step.start == 1:
+            assert geobox_of(part.rio.write_transform(moved)).transform == moved
+    steps = Affine(0.5, 0, 621_000, 0, -0.5, 3_349_999.9)  # all are rounded alike, so that they are even
+    assert geobox_of(in_float32(opened(tmp_path / "even.tif", steps))).transform == steps
+    near = opened(tmp_path / "near.tif", Affine(0.5, 0, 100, 0, -0.5, 200))
+    half = geobox_of(in_float32(near).isel(x=slice(7, None))).transform
+    assert half == Affine(0.5, 0, 103.5, 0, -0.5, 200), "fine enough to place the pixels"

@@ -14,7 +14,7 @@ import xarray as xr
 from affine import Affine
 from rioxarray.exceptions import MissingSpatialDimensionError
 
-from geoseg.arrays import Float64, UInt8
+from geoseg.arrays import Array, Float64, UInt8
 from geoseg.errors import GridError, SceneError, SceneWarning
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import crs_doubts, crs_of
@@ -101,6 +101,9 @@ def _transform(array: xr.DataArray) -> Affine:
     if turned:
         _check_counts(array)
         return stated
+    exact = _stated_transform(array)
+    if exact is not None and not _misplaced(array, exact, rounded=True) and _in_single_precision(array):
+        return exact
     wrong = ""
     for recalculated in (False, True):
         transform = array.rio.transform(recalc=True) if recalculated else stated
@@ -109,67 +112,106 @@ def _transform(array: xr.DataArray) -> Affine:
                 "the array has no transform, and no coordinates of at least two pixels each way; set it "
                 "with array.rio.write_transform(…)"
             )
-        wrong = _misplaced(array, transform)
+        wrong = _misplaced(array, transform, rounded=False)
         if not wrong:
             return transform
+    found, step = array.coords[wrong].values, transform.a if wrong == array.dims[2] else transform.e
+    if np.max(_rounding(found)) > _DRIFT * abs(step):
+        raise SceneError(
+            f"the array's coordinates {wrong!r} are {found.dtype}, too coarse to place its pixels, and no "
+            "transform that it has agrees; set the right one with array.rio.write_transform(…)"
+        )
     raise SceneError(
         f"the array's coordinates {wrong!r} are not evenly spaced; resample it to a regular grid"
     )
 
 
-def _misplaced(array: xr.DataArray, transform: Affine) -> str:
-    """The dimension whose coordinates are not where a transform puts the pixels' centers; empty: none."""
+def _stated_transform(array: xr.DataArray) -> Affine | None:
+    """The transform as stated; that of ``rio.transform()`` begins at the first coordinates."""
+    mapping = array.coords.get(array.rio.grid_mapping)
+    text = None if mapping is None else mapping.attrs.get("GeoTransform")
+    return None if text is None else Affine.from_gdal(*map(float, str(text).split()))
+
+
+def _in_single_precision(array: xr.DataArray) -> bool:
+    """Whether coordinates along x or y are floats of fewer bits than a transform's."""
+    dtypes = [array.coords[name].dtype for name in array.dims[1:] if name in array.coords]
+    return any(dtype.kind == "f" and dtype.itemsize < np.dtype(np.float64).itemsize for dtype in dtypes)
+
+
+def _misplaced(array: xr.DataArray, transform: Affine, *, rounded: bool) -> str:
+    """The dimension whose coordinates are not where a transform puts the pixels' centers; empty: none.
+
+    ``rounded``: they may be off by what their type rounds, too (in float32 a northing by 0.125 m), which is
+    less than the place of another pixel would show, but too much to make a transform of them.
+    """
     steps = ((transform.e, transform.f), (transform.a, transform.c))
     for name, (step, first) in zip(array.dims[1:], steps, strict=True):
         if name in array.coords:
             centers = first + step * (np.arange(array.sizes[name]) + 0.5)
-            if not np.allclose(array.coords[name], centers, rtol=0, atol=_DRIFT * abs(step)):
+            found = array.coords[name].values
+            if not (np.abs(found - centers) <= _DRIFT * abs(step) + rounded * _rounding(found)).all():
                 return str(name)
     return ""
 
 
-def _ground_coordinates(array: xr.DataArray) -> tuple[Float64, Float64] | None:
+def _rounding(coordinates: Array) -> Array | float:
+    """What the type of some coordinates rounds at most; they are NaN where they are."""
+    return np.spacing(np.abs(coordinates)) / 2 if coordinates.dtype.kind == "f" else 0.0
+
+
+def _ground_coordinates(array: xr.DataArray) -> tuple[Array, Array] | None:
     """Easting and northing (y, x) of the pixels, as turned rasters have them of rioxarray; None: without."""
     spatial = array.dims[1:]
     found = [array.coords[name] for name in _GROUND if name in array.coords]
     if len(found) < len(_GROUND) or any(set(one.dims) != set(spatial) for one in found):
         return None
-    x, y = (one.transpose(*spatial).values.astype(np.float64) for one in found)
+    x, y = (one.transpose(*spatial).values for one in found)
     return x, y
 
 
-def _turned_transform(stated: Affine, x: Float64, y: Float64) -> Affine:
+def _turned_transform(stated: Affine, x: Array, y: Array) -> Affine:
     """The transform of the coordinates of every pixel: the stated one where they agree, else their own.
 
     Slices and coarsened arrays take the coordinates along, and keep the transform of the whole.
     """
     if stated == Affine.identity():
         stated = Affine.scale(0)
-    elif _at_centers(stated, x, y):
+    elif _at_centers(stated, x, y, rounded=True):
         return stated
     height, width = x.shape
-    across, down = (stated.a, stated.d), (stated.b, stated.e)  # along an axis of one pixel
+    corners = ((0, 0), (0, -1), (-1, 0))
+    first, right, low = (np.array([x[corner], y[corner]], np.float64) for corner in corners)
+    across, down = (
+        np.array([stated.a, stated.d]),
+        np.array([stated.b, stated.e]),
+    )  # where one pixel tells none
     if width > 1:
-        across = ((x[0, -1] - x[0, 0]) / (width - 1), (y[0, -1] - y[0, 0]) / (width - 1))
+        across = (right - first) / (width - 1)
     if height > 1:
-        down = ((x[-1, 0] - x[0, 0]) / (height - 1), (y[-1, 0] - y[0, 0]) / (height - 1))
-    turned = Affine(across[0], down[0], x[0, 0], across[1], down[1], y[0, 0]) @ Affine.translation(-0.5, -0.5)
-    if not turned.is_degenerate and _at_centers(turned, x, y):
+        down = (low - first) / (height - 1)
+    turned = Affine(across[0], down[0], first[0], across[1], down[1], first[1])
+    turned @= Affine.translation(-0.5, -0.5)
+    if not turned.is_degenerate and _at_centers(turned, x, y, rounded=False):
         return turned
     raise SceneError(
-        "the array's coordinates 'xc' and 'yc' are not those of its transform, and not evenly spaced; pass "
-        "array.drop_vars(['xc', 'yc']) where the transform is right, else set that, too, with "
-        "array.rio.write_transform(…)"
+        "the array's coordinates 'xc' and 'yc' are not those of its transform, and not evenly spaced "
+        f"(or too coarse as {x.dtype}); pass array.drop_vars(['xc', 'yc']) where the transform is right, "
+        "else set that, too, with array.rio.write_transform(…)"
     )
 
 
-def _at_centers(transform: Affine, x: Float64, y: Float64) -> bool:
-    """Whether coordinates (y, x) are where a transform puts the pixels' centers."""
+def _at_centers(transform: Affine, x: Array, y: Array, *, rounded: bool) -> bool:
+    """Whether coordinates (y, x) are where a transform puts the pixels' centers, or would be ``rounded``."""
     drift = _DRIFT * min(np.hypot(transform.a, transform.d), np.hypot(transform.b, transform.e))
     rows, cols = np.ogrid[0.5 : len(x), 0.5 : x.shape[1]]
-    return bool(
-        (np.abs(transform.c + transform.a * cols + transform.b * rows - x) <= drift).all()
-        and (np.abs(transform.f + transform.d * cols + transform.e * rows - y) <= drift).all()
+    centers = (
+        transform.c + transform.a * cols + transform.b * rows,
+        transform.f + transform.d * cols + transform.e * rows,
+    )
+    return all(
+        (np.abs(found - expected) <= drift + rounded * _rounding(found)).all()
+        for found, expected in zip((x, y), centers, strict=True)
     )
 
 
