@@ -62,7 +62,8 @@ def vectorize(
         classes: names of the classes to outline; default: all but the background (in a coverage, all).
         min_area: smallest polygon, in m² or such as ``"90 px"``; default: 8 m² for objects.
         names: class id → name, over what the source says.
-        kind: what the values are; auto: class ids where they are whole numbers without a scale.
+        kind: what the values are; auto: class ids where they are whole numbers without a scale (at most 32
+            different ones, unless a color table or ``names`` call them classes).
         mask: path of a raster of the same grid, 0 where there is no data; for a path only.
         trust: what GDAL may open, for a path.
         options: other keys of a workflow's section ``vectorize``, such as
@@ -88,6 +89,8 @@ def vectorize(
     try:
         with reader:
             layer = polygon_layer(reader, chosen, chosen.model_fields_set, names or {})
+            for warning in layer.warnings:
+                warnings.warn(f"{reader.raster.href}: {warning}", SceneWarning, stacklevel=2)
             table = Table(Vectorize().layer, reader.raster.scene.geobox, FIELDS)
             return frame_of(layer.features, table)
     except GridError as error:
@@ -97,8 +100,6 @@ def vectorize(
 def _reader(source: object, kind: AnyKind, mask: Path | None, trust: Trust) -> ScoreReader:
     if isinstance(source, str | Path):
         raster = describe_scores(Path(source), kind, trust, mask)
-        for warning in raster.scene.warnings:
-            warnings.warn(f"{raster.href}: {warning}", SceneWarning, stacklevel=3)
         return ScoreReader(raster, POLYGON_STRIP)
     if mask is not None:
         raise SceneError("a mask goes with the path of a raster; mark pixels of an array as nodata instead")
@@ -155,7 +156,8 @@ def _array_reader(array: xr.DataArray, kind: AnyKind, border: xr.DataArray | Non
         resolution=pixel_size(name, box),
         identity=digest,
     )
-    raster = ScoreRaster(scene, found, described, box.shape, border=border is not None)
+    guessed = kind == "auto" and found == "classes"
+    raster = ScoreRaster(scene, found, described, box.shape, border=border is not None, guessed=guessed)
     return ScoreReader(raster, POLYGON_STRIP, ArrayReader(pixels, box, nodata=nodata))
 
 

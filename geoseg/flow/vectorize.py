@@ -159,7 +159,7 @@ def vectorize(
         polygons=count,
         classes=made.classes,
         run_id=made.run_id,
-        warnings=scores.scene.warnings,
+        warnings=made.warnings,
     )
 
 
@@ -227,6 +227,8 @@ class PolygonLayer:
     features: Iterator[Features]
     run_id: str
     """Id of raster, options and version, as in the layer."""
+    warnings: tuple[str, ...]
+    """What its user should know of the raster, each in one sentence."""
 
 
 def polygon_layer(
@@ -250,10 +252,10 @@ def polygon_layer(
         for key in _OF_PROBABILITY:
             if key in given:
                 raise ConfigError(f"vectorize.{key}: needs probabilities, and {raster.href} holds class ids")
-        known = _known(reader.found_ids(), names)
+        known, doubts = _known(reader.found_ids(named=bool(names)), names), tuple[str, ...]()
         classes = _classes_of(raster, known.tolist(), names)
     else:
-        reader.check_probabilities()
+        doubts = reader.check_probabilities()
         known = np.arange(2 if binary else len(scene.bands), dtype=np.int32)
         classes = _classes_of(raster, [1] if binary else known.tolist(), names)
     if options.split.method == "border" and not raster.border:
@@ -275,6 +277,7 @@ def polygon_layer(
         styles=tuple(ClassStyle(c.id, c.name, c.color) for c in chosen or classes),
         features=_with_known(features, known, with_confidence=raster.kind == "probability"),
         run_id=run_id,
+        warnings=(*scene.warnings, *doubts),
     )
 
 

@@ -151,7 +151,7 @@ def test_bytes_are_probabilities_where_somebody_says_so(tmp_path: Path) -> None:
     made = vectorize(raster, tmp_path / "bytes.gpkg", kind="probability")
     exact = write(tmp_path / "f.tif", p.astype(np.float32))
     same_polygons(layer_of(vectorize(exact, tmp_path / "floats.gpkg").file), layer_of(made.file))
-    assert vectorize(raster, tmp_path / "ids.gpkg").kind == "classes"
+    assert vectorize(raster, tmp_path / "ids.gpkg", kind="classes").kind == "classes"
     assert vectorize(exact, tmp_path / "x.gpkg").kind == "probability"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,18 @@ from typing import Any
 import numpy as np
 import pyogrio
 import pytest
+import rasterio
+import rioxarray  # noqa: F401 - the accessor rio
+import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from support.commands import Command
 from support.rasters import write_raster
 
+from geoseg.api.vectorize import vectorize as frame_of
+from geoseg.errors import SceneError, SceneWarning
+from geoseg.flow.vectorize import vectorize
 from geoseg.io.raster.score_raster import describe_scores
 from geoseg.io.vector.reader import layer_info
 
@@ -108,6 +115,44 @@ def test_a_raster_that_cannot_be_used_is_told(
     line = refused(write(tmp_path / "p.tif", pixels, **changes))
     assert said in line
     assert "p.tif" in line
+
+
+def test_many_whole_numbers_are_classes_only_where_something_says_so(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    ids = (np.arange(33).repeat(40).reshape(33, 40)).astype(np.uint8)
+    gray = write(tmp_path / "gray.tif", ids)
+    assert re.search(
+        r"gray\.tif holds 33 different.*--as probability \(value/255\) or --as classes", refused(gray)
+    )
+    assert "gdal_edit.py -scale" in refused(write(tmp_path / "deep.tif", ids.astype(np.uint16)))
+    array = xr.DataArray(ids, dims=("y", "x")).rio.write_crs("EPSG:32618").rio.write_transform(PLACE)
+    for source in (gray, array):
+        with pytest.raises(SceneError, match="holds 33 different whole numbers"):
+            frame_of(source)
+        assert len(set(frame_of(source, kind="classes", mode="exact").class_id)) == 32  # 0: background
+    table = {value: (value, 255 - value, 0, 255) for value in range(256)}
+    colored = write(tmp_path / "colored.tif", ids, colors=table)
+    fewer = write(tmp_path / "fewer.tif", np.minimum(ids, 31))
+    for name, raster, names in (("a", colored, {}), ("b", fewer, {}), ("c", gray, {7: "roof"})):
+        made = vectorize(raster, tmp_path / f"{name}.gpkg", names=names)
+        assert (made.kind, made.warnings) == ("classes", ())
+
+
+@pytest.mark.parametrize("largest", [1, 100, 200, 255])
+def test_bytes_in_another_scale_are_warned_of(largest: int, geoseg: Command, tmp_path: Path) -> None:
+    raster = write(tmp_path / "p.tif", np.rint(scores() / scores().max() * largest).astype(np.uint8))
+    code, out, err = geoseg("vectorize", raster, "-o", tmp_path / "p.gpkg", "--as", "probability")
+    assert code == 0
+    assert out
+    said = rf"largest value is {largest}: read as value/255.*gdal_edit\.py -scale {1 / largest:.6g}\n"
+    assert bool(re.search(said, err)) == (largest < 255), err
+    if largest < 255:
+        with pytest.warns(SceneWarning, match=f"largest value is {largest}"):
+            frame_of(raster, kind="probability")
+        with rasterio.open(raster, "r+") as file:
+            file.scales = (1 / largest,)
+        assert vectorize(raster, tmp_path / "scaled.gpkg").warnings == ()
 
 
 @pytest.mark.parametrize("part", [0.0, 0.02, 0.5, 0.95])

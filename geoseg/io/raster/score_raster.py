@@ -41,6 +41,10 @@ Kind = Literal["probability", "classes"]
 AnyKind = Literal["auto", Kind]
 MOST_CLASSES: Final = 255
 """Classes that can be encoded, 0 to 254."""
+_MOST_GUESSED: Final = 32
+"""Most classes of whole numbers that nothing calls classes; more may as well be probabilities."""
+_LARGEST_STEPS: Final = 200
+"""Unscaled bytes up to here may be per cent (100), or geoseg's own steps (200) without their scale."""
 _BEYOND: Final = 1e-6
 """How far a probability may be outside 0 to 1: what float32 makes of 1."""
 _LARGEST_ID: Final = 1 << 24
@@ -82,6 +86,10 @@ class ScoreRaster:
     """Whether it has two bands that a run wrote: its only class, and the border between objects of it."""
     colors: Mapping[int, str] = field(default_factory=dict)
     """Value → ``#rrggbb``, from its color table."""
+    guessed: bool = False
+    """Whether whole numbers are taken for class ids though neither the caller nor a color table says so."""
+    unscaled: bool = False
+    """Whether whole numbers that state no scale are read as value/255."""
 
     @property
     def href(self) -> str:
@@ -138,7 +146,16 @@ def _described(path: Path, kind: AnyKind, trust: Trust, mask: Path | None) -> Sc
         files=(*header.files, *(masked.files if masked else ())),
         warnings=crs_doubts(header.geobox),
     )
-    return ScoreRaster(scene, found, names, block, border and found == "probability", colors)
+    return ScoreRaster(
+        scene,
+        found,
+        names,
+        block,
+        border and found == "probability",
+        colors,
+        guessed=kind == "auto" and found == "classes" and not colors,
+        unscaled=found == "probability" and _is_unscaled(header, chosen),
+    )
 
 
 def _mask(path: Path, raster: Header, trust: Trust) -> Header:
@@ -207,6 +224,25 @@ def _kind(header: Header, chosen: list[int], wanted: AnyKind) -> Kind:
     return "classes" if wanted == "classes" or (wanted == "auto" and unscaled) else "probability"
 
 
+def _which(raster: ScoreRaster, values: int) -> str:
+    """Why whole numbers are not taken for class ids, and what to type."""
+    what = f"holds {values} different whole numbers"
+    if raster.scene.ref.href is None:
+        return (
+            f"{what}, class ids or probabilities: give probabilities as floats in 0 to 1 (array / 255), "
+            'or kind="classes"'
+        )
+    probability = (
+        "--as probability (value/255)"
+        if raster.scene.dtype == "uint8"
+        else "gdal_edit.py -scale (what one step of a probability is worth)"
+    )
+    return (
+        f"{what} without a color table, class ids or probabilities: say which with {probability} or "
+        "--as classes (in Python: kind); --class ID=NAME or a color table make them class ids, too"
+    )
+
+
 def _details(
     href: str, trust: Trust, chosen: list[int]
 ) -> tuple[tuple[str, ...], dict[int, str], tuple[int, int], str | None, bool]:
@@ -245,6 +281,7 @@ class ScoreReader:
         if reader is None:
             reader = self._files.enter_context(SceneReader(raster.scene))
         self._reader = reader
+        self._largest = 0.0
         self._rows = max(1, pixels // raster.scene.geobox.width)
 
     def __enter__(self) -> Self:
@@ -270,19 +307,37 @@ class ScoreReader:
 
         return self._strips(place, 1)
 
-    def check_probabilities(self) -> None:
-        """Read everything once, so that what cannot be vectorized is refused before any work."""
+    def check_probabilities(self) -> tuple[str, ...]:
+        """Read everything once, so that what cannot be vectorized is refused before any work.
+
+        Returns:
+            What its user should know of the values: bytes without a scale that hardly are steps of 1/255.
+        """
         has_data = False
         for strip in self.probabilities():
             has_data |= bool((strip[0] != NODATA).any())
         if not has_data:
             raise self._no_data()
+        largest = round(255 * self._largest)
+        if not self.raster.unscaled or largest > _LARGEST_STEPS:
+            return ()
+        one = max(largest, 1)
+        doubt = (
+            f"has no scale, and its largest value is {largest}: read as value/255, its largest probability "
+            f"is {largest / 255:.3g}; where {one} stands for 1, set the scale with gdal_edit.py -scale "
+            f"{1 / one:.6g}"
+        )
+        return (doubt,)
 
-    def found_ids(self) -> NDArray[np.int32]:
+    def found_ids(self, *, named: bool = False) -> NDArray[np.int32]:
         """The class ids of the raster, rising, int32 (n,); everything is read once.
 
+        Args:
+            named: the caller names classes, so that the values are ids.
+
         Raises:
-            SceneError: as :meth:`class_ids`, no pixel has data, or there are more than 255 classes.
+            SceneError: as :meth:`class_ids`, no pixel has data, there are more than 255 classes, or more than
+                32 values that nothing calls classes.
         """
         found: set[int] = set()
 
@@ -296,6 +351,8 @@ class ScoreReader:
             pass
         if not found:
             raise self._no_data()
+        if len(found) > _MOST_GUESSED and self.raster.guessed and not named:
+            raise self._refusal(_which(self.raster, len(found)))
         return np.array(sorted(found), np.int32)
 
     def _strips(self, convert: Callable[[Raster, Window], UInt8], bands: int) -> Iterator[UInt8]:
@@ -322,6 +379,7 @@ class ScoreReader:
             if outside.any():
                 raise self._wrong(values, outside, window, band, _NO_PROBABILITY)
         np.clip(pixels, 0, 1, out=pixels)
+        self._largest = max(self._largest, float(pixels.max(initial=0, where=raster.valid)))
         stored: UInt8 = np.rint(pixels * np.float32(SCALE)).astype(np.uint8)
         stored[:, ~raster.valid] = NODATA
         return stored
