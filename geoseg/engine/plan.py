@@ -17,6 +17,7 @@ from geoseg._version import __version__
 from geoseg.config.digest import digest
 from geoseg.config.model.contract import Calibration
 from geoseg.config.slug import scene_slug
+from geoseg.config.stac.refs import BandRef
 from geoseg.config.vectorize import Vectorize
 from geoseg.config.workflow import Workflow, Write
 from geoseg.engine.bounds import PROCESS_BYTES, assembly_bytes, cache_bytes, disk_bytes
@@ -104,7 +105,7 @@ class Plan:
             "rules": RULES,
             "scene": [self.scene.ref.id, self.scene.identity, self.scene.ref.acquired],
             "nodata": self.scene.ref.nodata,
-            "bands": [asdict(band) | {"href": None} for band in self.scene.bands],
+            "bands": [_read_of(band) for band in self.scene.bands],
             "grid": [*self.grid.shape, *self.grid.transform[:6], self.grid.crs],
             "axes": [asdict(axis) for axis in axes],
             "blend": self.tiles.blend,
@@ -243,6 +244,13 @@ def make_plan(
         folder=folder,
         warnings=(*scene.warnings, *doubts),
     )
+
+
+def _read_of(band: BandRef) -> dict[str, Any]:
+    """What of a band decides its values: neither its place nor what else it is called."""
+    fields = asdict(band) | {"href": None}
+    del fields["texts"]
+    return fields
 
 
 def _raster_bytes(scene: Scene) -> int:

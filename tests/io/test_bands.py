@@ -25,7 +25,7 @@ from geoseg.io.raster.band_names import common_name, fits_wavelength, is_sensor_
 from geoseg.io.raster.data_array import in_model_order
 from geoseg.io.raster.scene import Reading, Scene, describe
 from geoseg.io.raster.scene_reader import SceneReader
-from geoseg.io.stac.folder import make_catalog
+from geoseg.io.stac.folder import make_catalog, open_catalog
 
 RGB = ("red", "green", "blue")
 INTERPRETATIONS = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
@@ -254,11 +254,88 @@ def test_codes_of_sensors_are_no_names(folder: Path) -> None:
     ref = written(folder / "codes.tif", RGB, ["B04", "B03", "B02"], interpretation=INTERPRETATIONS)
     scene = describe(ref, RGB)
     assert values(scene) == [1, 2, 3]
-    assert "described as 'B04' and read as red" in scene.warnings[0]
+    assert "are called B04, B03, B02, which are no common names" in scene.warnings[0]
     assert describe(ref, ["b04", "b03", "b02"]).warnings == ()
     bare = written(folder / "bare.tif", RGB, ["B4", "B3", "B2"], interpretation=[ColorInterp.undefined] * 3)
     with pytest.raises(SceneError, match=r"no band 'red'; it has 3 bands \(1 b4, 2 b3, 3 b2\).*\[1, 2, 3\]"):
         describe(bare, RGB)
+
+
+def by_catalog(path: Path, **fields: Sequence[str]) -> SceneRef:
+    """The file in a catalog whose ``bands`` have these fields."""
+    bands = [dict(zip(fields, row, strict=True)) for row in zip(*fields.values(), strict=True)]
+    asset = {"href": path.name, "type": "image/tiff; application=geotiff", "roles": ["data"], "bands": bands}
+    item = {"type": "Feature", "stac_version": "1.1.0", "id": "s", "geometry": None, "links": []}
+    item |= {"properties": {"datetime": "2024-06-01T10:00:00Z"}, "assets": {"image": asset}}
+    catalog = path.with_suffix(".json")
+    catalog.write_text(json.dumps({"type": "FeatureCollection", "features": [item]}))
+    return open_catalog(catalog).scenes[0]
+
+
+UNDERSTOOD = [("blue_median", "green_median", "red_median"), ("S2_blue", "S2_green", "S2_red")]
+NOT_UNDERSTOOD = [
+    ("Blau", "Grün", "Rot"),
+    ("B02", "B03", "B04"),
+    ("B2_median", "B3_median", "B4_median"),
+    ("490 nm", "560 nm", "665 nm"),
+    ("Blue of the drone", "Green of the drone", "Red of the drone"),
+    ("", "", "haze"),
+]
+
+
+@pytest.mark.parametrize("names", [*UNDERSTOOD, *NOT_UNDERSTOOD])
+@pytest.mark.parametrize("how", ["file", "folder", "made", "name", "description", "both"])
+def test_names_are_understood_or_doubted_wherever_they_are_stated(
+    tmp_path: Path, names: Sequence[str], how: str
+) -> None:
+    """Where GDAL's default, red, green and blue, decides against names, this is said."""
+    path, of_file = tmp_path / "s.tif", how in ("file", "folder", "made")
+    ref = written(path, ("blue", "green", "red"), names if of_file else (), interpretation=INTERPRETATIONS)
+    if how == "folder":
+        (ref,) = open_catalog(tmp_path).scenes
+    elif how == "made":
+        (ref,) = make_catalog(tmp_path, tmp_path / "items.json").scenes
+        assert "eo:common_name" not in (tmp_path / "items.json").read_text() or names in UNDERSTOOD
+    elif not of_file:
+        given = [name or f"b{i}" for i, name in enumerate(names, 1)]
+        plain = [f"x{i}" for i in range(1, 4)]
+        fields = {"name": {"name": given}, "description": {"description": given}}
+        ref = by_catalog(path, **fields.get(how, {"name": plain, "description": given}))
+    scene = describe(ref, RGB)
+    if names in UNDERSTOOD:
+        assert values(scene) == [1, 2, 3]
+        assert "although the file's color interpretation" in scene.warnings[0]
+    else:
+        assert values(scene) == [3, 2, 1]
+        assert "no common name" in scene.warnings[0]
+        assert names[2].lower() in scene.warnings[0].lower()
+    assert values(describe(ref, [3, 2, 1])) == [1, 2, 3]
+    assert describe(ref, [3, 2, 1]).warnings == ()
+
+
+def test_two_names_of_a_catalog_may_not_contradict_each_other(tmp_path: Path) -> None:
+    """Its common names, its own and its descriptions; a family's names agree."""
+    written(tmp_path / "s.tif", RGB, interpretation=INTERPRETATIONS)
+    common = {"eo:common_name": RGB}
+    for other in ({"name": ("blue", "green", "red")}, {"description": ("Blue", "Green", "Red")}):
+        ref = by_catalog(tmp_path / "s.tif", **common, **other)
+        with pytest.raises(
+            SceneError, match=r"band 1 as red by the catalog but blue by the catalog's '[Bb]lue'"
+        ):
+            describe(ref, RGB)
+    ref = by_catalog(tmp_path / "s.tif", **common, name=("B-4", "green_i", "B02"), description=("", "x", "y"))
+    assert describe(ref, RGB).warnings == ()
+
+
+def test_a_default_of_gdal_is_no_statement_of_a_catalog(tmp_path: Path) -> None:
+    """An image without names: its catalog states none, and its map is the same."""
+    ref = written(tmp_path / "s.tif", RGB, interpretation=INTERPRETATIONS)
+    (made,) = make_catalog(tmp_path, tmp_path / "items.json").scenes
+    assert [band.name for band in made.bands] == ["b1", "b2", "b3"]
+    one, other = describe(ref, RGB), describe(made, RGB)
+    assert [band.name for band in other.bands] == [band.name for band in one.bands] == list(RGB)
+    assert values(other) == values(one) == [1, 2, 3]
+    assert one.warnings == other.warnings == ()
 
 
 def test_a_catalogs_own_names_stay_next_to_what_the_file_says(folder: Path) -> None:
@@ -437,7 +514,15 @@ def test_transparent_colors_of_a_table_are_no_data(folder: Path) -> None:
         "green_i": "green05",
         "Coastal Aerosol": "coastal",
         "pan": "pan",
+        "blue_median": "blue",
+        "S2_blue": "blue",
+        "sentinel-2 green p50": "green",
+        "Visible red": "red",
+        "red_std": None,
+        "median": None,
         "B04": None,
+        "B 04": None,
+        "B_4_median": None,
         "orthophoto": None,
         "red green": None,
         "infrared": None,
@@ -452,6 +537,7 @@ def test_common_names_have_many_spellings(text: str, name: str | None) -> None:
 def test_what_says_nothing_is_a_number_of_its_own_place() -> None:
     assert all(says_nothing(text, 3) for text in ("", "Band 3", "b3", "layer_3", "03", "gray", "Channel 3"))
     assert not any(says_nothing(text, 1) for text in ("Band 3", "B04", "red", "haze"))
+    assert not any(says_nothing(text, 1) for text in ("median", "S2", "B2_median", "Band 4 (665 nm)"))
     assert is_sensor_code("sr_b4", 1)
 
 

@@ -75,7 +75,7 @@ def test_both_spellings_of_stac_mean_the_same() -> None:
     expected = SceneRef(
         id="one",
         bands=(
-            BandRef("/d/x.tif", 1, "red", 0.5, -1.0, "1220ab", 0.0),
+            BandRef("/d/x.tif", 1, "red", 0.5, -1.0, "1220ab", 0.0, texts=("b1",)),
             BandRef("/d/x.tif", 2, "green", 1.0, 0.0, "1220ab", 0.0),
             BandRef("/d/x.tif", 3, "haze", 1.0, 0.0, "1220ab", 0.0),
         ),

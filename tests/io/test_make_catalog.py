@@ -220,10 +220,10 @@ def test_a_folder_becomes_a_valid_catalog(tmp_path: Path, validate: Callable[[Pa
     assert catalog.refusals == ()
     scenes = {ref.id: ref for ref in catalog.scenes}
     assert list(scenes) == ["a_20180716", "c", "d", "b"]
-    assert [band.name for band in scenes["a_20180716"].bands] == ["red", "green", "blue"]
+    assert [band.name for band in scenes["a_20180716"].bands] == ["b1", "b2", "b3"]
     assert scenes["a_20180716"].acquired == "2018-07-16"
     assert scenes["a_20180716"].bands[0].checksum == "1220" + sha256_of(images / "a_20180716.tif")
-    assert [band.name for band in scenes["c"].bands] == ["red", "green", "blue", "alpha"]
+    assert [band.name for band in scenes["c"].bands] == ["b1", "b2", "b3", "alpha"]
     assert scenes["b"].bands[0].href == str(images / "deep/b.TIFF")
     assert {band.nodata for band in scenes["b"].bands} == {0}
     assert {band.nodata for band in scenes["d"].bands} == {None}

@@ -136,6 +136,7 @@ class _Found:
     """Its common name, lower case."""
     wavelength: float | None
     """Center in µm."""
+    description: str | None
     scale: float
     offset: float
     unscaled: bool
@@ -203,6 +204,7 @@ def _choose_bands(assets: Sequence[Asset], resolve: Resolve) -> tuple[BandRef, .
             nodata=band.nodata,
             common=None if band.common == name else band.common,
             wavelength=band.wavelength,
+            texts=tuple(text for text in (band.own, band.description) if text and text != name),
         )
         for band, name in zip(chosen, _names(chosen), strict=True)
     )
@@ -242,19 +244,21 @@ def _band(asset: Asset, fields: Sequence[Json], index: int, fallback: str) -> _F
     for source in (asset.fields, *fields):
         for names in _SPELLINGS:
             given = next((source[name] for name in names if source.get(name) is not None), None)
-            if given is not None and not (source is asset.fields and names is _NAME):
+            if given is not None and not (source is asset.fields and names in _OF_BANDS):
                 merged[names[0]] = given
     scale = number(asset, "raster:scale", merged.get("raster:scale", 1.0))
     offset = number(asset, "raster:offset", merged.get("raster:offset", 0.0))
     if scale == 0:
         raise CatalogError(f"asset {asset.key!r}: raster:scale of band {index} is 0, so it has no values")
     size, center = merged.get("gsd"), merged.get("eo:center_wavelength")
+    description = merged.get("description")
     return _Found(
         asset=asset,
         index=index,
         own=_lower(asset, merged.get("name")),
         common=_lower(asset, merged.get("eo:common_name")),
         wavelength=None if center is None else number(asset, "eo:center_wavelength", center),
+        description=description.strip() if isinstance(description, str) else None,
         scale=scale,
         offset=offset,
         unscaled=(scale, offset) == (1, 0) and ("raster:scale" in merged or "raster:offset" in merged),
@@ -276,9 +280,10 @@ def _nodata(asset: Asset, given: object) -> float | None:
     return values[0] if values else None
 
 
-_NAME = ("name",)
+_OF_BANDS = (("name",), ("description",))
+"""What an asset has, too, but of itself."""
 _SPELLINGS = (
-    _NAME,
+    *_OF_BANDS,
     ("eo:common_name", "common_name"),
     ("eo:center_wavelength", "center_wavelength"),
     ("raster:scale", "scale"),

@@ -58,6 +58,8 @@ class BandRef:
     """0, 1 or 2: red, green or blue of the color table into which the band holds indices."""
     unscaled: bool = False
     """Whether the catalog states scale 1 and offset 0, which else mean that it states none."""
+    texts: tuple[str, ...] = ()
+    """What else the catalog calls the band: its own name beside the common one, and its description."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """What bands are called: the common names of STAC's eo extension 2.0, and other spellings of them.
 
 A text is a **common name** where one is left of it, in whatever case, once what says nothing is taken away:
-numbers, wavelengths, signs, and words such as "band" or "reflectance". "Red", "Band 4 (Red)", "red_665nm",
-"vis-red" and "R" are red; "near infrared" and "NIR" are nir, "Coastal aerosol" is coastal. Other languages
-are not known, nor are the codes of sensors: "B04" is red for one satellite and near infrared for another.
+numbers, wavelengths, signs, and words such as "band" or "reflectance", sensors and statistics. "Red",
+"Band 4 (Red)", "red_665nm", "vis-red", "S2_red", "red_median" and "R" are red; "near infrared" and "NIR" are
+nir, "Coastal aerosol" is coastal. Other languages are not known, nor are the codes of sensors: "B04" is red
+for one satellite and near infrared for another.
 
 "" and "gray" **say nothing**, nor do "Band 1", "b1" and "layer_1" of the first band in its file; of any other
-they are a sensor's code, which names no color either.
+they are a sensor's code, which names no color either. A statistic or a sensor alone says something, as in a
+file of "min", "median" and "max", but names no color.
 
 Where a band has no name, the center of its wavelengths gives one, by the ranges of the extension.
 """
@@ -59,9 +61,37 @@ _SPELLINGS: Final = {name: name for name in COMMON_NAMES} | {
     "coastalblue": "coastal", "greeni": "green05", "nearinfrared": "nir", "nearir": "nir",
 }  # fmt: skip
 _FILLERS: Final = frozenset(
-    {"band", "bands", "channel", "ch", "layer", "vis", "color", "colour", "spectral", "reflectance"}
+    {
+        "band",
+        "bands",
+        "channel",
+        "ch",
+        "layer",
+        "vis",
+        "visible",
+        "color",
+        "colour",
+        "spectral",
+        "reflectance",
+    }
     | {"surface", "toa", "boa", "sr", "wavelength", "micrometers", "nanometers", "um", "nm"}
 )
+_STATISTICS: Final = frozenset(
+    {"median", "medoid", "geomedian", "mean", "average", "avg", "min", "minimum", "max", "maximum", "mode"}
+    | {"first", "last", "percentile", "composite", "mosaic", "dn", "radiance", "refl", "ms", "multispectral"}
+)
+"""What was made of a color, which is that color still; a "red_std" or "red_count" is not."""
+_SENSORS: Final = frozenset(
+    {"s2", "s2a", "s2b", "s2c", "sentinel", "sentinel2", "sentinel2a", "sentinel2b", "sentinel2c", "msi"}
+    | {"landsat", "l4", "l5", "l7", "l8", "l9", "lc08", "lc09", "le07", "lt04", "lt05", "tm", "etm", "oli"}
+    | {"landsat4", "landsat5", "landsat7", "landsat8", "landsat9", "hls", "l1c", "l2a", "modis", "viirs"}
+    | {"planet", "planetscope", "psscene", "dove", "superdove", "skysat", "rapideye", "naip", "aster"}
+    | {"worldview", "worldview2", "worldview3", "wv2", "wv3", "wv4", "geoeye", "geoeye1", "quickbird"}
+    | {"ikonos", "pleiades", "pneo", "spot", "spot5", "spot6", "spot7", "uav", "drone"}
+)
+_PERCENTILE = re.compile(r"[pq]\d{1,3}")
+_SPACED_NUMBER = re.compile(r"(?<![a-z0-9])b[ _.-](?=\d{1,2}(?!\d))")
+"""The b of "B 04", which is no blue."""
 _NUMBER = re.compile(r"(?:b|band|bd|ch|channel|layer)?0*(\d+)(?:nm|um)?")
 _NOTHING: Final = frozenset({"gray", "grey", "undefined", "unknown", "none", "data", "image"})
 _MEASUREMENTS: Final = frozenset(
@@ -82,16 +112,18 @@ def _words(text: str | None) -> list[str]:
 
 def _tokens(text: str | None) -> list[str]:
     """The words and numbers of a text that may say something."""
-    return [word for word in re.split(r"[^a-z0-9]+", plain(text)) if word and word not in _FILLERS]
+    spelled = _SPACED_NUMBER.sub("b", plain(text))
+    return [word for word in re.split(r"[^a-z0-9]+", spelled) if word and word not in _FILLERS]
 
 
 def common_name(text: str | None) -> str | None:
     """The common name that a text means; None: it means none.
 
-    >>> common_name("Band 4 (Red)"), common_name("Near-Infrared"), common_name("R"), common_name("B04")
+    >>> common_name("Band 4 (Red)"), common_name("Near-Infrared"), common_name("S2_R"), common_name("B04")
     ('red', 'nir', 'red', None)
     """
-    words = _words(text)
+    beside = _STATISTICS | _SENSORS
+    words = [word for word in _words(text) if word not in beside and not _PERCENTILE.fullmatch(word)]
     found = {_SPELLINGS.get(word) for word in words}
     return found.pop() if len(found) == 1 and None not in found else _SPELLINGS.get("".join(words))
 
@@ -103,14 +135,13 @@ def says_nothing(text: str | None, number: int) -> bool:
 
 
 def is_sensor_code(text: str | None, number: int) -> bool:
-    """Whether a text is a band's number, and not the one that it has in its file: a sensor's, such as B04.
+    """Whether a text is numbers, and not that which the band has in its file: a sensor's, such as B04.
 
     >>> is_sensor_code("B04", 1), is_sensor_code("B04", 4), is_sensor_code("red", 1)
     (True, False, False)
     """
-    tokens = _tokens(text)
-    found = _NUMBER.fullmatch(tokens[0]) if len(tokens) == 1 else None
-    return found is not None and int(found[1]) != number
+    found = [_NUMBER.fullmatch(token) for token in _tokens(text)]
+    return all(found) and any(one is not None and int(one[1]) != number for one in found)
 
 
 def is_measurement(text: str | None) -> bool:

@@ -52,6 +52,7 @@ __all__ = [
     "choose_bands",
     "common_names",
     "is_measured",
+    "not_understood",
     "own_names",
     "without_partial_wavelengths",
 ]
@@ -95,6 +96,8 @@ class Offered:
     """Its file; color interpretations of one file are believed together."""
     text: str = ""
     """Its description, as written."""
+    texts: tuple[str, ...] = ()
+    """All that it is called, in words that say something; where nothing is stated, none is understood."""
     is_mask: bool = False
     """Whether it is alpha and nothing else."""
 
@@ -287,6 +290,7 @@ def choose_bands(
             else available[place].name,
             common=None,
             wavelength=None,
+            texts=(),
         )
         for place in chosen
     )
@@ -317,14 +321,14 @@ def is_measured(band: BandRef) -> bool:
     return (
         band.common is not None
         or band.wavelength is not None
-        or is_measurement(band.name)
-        or is_sensor_code(band.name, band.index)
+        or any(is_measurement(text) or is_sensor_code(text, band.index) for text in (band.name, *band.texts))
     )
 
 
 def _is_unnamed(band: BandRef) -> bool:
     """Whether the catalog says nothing of a band, or only that it is alpha."""
-    return _has_no_name(band) and band.common is None and band.wavelength is None
+    silent = all(says_nothing(text, band.index) for text in band.texts)
+    return _has_no_name(band) and silent and band.common is None and band.wavelength is None
 
 
 def _has_no_name(band: BandRef) -> bool:
@@ -350,8 +354,9 @@ def _files_to_open(available: Sequence[BandRef], wanted: Sequence[str | int] | N
 
 def _offered(number: int, band: BandRef, header: Header | None) -> Offered:
     """A band of a scene: without a header, or if its file does not have it, by what the catalog says."""
-    catalog = common_name(band.common) or common_name(band.name)
-    sayings = [Saying("the catalog", catalog)] if catalog else []
+    first, *others = [name for name in (band.common, band.name, *band.texts) if name]
+    by_catalog = [("the catalog", first), *((f"the catalog's {other!r:.60}", other) for other in others)]
+    sayings = [Saying(by, name) for by, text in by_catalog if (name := common_name(text))]
     if band.wavelength is not None:
         middle = micrometers(f"{band.wavelength:f}") or band.wavelength
         sayings.append(Saying(f"the catalog's wavelength of {middle:g} µm", name_at(middle), middle))
@@ -367,7 +372,9 @@ def _offered(number: int, band: BandRef, header: Header | None) -> Offered:
         is_alpha = band.index in header.alpha and not is_measured(band)
     if is_alpha:
         sayings = []
-    return Offered(number, band.name, tuple(sayings), color, band.href, text, is_alpha)
+    called = [t for t in (band.name, band.common, *band.texts, text) if t and not says_nothing(t, band.index)]
+    texts = tuple({plain(text): text for text in called}.values())
+    return Offered(number, band.name, tuple(sayings), color, band.href, text, texts, is_alpha)
 
 
 def _of_table(
@@ -377,7 +384,7 @@ def _of_table(
     names = [None if str(name).isdecimal() else common_name(str(name)) for name in wanted]
     if band.index not in header_of(band.href).palette or not set(names) <= set(_TABLE_COLORS):
         return ()
-    index = replace(band, scale=1.0, offset=0.0, common=None, wavelength=None)
+    index = replace(band, scale=1.0, offset=0.0, common=None, wavelength=None, texts=())
     return tuple(replace(index, name=name, component=_TABLE_COLORS.index(name)) for name in names if name)
 
 
@@ -397,14 +404,12 @@ def _doubts(
     by_name = [pair for pair in zip(chosen, wanted or (), strict=False) if not str(pair[1]).isdecimal()]
     named = [place for place, _ in by_name]
     yield from _interpretation_doubt(offered, named)
-    for place, name in by_name:
-        band = offered[place]
-        if common_name(str(name)) == band.color != band.stated and is_sensor_code(band.text, band.number):
-            yield (
-                f"band {band.number} is described as {band.text!r} and read as {band.color} by the file's "
-                "color interpretation: where that is wrong, set scenes.bands to numbers in the model's order"
-            )
-            break
+    guessed = [offered[p] for p, name in by_name if common_name(str(name)) == offered[p].color]
+    if doubt := not_understood([band for band in guessed if band.stated is None and band.texts]):
+        yield (
+            f"{doubt} by the file's color interpretation, which may be a default: where that is wrong, set "
+            "scenes.bands to numbers in the model's order"
+        )
     if wanted is not None and not named:
         yield from _number_doubt(offered, chosen, needed)
     for place, band in enumerate(offered):
@@ -424,6 +429,23 @@ def _alpha_doubt(band: Offered) -> Iterator[str]:
             "it is read as a mask: where it is data, correct it with "
             f"gdal_edit.py -colorinterp_{band.number} undefined"
         )
+
+
+def not_understood(bands: Sequence[Offered], names: Sequence[str] | None = None) -> str:
+    """That the names of bands mean nothing here, and for what they are taken; empty for no band.
+
+    Args:
+        bands: those whose names are not understood.
+        names: for what they are taken; None: for what the color interpretation says.
+    """
+    if not bands:
+        return ""
+    texts = listed([f"{' / '.join(band.texts):.60}" for band in bands])
+    taken = listed([band.color or band.own for band in bands] if names is None else names)
+    numbers = listed([str(band.number) for band in bands])
+    if len(bands) == 1:
+        return f"band {numbers} is called {texts}, which is no common name: it is taken for {taken}"
+    return f"bands {numbers} are called {texts}, which are no common names: they are taken for {taken}"
 
 
 def _interpretation_doubt(offered: Sequence[Offered], named: Sequence[int]) -> Iterator[str]:

@@ -19,9 +19,8 @@ from geoseg.errors import GridError, SceneError, SceneWarning
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import crs_doubts, crs_of
 from geoseg.io.raster.band_names import common_name, micrometers, name_at, plain, says_nothing
-from geoseg.io.raster.bands import Offered, Saying, choose, without_partial_wavelengths
+from geoseg.io.raster.bands import Offered, Saying, choose, not_understood, without_partial_wavelengths
 from geoseg.io.raster.gdal import reading_back
-from geoseg.words import listed
 
 __all__ = ["colors_of", "geobox_of", "in_model_order", "masked_doubts", "nodata_of", "open_map", "scale_of"]
 
@@ -372,8 +371,8 @@ def _offered(array: xr.DataArray) -> list[Offered]:
         ]
         number = i + 1 if numbers is None else numbers[i]
         given = [names[i] for names in texts.values() if not says_nothing(names[i], number)]
-        text = given[0] if given else ""
-        offered.append(Offered(i + 1, plain(text) or f"b{i + 1}", tuple(sayings), text=text))
+        text, texts_of = given[0] if given else "", tuple(given[:1])
+        offered.append(Offered(i + 1, plain(text) or f"b{i + 1}", tuple(sayings), text=text, texts=texts_of))
     return without_partial_wavelengths(offered)
 
 
@@ -385,10 +384,8 @@ def _texts(values: Any) -> list[str]:
 
 def _unknown_names(offered: Sequence[Offered], needed: Sequence[str]) -> tuple[str, ...]:
     """A warning where bands have names that mean nothing here, and their order decides."""
-    if len(offered) != len(needed) or not all(band.text for band in offered):
+    called = [(band, name) for band, name in zip(offered, needed, strict=False) if band.texts]
+    if len(offered) != len(needed) or not called:
         return ()
-    texts = listed([band.text for band in offered])
-    doubt = (
-        f"the array calls its bands {texts}, which are no common names: they are taken for {listed(needed)}"
-    )
-    return (f"{doubt}, in this order",)
+    doubt = not_understood([band for band, _ in called], [name for _, name in called])
+    return (f"of the array, {doubt}, in this order",)

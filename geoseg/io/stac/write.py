@@ -108,7 +108,8 @@ def describe_file(
             resolution = ground_resolution(header.geobox).mean
         except GridError as error:
             raise SceneError(f"{path} has no place on the globe: {error}") from error
-    names = own_names(header)
+    stated = replace(header, colors=(None,) * header.count)  # a color interpretation may be a default
+    names = own_names(stated)
     properties = date_properties(header.tags, path.name, path.stat().st_mtime)
     moment = properties.pop("datetime")
     item = pystac.Item(
