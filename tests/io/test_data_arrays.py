@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from affine import Affine
 from support.rasters import write_raster
 
 from geoseg.errors import SceneError
-from geoseg.io.raster.data_array import geobox_of
+from geoseg.io.raster.data_array import geobox_of, masked_doubts, nodata_of
 
 PLACE = Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000)
 TURNED = PLACE @ Affine.rotation(30)
@@ -111,3 +112,35 @@ def test_coordinates_are_compared_as_their_type_rounds_them(tmp_path: Path, plac
     near = opened(tmp_path / "near.tif", Affine(0.5, 0, 100, 0, -0.5, 200))
     half = geobox_of(in_float32(near).isel(x=slice(7, None))).transform
     assert half == Affine(0.5, 0, 103.5, 0, -0.5, 200), "fine enough to place the pixels"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "encoded", "expected"),
+    [
+        ("int16", -9999, -9999),
+        ("uint8", 0.0, 0),
+        ("uint8", -9999, -9999),  # which the rule of nodata warns of
+        ("uint16", np.uint16(65535), 65535),
+        ("int16", np.nan, None),
+        ("float32", -9999.0, None),  # NaN instead
+    ],
+)
+def test_an_encoded_fill_is_a_value_of_whole_numbers(
+    dtype: str, encoded: Any, expected: float | None
+) -> None:
+    array = xr.DataArray(np.zeros((3, 4, 4), dtype), dims=("band", "y", "x"))
+    array.encoding["_FillValue"] = encoded
+    for _ in range(2):  # rioxarray keeps what it failed with
+        assert nodata_of(array) == expected
+        assert masked_doubts(array) == ()
+    if dtype != "float32":
+        assert nodata_of(array.rio.write_nodata(7)) == 7
+
+
+@pytest.mark.parametrize("place", ["attrs", "encoding"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_nodata_that_is_no_number_is_refused_in_words(dtype: str, place: str) -> None:
+    array = xr.DataArray(np.zeros((1, 4, 4), dtype), dims=("band", "y", "x"))
+    getattr(array, place)["_FillValue"] = "none"
+    with pytest.raises(SceneError, match=r"nodata is 'none', which is no number.*array\.rio\.write_nodata"):
+        nodata_of(array)

@@ -270,23 +270,40 @@ def _per_band(array: xr.DataArray, name: str, per_band: str, default: float) -> 
 
 
 def nodata_of(array: xr.DataArray) -> float | None:
-    """The value that marks pixels without data, as declared; None: there is none beside NaN and infinity."""
+    """The value that marks pixels without data; None: there is none beside NaN and infinity.
+
+    Floats whose ``encoding`` holds it have NaN instead. Whole numbers cannot, and hold the value itself.
+
+    Raises:
+        SceneError: it is no number.
+    """
+    encoded = array.encoding.get("_FillValue")
+    nodata = next((array.attrs[name] for name in _NODATA if name in array.attrs), encoded)
+    if encoded is None or array.dtype.kind == "f":
+        try:
+            with np.errstate(over="ignore"):
+                nodata = array.rio.nodata
+        except (OverflowError, TypeError, ValueError):
+            pass  # no pixel of this dtype can hold it: it stays as it is declared
     try:
-        with np.errstate(over="ignore"):
-            nodata = array.rio.nodata
-    except OverflowError:  # no pixel of this dtype can hold it
-        nodata = next((array.attrs[name] for name in _NODATA if name in array.attrs), None)
-    return None if nodata is None or not np.isfinite(nodata) else float(nodata)
+        value = np.nan if nodata is None else float(nodata)
+    except (TypeError, ValueError) as error:
+        raise SceneError(
+            f"the array's nodata is {nodata!r:.80}, which is no number; remove _FillValue from its "
+            "attributes and encoding, and set it with array.rio.write_nodata(…)"
+        ) from error
+    return value if np.isfinite(value) else None
 
 
 def masked_doubts(array: xr.DataArray) -> tuple[str, ...]:
     """Whether 8-bit nodata was masked band by band (``masked=True``), so that a dark roof is a hole."""
-    nodata = array.rio.encoded_nodata
+    nodata = array.encoding.get("_FillValue")
     stored = np.dtype(array.encoding.get("rasterio_dtype", array.dtype))
-    if nodata is None or stored.itemsize > 1 or len(array) == 1:
+    if nodata is None or array.dtype.kind != "f" or stored.itemsize > 1 or len(array) == 1:
         return ()
-    masked = f"the array was opened with nodata {nodata:g} masked in each band, so that one band makes a hole"
-    return (f"{masked}; open it with masked=False: {stored} is nodata only where all bands hold it",)
+    masked = f"the array was opened with nodata {float(nodata):g} masked in each band"
+    remedy = f"open it with masked=False: {stored} is nodata only where all bands hold it"
+    return (f"{masked}, so that one band makes a hole; {remedy}",)
 
 
 def in_model_order(array: xr.DataArray, needed: Sequence[str]) -> tuple[xr.DataArray, tuple[str, ...]]:
