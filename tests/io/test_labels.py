@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pyproj import Transformer
+from rasterio.enums import ColorInterp
 from rasterio.features import rasterize
 from rasterio.warp import Resampling, reproject
 from support.rasters import write_raster
@@ -323,6 +324,25 @@ def test_a_value_is_not_nodata_and_a_class_at_once(
     named = tuple((value, index) for index, value in enumerate(pixels))
     labels = read_labels(LabelRef(str(path), classes=named), GRID).classes
     np.testing.assert_array_equal(labels, stored == pixels[1])
+
+
+@pytest.mark.parametrize("nodata", [None, 9])
+@pytest.mark.parametrize("classes", [(), ((0, 0), (1, 1), (7, 1))])
+def test_where_the_alpha_of_a_raster_is_0_nothing_is_labeled(
+    classes: tuple[tuple[float, int], ...], nodata: float | None, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(1)
+    values = rng.choice(np.array([0, 1] if nodata is None else [0, 1, 9], np.uint8), GRID.shape)
+    alpha = rng.choice(np.array([0, 1, 255], np.uint8), GRID.shape)
+    values[alpha == 0] = rng.choice(np.array([0, 1, 200, 255], np.uint8), (alpha == 0).sum())
+    kinds = (ColorInterp.gray, ColorInterp.alpha)
+    stack = np.stack([values, alpha])
+    path = write_raster(tmp_path / "alpha.tif", stack, GRID, interpretation=kinds, nodata=nodata)
+    found = read_labels(LabelRef(str(path), classes=classes), GRID).classes
+    np.testing.assert_array_equal(found, np.where((alpha == 0) | (values == 9), 255, values))
+    plain = write_raster(tmp_path / "two.tif", stack, GRID, interpretation=(ColorInterp.gray,) * 2)
+    with pytest.raises(LabelError, match=r"has 2 bands, needed one band.*gdal_translate -b 1"):
+        read_labels(LabelRef(str(plain), classes=classes), GRID)
 
 
 def refusals(folder: Path) -> dict[str, tuple[LabelRef, GeoBox | None]]:

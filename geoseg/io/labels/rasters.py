@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from pyproj.exceptions import CRSError
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoseg.arrays import Array, Bool, UInt8
@@ -46,6 +47,11 @@ def _open(path: Path) -> Iterator[Any]:
             driver = "PNG" if file.read(len(PNG_SIGNATURE)) == PNG_SIGNATURE else "GTiff"
         with rasterio.open(path, driver=driver) as source:
             yield source
+
+
+def _has_alpha(source: Any) -> bool:
+    """Whether an open raster has one band and its alpha."""
+    return bool(source.count == 2 and source.colorinterp[1] == ColorInterp.alpha)  # noqa: PLR2004 - bands
 
 
 def lies_on_scene(path: Path) -> bool:
@@ -94,8 +100,11 @@ class LabelRaster:
                     f"labels {path}: {value:g} is to become class {index}, needed 0 to 254 (255: none)"
                 )
         with _open(path) as source:
-            if source.count != 1:
-                raise LabelError(f"labels {path}: has {source.count} bands, needed one band of class ids")
+            if source.count != 1 and not _has_alpha(source):
+                raise LabelError(
+                    f"labels {path}: has {source.count} bands, needed one band of class ids (and an "
+                    "alpha band, if any): extract it with gdal_translate -b 1"
+                )
             if np.dtype(source.dtypes[0]).kind not in "iuf":
                 raise LabelError(f"labels {path}: holds {source.dtypes[0]}, needed whole numbers")
             _check_nodata(path, source.nodata, classes)
@@ -125,8 +134,8 @@ class LabelRaster:
     def read(self, grid: GeoBox, window: Window) -> UInt8:
         """Class ids at the centers of a window of any grid: the source pixel that holds each center.
 
-        Uint8, shape (height, width) of the window; 255 outside the raster, at its nodata, and where a value
-        maps to it.
+        Uint8, shape (height, width) of the window; 255 outside the raster, at its nodata, where its alpha
+        band is 0, and where a value maps to it.
 
         Raises:
             LabelError: unreadable pixels, or values that are no class ids and not in ``classes``.
@@ -142,7 +151,9 @@ class LabelRaster:
                 extent = ((r0, int(rows[inside].max()) + 1), (c0, int(cols[inside].max()) + 1))
                 values = source.read(1, window=extent)
                 valid = source.read_masks(1, window=extent) != 0
-                ids = self._to_ids(values, valid)
+                opaque = source.read(2, window=extent) != 0 if _has_alpha(source) else np.True_
+                ids = self._to_ids(values, valid & opaque)
+                ids[~np.broadcast_to(opaque, ids.shape)] = IGNORE  # whatever value is named
                 out[block.relative_to(window).slices][inside] = ids[rows[inside] - r0, cols[inside] - c0]
         return out
 
