@@ -142,6 +142,39 @@ def test_what_the_catalog_states_of_a_file_whose_bands_it_does_not_list_counts_f
     assert ["the catalog declares nodata 0 for" in text for text in scene.warnings] == [True] * bool(tag)
 
 
+@pytest.mark.parametrize("stored", ["north-up", "mirrored"])
+def test_bands_of_one_file_may_differ_in_type_and_nodata(tmp_path: Path, stored: str) -> None:
+    """A VRT's bands need not have one type; -999.9 of float32 is another number in float64."""
+    bands = {
+        "float32": ([-999.9, 5, 5, 5], -999.9),
+        "int32": ([7, -1, 7, 7], -1),
+        "uint8": ([0, 9, 0, 9], None),
+    }
+    place, order = PLACE, slice(None)
+    if stored == "mirrored":
+        place, order = PLACE @ Affine(-1, 0, 4, 0, 1, 0), slice(None, None, -1)
+    parts = []
+    for number, (dtype, (values, nodata)) in enumerate(bands.items(), 1):
+        pixels = np.array([values[order]], dtype)
+        write_raster(tmp_path / f"{dtype}.tif", pixels, crs=UTM, transform=place, nodata=nodata)
+        said = "" if nodata is None else f"<NoDataValue>{nodata}</NoDataValue>"
+        kind = {"float32": "Float32", "int32": "Int32", "uint8": "Byte"}[dtype]
+        source = f'<SourceFilename relativeToVRT="1">{dtype}.tif</SourceFilename><SourceBand>1</SourceBand>'
+        parts.append(
+            f'<VRTRasterBand dataType="{kind}" band="{number}">{said}<SimpleSource>{source}</SimpleSource>'
+            "</VRTRasterBand>"
+        )
+    grid = ", ".join(map(str, place.to_gdal()))
+    (tmp_path / "a.vrt").write_text(
+        f'<VRTDataset rasterXSize="4" rasterYSize="1"><SRS>{UTM}</SRS><GeoTransform>{grid}</GeoTransform>'
+        f"{''.join(parts)}</VRTDataset>"
+    )
+    scene = describe(SceneRef("s", (), str(tmp_path / "a.vrt"), trust="local"))
+    assert valid(scene) == [[False, False, True, True]]
+    with SceneReader(scene) as reader:
+        assert reader.read(scene.geobox.window).pixels[:, 0, 2:].tolist() == [[5, 5], [7, 7], [0, 9]]
+
+
 def test_nodata_that_contradicts_itself_is_a_warning_that_names_the_key(tmp_path: Path) -> None:
     byte = np.array([[0, 9]], np.uint8)
     black = str(write_raster(tmp_path / "black.tif", byte, crs=UTM, transform=PLACE, nodata=0))

@@ -220,20 +220,21 @@ class _File:
         if file_stamp(self.dataset.files) not in stamps:
             raise refusal(self.href, "has changed since it was described: start the run again")
 
-    def decode(self, window: Window, indexes: list[int], *, mask: bool = False) -> Array:
-        """Bands, or their masks, of a window inside :attr:`geobox`: (bands, height, width)."""
+    def decode(self, window: Window, indexes: list[int], *, mask: bool = False) -> list[Array]:
+        """Bands, each of its own type, or their masks, of a window inside :attr:`geobox`: (height, width)."""
         stored = self._orientation.window(window)
         place = raster_window(stored)
         with gdal_errors(lambda error: self._damaged(stored, reason(error))), collected_warnings() as warned:
             if mask:
-                data: Array = self.dataset.read_masks(indexes, window=place)
-            else:
-                dtypes = {self.dataset.dtypes[index - 1] for index in indexes}
-                data = self.dataset.read(indexes, window=place, out_dtype=np.result_type(*dtypes))
+                data = list(self.dataset.read_masks(indexes, window=place))
+            elif len({self.dataset.dtypes[index - 1] for index in indexes}) == 1:
+                data = list(self.dataset.read(indexes, window=place))
+            else:  # rasterio reads bands of one type together, as a VRT need not have them
+                data = [self.dataset.read(index, window=place) for index in indexes]
         damage = [line for line in warned if "JPEGLib" in line]
         if damage:
             raise self._damaged(stored, damage[0])
-        return self._orientation.pixels(data)
+        return [self._orientation.pixels(band) for band in data]
 
     def _damaged(self, window: Window, why: str) -> SceneError:
         place = f"rows {window.row}..{window.row_stop - 1}, columns {window.col}..{window.col_stop - 1}"
@@ -277,7 +278,8 @@ class _BandFile(_File):
         if self._alpha:
             sound &= data[wanted.index(self._alpha)] != 0
         if self._masks:
-            sound &= (self.decode(window, self._masks, mask=True) != 0).all(axis=0)
+            for mask in self.decode(window, self._masks, mask=True):
+                sound &= mask != 0
         if self._white is not None:
             stored.bands[:] = [band.dtype.type(self._white) - band for band in stored.bands]
         if self._table is None:
