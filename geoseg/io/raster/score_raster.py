@@ -43,8 +43,8 @@ MOST_CLASSES: Final = 255
 """Classes that can be encoded, 0 to 254."""
 _MOST_GUESSED: Final = 32
 """Most classes of whole numbers that nothing calls classes; more may as well be probabilities."""
-_LARGEST_STEPS: Final = 200
-"""Unscaled bytes up to here may be per cent (100), or geoseg's own steps (200) without their scale."""
+_STEPS: Final = (1, 100, SCALE)
+"""What stands for 1 in unscaled bytes that end below 255: in a mask, in per cent, in geoseg's own steps."""
 _BEYOND: Final = 1e-6
 """How far a probability may be outside 0 to 1: what float32 makes of 1."""
 _LARGEST_ID: Final = 1 << 24
@@ -319,9 +319,9 @@ class ScoreReader:
         if not has_data:
             raise self._no_data()
         largest = round(255 * self._largest)
-        if not self.raster.unscaled or largest > _LARGEST_STEPS:
+        if not self.raster.unscaled or largest > max(_STEPS):
             return ()
-        one = max(largest, 1)
+        one = min(steps for steps in _STEPS if steps >= largest)
         doubt = (
             f"has no scale, and its largest value is {largest}: read as value/255, its largest probability "
             f"is {largest / 255:.3g}; where {one} stands for 1, set the scale with gdal_edit.py -scale "
