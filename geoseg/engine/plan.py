@@ -247,9 +247,9 @@ def make_plan(
 
 
 def _read_of(band: BandRef) -> dict[str, Any]:
-    """What of a band decides its values: neither its place nor what else it is called."""
+    """What of a band decides its values: neither its place nor what else a catalog says."""
     fields = asdict(band) | {"href": None}
-    del fields["texts"]
+    del fields["listed_by"], fields["texts"]
     return fields
 
 

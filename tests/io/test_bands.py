@@ -261,10 +261,15 @@ def test_codes_of_sensors_are_no_names(folder: Path) -> None:
         describe(bare, RGB)
 
 
-def by_catalog(path: Path, **fields: Sequence[str]) -> SceneRef:
+def by_fields(path: Path, **fields: Sequence[str]) -> SceneRef:
     """The file in a catalog whose ``bands`` have these fields."""
     bands = [dict(zip(fields, row, strict=True)) for row in zip(*fields.values(), strict=True)]
-    asset = {"href": path.name, "type": "image/tiff; application=geotiff", "roles": ["data"], "bands": bands}
+    return by_catalog(path, "bands", bands)
+
+
+def by_catalog(path: Path, field: str, bands: Sequence[dict[str, Any]]) -> SceneRef:
+    """The file in a catalog that lists these bands."""
+    asset = {"href": path.name, "type": "image/tiff; application=geotiff", "roles": ["data"], field: bands}
     item = {"type": "Feature", "stac_version": "1.1.0", "id": "s", "geometry": None, "links": []}
     item |= {"properties": {"datetime": "2024-06-01T10:00:00Z"}, "assets": {"image": asset}}
     catalog = path.with_suffix(".json")
@@ -300,7 +305,7 @@ def test_names_are_understood_or_doubted_wherever_they_are_stated(
         given = [name or f"b{i}" for i, name in enumerate(names, 1)]
         plain = [f"x{i}" for i in range(1, 4)]
         fields = {"name": {"name": given}, "description": {"description": given}}
-        ref = by_catalog(path, **fields.get(how, {"name": plain, "description": given}))
+        ref = by_fields(path, **fields.get(how, {"name": plain, "description": given}))
     scene = describe(ref, RGB)
     if names in UNDERSTOOD:
         assert values(scene) == [1, 2, 3]
@@ -318,12 +323,12 @@ def test_two_names_of_a_catalog_may_not_contradict_each_other(tmp_path: Path) ->
     written(tmp_path / "s.tif", RGB, interpretation=INTERPRETATIONS)
     common = {"eo:common_name": RGB}
     for other in ({"name": ("blue", "green", "red")}, {"description": ("Blue", "Green", "Red")}):
-        ref = by_catalog(tmp_path / "s.tif", **common, **other)
+        ref = by_fields(tmp_path / "s.tif", **common, **other)
         with pytest.raises(
             SceneError, match=r"band 1 as red by the catalog but blue by the catalog's '[Bb]lue'"
         ):
             describe(ref, RGB)
-    ref = by_catalog(tmp_path / "s.tif", **common, name=("B-4", "green_i", "B02"), description=("", "x", "y"))
+    ref = by_fields(tmp_path / "s.tif", **common, name=("B-4", "green_i", "B02"), description=("", "x", "y"))
     assert describe(ref, RGB).warnings == ()
 
 
@@ -373,6 +378,31 @@ def test_a_gray_image_serves_a_model_of_colors(folder: Path) -> None:
         Reading.of(Scenes(), RGB).describe(ref)
     scene = Reading.of(Scenes.model_validate({"bands": [1, 1, 1]}), RGB).describe(ref)
     assert values(scene) == [2, 2, 2]
+
+
+@pytest.mark.parametrize("field", ["raster:bands", "eo:bands", "bands"])
+@pytest.mark.parametrize("said", [{"nodata": 0}, {"name": "red"}, {"name": "red", "eo:common_name": "red"}])
+def test_a_catalog_that_lists_too_few_bands_is_refused_with_its_field(
+    tmp_path: Path, field: str, said: dict[str, Any]
+) -> None:
+    """It never makes a gray image of a file of colors; alpha need not be listed."""
+    written(tmp_path / "s.tif", (*RGB, "nir"), interpretation=[*INTERPRETATIONS, ColorInterp.alpha])
+    for wanted in (RGB, [1, 2, 3]):
+        ref = by_catalog(tmp_path / "s.tif", field, [said])
+        with pytest.raises(
+            SceneError, match=rf"the catalog lists 1 of the 4 bands of .* in {field}; "
+        ) as caught:
+            describe(ref, wanted)
+        assert "gray" not in str(caught.value)
+        assert values(describe(ref, [1, 1, 1])) == [1, 1, 1]
+    assert values(describe(by_catalog(tmp_path / "s.tif", field, [{}] * 3), RGB)) == [1, 2, 3]
+    write_raster(
+        tmp_path / "g.tif",
+        np.stack([PIXELS["green"]] * 2),
+        interpretation=[ColorInterp.gray, ColorInterp.alpha],
+    )
+    with pytest.raises(SceneError, match=r"to read it as gray"):
+        describe(by_catalog(tmp_path / "g.tif", field, [said]), RGB)
 
 
 def palette(path: Path, image: UInt8, dtype: str = "uint8", **options: Any) -> tuple[str, UInt8]:

@@ -143,6 +143,8 @@ class _Found:
     nodata: float | None
     size: float | None
     """Ground resolution in meters, where the catalog gives one."""
+    listed_by: str
+    """The field that lists it."""
     fallback: str
     """What to call the band when the catalog has no name for it."""
 
@@ -204,6 +206,7 @@ def _choose_bands(assets: Sequence[Asset], resolve: Resolve) -> tuple[BandRef, .
             nodata=band.nodata,
             common=None if band.common == name else band.common,
             wavelength=band.wavelength,
+            listed_by=band.listed_by,
             texts=tuple(text for text in (band.own, band.description) if text and text != name),
         )
         for band, name in zip(chosen, _names(chosen), strict=True)
@@ -224,7 +227,8 @@ def _described(asset: Asset, *, lone: bool) -> list[_Found]:
     found = []
     for i in range(count):
         fallback = f"b{i + 1}" if lone else key if count == 1 else f"{key}.{i + 1}"
-        found.append(_band(asset, [bands[i] for bands in lists.values() if bands], i + 1, fallback))
+        fields = [bands[i] for bands in lists.values() if bands]
+        found.append(_band(asset, fields, i + 1, fallback, " and ".join(counts) or "assets"))
     return found
 
 
@@ -238,7 +242,9 @@ def _each(asset: Asset, resolve: Resolve) -> BandRef | None:
     return None if stated == plain else stated
 
 
-def _band(asset: Asset, fields: Sequence[Json], index: int, fallback: str) -> _Found:
+def _band(
+    asset: Asset, fields: Sequence[Json], index: int, fallback: str, listed_by: str = "assets"
+) -> _Found:
     """One band from what the asset, ``raster:bands``, ``eo:bands`` and ``bands`` say; the last one counts."""
     merged: dict[str, Any] = {}
     for source in (asset.fields, *fields):
@@ -264,6 +270,7 @@ def _band(asset: Asset, fields: Sequence[Json], index: int, fallback: str) -> _F
         unscaled=(scale, offset) == (1, 0) and ("raster:scale" in merged or "raster:offset" in merged),
         nodata=_nodata(asset, merged.get("nodata")),
         size=None if size is None else number(asset, "gsd", size),
+        listed_by=listed_by,
         fallback=fallback,
     )
 

@@ -5,7 +5,7 @@ Every href is an absolute path; ``index`` is a band's number in its file, from 1
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = [
@@ -58,6 +58,8 @@ class BandRef:
     """0, 1 or 2: red, green or blue of the color table into which the band holds indices."""
     unscaled: bool = False
     """Whether the catalog states scale 1 and offset 0, which else mean that it states none."""
+    listed_by: str = field(default="assets", compare=False)
+    """The catalog's field that lists the band, for messages: its spellings mean the same."""
     texts: tuple[str, ...] = ()
     """What else the catalog calls the band: its own name beside the common one, and its description."""
 

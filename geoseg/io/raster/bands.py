@@ -167,9 +167,7 @@ def _find(
     if isinstance(band, int) and 1 <= band <= len(offered):
         return band - 1
     common = None if text.isdecimal() else common_name(text)
-    by_name = [place for place, name in enumerate(names) if common is not None and name == common]
-    by_own = [place for place, other in enumerate(offered) if plain(text) in (other.own, plain(other.text))]
-    found = by_own if len(by_own) == 1 and common != plain(text) else by_name or by_own
+    found = _places(text, offered, names)
     if not found and text.isdecimal():
         if 1 <= int(text) <= len(offered):
             return int(text) - 1
@@ -198,6 +196,20 @@ def _find(
             f" as gray, {fits}"
         )
     raise SceneError(f"has no band {band!r}; it has {_listing(offered, names)}{_distrust(offered)}: {fits}")
+
+
+def _places(text: str, offered: Sequence[Offered], names: Sequence[str | None]) -> list[int]:
+    """Places of the bands that a text names."""
+    common = None if text.isdecimal() else common_name(text)
+    by_name = [place for place, name in enumerate(names) if common is not None and name == common]
+    by_own = [place for place, other in enumerate(offered) if plain(text) in (other.own, plain(other.text))]
+    return by_own if len(by_own) == 1 and common != plain(text) else by_name or by_own
+
+
+def _is_there(band: str | int, offered: Sequence[Offered], names: Sequence[str | None]) -> bool:
+    """Whether a band can be found by name or by number."""
+    text = str(band)
+    return (text.isdecimal() and 1 <= int(text) <= len(offered)) or bool(_places(text, offered, names))
 
 
 def _fitting(offered: Sequence[Offered], wanted: Sequence[str | int]) -> list[int]:
@@ -280,6 +292,8 @@ def choose_bands(
         return found, (
             "red, green and blue are read from its color table: if its values are classes, give an image",
         )
+    if wanted is not None:
+        _check_lists(ref.bands, offered, wanted, header_of)
     chosen = data if wanted is None else choose(offered, wanted, _advise)
     names = common_names(offered)
     selected = tuple(
@@ -290,6 +304,7 @@ def choose_bands(
             else available[place].name,
             common=None,
             wavelength=None,
+            listed_by="",
             texts=(),
         )
         for place in chosen
@@ -375,6 +390,27 @@ def _offered(number: int, band: BandRef, header: Header | None) -> Offered:
     called = [t for t in (band.name, band.common, *band.texts, text) if t and not says_nothing(t, band.index)]
     texts = tuple({plain(text): text for text in called}.values())
     return Offered(number, band.name, tuple(sayings), color, band.href, text, texts, is_alpha)
+
+
+def _check_lists(
+    listed_bands: Sequence[BandRef],
+    offered: Sequence[Offered],
+    wanted: Sequence[str | int],
+    header_of: Callable[[str], Header],
+) -> None:
+    """SceneError where a band is not listed that is wanted, and a file has bands that its catalog omits."""
+    names = common_names(offered)
+    if all(_is_there(band, offered, names) for band in wanted):
+        return
+    for href in dict.fromkeys(band.href for band in listed_bands if Path(band.href).is_file()):
+        header, own = header_of(href), [band for band in listed_bands if band.href == href]
+        omitted = set(range(1, header.count + 1)) - header.alpha - {band.index for band in own}
+        if omitted:
+            missing = next(band for band in wanted if not _is_there(band, offered, names))
+            raise SceneError(
+                f"has no band {missing!r}: the catalog lists {len(own)} of the {header.count} bands of "
+                f"{href} in {own[0].listed_by}; list all there, or remove the list to read the file's own"
+            )
 
 
 def _of_table(
