@@ -318,6 +318,20 @@ def test_names_are_understood_or_doubted_wherever_they_are_stated(
     assert describe(ref, [3, 2, 1]).warnings == ()
 
 
+def test_the_advice_on_a_contradiction_differs_by_who_is_right(folder: Path) -> None:
+    """It gives numbers for either statement, once where they are the same."""
+    path = folder / "three.tif"
+    written(path, RGB, ("blue", "green", "red"), interpretation=INTERPRETATIONS)
+    tag(path, None, wavelength=["665", "560", "490"], wavelength_units=["Nanometers"] * 3)
+    named = SceneRef("s", tuple(BandRef(str(path), i, name) for i, name in enumerate(RGB, 1)))
+    with pytest.raises(SceneError, match=r"\[1, 2, 3\] where the catalog is right \(bands 3, 2, 1 where"):
+        describe(named, RGB)
+    written(path, ["red"], ["blue"])
+    one = SceneRef("s", (BandRef(str(path), 1, "red"),))
+    with pytest.raises(SceneError, match=r"red by the catalog but blue by .*: set .*: \[1, 1, 1\]$"):
+        describe(one, RGB)
+
+
 def test_two_names_of_a_catalog_may_not_contradict_each_other(tmp_path: Path) -> None:
     """Its common names, its own and its descriptions; a family's names agree."""
     written(tmp_path / "s.tif", RGB, interpretation=INTERPRETATIONS)

@@ -174,16 +174,7 @@ def _find(
         raise SceneError(f"has no band {text}; it has {_listing(offered, names)}: {advise(())}")
     fits = advise(_fitting(offered, wanted))
     if common is not None:
-        for other in offered:
-            pair = other.contradiction
-            if pair is not None and common in {saying.name for saying in other.sayings}:
-                one, two = (f"{saying.name or 'no known color'} by {saying.by}" for saying in pair)
-                against = [replace(o, sayings=o.sayings[::-1]) if o.contradiction else o for o in offered]
-                numbers = ", ".join(map(str, _fitting(against, wanted)))
-                raise SceneError(
-                    f"has band {other.number} as {one} but {two}: {fits} where {pair[0].by} is right"
-                    + f" (bands {numbers} where {pair[1].by} is)" * bool(numbers)
-                )
+        _check_contradiction(common, offered, wanted, advise)
     if len(found) == 1:
         return found[0]
     if found:
@@ -196,6 +187,27 @@ def _find(
             f" as gray, {fits}"
         )
     raise SceneError(f"has no band {band!r}; it has {_listing(offered, names)}{_distrust(offered)}: {fits}")
+
+
+def _check_contradiction(
+    common: str, offered: Sequence[Offered], wanted: Sequence[str | int], advise: Advise
+) -> None:
+    """SceneError where a band is called so by one source, and something else by another."""
+    fitting = _fitting(offered, wanted)
+    fits = advise(fitting)
+    for other in offered:
+        pair = other.contradiction
+        if pair is not None and common in {saying.name for saying in other.sayings}:
+            one, two = (f"{saying.name or 'no known color'} by {saying.by}" for saying in pair)
+            against = [replace(o, sayings=o.contradiction[::-1]) if o.contradiction else o for o in offered]
+            other_fits, message = _fitting(against, wanted), f"has band {other.number} as {one} but {two}"
+            if other_fits == fitting:
+                raise SceneError(f"{message}: {fits}")
+            numbers = ", ".join(map(str, other_fits))
+            raise SceneError(
+                f"{message}: {fits} where {pair[0].by} is right"
+                + f" (bands {numbers} where {pair[1].by} is)" * bool(numbers)
+            )
 
 
 def _places(text: str, offered: Sequence[Offered], names: Sequence[str | None]) -> list[int]:
