@@ -122,7 +122,7 @@ def test_all(arguments: argparse.Namespace, bundles: dict[str, str]) -> dict[str
     if not link.exists():
         link.symlink_to((folder / "austin_sample.tif").resolve())
     catalog = arguments.out / "austin.json"
-    make_catalog(scenes, catalog, "catalog")
+    make_catalog(scenes, catalog)
     reference = LabelRef(
         href=str((folder / "austin_sample_mask.tif").resolve()),
         classes=((0.0, 0), (255.0, 1)),

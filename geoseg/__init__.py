@@ -31,11 +31,12 @@ from geoseg import errors
 from geoseg._version import __version__
 
 if TYPE_CHECKING:
-    from geoseg.api.functions import catalog, evaluate, train
+    from geoseg.api.functions import evaluate, train
     from geoseg.api.run import Run, SceneMap, run
     from geoseg.api.vectorize import vectorize
     from geoseg.config.workflow import Workflow
     from geoseg.flow.predict import predict
+    from geoseg.io.stac.folder import make_catalog as catalog
     from geoseg.models.bundle import load_bundle as load_model
 
 __all__ = [
@@ -57,7 +58,7 @@ _HOMES = {
     "Run": "geoseg.api.run",
     "SceneMap": "geoseg.api.run",
     "Workflow": "geoseg.config.workflow",
-    "catalog": "geoseg.api.functions",
+    "catalog": "geoseg.io.stac.folder",
     "evaluate": "geoseg.api.functions",
     "load_model": "geoseg.models.bundle",
     "predict": "geoseg.flow.predict",
@@ -65,7 +66,7 @@ _HOMES = {
     "train": "geoseg.api.functions",
     "vectorize": "geoseg.api.vectorize",
 }
-_NAMES_THERE = {"load_model": "load_bundle"}
+_NAMES_THERE = {"catalog": "make_catalog", "load_model": "load_bundle"}
 
 
 def __getattr__(name: str) -> Any:

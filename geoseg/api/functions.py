@@ -1,4 +1,4 @@
-"""The calls that pass on: score a workflow's maps, train a network, make a catalog."""
+"""The calls that pass on: score a workflow's maps, train a network."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from geoseg.config.stac.refs import LabelRef, Trust
+from geoseg.config.stac.refs import LabelRef
 from geoseg.config.workflow import Workflow
 from geoseg.errors import ConfigError
 from geoseg.flow.evaluate.evaluate import evaluate_workflow
 from geoseg.flow.train.train import TrainSummary
 from geoseg.flow.train.train import train as train_by_file
-from geoseg.io.stac.folder import make_catalog
-from geoseg.io.stac.read import Catalog
 from geoseg.score.report.values import ScoreReport
 
-__all__ = ["catalog", "evaluate", "train"]
+__all__ = ["evaluate", "train"]
 
 
 def evaluate(
@@ -71,33 +69,3 @@ def train(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Train
         GeosegError: a mistake in the file, its data or its labels, found before any work.
     """
     return train_by_file(path, overrides)
-
-
-def catalog(
-    folder: str | Path,
-    output: str | Path,
-    *,
-    trust: Trust = "catalog",
-    labels: str | Path | None = None,
-    label_key: str | None = None,
-    prune: bool = False,
-) -> Catalog:
-    """Make a STAC catalog from a folder of GeoTIFFs, or update it.
-
-    Args:
-        folder: searched with its subfolders.
-        output: JSON file to write; what a person added to one that is there stays.
-        trust: what GDAL may open.
-        labels: folder with a label file for each scene, called like it, or one file for all.
-        label_key: key of the label assets; None: the layer's name, else ``buildings``.
-        prune: remove scenes whose files are gone.
-
-    Returns:
-        Scenes, refusals (files that are no scenes, each with its reason) and notes of what was left out.
-
-    Raises:
-        CatalogError: the folder has no GeoTIFF, or the output is there and no item collection.
-        LabelError: no such labels, or none that fits a scene.
-        OutputError: the catalog cannot be written.
-    """
-    return make_catalog(folder, output, trust, labels=labels, label_key=label_key, prune=prune)

@@ -193,7 +193,7 @@ def catalog(
 
     if label_key is not None and labels is None:
         raise click.UsageError("--label-key names what --labels adds; give --labels")
-    made = make_catalog(folder, output, trust, labels=labels, label_key=label_key, prune=prune)
+    made = make_catalog(folder, output, trust=trust, labels=labels, label_key=label_key, prune=prune)
     for note in made.notes:
         click.echo(note)
     for refusal in made.refusals:

@@ -17,11 +17,11 @@ from rasterio.enums import ColorInterp
 from support.rasters import write_raster
 
 from geoseg.arrays import Float32, UInt8
+from geoseg.config.band_names import common_name, fits_wavelength, is_sensor_code, name_at, says_nothing
 from geoseg.config.stac.refs import BandRef, SceneRef
 from geoseg.config.workflow import Scenes
 from geoseg.errors import SceneError
 from geoseg.grid.window import Window
-from geoseg.io.raster.band_names import common_name, fits_wavelength, is_sensor_code, name_at, says_nothing
 from geoseg.io.raster.data_array import in_model_order
 from geoseg.io.raster.scene import Reading, Scene, describe
 from geoseg.io.raster.scene_reader import SceneReader

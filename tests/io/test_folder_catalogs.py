@@ -145,7 +145,7 @@ def test_trust_local_lists_what_gdal_reads_and_a_mosaic_without_its_members(tmp_
         f"{tmp_path / 'm.vrt'}: is made of 1 file of the folder, mapped by it alone",
         "not looked at: 1 .png (no world file is beside them)",
     )
-    made = make_catalog(tmp_path, tmp_path / "x.json", "local")
+    made = make_catalog(tmp_path, tmp_path / "x.json", trust="local")
     assert [ref.id for ref in made.scenes] == ["b", "c", "m"]
     assert [refusal.id for refusal in made.refusals] == ["placed"], "a world file names no CRS"
 

@@ -1,6 +1,6 @@
 """Which band is which: the one rule by which bands are chosen, for files, catalogs and arrays.
 
-What is said of a band, in the order in which it counts (:mod:`geoseg.io.raster.band_names` has the words):
+What is said of a band, in the order in which it counts (:mod:`geoseg.config.band_names` has the words):
 
 1. its common name in the catalog, or in an array's coordinate;
 2. its description in the file, or in an array's ``long_name``;
@@ -25,9 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from geoseg.config.stac.refs import BandRef, SceneRef
-from geoseg.errors import SceneError
-from geoseg.io.raster.band_names import (
+from geoseg.config.band_names import (
     COMMON_NAMES,
     agree,
     believed,
@@ -42,6 +40,8 @@ from geoseg.io.raster.band_names import (
     plain,
     says_nothing,
 )
+from geoseg.config.stac.refs import BandRef, SceneRef
+from geoseg.errors import SceneError
 from geoseg.io.raster.header import Header
 from geoseg.words import counted, listed
 

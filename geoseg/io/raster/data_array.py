@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from affine import Affine
 from rioxarray.exceptions import MissingSpatialDimensionError
 
 from geoseg.arrays import Array, Float64, UInt8
+from geoseg.config.band_names import common_name, micrometers, name_at, plain, says_nothing
 from geoseg.errors import GridError, SceneError, SceneWarning
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import crs_doubts, crs_of
-from geoseg.io.raster.band_names import common_name, micrometers, name_at, plain, says_nothing
 from geoseg.io.raster.bands import Offered, Saying, choose, not_understood, without_partial_wavelengths
 from geoseg.io.raster.gdal import reading_back
 
@@ -280,11 +281,9 @@ def nodata_of(array: xr.DataArray) -> float | None:
     encoded = array.encoding.get("_FillValue")
     nodata = next((array.attrs[name] for name in _NODATA if name in array.attrs), encoded)
     if encoded is None or array.dtype.kind == "f":
-        try:
-            with np.errstate(over="ignore"):
-                nodata = array.rio.nodata
-        except (OverflowError, TypeError, ValueError):
-            pass  # no pixel of this dtype can hold it: it stays as it is declared
+        # Where no pixel of this dtype can hold the value, rioxarray raises: it stays as it is declared.
+        with suppress(OverflowError, TypeError, ValueError), np.errstate(over="ignore"):
+            nodata = array.rio.nodata
     try:
         value = np.nan if nodata is None else float(nodata)
     except (TypeError, ValueError) as error:

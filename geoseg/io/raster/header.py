@@ -13,14 +13,14 @@ from rasterio.enums import ColorInterp, Interleaving
 from rasterio.io import DatasetReader
 
 from geoseg.arrays import UInt8
+from geoseg.config.band_names import (
+    is_measurement,
+    micrometers,
+)
 from geoseg.config.stac.refs import Trust
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import crs_of
-from geoseg.io.raster.band_names import (
-    is_measurement,
-    micrometers,
-)
 from geoseg.io.raster.collar import lossy_tolerance
 from geoseg.io.raster.gdal import GDAL_ERRORS, has_geokeys, open_header, reason, refusal
 

@@ -80,8 +80,8 @@ def open_catalog(path: str | Path, trust: Trust = "catalog", ids: Collection[str
 def make_catalog(
     folder: str | Path,
     output: str | Path,
-    trust: Trust = "catalog",
     *,
+    trust: Trust = "catalog",
     labels: str | Path | None = None,
     label_key: str | None = None,
     prune: bool = False,
@@ -100,10 +100,16 @@ def make_catalog(
     named in ``notes``, which also say what was not looked at.
 
     Args:
+        folder: searched with its subfolders.
+        output: JSON file to write or to update.
+        trust: what GDAL may open.
         labels: folder with a file of labels for each scene, by name, or one file for all (see
             :func:`geoseg.io.stac.labels.add_labels`).
         label_key: key of the label assets; None: by the layer's name, else ``buildings``.
         prune: remove items whose files are gone.
+
+    Returns:
+        Scenes, refusals (files that are no scenes, each with its reason) and notes of what was left out.
 
     Raises:
         CatalogError: no such folder, no GeoTIFF in it, or none that can be described; the output is there and

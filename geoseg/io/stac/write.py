@@ -17,6 +17,7 @@ import pystac
 import rasterio
 from pystac.utils import datetime_to_str
 
+from geoseg.config.band_names import COMMON_NAMES
 from geoseg.config.model.contract import BundleSpec
 from geoseg.config.stac.item import UNKNOWN_DATE
 from geoseg.config.stac.refs import SHA256_MULTIHASH, Trust
@@ -26,7 +27,6 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
 from geoseg.io.crs import is_code, written_crs
 from geoseg.io.files import output_error, sha256_of, write_text
-from geoseg.io.raster.band_names import COMMON_NAMES
 from geoseg.io.raster.bands import own_names
 from geoseg.io.raster.dates import OLDEST, date_properties
 from geoseg.io.raster.gdal import GDAL_VERSION, TIFF_SIGNATURES, reading_back
