@@ -14,7 +14,8 @@ from affine import Affine
 from geoseg.config.digest import digest
 from geoseg.engine.finished import ITEM_NAME, is_there
 from geoseg.engine.plan import Plan
-from geoseg.errors import OutputError
+from geoseg.errors import GridError, OutputError
+from geoseg.grid.crs import LONGITUDE_LATITUDE
 from geoseg.grid.footprint import footprint
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.qgis.project import ProjectLayer
@@ -27,7 +28,7 @@ __all__ = ["footprints_layer", "write_footprints"]
 _LAYER: Final = "footprints"
 _NAME: Final = "footprints.gpkg"
 _FIELDS: Final = {"scene": "text", "status": "text"}
-_GLOBE: Final = GeoBox(180, 360, Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
+_GLOBE: Final = GeoBox(180, 360, Affine(1, 0, -180, 0, -1, 90), LONGITUDE_LATITUDE)
 _MAPPED, _MISSING = "mapped", "not mapped"
 _STYLE: Final = labeled(
     kinds_qml(
@@ -46,7 +47,8 @@ def write_footprints(
 ) -> dict[str, Any]:
     """Write ``footprints.gpkg``, longitude and latitude (WGS 84), unless it is up to date.
 
-    A scene that crosses the antimeridian has a polygon on each side of it.
+    A scene that crosses the antimeridian has a polygon on each side of it; one that was not mapped and has no
+    longitude and latitude is left out.
 
     Args:
         mapped: ids of the scenes that have a finished map; the footprint of such a one is its item's.
@@ -59,8 +61,9 @@ def write_footprints(
         OutputError: an item cannot be read, or the file not be written.
     """
     found = [
-        (plan.scene.ref.id, _MAPPED if plan.scene.ref.id in mapped else _MISSING, _outline(plan, mapped))
+        (plan.scene.ref.id, _MAPPED if plan.scene.ref.id in mapped else _MISSING, outline)
         for plan in sorted(plans, key=lambda plan: plan.scene.ref.id)
+        if (outline := _outline(plan, mapped)) is not None
     ]
     path, made_from = output / _NAME, digest([_STYLE, found])
     if before.get("made_from") == made_from and all(
@@ -88,14 +91,18 @@ def write_footprints(
     return {"made_from": made_from, "files": {_NAME: path.stat().st_size}}
 
 
-def _outline(plan: Plan, mapped: Collection[str]) -> dict[str, Any]:
-    """A scene's footprint, GeoJSON: as its item has it, or of its grid where there is none yet."""
+def _outline(plan: Plan, mapped: Collection[str]) -> dict[str, Any] | None:
+    """A scene's footprint, GeoJSON: as its item has it, or of its grid; None: it has no place."""
     if plan.scene.ref.id not in mapped:
-        return footprint(plan.grid)[0]
+        try:
+            return footprint(plan.grid)[0]
+        except GridError:  # its refusal says why
+            return None
     path = plan.folder / ITEM_NAME
     try:
         geometry: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["geometry"]
-    except (OSError, ValueError, KeyError) as error:
+        shapely.geometry.shape(geometry)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutputError(f"{path} has no footprint ({error}); remove it and run again") from error
     return geometry
 
