@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from geoseg.cli.options import complete_models, examples, plain_options, workflow_command
 
@@ -110,7 +111,8 @@ def evaluate(
     width = BoundaryWidth.parse(boundary)
     if _holds_polygons(workflow):
         how = {"layer": polygons_layer, "resolution": resolution or 0.3, "width": width}
-        wrong = bool(models or window or overrides.keys() - {"output"})
+        draws = click.get_current_context().get_parameter_source("worst") is not ParameterSource.DEFAULT
+        wrong = bool(models or window or draws or overrides.keys() - {"output"})
         _score_polygons(workflow, None if wrong else label, overrides.get("output"), how, as_json=as_json)
         return
     if resolution is not None or polygons_layer is not None:

@@ -247,7 +247,10 @@ def make_plan(
 
 
 def _read_of(band: BandRef) -> dict[str, Any]:
-    """What of a band decides its values: neither its place nor what else a catalog says."""
+    """What of a band decides its values: neither its place nor what else a catalog says.
+
+    Fields that came after 0.1.0 and decide none are left out, so that fingerprints stay.
+    """
     fields = asdict(band) | {"href": None}
     del fields["listed_by"], fields["texts"]
     return fields

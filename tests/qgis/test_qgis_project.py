@@ -158,6 +158,7 @@ def test_a_run_opens_in_qgis_wherever_it_is_moved(
         *["multibandcolor"] * 2,
     ]
     footprints, *layers = layers
+    assert (footprints["valid"], footprints["crs"]["id"]) == (True, "EPSG:4326")
     assert footprints["classes"] == [[kind, kind, color] for kind, color in STATUS.items()]
     assert footprints["count"] == len(NAMES)
     merged, overview, *single = layers[:4]

@@ -26,8 +26,8 @@ from geoseg.config.stac.refs import Trust
 from geoseg.errors import CatalogError
 
 __all__ = [
-    "LOCAL_SUFFIXES", "PHOTO_SUFFIXES", "SCL_KEYS", "TIFF_SUFFIXES", "Asset", "Kind", "Resolve", "assets_of",
-    "number",
+    "BAND_LISTS", "COMMON_NAME", "LOCAL_SUFFIXES", "PHOTO_SUFFIXES", "SCL_KEYS", "TIFF_SUFFIXES",
+    "WAVELENGTH", "Asset", "Kind", "Resolve", "assets_of", "number",
 ]  # fmt: skip
 
 Resolve = Callable[[str, str], str]
@@ -62,8 +62,11 @@ LOCAL_SUFFIXES = PHOTO_SUFFIXES | {
 """Of other rasters that GDAL may read, which ``trust: local`` opens."""
 _NEVER_DATA = {"thumbnail", "overview", "metadata"}
 _BITFIELDS = "classification:bitfields"
-_BAND_LISTS = ("bands", "eo:bands", "raster:bands")
-_MEASURED = ("eo:common_name", "common_name", "eo:center_wavelength", "center_wavelength")
+BAND_LISTS = ("raster:bands", "eo:bands", "bands")
+"""Fields that list the bands of an asset; of what several say, the last one counts."""
+COMMON_NAME = ("eo:common_name", "common_name")
+WAVELENGTH = ("eo:center_wavelength", "center_wavelength")
+_MEASURED = (*COMMON_NAME, *WAVELENGTH)
 _MASK_ROLES = {"mask", "data-mask"}
 """Roles of assets that have to say which of their values are unusable."""
 _MASK_LIKE_ROLES = {"cloud", "cloud-shadow", "snow-ice", "saturation", "water-mask", "land-water"}
@@ -133,14 +136,14 @@ class Asset:
         """Whether its classes are those of a mask, or its key is and some of its classes are unusable."""
         if self.roles & (_NEVER_DATA | {"visual"}) or self._is_measured or not self.flags.values:
             return False
-        if any(len(self.listed(name)) > 1 for name in _BAND_LISTS):
+        if any(len(self.listed(name)) > 1 for name in BAND_LISTS):
             return False
         return self._has_key_of_mask or are_of_mask(self._entries("classification:classes"))
 
     @property
     def _is_measured(self) -> bool:
         """Whether some band of it has a common name or a wavelength."""
-        described = (self.fields, *(band for name in _BAND_LISTS for band in self.listed(name)))
+        described = (self.fields, *(band for name in BAND_LISTS for band in self.listed(name)))
         return any(fields.get(name) is not None for fields in described for name in _MEASURED)
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from geoseg.config.stac.assets import Asset, Resolve, assets_of, number
+from geoseg.config.stac.assets import BAND_LISTS, COMMON_NAME, WAVELENGTH, Asset, Resolve, assets_of, number
 from geoseg.config.stac.flags import Json
 from geoseg.config.stac.masks import masks_of
 from geoseg.config.stac.refs import BandRef, LabelRef, SceneRef, Trust
@@ -215,7 +215,7 @@ def _choose_bands(assets: Sequence[Asset], resolve: Resolve) -> tuple[BandRef, .
 
 def _described(asset: Asset, *, lone: bool) -> list[_Found]:
     """The bands of one asset; empty for a lone asset that does not describe them."""
-    lists = {name: asset.listed(name) for name in ("raster:bands", "eo:bands", "bands")}
+    lists = {name: asset.listed(name) for name in BAND_LISTS}
     counts = {name: len(bands) for name, bands in lists.items() if bands}
     if len(set(counts.values())) > 1:
         numbers = ", ".join(f"{name} {count}" for name, count in counts.items())
@@ -291,8 +291,8 @@ _OF_BANDS = (("name",), ("description",))
 """What an asset has, too, but of itself."""
 _SPELLINGS = (
     *_OF_BANDS,
-    ("eo:common_name", "common_name"),
-    ("eo:center_wavelength", "center_wavelength"),
+    COMMON_NAME,
+    WAVELENGTH,
     ("raster:scale", "scale"),
     ("raster:offset", "offset"),
     ("nodata", "file:nodata"),

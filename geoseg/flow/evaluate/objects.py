@@ -312,7 +312,7 @@ def mapped_objects(path: Path, layer: str, area: ScoredArea) -> ObjectSet:
     polygons, *columns = read_columns(path, layer, {"class_id": np.int64, "id": np.object_, sure: np.float64})
     if in_degrees:
         polygons = geojson.from_degrees(polygons, area.grid)
-    shapes, owner = _single(moved(polygons, ~area.grid.transform))
+    shapes, owner = single(moved(polygons, ~area.grid.transform))
     return area.objects(shapes, *(column[owner] for column in columns))
 
 
@@ -332,7 +332,7 @@ def reference_objects(labels: LabelReader, classes: Sequence[int], slug: str, ar
     """The objects of some classes of a reference, numbered in its order; ids start with ``slug``."""
     found = labels.polygons
     if found is not None:
-        shapes, owner = _single(found.shapes)
+        shapes, owner = single(found.shapes)
         class_id = found.values[owner].astype(np.int64)
     else:
         raster = (labels.read(window) for window in strips(labels.grid))
@@ -342,7 +342,7 @@ def reference_objects(labels: LabelReader, classes: Sequence[int], slug: str, ar
     return area.objects(shapes[wanted], class_id[wanted], names[wanted], np.full(int(wanted.sum()), np.nan))
 
 
-def _single(shapes: Objects) -> tuple[Objects, Int64]:
+def single(shapes: Objects) -> tuple[Objects, Int64]:
     """Valid single polygons with an area, and which shape each comes from."""
     parts, owner = shapely.get_parts(repaired(shapes), return_index=True)
     some = shapely.area(parts) > 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,18 +20,17 @@ from geoseg.config.stac.refs import LabelRef
 from geoseg.engine.finished import ITEM_NAME
 from geoseg.errors import LabelError, OutputError
 from geoseg.flow.evaluate.evaluate import SCORE_NAME, check_reference, evaluate_pairs
-from geoseg.flow.evaluate.objects import CONFIDENCE_FIELDS, ERRORS_NAME, Outlined
+from geoseg.flow.evaluate.objects import CONFIDENCE_FIELDS, ERRORS_NAME, Outlined, single
 from geoseg.flow.evaluate.scene import Pair, strips
 from geoseg.grid.crs import transformer
 from geoseg.grid.geobox import GeoBox
-from geoseg.grid.polygons import repaired
 from geoseg.io.crs import bounds_in, written_crs
 from geoseg.io.files import check_writable, staged, write_json
-from geoseg.io.labels.layers import AREA_LAYER, vector_polygons
-from geoseg.io.labels.reader import label_kind, label_layer
-from geoseg.io.labels.vector_file import Bounds, Layer, layer_names, open_layer
+from geoseg.io.labels.layers import vector_polygons
+from geoseg.io.labels.rasters import label_grid
+from geoseg.io.labels.reader import area_layer, label_kind, label_layer
+from geoseg.io.labels.vector_file import Bounds, Layer
 from geoseg.io.raster.cog import write_cog
-from geoseg.io.raster.scene import grid_of
 from geoseg.io.vector.features import Features
 from geoseg.io.vector.writer import write_features
 from geoseg.polygons.attributes import CONFIDENCE
@@ -132,9 +130,8 @@ def _objects(layer: Layer, grid: GeoBox) -> tuple[Objects, Float64, tuple[str, .
         shapes = np.asarray(
             shapely.transform(shapes, lambda xy: np.column_stack(move.transform(*xy.T))), np.object_
         )
-    parts, owner = shapely.get_parts(repaired(shapes), return_index=True)
-    areal = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & (shapely.area(parts) > 0)
-    return parts[areal], confidence[owner[areal]], notes
+    parts, owner = single(shapes)
+    return parts, confidence[owner], notes
 
 
 def _grid(layer: Layer, reference: LabelRef, resolution: float) -> GeoBox:
@@ -145,14 +142,17 @@ def _grid(layer: Layer, reference: LabelRef, resolution: float) -> GeoBox:
     except ProjError as error:
         raise LabelError(f"{layer.where}: its CRS cannot be read ({error})") from error
     crs = _utm(layer) if own.is_geographic else written_crs(layer.crs)
-    area = _area(reference)
+    area = area_layer(reference)
     if area is not None:
         boxes = [_bounds(area, crs)]
     else:
         boxes = [_bounds(layer, crs)]
         path = Path(reference.href)
         if label_kind(path) == "raster":
-            boxes.append(bounds_in(grid_of(path), crs))
+            grid = label_grid(path)
+            if grid is None:
+                raise LabelError(f"labels {path}: has no CRS; assign one with gdal_edit.py -a_srs EPSG:n")
+            boxes.append(bounds_in(grid, crs))
         else:
             boxes.append(_bounds(label_layer(path, reference.layer), crs))
     known = [box for box in boxes if box is not None]
@@ -169,19 +169,6 @@ def _grid(layer: Layer, reference: LabelRef, resolution: float) -> GeoBox:
             "labeled area with --area, or a coarser --resolution"
         )
     return GeoBox(rows, columns, Affine(pixel, 0, west, 0, -pixel, north), crs)
-
-
-def _area(reference: LabelRef) -> Layer | None:
-    """The layer with the labeled area, if there is one."""
-    path = Path(reference.area_href or reference.href)
-    if reference.area_href is None and label_kind(path) == "raster":
-        return None
-    names: Sequence[str] = layer_names(path)
-    if reference.area_layer is None and AREA_LAYER in names:
-        return open_layer(path, AREA_LAYER)
-    if reference.area_href is None and reference.area_layer is None:
-        return None
-    return label_layer(path, reference.area_layer)
 
 
 def _bounds(layer: Layer, crs: str) -> Bounds | None:

@@ -26,7 +26,7 @@ from geoseg.grid.crs import LONGITUDE_LATITUDE
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.crs import bounds_in
 from geoseg.io.files import output_error, sha256_of, write_json
-from geoseg.io.qgis.project import ImageStyle, ProjectLayer, project_text, write_project
+from geoseg.io.qgis.project import Bounds, ImageStyle, ProjectLayer, project_text, write_project
 from geoseg.io.qgis.scales import Generalization, thinning_qml
 from geoseg.io.qgis.style import classes_qml, polygons_qml, probability_qml
 from geoseg.io.vector.features import LayerStyle
@@ -49,7 +49,7 @@ MERGED: Final = "merged"
 """Stem of the merged layer's file."""
 PROJECT: Final = "run.qgz"
 MANIFEST: Final = "run.json"
-"""What both were made from."""
+"""What merged layer, footprints and project were made from."""
 _LAYOUT: Final = 1
 """Of the manifest."""
 _MERGING: Final = 2
@@ -64,8 +64,6 @@ _LEAST_COVERED: Final = 0.05
 _WEB_MERCATOR: Final = "EPSG:3857"
 _MERCATOR_ENDS: Final = 80.0
 """Latitude up to which Web Mercator shows a scene as it is, but larger."""
-
-Bounds = tuple[float, float, float, float]
 
 
 def write_outputs(
@@ -223,7 +221,7 @@ def _common_crs(plans: Sequence[Plan]) -> str:
         return found.pop()
     degrees = [bounds_in(plan.grid, LONGITUDE_LATITUDE) for plan in plans]
     farthest = max(abs(latitude) for _, south, _, north in degrees for latitude in (south, north))
-    return _WEB_MERCATOR if farthest < _MERCATOR_ENDS else "EPSG:4326"
+    return _WEB_MERCATOR if farthest < _MERCATOR_ENDS else LONGITUDE_LATITUDE
 
 
 def _project_text(
@@ -257,7 +255,7 @@ def _scene_layers(plans: Sequence[Plan], *, shown: bool, by_scene: bool) -> Iter
     for kind in (partial(_polygons_layer, shown=shown), _probability_layer, _classes_layer, _image_layer):
         for plan in plans:
             for layer in kind(plan):
-                title = layer.group.replace(_IMAGES, "Image")
+                title = "Image" if layer.group == _IMAGES else layer.group
                 yield replace(layer, title=title, group=plan.scene.ref.id) if by_scene else layer
 
 

@@ -104,7 +104,7 @@ def _execute(driver: Driver, prepared: Prepared) -> None:
     if not driver.tasks:
         return
     compute = prepared.loaded.workflow.compute
-    kind, workers = resolve_executor(prepared.loaded.workflow.compute, driver.plans, driver.tasks)
+    kind, workers = resolve_executor(compute, driver.plans, driver.tasks)
     with open_executor(
         kind, workers, scheduler=compute.scheduler, name=prepared.loaded.workflow.name
     ) as executor:

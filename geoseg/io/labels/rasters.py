@@ -16,15 +16,16 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoseg.arrays import Array, Bool, UInt8
-from geoseg.errors import GridError, LabelError
+from geoseg.errors import GridError, LabelError, SceneError, without_scene
 from geoseg.grid.encoding import IGNORE
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.pixel_map import PixelMap
 from geoseg.grid.window import Window
 from geoseg.io.crs import crs_of, datum_gap
 from geoseg.io.raster.gdal import PNG_SIGNATURE, environment, gdal_errors, raster_window, reason
+from geoseg.io.raster.scene import grid_of
 
-__all__ = ["LabelRaster", "holds_mask", "lies_on_scene"]
+__all__ = ["LabelRaster", "holds_mask", "label_grid", "lies_on_scene"]
 
 
 _CLASSES = (
@@ -52,6 +53,20 @@ def _open(path: Path) -> Iterator[Any]:
 def _has_alpha(source: Any) -> bool:
     """Whether an open raster has one band and its alpha."""
     return bool(source.count == 2 and source.colorinterp[1] == ColorInterp.alpha)  # noqa: PLR2004 - bands
+
+
+def label_grid(path: Path) -> GeoBox | None:
+    """The grid of a label raster; None: a picture without a place, which is laid on its scene.
+
+    Raises:
+        LabelError: it cannot be read, or has no grid that can be used.
+    """
+    if lies_on_scene(path):
+        return None
+    try:
+        return grid_of(path)
+    except SceneError as error:
+        raise LabelError(f"labels {without_scene(str(error), path.stem)}") from error
 
 
 def lies_on_scene(path: Path) -> bool:

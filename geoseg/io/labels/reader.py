@@ -41,7 +41,7 @@ from geoseg.io.labels.rasters import LabelRaster, lies_on_scene
 from geoseg.io.labels.vector_file import VECTOR_FORMATS, Layer, is_vector, layer_names, open_layer
 from geoseg.io.raster.gdal import PNG_SIGNATURE, TIFF_SIGNATURES
 
-__all__ = ["BORDER", "LabelReader", "counts_scene_pixels", "label_kind", "label_layer"]
+__all__ = ["BORDER", "LabelReader", "area_layer", "counts_scene_pixels", "label_kind", "label_layer"]
 
 BORDER = 2
 """Label of the pixels of one class of objects that lie near another object."""
@@ -177,21 +177,38 @@ class LabelReader:
         return labels
 
 
+def area_layer(label: LabelRef) -> Layer | None:
+    """The layer of a label's labeled area; None: it has none, or a window alone.
+
+    Raises:
+        LabelError: no such file or layer, or a raster.
+    """
+    return _area_layer(label, _File(Path(label.href)))
+
+
+def _area_layer(label: LabelRef, labels: _File) -> Layer | None:
+    file = _File(Path(label.area_href)) if label.area_href else labels
+    named = label.area_href is not None or label.area_layer is not None
+    if not named and not (file.kind == "vector" and AREA_LAYER in file.layers):
+        return None
+    if file.kind == "raster":
+        raise LabelError(f"labeled area {file.path}: a raster, needed polygons")
+    return file.layer(
+        label.area_layer or (AREA_LAYER if AREA_LAYER in file.layers else None), skip_area=False
+    )
+
+
 def _areas(
     label: LabelRef, labels: _File, grid: GeoBox, scene_grid: GeoBox | None
 ) -> tuple[PixelPolygons, ...]:
     """Where labels count: inside all of these (polygons of the area file or layer, the area window)."""
     areas = []
-    file = _File(Path(label.area_href)) if label.area_href else labels
-    named = label.area_href is not None or label.area_layer is not None
-    if named or (file.kind == "vector" and AREA_LAYER in file.layers):
-        if file.kind == "raster":
-            raise LabelError(f"labeled area {file.path}: a raster, needed polygons")
-        layer = label.area_layer or (AREA_LAYER if AREA_LAYER in file.layers else None)
-        found = file.layer(layer, skip_area=False)
+    found = _area_layer(label, labels)
+    if found is not None:
         area = vector_polygons(found, grid, None)
         if not len(area.shapes) and not _touches(found, scene_grid):
-            raise LabelError(f"labeled area {file.path}, layer {found.name}: does not overlap the scene")
+            path = label.area_href or label.href
+            raise LabelError(f"labeled area {path}, layer {found.name}: does not overlap the scene")
         areas.append(area)
     if label.area_window is not None:
         if scene_grid is None:

@@ -28,7 +28,7 @@ from geoseg.io.crs import is_code, written_crs
 from geoseg.io.files import staged
 from geoseg.io.qgis.style import DOCTYPE, NOT_XML, scale_range
 
-__all__ = ["ImageStyle", "ProjectLayer", "project_text", "write_project"]
+__all__ = ["Bounds", "ImageStyle", "ProjectLayer", "project_text", "write_project"]
 
 _VERSION: Final = "3.22.0"
 _MARGIN: Final = 0.03

@@ -13,14 +13,13 @@ import pystac
 from affine import Affine
 
 from geoseg.config.stac.assets import TIFF_SUFFIXES
-from geoseg.errors import CatalogError, GeosegError, LabelError, SceneError, without_scene
+from geoseg.errors import CatalogError, GeosegError, LabelError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.pixel_map import may_overlap
 from geoseg.io.labels.layers import AREA_LAYER, candidate_layers, lies_elsewhere
-from geoseg.io.labels.rasters import holds_mask, lies_on_scene
+from geoseg.io.labels.rasters import holds_mask, label_grid
 from geoseg.io.labels.reader import label_kind
 from geoseg.io.labels.vector_file import Layer, layer_names, open_layer
-from geoseg.io.raster.scene import grid_of
 from geoseg.io.stac.files import walk
 from geoseg.io.stac.read import local_assets
 from geoseg.io.stac.write import IMAGE_MEDIA, LAYER_MEDIA, relative_href
@@ -185,12 +184,7 @@ class _LabelFile:
     @cached_property
     def _grid(self) -> GeoBox | None:
         """Of a raster; None: a picture without a place, which is laid on its scene."""
-        if lies_on_scene(self.path):
-            return None
-        try:
-            return grid_of(self.path)
-        except SceneError as error:
-            raise LabelError(f"labels {without_scene(str(error), self.path.stem)}") from error
+        return label_grid(self.path)
 
     def _raster_lies_apart(self, grid: GeoBox) -> bool:
         return self._grid is not None and not may_overlap(self._grid, grid)
