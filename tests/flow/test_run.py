@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import geopandas as gpd
@@ -401,6 +402,8 @@ def test_interrupting_the_command_leaves_no_partial_file(plain: Path, tmp_path: 
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Tests that run behind `nohup … &` ignore Ctrl-C, and what they start would inherit that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no thread forks here
     )
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["event"] == "start"
