@@ -123,9 +123,9 @@ def reason(error: BaseException) -> str:
     return " ".join(str(text).split())[:200].rstrip(".")
 
 
-def environment(trust: Trust) -> rasterio.Env:
+def environment(trust: Trust, **more: str) -> rasterio.Env:
     """The settings under which files are opened and read; cheap to enter (40 µs), local to the thread."""
-    options = _OPTIONS[trust]
+    options = {**_OPTIONS[trust], **more}
     if "GDAL_CACHEMAX" not in os.environ:
         options = {**options, "GDAL_CACHEMAX": CACHE_BYTES}
     return rasterio.Env(session=DummySession(), **options)
