@@ -10,14 +10,15 @@ twice as many rows, and, where something is longer than that, its outline and th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import shapely
 
-from geoseg.arrays import Float64, Int64, Objects
+from geoseg.arrays import Array, Bool, Float64, Int64, Objects
+from geoseg.grid.encoding import NODATA
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.polygons import polygon_iou
 from geoseg.polygons.geodesic import Frames, ground_frames
@@ -30,7 +31,7 @@ from geoseg.polygons.trace.regions import Regions, Strip
 from geoseg.polygons.trace.subpixel import Rings, outline, polygons_of
 from geoseg.polygons.walls.fit import Fits
 
-__all__ = ["ObjectOptions", "Realign", "Regularize", "find_objects"]
+__all__ = ["Fitted", "ObjectOptions", "Realign", "Regularize", "Sweep", "find_objects", "too_tall"]
 
 _PIECE: Final = 256
 """Rows that are taken at a time, at most."""
@@ -66,6 +67,33 @@ class ObjectOptions:
     cut_overlaps: bool = True
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """Objects that have not seen their neighbors yet: each a function of its own region."""
+
+    shapes: Shapes
+    """What was fitted; contours of those that are too tall."""
+    contours: Objects
+    """What each was fitted to."""
+    direction: Float64
+    """Direction of its walls, radians; NaN: none."""
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """The objects of several, in the order of (last row, first pixel)."""
+        shapes = Shapes.join(part.shapes for part in parts)
+        contours = np.concatenate([np.zeros(0, np.object_), *(part.contours for part in parts)])
+        direction = np.concatenate([np.zeros(0), *(part.direction for part in parts)])
+        return cls(shapes, contours, direction).choose(np.lexsort((shapes.first, shapes.last_row)))
+
+    def choose(self, chosen: Array | slice) -> Self:
+        """The objects of a mask, of indices or of a slice."""
+        return type(self)(self.shapes.choose(chosen), self.contours[chosen], self.direction[chosen])
+
+
 def find_objects(
     strips: Iterable[Strip],
     box: GeoBox,
@@ -83,13 +111,21 @@ def find_objects(
         GridError: as :func:`geoseg.polygons.trace.exact.trace_regions`, or an object lies nowhere on the
             ground.
     """
-    sweep = _Sweep(box, level, options)
+    sweep = Sweep(box, level, options)
     for regions in trace_regions(sweep.pieces(strips), box.width, classes, level=level, touching=False):
-        yield from sweep.advance(regions)
+        if len(regions):
+            row = int(regions.components.last_row[-1])
+            yield from sweep.advance(sweep.fit(regions), row, regions.oldest)
     yield from sweep.finish()
 
 
-class _Sweep:
+def too_tall(first: Int64, last_row: Int64, width: int) -> Bool:
+    """Which objects are too tall to be fitted, by their first pixels and last rows in a scene of a width."""
+    tall: Bool = last_row - first // width + 1 > TALLEST
+    return tall
+
+
+class Sweep:
     """Objects on their way down the scene: contours → ``fitted`` → ``final`` → cut and given out.
 
     An object that is fitted is at most :data:`TALLEST` rows tall, and its fit lies within :data:`_NEAR` rows
@@ -112,10 +148,15 @@ class _Sweep:
         self._box, self._level, self._options = box, level, options
         self._near = TALLEST + _NEAR
         self._wide = self._near + int(np.ceil(options.reach)) if options.realign else 0
-        self._swept = 0
+        self.row = 0
+        """Rows that were swept."""
+        self._oldest = self._oldest_above = box.height
+        """Row where the oldest region begins that goes on below the latest piece; below the one before."""
+        self._realigns = options.realign is not None and options.regularize is not None
         self._rows: RowBuffer | None = None
+        self._layers = 1 if options.seeds is None or options.seeds.border is None else 2
         if options.seeds is not None and level is not None:
-            self._rows = RowBuffer(box.width, TALLEST + _PIECE + 2, 1 if options.seeds.border is None else 2)
+            self._rows = RowBuffer(box.width, TALLEST + _PIECE + 2, self._layers)
         self._fitted, self._final = _Queue(), _Queue()
         self._tall: list[Shapes] = []
         self._beside_tall: list[Objects] = []
@@ -132,26 +173,57 @@ class _Sweep:
                 if self._rows is not None and seeds is not None:
                     border = () if seeds.border is None or strip.border is None else (strip.border[part],)
                     self._rows.append(strip.stored[0, part], *border)
-                self._swept += len(piece.classes)
+                self.row += len(piece.classes)
+                self._oldest_above = self._oldest
                 yield piece
 
-    def advance(self, regions: Regions) -> Iterator[Shapes]:
-        """Take in regions that are complete; give out the objects that nothing below can change."""
+    def skip(self, stop: int) -> None:
+        """Leave the rows up to ``stop`` out: no region in them is given to :meth:`fit`."""
+        if self._rows is not None and stop > self.row:
+            blank = np.broadcast_to(np.uint8(NODATA), (stop - self.row, self._box.width))
+            self._rows.append(*([blank] * self._layers))
+        self.row = stop
+
+    def fit(self, regions: Regions) -> Fitted:
+        """Objects of complete regions, in the order of (last row, first pixel); those that are too tall last.
+
+        The rows of the regions, and one above and below, are among the latest pieces.
+        """
         found = Shapes.join(_contours(regions, self._rows, self._box, self._level, self._options))
-        is_tall = found.last_row - found.first // self._box.width + 1 > TALLEST
-        self._tall.append(found.choose(is_tall))
-        self._fit(_ordered(found.choose(~is_tall)))
-        self._align(self._fitted.take(self._swept - self._wide))
-        which = self._final.take(self._swept - self._wide - self._near)
+        is_tall = too_tall(found.first, found.last_row, self._box.width)
+        tall, low = found.choose(is_tall), _ordered(found.choose(~is_tall))
+        contours = np.concatenate([low.polygons, tall.polygons])
+        direction = np.full(len(found), np.nan)
+        if self._options.regularize is not None and len(low):
+            frames = _frames(low, self._box)
+            fits = self._options.regularize(frames.to_frame(low.polygons))
+            direction[: len(low)] = fits.direction
+            low = _with_fits(low, fits, frames, self._box)
+        return Fitted(Shapes.join([low, tall]), contours, direction)
+
+    def advance(self, found: Fitted, row: int, oldest: int | None) -> Iterator[Shapes]:
+        """Take objects in, in their order; give out those that nothing below can change.
+
+        All objects that end above ``row`` are in. ``oldest`` is the row where the oldest region begins that
+        goes on below the latest piece.
+        """
+        is_tall = too_tall(found.shapes.first, found.shapes.last_row, self._box.width)
+        self._tall.append(found.shapes.choose(is_tall))
+        low = found.choose(~is_tall)
+        queue = self._fitted if self._realigns else self._final
+        queue.add(low.shapes, low.contours, low.direction)
+        self._oldest = self._box.height if oldest is None else oldest
+        self._align(self._fitted.take(row - self._wide))
+        which = self._final.take(row - self._wide - self._near)
         if which.stop > which.start:
             out = self._cut(which)
             # Only what is as tall as this already, or was, can reach down to objects that are forgotten.
-            is_open = regions.oldest is not None and regions.oldest <= self._swept - TALLEST
+            is_open = min(self._oldest, self._oldest_above) <= self.row - TALLEST
             if is_open or any(map(len, self._tall)):
                 self._beside_tall.append(out.polygons)
             yield out
-        self._fitted.forget(self._swept - 2 * self._wide)
-        self._final.forget(self._swept - self._wide - 2 * self._near)
+        self._fitted.forget(row - 2 * self._wide)
+        self._final.forget(row - self._wide - 2 * self._near)
 
     def finish(self) -> Iterator[Shapes]:
         """Give out what is left when all rows were swept."""
@@ -165,16 +237,6 @@ class _Sweep:
             polygons = without_others(tall.polygons, np.concatenate([*self._beside_tall, out.polygons]))
             tall = replace(tall, polygons=polygons, fit=polygon_iou(polygons, tall.polygons))
         yield tall
-
-    def _fit(self, found: Shapes) -> None:
-        """Fit contours and queue them."""
-        if self._options.regularize is None or not len(found):
-            self._final.add(found, found.polygons, np.full(len(found), np.nan))
-            return
-        frames = _frames(found, self._box)
-        fits = self._options.regularize(frames.to_frame(found.polygons))
-        queue = self._fitted if self._options.realign else self._final
-        queue.add(_with_fits(found, fits, frames, self._box), found.polygons, fits.direction)
 
     def _align(self, which: slice) -> None:
         """Fit objects again with what their neighbors know of their direction."""

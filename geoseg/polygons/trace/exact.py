@@ -86,10 +86,12 @@ def trace_regions(
     *,
     level: float | None = None,
     touching: bool = True,
+    row: int = 0,
 ) -> Iterator[Regions]:
     """The same, with what sub-pixel outlines are made of where the strips have all bands.
 
-    ``level`` and ``touching`` are those of :func:`geoseg.polygons.trace.edges.find_edges`.
+    ``level`` and ``touching`` are those of :func:`geoseg.polygons.trace.edges.find_edges`; ``row``: the
+    scene's row of the first strip, above which all is as if it had no data.
     """
     is_class = np.zeros(256, np.bool_)
     for class_id in classes:
@@ -107,7 +109,6 @@ def trace_regions(
         None,
         np.zeros(0, np.int64),
     )
-    row = 0
     for strip in strips:
         for array in (strip.classes, strip.scores, *(() if strip.stored is None else strip.stored)):
             if array.dtype != np.uint8 or array.shape != (len(strip.classes), width) or not len(array):
