@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from geoseg.arrays import Float32, UInt8
-from geoseg.grid.resample import HALF, Resampler
+from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
 
 __all__ = ["BORDER_NAME", "IGNORE", "NODATA", "SCALE", "ProbabilityEncoding", "resampled", "row_pieces"]
@@ -149,8 +149,8 @@ def resampled(stored: UInt8, resampler: Resampler, window: Window) -> UInt8:
     ``stored`` holds the pixels of ``resampler.source_window(window)``. 255 where less than half of a pixel
     has data.
     """
-    values, share = resampler.values(list(stored), stored[0] != NODATA, window)
+    values, known = resampler.values(list(stored), stored[0] != NODATA, window)
     np.clip(values, 0, SCALE, out=values)
     out = np.rint(values, out=values).astype(np.uint8)
-    out[:, share < HALF] = NODATA
+    out[:, ~known] = NODATA
     return out

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,23 +26,25 @@ from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window
 
-__all__ = ["HALF", "Axis", "Resampler"]
+__all__ = ["Axis", "Resampler"]
 
-HALF = 0.5 - 1e-9
+_HALF = 0.5 - 1e-9
 """Share of valid source pixels from which a resampled pixel is valid: half, as sums of weights round."""
 
 _SNAP = 1e-3
 """Pixels of drift over a whole scene that are rounding in a file's transform, not a shift on the ground."""
 
-_STRIP = 1 << 15
-"""Elements of float64 that a strip of rows holds while it is summed: 256 KiB, so that it stays in cache."""
+_STRIP = 1 << 16
+"""Target pixels that are summed at a time: half a megabyte of weights, so that they stay in cache."""
+
+_SUMMED = frozenset(["uint8", "uint16", "int16", "float32", "float64"])
+"""Types that loops are compiled for, each on its own; others are summed as float64."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Taps:
+class Taps(NamedTuple):
     """Which source pixels make each target pixel of an interval, and how much."""
 
-    index: NDArray[np.intp]
+    pixel: NDArray[np.intp]
     """Source pixel of each tap, shape (target pixels, taps), clamped into the source."""
     weight: Float64
     """Weight of each tap, same shape, at least 0; a row sums to 1 up to rounding."""
@@ -102,18 +105,6 @@ def _axis(source: int, target: int, scale: float, offset: float) -> Axis:
     return Axis(source, target, span, offset)
 
 
-def _reduce(source: Array, rows: Taps, cols: Taps) -> Float64:
-    """``Σ w·source`` over rows, then columns, tap after tap: (h, w) → (target rows, target columns)."""
-    # Sums start at +0 so that no tap of zero weight can change the sign of a zero.
-    down = np.zeros((len(rows.index), source.shape[1]))
-    for k in range(rows.index.shape[1]):
-        down += source[rows.index[:, k]] * rows.weight[:, k, None]
-    across = np.zeros((len(rows.index), len(cols.index)))
-    for k in range(cols.index.shape[1]):
-        across += np.take(down, cols.index[:, k], axis=1) * cols.weight[:, k]
-    return across
-
-
 @dataclass(frozen=True, slots=True)
 class Resampler:
     """Values of a target grid from windows of a source grid with the same footprint and orientation.
@@ -152,12 +143,12 @@ class Resampler:
         """The source pixels that a window of the target, inside it, is made of."""
         if self.identity:
             return window
-        rows = self.rows.taps(window.row, window.row_stop).index
-        cols = self.cols.taps(window.col, window.col_stop).index
+        rows = self.rows.taps(window.row, window.row_stop).pixel
+        cols = self.cols.taps(window.col, window.col_stop).pixel
         row, col = int(rows.min()), int(cols.min())
         return Window(row, col, int(rows.max()) + 1 - row, int(cols.max()) + 1 - col)
 
-    def values(self, bands: Sequence[Array], valid: Bool, window: Window) -> tuple[Float32, Float64]:
+    def values(self, bands: Sequence[Array], valid: Bool, window: Window) -> tuple[Float32, Bool]:
         """Resample what was read at ``source_window(window)``.
 
         Args:
@@ -166,36 +157,44 @@ class Resampler:
             window: target pixels, inside the target grid.
 
         Returns:
-            Values float32 (C, H, W), meaningless where no valid pixel contributes, and the share of each
-            target pixel that is valid, float64 (H, W) in 0..1.
+            Values float32 (C, H, W) and bool (H, W), True where at least half of a target pixel is valid;
+            values of others are meaningless. Of equal grids, the latter is ``valid`` itself.
         """
         values = np.empty((len(bands), *window.shape), np.float32)
         if self.identity:
             with np.errstate(over="ignore"):
                 for band, target in zip(bands, values, strict=True):
                     target[...] = band
-            return values, valid.astype(np.float64)
-        source = self.source_window(window)
-        rows, cols = self._taps(window, source)
-        share = np.empty(window.shape)
-        step = max(1, _STRIP // source.width)
+            return values, valid
+        return values, self._sums(bands, valid, window, values)
+
+    def covered(self, mask: Bool, window: Window) -> Bool:
+        """Where a mask covers at least half of a target pixel, bool (H, W); see :meth:`values`."""
+        if self.identity:
+            return mask
+        return self._sums((), mask, window, np.empty((0, *window.shape), np.float32))
+
+    def _sums(self, bands: Sequence[Array], valid: Bool, window: Window, values: Float32) -> Bool:
+        """Fill the values of a window, a strip of rows at a time; see :meth:`values`."""
+        from geoseg.grid.loops import sum_valid, sum_weighted  # noqa: PLC0415 - it imports numba
+
+        rows, cols = self._taps(window, self.source_window(window))
+        cols = Taps(np.ascontiguousarray(cols.pixel.T), np.ascontiguousarray(cols.weight.T))
+        # By its name, since an array may hold bytes in the other order.
+        types = [band.dtype.name if band.dtype.name in _SUMMED else "float64" for band in bands]
+        bands = [np.ascontiguousarray(band, kind) for band, kind in zip(bands, types, strict=True)]
+        valid = np.ascontiguousarray(valid)
+        whole = np.asarray(valid.all(axis=1))
+        known = np.empty(window.shape, np.bool_)
+        step = max(1, _STRIP // window.width)
         for top in range(0, window.height, step):
             strip = slice(top, min(top + step, window.height))
-            part, inside = _strip(rows, strip)
-            weight = _weight(valid[inside], part, cols)
+            some, total = Taps(rows.pixel[strip], rows.weight[strip]), np.empty(known[strip].shape)
+            sum_valid(valid, whole, some, cols, total)
             for band, target in zip(bands, values, strict=True):
-                known = band[inside] if valid[inside].all() else np.where(valid[inside], band[inside], 0)
-                total = _reduce(known, part, cols)
-                target[strip] = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
-            share[strip] = weight
-        return values, share
-
-    def share(self, mask: Bool, window: Window) -> Float64:
-        """The share of each target pixel that a mask covers, float64 (H, W); see :meth:`values`."""
-        if self.identity:
-            return mask.astype(np.float64)
-        rows, cols = self._taps(window, self.source_window(window))
-        return _weight(mask, rows, cols)
+                sum_weighted(band, valid, whole, some, cols, total, target[strip])
+            np.greater_equal(total, _HALF, out=known[strip])
+        return known
 
     def nearest_window(self, window: Window) -> Window:
         """The source pixels that :meth:`nearest` needs for a window of the target."""
@@ -214,19 +213,4 @@ class Resampler:
         """Taps of both axes, counted from the source window's first pixel."""
         rows = self.rows.taps(window.row, window.row_stop)
         cols = self.cols.taps(window.col, window.col_stop)
-        return Taps(rows.index - source.row, rows.weight), Taps(cols.index - source.col, cols.weight)
-
-
-def _strip(rows: Taps, strip: slice) -> tuple[Taps, slice]:
-    """The taps of a strip of target rows, and the source rows that they are counted in."""
-    index = rows.index[strip]
-    first, last = int(index.min()), int(index.max())
-    return Taps(index - first, rows.weight[strip]), slice(first, last + 1)
-
-
-def _weight(valid: Bool, rows: Taps, cols: Taps) -> Float64:
-    """``Σ w·valid``, shape (target rows, target columns)."""
-    if valid.all():
-        # One column repeated, summed in the same order: the same bits for a fraction of the work.
-        return _reduce(np.ones((len(valid), 1)), rows, Taps(np.zeros_like(cols.index), cols.weight))
-    return _reduce(valid.astype(np.float64), rows, cols)
+        return Taps(rows.pixel - source.row, rows.weight), Taps(cols.pixel - source.col, cols.weight)

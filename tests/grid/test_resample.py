@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from affine import Affine
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
-from geoseg.grid.resample import Axis, Resampler
+from geoseg.grid.resample import Axis, Resampler, Taps
 from geoseg.grid.window import Window
 
 CRS = "EPSG:32633"
@@ -48,8 +50,8 @@ def picture(seed: int, resampler: Resampler) -> tuple[NDArray[np.float32], NDArr
 
 
 def read(
-    resampler: Resampler, pixels: NDArray[np.float32], valid: NDArray[np.bool_], window: Window
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    resampler: Resampler, pixels: NDArray[Any], valid: NDArray[np.bool_], window: Window
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     place = resampler.source_window(window).slices
     return resampler.values([band[place] for band in pixels], valid[place], window)
 
@@ -80,24 +82,58 @@ def dense(axis: Axis) -> NDArray[np.float64]:
 @given(st.builds(Resampler, axes(), axes()), st.data(), st.integers(0, 9))
 def test_a_value_does_not_depend_on_its_window(resampler: Resampler, data: st.DataObject, seed: int) -> None:
     pixels, valid = picture(seed, resampler)
-    values, share = read(resampler, pixels, valid, whole(resampler))
+    values, known = read(resampler, pixels, valid, whole(resampler))
     window = data.draw(windows(resampler))
-    part, part_share = read(resampler, pixels, valid, window)
-    known = part_share > 0
-    assert part_share.tobytes() == share[window.slices].tobytes()
-    assert part[:, known].tobytes() == values[(slice(None), *window.slices)][:, known].tobytes()
+    part, part_known = read(resampler, pixels, valid, window)
+    assert (part_known == known[window.slices]).all()
+    inside = values[(slice(None), *window.slices)]
+    assert part[:, part_known].tobytes() == inside[:, part_known].tobytes()
 
 
 @given(st.builds(Resampler, axes(), axes()), st.integers(0, 9))
 def test_values_follow_the_definition(resampler: Resampler, seed: int) -> None:
     pixels, valid = picture(seed, resampler)
-    values, share = read(resampler, pixels, valid, whole(resampler))
+    values, known = read(resampler, pixels, valid, whole(resampler))
     down, across = dense(resampler.rows), dense(resampler.cols)
     weight = down @ valid.astype(float) @ across.T
     total = down @ np.where(valid, pixels, 0).astype(float) @ across.T
-    np.testing.assert_allclose(share, weight, atol=1e-9)
-    known = weight > 1e-6
+    assert known[weight >= 0.5].all()
+    assert not known[weight < 0.5 - 1e-6].any()
+    assert (known == resampler.covered(valid, whole(resampler))).all()
     np.testing.assert_allclose(values[:, known], (total[:, known] / weight[known]), rtol=1e-5, atol=1e-3)
+
+
+def summed(source: NDArray[Any], rows: Taps, cols: Taps) -> NDArray[np.float64]:
+    """The same sums by numpy: float64 from +0 on, over rows, then columns, tap after tap."""
+    down = np.zeros((len(rows.pixel), source.shape[1]))
+    for k in range(rows.pixel.shape[1]):
+        down += source[rows.pixel[:, k]] * rows.weight[:, k, None]
+    across = np.zeros((len(rows.pixel), len(cols.pixel)))
+    for k in range(cols.pixel.shape[1]):
+        across += down[:, cols.pixel[:, k]] * cols.weight[:, k]
+    return across
+
+
+@given(
+    st.builds(Resampler, axes(), axes()),
+    st.sampled_from(["u1", "u2", "i1", "i2", "u4", ">i2", "f4", ">f4", "f8"]),
+    st.integers(0, 9),
+)
+def test_sums_have_the_bits_of_numpys_for_every_type(resampler: Resampler, dtype: str, seed: int) -> None:
+    pixels, valid = picture(seed, resampler)
+    bands = np.nan_to_num(pixels).astype(np.float64).clip(0 if "u" in dtype else -99, 99).astype(dtype)
+    if "f" in dtype:
+        bands[0, ~valid] = np.nan
+    if resampler.identity:
+        return
+    values, known = read(resampler, bands, valid, whole(resampler))
+    rows = resampler.rows.taps(0, resampler.rows.target)
+    cols = resampler.cols.taps(0, resampler.cols.target)
+    total = summed(valid.astype(float), rows, cols)
+    assert (known == (total >= 0.5 - 1e-9)).all()
+    for band, found in zip(bands, values, strict=True):
+        exact = summed(np.where(valid, band, 0).astype(float), rows, cols)[known] / total[known]
+        assert found[known].tobytes() == exact.astype(np.float32).tobytes()
 
 
 @given(
@@ -108,8 +144,8 @@ def test_values_follow_the_definition(resampler: Resampler, seed: int) -> None:
 def test_a_constant_stays_that_constant(resampler: Resampler, constant: float, seed: int) -> None:
     _, valid = picture(seed, resampler)
     pixels = np.where(valid, np.float32(constant), np.float32(np.nan))[None]
-    values, share = read(resampler, pixels, valid, whole(resampler))
-    assert np.all(values[:, share > 0] == np.float32(constant))
+    values, known = read(resampler, pixels, valid, whole(resampler))
+    assert np.all(values[:, known] == np.float32(constant))
 
 
 @given(axes(shifted=False), axes(shifted=False), st.integers(0, 9))
@@ -127,10 +163,10 @@ def test_equal_grids_give_the_same_bits() -> None:
     box = GeoBox(3, 5, Affine(0.3, 0, 617100, 0, -0.3, 3344400), CRS)
     resampler = Resampler.between(box, box)
     pixels = np.array([[-0.0, np.nan, np.inf, 1e-42, 7.0]] * 3, np.float32)
-    values, share = resampler.values([pixels], np.ones((3, 5), np.bool_), box.window)
+    values, known = resampler.values([pixels], np.ones((3, 5), np.bool_), box.window)
     assert resampler.identity
     assert values[0].tobytes() == pixels.tobytes()
-    assert (share == 1).all()
+    assert known.all()
 
 
 @given(axes(), axes(), st.data())

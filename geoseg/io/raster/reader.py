@@ -28,7 +28,7 @@ import numpy as np
 
 from geoseg.arrays import Array, Bool, Float32
 from geoseg.grid.geobox import GeoBox
-from geoseg.grid.resample import HALF, Resampler
+from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window, mirrored
 from geoseg.io.raster.collar import MARGIN, Collar
 from geoseg.io.raster.validity import Nodata, Stored, judge
@@ -150,8 +150,7 @@ def read_bands(groups: Sequence[BandGroup], window: Window) -> tuple[Float32, Bo
     (group,) = groups  # the usual image: all bands on one grid
     stored = group.read(window)
     ordered = [band for _, band in sorted(zip(group.positions, stored.bands, strict=True), key=itemgetter(0))]
-    pixels, share = group.resampler.values(ordered, stored.valid, window)
-    return pixels, share >= HALF
+    return group.resampler.values(ordered, stored.valid, window)
 
 
 def _read_together(groups: Sequence[BandGroup], window: Window) -> tuple[Float32, Bool]:
@@ -165,13 +164,12 @@ def _read_together(groups: Sequence[BandGroup], window: Window) -> tuple[Float32
     any_data: Bool | None = None
     for group in groups:
         stored = group.read(window)
-        values, share = group.resampler.values(stored.bands, stored.valid, window)
+        values, data = group.resampler.values(stored.bands, stored.valid, window)
         if stored.blank is None:
-            sound &= share >= HALF
+            sound &= data
         else:
-            data = share >= HALF
             values = np.where(data, values, group.fill)
-            sound &= group.resampler.share(stored.sound, window) >= HALF
+            sound &= group.resampler.covered(stored.sound, window)
             any_data = data if any_data is None else any_data | data
         pixels[list(group.positions)] = values
     return pixels, sound if any_data is None else sound & any_data

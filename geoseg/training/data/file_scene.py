@@ -304,7 +304,7 @@ def _within(scene: Pixels, grid: GeoBox, given: Window) -> Window:
         (between.rows, limit.row, limit.row_stop),
         (between.cols, limit.col, limit.col_stop),
     ):
-        index = axis.taps(0, axis.target).index
+        index = axis.taps(0, axis.target).pixel
         inside = np.flatnonzero((index >= first).all(1) & (index < stop).all(1))
         if not inside.size:
             raise LabelError(f"the window {given} is smaller than a pixel of the training")

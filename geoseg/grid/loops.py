@@ -1,0 +1,84 @@
+"""Compiled loops over pixels; imported where they are called, since numba takes long to import.
+
+Sums are made in the order and in the type in which they are written: their bits do not depend on the machine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.arrays import Array, Bool, Float32, Float64
+from geoseg.compiled import compiled
+
+__all__ = ["sum_valid", "sum_weighted"]
+
+Taps = tuple[NDArray[np.intp], Float64]
+"""Source pixel and weight of each tap: (target rows, taps) of rows, (taps, target columns) of columns."""
+
+
+@compiled
+def sum_valid(valid: Bool, whole: Bool, rows: Taps, cols: Taps, total: Float64) -> None:
+    """``Σ w·valid`` over rows, then columns, tap after tap, written to ``total`` (target rows, columns).
+
+    Args:
+        valid: (h, w).
+        whole: (h,), True where all of a row is valid.
+    """
+    (row_index, row_weight), (col_index, col_weight) = rows, cols
+    width = valid.shape[1]
+    down = np.empty(width)
+    for i in range(len(row_index)):
+        line = total[i]
+        line[:] = 0.0
+        is_whole = True
+        for k in range(row_index.shape[1]):
+            is_whole = is_whole and whole[row_index[i, k]]
+        if is_whole:  # all columns have the sum of one
+            one = 0.0
+            for k in range(row_index.shape[1]):
+                one += row_weight[i, k]
+            for k in range(len(col_index)):
+                for j in range(len(line)):
+                    line[j] += one * col_weight[k, j]
+            continue
+        down[:] = 0.0
+        for k in range(row_index.shape[1]):
+            known, weight = valid[row_index[i, k]], row_weight[i, k]
+            for j in range(width):
+                down[j] += weight if known[j] else 0.0
+        for k in range(len(col_index)):
+            for j in range(len(line)):
+                line[j] += down[col_index[k, j]] * col_weight[k, j]
+
+
+@compiled
+def sum_weighted(
+    source: Array, valid: Bool, whole: Bool, rows: Taps, cols: Taps, total: Float64, values: Float32
+) -> None:
+    """``Σ w·valid·source / total``, written to ``values`` (target rows, columns); 0 where the total is 0.
+
+    ``source`` (h, w) is of any type of real numbers; the others are as in :func:`sum_valid`.
+    """
+    (row_index, row_weight), (col_index, col_weight) = rows, cols
+    width = valid.shape[1]
+    down, line = np.empty(width), np.empty(values.shape[1])
+    for i in range(len(row_index)):
+        down[:] = 0.0  # from +0 on, what has no weight changes no sign of a zero
+        for k in range(row_index.shape[1]):
+            row, weight = row_index[i, k], row_weight[i, k]
+            stored, known = source[row], valid[row]
+            if weight == 0:
+                continue
+            if whole[row]:
+                for j in range(width):
+                    down[j] += stored[j] * weight
+            else:
+                for j in range(width):
+                    down[j] += stored[j] * weight if known[j] else 0.0
+        line[:] = 0.0
+        for k in range(len(col_index)):
+            for j in range(len(line)):
+                line[j] += down[col_index[k, j]] * col_weight[k, j]
+        for j in range(len(line)):
+            values[i, j] = np.divide(line[j], total[i, j]) if total[i, j] > 0 else 0.0
