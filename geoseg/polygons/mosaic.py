@@ -13,10 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 import shapely
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from geoseg.arrays import Bool, Int64, Objects
+from geoseg.polygons.trace.runs import group
 
 __all__ = ["Counterparts", "Rank", "counterparts", "difference", "dropped", "touching", "united"]
 
@@ -127,11 +126,9 @@ def touching(polygons: Objects, sources: Int64, classes: Int64, pixel: float) ->
     apart = (sources[one] != sources[other]) & (classes[one] == classes[other])
     one, other = one[apart], other[apart]
     meet = shapely.area(shapely.intersection(near[one], polygons[other])) > pixel**2
-    size = len(polygons)
-    graph = coo_array((np.ones(meet.sum()), (one[meet], other[meet])), shape=(size, size))
-    _, group = connected_components(graph, directed=False)
-    order = np.argsort(group, kind="stable")
-    found = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+    _, component = group(len(polygons), one[meet], other[meet])
+    order = np.argsort(component, kind="stable")
+    found = np.split(order, np.flatnonzero(np.diff(component[order])) + 1)
     return sorted((members for members in found if members.size > 1), key=lambda members: members[0])
 
 

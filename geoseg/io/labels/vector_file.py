@@ -14,12 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import numpy as np
-import pyogrio
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.arrays import Array, Objects
 from geoseg.errors import LabelError, OutputError
+from geoseg.io.ogr import DataLayerError, DataSourceError, pyogrio
 from geoseg.io.vector.arrow import import_arrow
 
 __all__ = ["VECTOR_FORMATS", "Bounds", "Layer", "is_vector", "layer_names", "open_layer"]

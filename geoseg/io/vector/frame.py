@@ -7,9 +7,9 @@ from pathlib import Path
 
 import geopandas as gpd
 import pandas as pd
-from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.errors import OutputError
+from geoseg.io.ogr import DataLayerError, DataSourceError
 from geoseg.io.vector import geoparquet
 from geoseg.io.vector.arrow import import_arrow
 from geoseg.io.vector.features import Features, Table, joined

@@ -12,13 +12,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-import pyogrio.raw
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.errors import OutputError
 from geoseg.io.crs import written_crs
 from geoseg.io.files import output_error
+from geoseg.io.ogr import DataLayerError, DataSourceError, pyogrio
 from geoseg.io.vector.features import Features, LayerStyle, Table
 
 __all__ = ["append", "check_database", "create", "style", "to_flatgeobuf"]

@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyogrio
-import pyogrio.raw
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.arrays import Int64
 from geoseg.errors import OutputError
+from geoseg.io.ogr import DataLayerError, DataSourceError, pyogrio
 from geoseg.io.vector import geojson, geoparquet
 from geoseg.io.vector.features import Features, joined
 

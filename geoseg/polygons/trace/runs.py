@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from geoseg.arrays import Int64, UInt8
+from geoseg.compiled import compiled
 
 __all__ = ["Runs", "find_runs", "group", "touching_rows"]
 
@@ -57,10 +56,27 @@ def touching_rows(runs: Runs, upper: Int64) -> tuple[Int64, Int64]:
     return np.repeat(upper, counts), lower
 
 
+@compiled
 def group(nodes: int, first: Int64, second: Int64) -> tuple[int, Int64]:
-    """Number of connected components of an undirected graph, and each node's, int64, shape (nodes,)."""
-    if nodes == 0:
-        return 0, np.zeros(0, np.int64)
-    edges = coo_array((np.ones(first.size, np.bool_), (first, second)), shape=(nodes, nodes))
-    count, labels = connected_components(edges, directed=False)
-    return int(count), labels.astype(np.int64)
+    """Number of connected components of an undirected graph, and each node's, int64, shape (nodes,).
+
+    ``first`` and ``second`` are the nodes of each edge. Components are numbered by their first nodes.
+    """
+    above = np.arange(nodes)  # a tree of each component, its first node the root
+    for edge in range(first.shape[0]):
+        one, other = first[edge], second[edge]
+        while above[one] != one:
+            above[one] = above[above[one]]
+            one = above[one]
+        while above[other] != other:
+            above[other] = above[above[other]]
+            other = above[other]
+        above[max(one, other)] = min(one, other)
+    count = 0
+    for node in range(nodes):
+        if above[node] == node:
+            above[node] = count
+            count += 1
+        else:
+            above[node] = above[above[node]]
+    return count, above

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from geoseg.arrays import Array, Float64
 from geoseg.errors import GridError
@@ -45,6 +44,8 @@ def fit_isotonic(confidence: Array, is_right: Array, weight: Array | None = None
     >>> found.apply(np.array([0.5, 0.7, 0.75, 0.85, 1.0])).round(6).tolist()
     [0.0, 0.5, 0.5, 0.75, 1.0]
     """
+    from scipy.optimize import isotonic_regression  # noqa: PLC0415 - slow to import, and rarely fitted
+
     values, right = np.asarray(confidence, np.float64), np.asarray(is_right, np.float64)
     counts = np.ones_like(values) if weight is None else np.asarray(weight, np.float64)
     if values.ndim != 1 or not values.size or right.shape != values.shape or counts.shape != values.shape:
