@@ -71,10 +71,11 @@ def _version_of(name: str) -> str:
 def _hardware() -> Iterator[tuple[str, str]]:
     import torch
 
-    from geoseg.engine.execute import CORES, MEMORY_BYTES
+    from geoseg.engine.execute import cores_and_memory
 
-    yield "CPU", f"{CORES} cores for geoseg, {torch.backends.cpu.get_cpu_capability()}"
-    yield "memory", f"{MEMORY_BYTES / 1e9:.1f} GB for geoseg"
+    cores, memory = cores_and_memory()
+    yield "CPU", f"{cores} cores for geoseg, {torch.backends.cpu.get_cpu_capability()}"
+    yield "memory", f"{memory / 1e9:.1f} GB for geoseg"
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             about = torch.cuda.get_device_properties(index)

@@ -3,6 +3,8 @@
 A task is a function of one small value and returns a small manifest; its real result is a file.
 The driver keeps only a few tasks in flight per slot, so that neither scheduler nor driver grows with the
 archive, and a lost worker costs at most what it was doing.
+
+dask takes half a second to import: it is imported where workers are started, and a serial run never does.
 """
 
 from __future__ import annotations
@@ -15,23 +17,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
-
-import dask
-from dask.system import CPU_COUNT
-from distributed import Client, KilledWorker, LocalCluster, as_completed
-from distributed.system import MEMORY_LIMIT
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from geoseg.errors import RunError
 
-__all__ = ["CORES", "MEMORY_BYTES", "Executor", "ExecutorKind", "Finished", "auto_workers", "open_executor"]
+if TYPE_CHECKING:
+    from distributed import Client, LocalCluster
+
+__all__ = ["Executor", "ExecutorKind", "Finished", "auto_workers", "cores_and_memory", "open_executor"]
 
 ExecutorKind = Literal["serial", "threads", "processes"]
-
-CORES = int(CPU_COUNT)
-"""Cores that this process may use, as the system and its container's limits say."""
-MEMORY_BYTES = int(MEMORY_LIMIT)
-"""Memory that this process may use, likewise."""
 
 # Each setting and its reason: the defaults hang, blame neighbors or pause for ever.
 _DASK_SETTINGS: dict[str, Any] = {
@@ -95,6 +90,8 @@ class _Dask:
     """Tasks on the workers of a dask cluster."""
 
     def __init__(self, client: Client, name: str) -> None:
+        from distributed import as_completed  # noqa: PLC0415 - see the module's docstring
+
         self._client = client
         self._name = name
         self._keys: dict[Any, Any] = {}
@@ -113,6 +110,8 @@ class _Dask:
         self._completed.add(future)
 
     def wait(self) -> Finished:
+        from distributed import KilledWorker  # noqa: PLC0415 - see the module's docstring
+
         future = next(self._completed)
         key = self._keys.pop(future.key)
         if future.cancelled():
@@ -127,9 +126,18 @@ class _Dask:
         return Finished(key, error=error) if error is not None else Finished(key, future.result())
 
 
+def cores_and_memory() -> tuple[int, int]:
+    """Cores, and bytes of memory, that this process may use, as the system and its container's limits say."""
+    from dask.system import CPU_COUNT  # noqa: PLC0415 - see the module's docstring
+    from distributed.system import MEMORY_LIMIT  # noqa: PLC0415 - see the module's docstring
+
+    return int(CPU_COUNT), int(MEMORY_LIMIT)
+
+
 def auto_workers(tasks: int, worker_bytes: int) -> int:
     """Workers for this machine: at least 1, as many as tasks, cores and memory (or its container) allow."""
-    return max(1, min(CORES, tasks, MEMORY_BYTES // worker_bytes))
+    cores, memory = cores_and_memory()
+    return max(1, min(cores, tasks, memory // worker_bytes))
 
 
 @contextmanager
@@ -162,6 +170,8 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 def _local_cluster(workers: int, *, processes: bool) -> LocalCluster:
+    from distributed import LocalCluster  # noqa: PLC0415 - see the module's docstring
+
     try:
         with _interrupts_ignored():
             return LocalCluster(
@@ -196,6 +206,9 @@ def open_executor(
     if scheduler is None and kind == "serial":
         yield _Serial()
         return
+    import dask  # noqa: PLC0415 - see the module's docstring
+    from distributed import Client  # noqa: PLC0415 - see the module's docstring
+
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(_DASK_SETTINGS))
         if scheduler is not None:

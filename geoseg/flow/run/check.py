@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from geoseg.config.workflow import Workflow
+from geoseg.engine.execute import open_executor
 from geoseg.engine.finished import FinishedMap
 from geoseg.engine.partials import oldest_rules
 from geoseg.engine.plan import RULES, Plan
@@ -37,8 +38,6 @@ def check_workflow(
         raise ConfigError(prepared.misnamed_labels)
     check_writable(prepared.loaded.output)
     if workflow.compute.scheduler is not None:
-        from geoseg.engine.execute import open_executor  # noqa: PLC0415 - dask takes half a second
-
         with open_executor("serial", 1, scheduler=workflow.compute.scheduler):
             pass
     plans: list[Plan] = []
