@@ -262,9 +262,7 @@ class Sweep:
         wanted = np.zeros(len(held), np.bool_)
         wanted[which] = True
         polygons, lost = cut_overlaps(held.polygons, contours, wanted)
-        return replace(
-            out, polygons=polygons, fit=np.where(lost, polygon_iou(polygons, contours[which]), out.fit)
-        )
+        return _measured(replace(out, polygons=polygons), lost, contours[which])
 
 
 class _Queue:
@@ -378,5 +376,12 @@ def _filled(
 def _with_fits(contours: Shapes, fits: Fits, frames: Frames, box: GeoBox) -> Shapes:
     """Contours replaced by what was made of them."""
     polygons, clipped = within_scene(frames.to_pixels(fits.polygons), box)
-    iou = np.where(clipped, polygon_iou(polygons, contours.polygons), fits.iou)
-    return replace(contours, polygons=polygons, kind=fits.kind, fit=iou)
+    fitted = replace(contours, polygons=polygons, kind=fits.kind, fit=fits.iou)
+    return _measured(fitted, clipped, contours.polygons)
+
+
+def _measured(shapes: Shapes, changed: Bool, contours: Objects) -> Shapes:
+    """Fits, some of which were cut, with the IoU of what is left of those."""
+    iou = shapes.fit.copy()
+    iou[changed] = polygon_iou(shapes.polygons[changed], contours[changed])
+    return replace(shapes, fit=iou)
