@@ -15,34 +15,20 @@ vertices first (p, q), and share the border between them to the bit:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import shapely
-from scipy.spatial import cKDTree
 
-from geoseg.arrays import Bool, Float64, Int64, Objects
+from geoseg.arrays import Bool, Int64, Objects
 from geoseg.grid.geobox import GeoBox
+from geoseg.polygons.objects.noding import STEPS, Outlines, find_crossings, ranges, with_vertices
 
-__all__ = [
-    "crossings",
-    "cut_overlaps",
-    "snapped",
-    "with_vertices",
-    "within_area",
-    "within_scene",
-    "without_others",
-]
+__all__ = ["cut_overlaps", "snapped", "within_area", "within_scene", "without_others"]
 
-_NEAR: Final = 2.0**-16
-"""Crossings lie on multiples of this, in pixels; one as near as this to a vertex is that vertex. So those of
-three outlines that meet are one."""
 _NOTHING: Final = 1e-9
 """Overlaps of less area than this, in square pixels, are rounding."""
-_COMPLEX: Final = np.array([1, 1j])
-_STEPS: Final = float(1 << 20)
-"""Outlines lie on this many steps a pixel. Scenes lie millions of pixels from the origin of their CRS, where
-a double still holds such a step; what is narrower is no shape on the ground."""
 
 
 def cut_overlaps(fits: Objects, contours: Objects, wanted: Bool) -> tuple[Objects, Bool]:
@@ -53,56 +39,93 @@ def cut_overlaps(fits: Objects, contours: Objects, wanted: Bool) -> tuple[Object
     Who keeps an overlap gets the vertices of those that end there. Where a polygon falls apart its largest
     part is kept; where nothing is left, its contour.
 
-    ``fits``, shape (n,), are all that may overlap the wanted ones; ``contours`` what each was fitted to:
-    these do not overlap.
+    ``fits``, shape (n,), on the steps of :mod:`~geoseg.polygons.objects.noding`, are all that may overlap the
+    wanted ones; ``contours`` what each was fitted to: these do not overlap.
     """
     chosen = np.flatnonzero(wanted)
     cut, lost = fits[chosen], np.zeros(chosen.size, np.bool_)
-    mine, other = shapely.STRtree(fits).query(fits[chosen], predicate="intersects")
-    apart = chosen[mine] != other
-    mine, other = mine[apart], other[apart]
-    shared = shapely.intersection(cut[mine], fits[other])
-    held = shapely.area(shared)
-    real = held > _NOTHING
-    mine, other, shared = mine[real], other[real], shared[real]
-    own = shapely.area(shapely.intersection(shared, contours[chosen[mine]]))
-    theirs = shapely.area(shapely.intersection(shared, contours[other]))
-    loses = (theirs > own) | ((theirs == own) & (other < chosen[mine]))
-    noded = _Noded(fits)
-    for index in np.unique(mine).tolist():
-        around = np.sort(other[mine == index])  # the tree's order depends on what else it holds
-        cut[index] = noded.among(int(chosen[index]), around)
-        taken = np.sort(other[loses & (mine == index)])
-        if not taken.size:
-            continue
-        winners = np.array([noded.among(n, np.append(around, chosen[index])) for n in taken.tolist()])
-        left = shapely.difference(cut[index], shapely.union_all(winners))
-        part = _largest(left)
-        if part.area > _NOTHING:
-            cut[index] = shapely.normalize(part)
-        else:
-            cut[index] = contours[chosen[index]]
-        lost[index] = True
-    cut[lost] = snapped(cut[lost])
+    groups = _groups(fits, contours, wanted)
+    if not groups.member.size:
+        return shapely.orient_polygons(cut), lost
+    needed = np.flatnonzero(groups.is_own | groups.keeps)
+    noded = _noded(fits, groups, needed)
+    is_own = groups.is_own[needed]
+    place = np.searchsorted(chosen, groups.member[needed[is_own]])
+    cut[place] = noded[is_own]
+
+    group = groups.group[needed[~is_own]]
+    winners = noded[~is_own]
+    losers, number, count = np.unique(group, return_inverse=True, return_counts=True)
+    if losers.size:
+        taken = np.full((losers.size, count.max()), None, np.object_)
+        taken[number, ranges(np.zeros_like(count), count)[1]] = winners
+        several = count > 1
+        taken[several, 0] = shapely.union_all(taken[several], axis=1)
+        mine = place[losers]
+        part = _largest(shapely.difference(cut[mine], taken[:, 0]))
+        left = shapely.area(part) > _NOTHING
+        cut[mine] = snapped(np.where(left, shapely.normalize(part), contours[chosen[mine]]))
+        lost[mine] = True
     return shapely.orient_polygons(cut), lost
 
 
-class _Noded:
-    """Fits with vertices where they cross."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Groups:
+    """Each wanted polygon that overlaps others, with those, as equal-length arrays: a row for each member."""
 
-    def __init__(self, fits: Objects) -> None:
-        self._fits = fits
-        self._points: dict[tuple[int, int], Float64] = {}
+    group: Int64
+    """Number of the group, not falling; the groups are in the order of their own polygons."""
+    member: Int64
+    """Place of a polygon among all, rising within a group."""
+    is_own: Bool
+    """Whether it is the wanted polygon."""
+    keeps: Bool
+    """Whether it keeps what it shares with that one."""
 
-    def among(self, index: int, others: Int64) -> shapely.Polygon:
-        """One of them with the vertices where it crosses some others."""
-        points = [self._crossings(*sorted((index, n))) for n in others.tolist() if n != index]
-        return with_vertices(self._fits[index], np.unique(np.concatenate(points), axis=0))
 
-    def _crossings(self, one: int, other: int) -> Float64:
-        if (one, other) not in self._points:
-            self._points[one, other] = crossings(self._fits[one], self._fits[other])
-        return self._points[one, other]
+def _groups(fits: Objects, contours: Objects, wanted: Bool) -> _Groups:
+    chosen = np.flatnonzero(wanted)
+    mine, other = shapely.STRtree(fits).query(fits[chosen], predicate="intersects")
+    apart = chosen[mine] != other
+    one, other = _pairs(chosen[mine][apart], other[apart])[0].T
+    shared = shapely.intersection(fits[one], fits[other])
+    real = shapely.area(shared) > _NOTHING
+    one, other, shared = one[real], other[real], shared[real]
+    first = shapely.area(shapely.intersection(shared, contours[one]))
+    second = shapely.area(shapely.intersection(shared, contours[other]))
+    one_keeps = first >= second
+    own = np.concatenate([one, other])
+    member, keeps = np.concatenate([other, one]), np.concatenate([~one_keeps, one_keeps])
+    own, member, keeps = own[wanted[own]], member[wanted[own]], keeps[wanted[own]]
+    alone = np.unique(own)
+    own, member = np.append(own, alone), np.append(member, alone)
+    keeps = np.append(keeps, np.zeros(alone.size, np.bool_))
+    order = np.lexsort((member, own))
+    own, member = own[order], member[order]
+    return _Groups(np.searchsorted(alone, own), member, own == member, keeps[order])
+
+
+def _noded(fits: Objects, groups: _Groups, rows: Int64) -> Objects:
+    """Members of groups, by their rows, with the vertices where they cross the others of their groups."""
+    start = np.searchsorted(groups.group, np.arange(groups.group[-1] + 2))
+    group = groups.group[rows]
+    row, other = ranges(start[group], np.diff(start)[group])
+    used, member = np.unique(groups.member, return_inverse=True)
+    one, other = member[rows][row], member[other]
+    row, one, other = row[one != other], one[one != other], other[one != other]
+    pairs, pair = _pairs(one, other)
+    outlines = Outlines.of(fits[used])
+    found = find_crossings(outlines, pairs)
+    of, point = ranges(found.start[pair], np.diff(found.start)[pair])
+    edge = found.edge[point, (one > other)[of].astype(np.int64)]
+    return with_vertices(fits[used], outlines, member[rows], row[of], edge, found.xy[point])
+
+
+def _pairs(one: Int64, other: Int64) -> tuple[Int64, Int64]:
+    """Each pair once, the lower number first, rising, shape (k, 2); and which of them each is, shape (n,)."""
+    count = int(max(one.max(initial=0), other.max(initial=0))) + 1
+    keys, pair = np.unique(np.minimum(one, other) * count + np.maximum(one, other), return_inverse=True)
+    return np.stack(np.divmod(keys, count), axis=1), pair
 
 
 def without_others(polygons: Objects, others: Objects) -> Objects:
@@ -111,8 +134,8 @@ def without_others(polygons: Objects, others: Objects) -> Objects:
     mine, other = shapely.STRtree(others).query(polygons, predicate="intersects")
     for index in np.unique(mine).tolist():
         takers = others[np.sort(other[mine == index])]
-        out[index] = _largest(shapely.difference(polygons[index], shapely.union_all(takers)))
-    oriented: Objects = shapely.orient_polygons(snapped(out))
+        out[index] = shapely.difference(polygons[index], shapely.union_all(takers))
+    oriented: Objects = shapely.orient_polygons(snapped(_largest(out)))
     return oriented
 
 
@@ -128,57 +151,19 @@ def within_area(polygons: Objects, area: shapely.Geometry) -> tuple[Objects, Boo
     """The same without what lies beyond an area, in pixels."""
     out = snapped(polygons)
     beyond = ~shapely.within(out, area)
-    for index in np.flatnonzero(beyond).tolist():
-        out[index] = shapely.normalize(_largest(shapely.intersection(out[index], area)))
-    out[beyond] = snapped(out[beyond])
+    inside = shapely.normalize(_largest(shapely.intersection(out[beyond], area)))
+    out[beyond] = snapped(inside)
     return shapely.orient_polygons(out), beyond
 
 
-def crossings(one: shapely.Polygon, other: shapely.Polygon) -> Float64:
-    """Where the outlines of two polygons, in pixels, cross or touch.
-
-    Points of shape (n, 2), at most :data:`_NEAR` off; exchanging the polygons may change the last bit.
-    """
-    points = shapely.get_coordinates(shapely.intersection(one.boundary, other.boundary))
-    vertices = shapely.get_coordinates([one, other])
-    if not len(points):
-        return points
-    apart, nearest = cKDTree(vertices).query(points)
-    met = np.where(apart[:, None] <= _NEAR, vertices[nearest], np.round(points / _NEAR) * _NEAR)
-    return np.unique(met, axis=0)
-
-
-def with_vertices(polygon: shapely.Polygon, points: Float64) -> shapely.Polygon:
-    """A valid polygon with further vertices in its nearest edges; itself where it would then cross itself.
-
-    The points, shape (n, 2), lie on its outline but for roundings and :data:`_NEAR`; its vertices are left
-    out.
-    """
-    rings = [np.asarray(ring.coords) for ring in (polygon.exterior, *polygon.interiors)]
-    start = np.concatenate([ring[:-1] for ring in rings])
-    end = np.concatenate([ring[1:] for ring in rings])
-    points = points[~np.isin(points @ _COMPLEX, start @ _COMPLEX)]
-    if not len(points):
-        return polygon
-    edges = shapely.STRtree(np.asarray(shapely.linestrings(np.stack([start, end], axis=1))))
-    edge = np.asarray(edges.nearest(shapely.points(points)))
-    place = ((points - start[edge]) * (end - start)[edge]).sum(axis=1)
-    order = np.lexsort((place, edge))
-    filled, before = [], 0
-    for ring in rings:
-        after = before + len(ring) - 1
-        mine = order[(edge[order] >= before) & (edge[order] < after)]
-        filled.append(np.insert(ring, edge[mine] - before + 1, points[mine], axis=0))
-        before = after
-    out = shapely.Polygon(filled[0], filled[1:])
-    return out if out.is_valid else polygon
-
-
-def _largest(shape: shapely.Geometry) -> shapely.Polygon:
-    """The largest polygon of what an operation left; an empty one where it left none."""
-    parts = shapely.get_parts(shape)
-    parts = parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]
-    return parts[int(np.argmax(shapely.area(parts)))] if len(parts) else shapely.Polygon()
+def _largest(shapes: Objects) -> Objects:
+    """The largest polygon of what an operation left of each; an empty one where it left none."""
+    out: Objects = shapes.copy()
+    for index in np.flatnonzero(shapely.get_type_id(shapes) != shapely.GeometryType.POLYGON).tolist():
+        parts = shapely.get_parts(shapes[index])
+        parts = parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]
+        out[index] = parts[int(np.argmax(shapely.area(parts)))] if len(parts) else shapely.Polygon()
+    return out
 
 
 def snapped(polygons: Objects) -> Objects:
@@ -187,7 +172,7 @@ def snapped(polygons: Objects) -> Objects:
     Without spikes and necks that are narrower, they stay valid on the ground.
     """
     # Adding 0 makes -0, which has other bits, 0.
-    out: Objects = shapely.transform(polygons, lambda points: np.round(points * _STEPS) / _STEPS + 0.0)
-    for index in np.flatnonzero(~shapely.is_valid(out)).tolist():
-        out[index] = _largest(shapely.make_valid(out[index]))
+    out: Objects = shapely.transform(polygons, lambda points: np.round(points * STEPS) / STEPS + 0.0)
+    invalid = ~shapely.is_valid(out)
+    out[invalid] = _largest(shapely.make_valid(out[invalid]))
     return out
