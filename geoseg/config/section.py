@@ -16,7 +16,7 @@ class Section(BaseModel):
     """A part of a file: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, defer_build=True
     )
 
 

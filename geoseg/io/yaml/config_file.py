@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,13 +68,14 @@ def read_file(
     kind: FileKind[AnyFile],
     overrides: Mapping[str, Any] | None = None,
     *,
-    kinds: Iterable[FileKind[Any]] = (),
+    kinds: Callable[[], Iterable[FileKind[Any]]] = tuple,
 ) -> ReadFile[AnyFile]:
     """Read and validate a file: YAML, UTF-8.
 
     Args:
         overrides: key (``tiling.halo``) → YAML text, as ``--set`` gives it, or a value that is not text.
-        kinds: what the file may be instead; then the error names the command that takes it.
+        kinds: what the file may be instead, asked for where it has a key that is not of its kind; then the
+            error names the command that takes it.
 
     Raises:
         ConfigError: every mistake of file and overrides, one line each.
@@ -103,15 +104,18 @@ def read_file(
 
 
 def _check_kind(
-    path: Path, data: Mapping[str, Any], kind: FileKind[Any], kinds: Iterable[FileKind[Any]]
+    path: Path, data: Mapping[str, Any], kind: FileKind[Any], kinds: Callable[[], Iterable[FileKind[Any]]]
 ) -> None:
     """Refuse a file that has more keys of another kind than of its own, and a catalog."""
     if "stac_version" in data or data.get("type") in _STAC_TYPES:
         raise ConfigError(
             f"{path}: is a STAC catalog, not a {kind.word}, which would name it: `catalog: {path}`"
         )
-    likeness = {one.word: len(data.keys() & one.model.model_fields.keys()) for one in (kind, *kinds)}
-    best = max((kind, *kinds), key=lambda one: likeness[one.word])
+    if data.keys() <= kind.model.model_fields.keys():
+        return
+    may_be = (kind, *kinds())
+    likeness = {one.word: len(data.keys() & one.model.model_fields.keys()) for one in may_be}
+    best = max(may_be, key=lambda one: likeness[one.word])
     if likeness[best.word] > likeness[kind.word]:
         raise ConfigError(
             f"{path}: is a {best.word} file, not a {kind.word}: {best.command.replace('FILE', str(path))}"

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from geoseg.config.model_card import Card
 from geoseg.config.slug import scene_slug
-from geoseg.config.training.training_file import Training
 from geoseg.config.workflow import Workflow
 from geoseg.errors import ConfigError
 from geoseg.io.yaml.config_file import FileKind, absolute, is_path, merge_overrides, read_file, where
 from geoseg.io.yaml.strict_yaml import dump_yaml
+
+if TYPE_CHECKING:
+    from geoseg.config.model_card import Card
+    from geoseg.config.training.training_file import Training
 
 __all__ = [
     "LoadedTraining", "LoadedWorkflow", "dump_training", "dump_workflow", "load_card", "load_training",
@@ -30,25 +33,40 @@ _WORKFLOW = FileKind(
     names=frozenset({"model"}),
     command="geoseg run FILE",
 )
-_TRAINING = FileKind(
-    Training,
-    word="training",
-    needs="model, classes and data",
-    example="preset: mininet",
-    paths=frozenset({"output", "model.start", "distill.teacher", "data.*.catalog"}),
-    names=frozenset({"model.start", "distill.teacher"}),
-    command="geoseg train FILE",
-)
-_CARD = FileKind(
-    Card,
-    word="model card",
-    needs="title, architecture, bands, scaling, classes, resolution and data",
-    example="architecture: micronet",
-    paths=frozenset(),
-    command="geoseg models import STATE_DICT --card FILE -o BUNDLE",
-    template="geoseg models import --template > card.yaml",
-)
-_KINDS: tuple[FileKind[Any], ...] = (_WORKFLOW, _TRAINING, _CARD)
+
+
+@cache
+def _training_kind() -> FileKind[Training]:
+    from geoseg.config.training.training_file import Training  # noqa: PLC0415 - a run reads no such file
+
+    return FileKind(
+        Training,
+        word="training",
+        needs="model, classes and data",
+        example="preset: mininet",
+        paths=frozenset({"output", "model.start", "distill.teacher", "data.*.catalog"}),
+        names=frozenset({"model.start", "distill.teacher"}),
+        command="geoseg train FILE",
+    )
+
+
+@cache
+def _card_kind() -> FileKind[Card]:
+    from geoseg.config.model_card import Card  # noqa: PLC0415 - as above
+
+    return FileKind(
+        Card,
+        word="model card",
+        needs="title, architecture, bands, scaling, classes, resolution and data",
+        example="architecture: micronet",
+        paths=frozenset(),
+        command="geoseg models import STATE_DICT --card FILE -o BUNDLE",
+        template="geoseg models import --template > card.yaml",
+    )
+
+
+def _kinds() -> tuple[FileKind[Any], ...]:
+    return _WORKFLOW, _training_kind(), _card_kind()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +125,7 @@ def load_workflow(
     read = (
         merge_overrides(source, overrides, _WORKFLOW)
         if isinstance(source, Workflow)
-        else read_file(_or_shared(source, "run"), _WORKFLOW, overrides, kinds=_KINDS)
+        else read_file(_or_shared(source, "run"), _WORKFLOW, overrides, kinds=_kinds)
     )
     workflow, folder = read.content, read.source.parent
     return LoadedWorkflow(
@@ -137,7 +155,7 @@ def load_training(path: str | Path, overrides: Mapping[str, Any] | None = None) 
         ConfigError: every mistake of file and overrides, one line each:
             ``train_roofs.yaml:12: train.schedule: there is no kind 'polly'; …; did you mean 'poly'?``
     """
-    read = read_file(_or_shared(path, "train"), _TRAINING, overrides, kinds=_KINDS)
+    read = read_file(_or_shared(path, "train"), _training_kind(), overrides, kinds=_kinds)
     training, folder = read.content, read.source.parent
     return LoadedTraining(
         training=training,
@@ -160,7 +178,7 @@ def dump_training(training: Training) -> str:
 
 def load_card(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Card:
     """Read a model card: YAML, UTF-8; overrides and errors as for :func:`load_workflow`."""
-    return read_file(path, _CARD, overrides, kinds=_KINDS).content
+    return read_file(path, _card_kind(), overrides, kinds=_kinds).content
 
 
 def _bundle(name_or_path: str, folder: Path) -> str:
