@@ -23,6 +23,7 @@ def random_bundle(
     bands: tuple[str, ...] = ("red", "green", "blue"),
     classes: int = 2,
     seed: int = 0,
+    graph: bool = False,
     **changes: Any,
 ) -> Bundle:
     """Save a network with random weights as a bundle.
@@ -33,6 +34,7 @@ def random_bundle(
         bands: names of its bands.
         classes: number of classes; the first of two is background.
         seed: of the weights.
+        graph: write a graph, too, which takes seconds; without it torch computes the bundle.
         **changes: fields of :class:`BundleSpec`, or further ``arguments`` of the architecture.
     """
     torch.manual_seed(seed)
@@ -72,4 +74,4 @@ def random_bundle(
         ),
         **changes,
     )
-    return save_bundle(folder, spec, network)
+    return save_bundle(folder, spec, network, graph=graph)

@@ -1,4 +1,4 @@
-"""``geoseg models``: list, show, verify, export, import and calibrate models."""
+"""``geoseg models``: list, show, verify, export, import, calibrate models, and give them graphs."""
 
 from __future__ import annotations
 
@@ -199,6 +199,24 @@ def import_model(
         f"{output}: {spec.name} {spec.version}, {spec.architecture}, {spec.weights.parameters:,} parameters, "
         f"halo {spec.halo} px; look at it with: geoseg models verify {output}"
     )
+
+
+@models.command(epilog=examples("geoseg models graph ./mine -o mine-with-graph"))
+@_NAME_OR_PATH
+@_BUNDLE_TO_MAKE
+@_OVERWRITE
+def graph(model: str, *, output: Path, overwrite: bool) -> None:
+    """Give a model a graph, which OpenVINO and onnxruntime compute.
+
+    Bundles that geoseg saves have one; this copies an older bundle and adds it. On a CPU such a model needs
+    no torch, and takes half the time.
+    """
+    from geoseg.models.bundle import graphed_bundle, load_bundle
+
+    _refuse_to_replace(output, overwrite=overwrite)
+    spec = graphed_bundle(load_bundle(model), output).spec
+    assert spec.graph is not None, "it was made"
+    click.echo(f"{output}: {spec.name} {spec.version} with a graph of {spec.graph.size / 1e3:.0f} kB")
 
 
 @models.command(

@@ -116,7 +116,7 @@ def print_plan(prepared: Prepared, *, as_json: bool) -> int:
     runtime, spec = prepared.runtime, prepared.bundle.spec
     click.echo(
         f"model    {spec.name} {spec.version} ({spec.sha256[:8]}), {runtime.precision} on {runtime.device} "
-        f"{runtime.processor}, {counted(runtime.threads, 'thread')} a worker, torch {runtime.torch}\n"
+        f"{runtime.processor}, {counted(runtime.threads, 'thread')} a worker, {runtime.library}\n"
         f"output   {prepared.loaded.output}"
     )
     if prepared.plans:

@@ -125,8 +125,12 @@ class Compute(Section):
     """Address of a running dask scheduler, such as tcp://10.0.0.1:8786; it replaces the executor."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the network."""
+    backend: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
+    """What computes the network. auto: torch on a GPU; on a CPU OpenVINO, or torch for a model
+    without a graph."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic of the network. auto: bf16 where the CPU has it and the model is known not to suffer, else
+    fp32."""
     threads: Annotated[StrictInt, Field(ge=1)] = 1
     """Threads inside one worker's network; more than one changes the last bits of a probability."""
     memory: Size = Size(4, "GB")

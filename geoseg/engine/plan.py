@@ -111,8 +111,15 @@ class Plan:
             "blend": self.tiles.blend,
             "model": self.bundle.spec.identity,
             "runtime": asdict(self.runtime),
+            "graph": self._graph,
             "stretch": self.stretch,
         }
+
+    @property
+    def _graph(self) -> str | None:
+        """Sha256 of what the backend computes, where that is not torch's network."""
+        graph = self.bundle.spec.graph
+        return None if graph is None or self.runtime.backend == "torch" else graph.sha256
 
     @property
     def calibration(self) -> Calibration | None:
@@ -223,7 +230,7 @@ def make_plan(
         bundle,
         workflow.tiling,
         workflow.compute.memory.bytes,
-        runtime.device,
+        runtime,
         raster=_raster_bytes(scene),
     )
     vectorize = workflow.vectorize

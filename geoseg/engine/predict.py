@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +18,7 @@ from geoseg.grid.tiling import WindowRows
 from geoseg.grid.window import Window
 from geoseg.io.raster.reader import Reader, stretched
 from geoseg.io.raster.scene_reader import SceneReader
-
-if TYPE_CHECKING:
-    from geoseg.models.predictor import Predictor
+from geoseg.models.predictor import Predictor
 
 __all__ = ["WindowPredictor", "predict_and_stitch", "predict_window_rows"]
 
@@ -89,8 +86,6 @@ def predict_window_rows(task: PredictTask) -> PartialManifest:
 
 
 def _predict_window_rows(task: PredictTask) -> PartialManifest:
-    from geoseg.models import predictor as network  # noqa: PLC0415 - a run with a mistake needs no torch
-
     start = time.perf_counter()
     plan = task.plan
     done = find_partial(plan.partials_folder, task.name, plan.fingerprint)
@@ -100,12 +95,7 @@ def _predict_window_rows(task: PredictTask) -> PartialManifest:
     warnings: tuple[str, ...] = ()
     if task.rows.first == 0:  # once for a scene, before anything of it is computed
         warnings = examine(plan.scene, plan.grid, plan.bundle.spec, plan.stretch).warnings
-    predictor = network.Predictor(
-        plan.bundle,
-        device=plan.runtime.device,
-        precision=plan.runtime.precision,
-        threads=plan.runtime.threads,
-    )
+    predictor = Predictor(plan.bundle, plan.runtime)
     with SceneReader(plan.scene, plan.grid) as reader:
         windows = WindowPredictor(reader, predictor, plan.stretch)
         finished, overlaps = predict_and_stitch(

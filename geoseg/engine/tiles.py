@@ -13,6 +13,7 @@ from geoseg.grid.blend import Blend, axis_weights
 from geoseg.grid.tiling import TileGrid, WindowRows, align_up, tile_grid
 from geoseg.models.bundle import Bundle
 from geoseg.models.cost.memory import model_pass_bytes, weights_bytes
+from geoseg.models.runtime import Runtime
 
 __all__ = ["Tiles", "resolve_tiles"]
 
@@ -63,13 +64,14 @@ def _halo(tiling: Tiling, bundle: Bundle) -> tuple[int, bool]:
 
 
 def resolve_tiles(
-    shape: tuple[int, int], bundle: Bundle, tiling: Tiling, memory: int, device: str, *, raster: int = 0
+    shape: tuple[int, int], bundle: Bundle, tiling: Tiling, memory: int, runtime: Runtime, *, raster: int = 0
 ) -> Tiles:
     """Resolve every ``auto`` of the tiling for one grid: the largest windows, up to those that pay, that fit.
 
     Args:
         shape: ``(height, width)`` of the model's grid.
         memory: bytes that one worker may use.
+        runtime: what computes the windows.
         raster: bytes of the scene's pixels, uncompressed, of which GDAL caches some; 0: no file is read.
 
     Raises:
@@ -92,10 +94,10 @@ def resolve_tiles(
         grid = tile_grid(shape, window, halo, spec.alignment)
         for axis in (grid.rows, grid.cols):
             axis_weights(axis, blend)  # refuses what cannot be blended, before any work
-        for batch in _batches(tiling, device):
+        for batch in _batches(tiling, runtime.device):
             rows = _rows_per_task(grid, tiling)
             # A CPU computes windows one by one; see models.predictor.
-            pixels = (batch if device == "cuda" else 1) * grid.rows.window * grid.cols.window
+            pixels = (batch if runtime.device == "cuda" else 1) * grid.rows.window * grid.cols.window
             needed = prediction_bytes(
                 grid,
                 rows=rows,
@@ -104,7 +106,7 @@ def resolve_tiles(
                 channels=len(spec.bands),
                 classes=spec.channels,
                 stored=spec.encoding(0.5).count,
-                passes=model_pass_bytes(spec, pixels),
+                passes=model_pass_bytes(spec, pixels, runtime.backend, runtime.precision),
             )
             if aside + needed <= memory:
                 return Tiles(grid, blend, exact, batch, grid.window_rows(rows), needed)

@@ -60,6 +60,7 @@ def predict(
     memory: float | str = "4 GB",
     device: str = "auto",
     precision: str = "auto",
+    backend: str = "auto",
 ) -> xr.Dataset:
     """Classes and probabilities of an image, on its own grid; the same pixels as from ``geoseg run``.
 
@@ -78,8 +79,7 @@ def predict(
         halo: in the model's pixels: a number, text such as ``96 px``, ``auto`` or ``exact``.
         blend: ``auto``, ``crop``, ``mean``, ``triangle`` or ``hann``.
         memory: what one task may use: bytes, or text such as ``4 GB``.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        precision: ``auto``, ``fp32`` or ``bf16``.
+        device, precision, backend: as in ``compute`` of a workflow.
 
     Returns:
         A dataset with ``classes`` (uint8 (y, x), 255: no data) and ``probability`` (float32 (class, y, x),
@@ -92,22 +92,41 @@ def predict(
         BundleError: there is no such model.
         GridError: halo, blend and memory do not fit together.
     """
-    if not isinstance(array, xr.DataArray):
-        raise TypeError(f"predict takes an xarray.DataArray with a CRS, got {type(array).__name__}")
     options = _options(
         scenes={"stretch": stretch, "resolution": resolution, "nodata_rule": nodata_rule},
         tiling={"halo": _with_unit(halo, "px"), "blend": blend},
-        compute={"memory": _with_unit(memory, "B"), "device": device, "precision": precision},
+        compute={
+            "memory": _with_unit(memory, "B"),
+            "device": device,
+            "precision": precision,
+            "backend": backend,
+        },
         vectorize={"threshold": threshold},
     )
     bundle = model if isinstance(model, Bundle) else load_bundle(model)
-    spec, orientation = bundle.spec, Orientation.of(geobox_of(array))
-    source = _checked(array, orientation, spec, options.scenes)
-    runtime = Runtime.resolve(device=device, precision=precision, threads=1)
-    shape, memory_bytes = source.grid.shape, options.compute.memory.bytes
-    tiles = resolve_tiles(shape, bundle, options.tiling, memory_bytes, runtime.device)
-    encoding = spec.encoding(threshold)
-    stored = orientation.pixels(_Prediction(source, tiles, encoding, bundle, runtime, stretch).stored())
+    orientation = Orientation.of(geobox_of(array))
+    return _mapped(
+        array, orientation, _checked(array, orientation, bundle.spec, options.scenes), bundle, options
+    )
+
+
+def _data_array(array: object) -> xr.DataArray:
+    if isinstance(array, xr.DataArray):
+        return array
+    raise TypeError(f"predict takes an xarray.DataArray with a CRS, got {type(array).__name__}")
+
+
+def _mapped(
+    array: xr.DataArray, orientation: Orientation, source: _Source, bundle: Bundle, options: Workflow
+) -> xr.Dataset:
+    """The map of an array that was checked."""
+    spec, compute = bundle.spec, options.compute
+    runtime = Runtime.of_model(spec, compute.device, compute.precision, backend=compute.backend)
+    tiles = resolve_tiles(source.grid.shape, bundle, options.tiling, compute.memory.bytes, runtime)
+    assert options.vectorize is not None, "it holds the threshold"
+    encoding = spec.encoding(options.vectorize.threshold)
+    prediction = _Prediction(source, tiles, encoding, bundle, runtime, options.scenes.stretch)
+    stored = orientation.pixels(prediction.stored())
     return _dataset(array, orientation.stored.transform, stored, encoding, [c.name for c in spec.classes])
 
 
@@ -280,12 +299,7 @@ class _Prediction:
         self, pixels: Array, first: int, rows: WindowRows, _examined: None
     ) -> tuple[UInt8, WindowOverlaps]:
         """Finished rows and overlaps of rows of windows, from the array's rows that begin with ``first``."""
-        predictor = Predictor(
-            self.bundle,
-            device=self.runtime.device,
-            precision=self.runtime.precision,
-            threads=self.runtime.threads,
-        )
+        predictor = Predictor(self.bundle, self.runtime)
         windows = WindowPredictor(self.source.reader(pixels, first), predictor, self.stretch)
         return predict_and_stitch(self.stitcher, self.encoding, self.tiles.batch, rows, windows)
 

@@ -28,11 +28,15 @@ from geoseg.io.files import staged
 __all__ = [
     "Arrays",
     "State",
+    "check_graph",
     "check_weights",
+    "copy_graph",
     "copy_weights",
     "read_item",
     "read_state",
     "read_weights",
+    "stored_tensors",
+    "write_graph",
     "write_weights",
 ]
 
@@ -43,6 +47,7 @@ State = dict[str, Array]
 MAX_WEIGHTS_BYTES = 2_000_000_000
 """Largest weights file that is read; safetensors holds no more elements than bytes, so this bounds both."""
 MAX_ITEM_BYTES = 2_000_000
+MAX_GRAPH_BYTES = 50_000_000
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.int64))
 _LENGTH_BYTES = 8
@@ -116,6 +121,44 @@ def copy_weights(path: Path, sha256: str, target: Path) -> None:
         temporary.write_bytes(data)
 
 
+def stored_tensors(path: Path) -> dict[str, tuple[tuple[int, ...], int, int]]:
+    """Shape, first byte and number of bytes of each float32 tensor in a safetensors file that was checked."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+        header = json.loads(file.read(size))
+    found = {}
+    for name, tensor in header.items():
+        if name != "__metadata__" and tensor["dtype"] == "F32":
+            first, stop = tensor["data_offsets"]
+            found[name] = (tuple(tensor["shape"]), _LENGTH_BYTES + size + first, stop - first)
+    return found
+
+
+def write_graph(path: Path, data: bytes) -> tuple[str, int]:
+    """Write a bundle's graph; its sha256 and size in bytes. OutputError: it cannot be written."""
+    with staged(path) as temporary:
+        temporary.write_bytes(data)
+    return hashlib.sha256(data).hexdigest(), len(data)
+
+
+def check_graph(path: Path, sha256: str, weights: str) -> None:
+    """Find whether a graph is there with this sha256, and takes its weights from the file of that name alone.
+
+    Raises:
+        BundleError: no such file, altered, or one that reads other files.
+    """
+    data = _with_hash(path, sha256, MAX_GRAPH_BYTES, "graph")
+    # ONNX names the file of a tensor under this key; a graph from anywhere must not have others opened.
+    key, named = b"location", b"location\x12" + bytes([len(weights)]) + weights.encode()
+    if data.count(key) != data.count(named):
+        raise BundleError(f"{path} takes weights from other files than {weights}; fetch the bundle again")
+
+
+def copy_graph(path: Path, sha256: str, target: Path) -> None:
+    """Copy a graph with this sha256, byte by byte; BundleError as of :func:`check_graph`."""
+    write_graph(target, _with_hash(path, sha256, MAX_GRAPH_BYTES, "graph"))
+
+
 def _checked(path: Path, sha256: str) -> bytes:
     data = _read(path, MAX_WEIGHTS_BYTES, "weights")
     for magic, what in _PICKLES.items():
@@ -125,6 +168,14 @@ def _checked(path: Path, sha256: str) -> bytes:
                 f"{path} is {what}, not safetensors; geoseg loads no format that can run code or hide its "
                 "size: convert it with safetensors.torch.save_file"
             )
+    return _hashed(path, data, sha256)
+
+
+def _with_hash(path: Path, sha256: str, limit: int, what: str) -> bytes:
+    return _hashed(path, _read(path, limit, what), sha256)
+
+
+def _hashed(path: Path, data: bytes, sha256: str) -> bytes:
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise BundleError(

@@ -17,11 +17,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from geoseg._version import __version__
-from geoseg.config.model.contract import BundleSpec, Calibration, WeightsFile
-from geoseg.config.model.mlm import WEIGHTS_NAME, from_item, to_item
+from geoseg.config.model.contract import BundleSpec, Calibration, GraphFile, WeightsFile
+from geoseg.config.model.mlm import GRAPH_NAME, WEIGHTS_NAME, from_item, to_item
 from geoseg.errors import BundleError
 from geoseg.io.files import write_json
-from geoseg.io.weights import check_weights, copy_weights, read_item, read_weights, write_weights
+from geoseg.io.weights import (
+    check_graph,
+    check_weights,
+    copy_graph,
+    copy_weights,
+    read_item,
+    read_weights,
+    write_graph,
+    write_weights,
+)
+from geoseg.models.graph import make_graph
 from geoseg.words import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -29,12 +39,21 @@ if TYPE_CHECKING:
 
     from geoseg.models.networks.network import Network
 
-__all__ = ["ITEM_NAME", "Bundle", "calibrated_bundle", "load_bundle", "save_bundle", "shipped_bundles"]
+__all__ = [
+    "ITEM_NAME",
+    "Bundle",
+    "calibrated_bundle",
+    "graphed_bundle",
+    "load_bundle",
+    "save_bundle",
+    "shipped_bundles",
+]
 
 ITEM_NAME = "item.json"
 
 _networks: dict[str, Network] = {}
 _networks_lock = threading.Lock()
+_checked_graphs: set[tuple[Path, str, str]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +89,31 @@ class Bundle:
             check_weights(self.folder / WEIGHTS_NAME, self.spec.sha256)
         else:
             self.network()
+        if self.spec.graph is not None:
+            self.check_graph()
+
+    @property
+    def graph_path(self) -> Path:
+        """File of the graph; a BundleError where the bundle has none."""
+        if self.spec.graph is None:
+            raise BundleError(
+                f"the model {self.spec.name} has no graph; make a bundle that has one: geoseg models graph"
+            )
+        return self.folder / GRAPH_NAME
+
+    def check_graph(self) -> None:
+        """Find, once per process, what would keep the graph from being computed with its weights.
+
+        Raises:
+            BundleError: there is no graph, it is altered, or the weights are.
+        """
+        path, spec = self.graph_path, self.spec
+        assert spec.graph is not None, "the path is there"
+        key = path, spec.graph.sha256, spec.sha256
+        if key not in _checked_graphs:
+            check_graph(path, spec.graph.sha256, WEIGHTS_NAME)
+            check_weights(self.folder / WEIGHTS_NAME, spec.sha256)
+            _checked_graphs.add(key)
 
 
 def shipped_bundles() -> dict[str, Path]:
@@ -105,13 +149,14 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     return Bundle(from_item(read_item(item), str(item)), item.parent)
 
 
-def save_bundle(folder: Path, spec: BundleSpec, network: Network) -> Bundle:
-    """Write a network's weights, then the contract that names their hash.
+def save_bundle(folder: Path, spec: BundleSpec, network: Network, *, graph: bool = True) -> Bundle:
+    """Write a network's weights and its graph, then the contract that names their hashes.
 
     Args:
         folder: made when absent; a bundle in it is replaced.
         spec: the contract; its ``weights`` are filled in here.
         network: float32; auxiliary heads that the contract's arguments do not name are left out.
+        graph: write one, which takes seconds; without it only torch computes the bundle.
 
     Raises:
         BundleError: the network is not the one that the contract describes, or holds NaN or infinity.
@@ -139,7 +184,26 @@ def save_bundle(folder: Path, spec: BundleSpec, network: Network) -> Bundle:
         torch=str(torch.__version__),
     )
     saved = spec.model_copy(update={"weights": weights})
-    write_json(folder / ITEM_NAME, to_item(saved.model_copy(update={"counted": counted(saved)})))
+    saved = saved.model_copy(update={"counted": counted(saved), "graph": None})
+    write_json(folder / ITEM_NAME, to_item(saved))
+    bundle = load_bundle(folder / ITEM_NAME)
+    return graphed_bundle(bundle, folder) if graph else bundle
+
+
+def graphed_bundle(bundle: Bundle, folder: Path) -> Bundle:
+    """Write a copy of a bundle that has a graph, or give the bundle one where the folder is its own.
+
+    Raises:
+        BundleError: the weights are missing or altered, or the network cannot be exported.
+        OutputError: the folder cannot be written.
+    """
+    weights = folder / WEIGHTS_NAME
+    if folder != bundle.folder:
+        copy_weights(bundle.folder / WEIGHTS_NAME, bundle.spec.sha256, weights)
+    network = copy.deepcopy(bundle.network())
+    sha256, size = write_graph(folder / GRAPH_NAME, make_graph(network, bundle.spec, weights))
+    spec = bundle.spec.model_copy(update={"graph": GraphFile(sha256=sha256, size=size)})
+    write_json(folder / ITEM_NAME, to_item(spec))
     return load_bundle(folder / ITEM_NAME)
 
 
@@ -153,6 +217,8 @@ def calibrated_bundle(bundle: Bundle, calibration: Calibration, folder: Path) ->
     item = to_item(bundle.spec.model_copy(update={"calibration": calibration}))
     from_item(item, f"the calibration of {bundle.spec.name}")
     copy_weights(bundle.folder / WEIGHTS_NAME, bundle.spec.sha256, folder / WEIGHTS_NAME)
+    if bundle.spec.graph is not None:
+        copy_graph(bundle.graph_path, bundle.spec.graph.sha256, folder / GRAPH_NAME)
     write_json(folder / ITEM_NAME, item)
     return load_bundle(folder / ITEM_NAME)
 

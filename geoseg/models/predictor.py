@@ -5,57 +5,30 @@ Training scores with the same code that maps are made with.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Self, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-from geoseg.arrays import Array, Bool, Float32, Int64
-from geoseg.config.model.contract import BundleSpec, Scaling
-from geoseg.errors import BundleError, GridError, RunError, SceneError
+from geoseg.arrays import Bool, Float32, Int64, UInt8
+from geoseg.compiled import compiled
+from geoseg.config.model.contract import BundleSpec
+from geoseg.errors import BundleError, GridError, SceneError
 from geoseg.models.bundle import Bundle
-from geoseg.models.networks.network import Network, without_border
-from geoseg.models.runtime import (
-    Runtime,
-    intra_op_threads,
-    is_out_of_memory,
-    reproducible_cudnn,
-    tune_allocator,
-)
+from geoseg.models.runtime import Runtime
 
-__all__ = ["Predictor", "measure_halo", "scaled", "scaled_logits"]
+if TYPE_CHECKING:
+    from geoseg.models.backends.torch import TorchNetwork
+    from geoseg.models.networks.network import Network
+
+__all__ = ["Predictor", "measure_halo"]
 
 
-_on_gpu: dict[str, Network] = {}
+class _Backend(Protocol):
+    """A network, whatever computes it."""
 
-
-def scaled(pixels: Tensor, valid: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """A network's input, float32 (N, C, H, W): ``(pixels - mean) / std``, and 0 where there is no data.
-
-    Args:
-        pixels: float32 (N, C, H, W), in the scaling's units; anything, NaN too, where not valid.
-        valid: bool (N, H, W).
-    """
-    shift = pixels.new_tensor(mean)[:, None, None]
-    spread = pixels.new_tensor(std)[:, None, None]
-    return torch.where(valid[:, None], (pixels - shift) / spread, pixels.new_zeros(()))
-
-
-def scaled_logits(network: Network, pixels: Tensor, valid: Tensor, scaling: Scaling) -> Tensor:
-    """Float32 logits (N, K, H, W) of a network in evaluation mode, on its device.
-
-    Args:
-        pixels: float32 (N, C, H, W), in the scaling's units, on the network's device; H and W multiples of
-            its alignment.
-        valid: bool (N, H, W), on the same device.
-    """
-    image = scaled(pixels, valid, scaling.mean, scaling.std)
-    return cast("Tensor", network(image.contiguous(memory_format=torch.channels_last))).float()
+    def __call__(self, image: Float32) -> Float32:
+        """Float32 logits (1, K, H, W) of one scaled image, float32 (1, C, H, W)."""
 
 
 class Predictor:
@@ -64,52 +37,59 @@ class Predictor:
     On a CPU the logits of a window are the same bits whatever batch it comes in. For that the windows of a
     batch are computed one by one, which costs nothing: torch chooses other algorithms for a single small
     window than for several, and batches make nothing faster there. For the same reason windows of less than
-    about 96 px agree with larger ones but for rounding (1e-6); from there on the size changes no bit either.
+    about 96 px agree with larger ones but for rounding (1e-6) in torch; from there on the size changes no bit
+    either.
 
     Args:
-        device: ``cpu`` or ``cuda`` (or ``auto``).
-        precision: ``fp32`` or ``bf16`` (or ``auto``).
-        threads: threads inside an operation; set around each prediction, put back after it.
+        runtime: what computes, and how; None: torch on the CPU in fp32, with one thread.
 
     Raises:
-        BundleError: the weights are missing, altered or of another architecture.
-        RunError: no such device or precision here.
+        BundleError: the weights or the graph are missing, altered or of another architecture.
     """
 
-    def __init__(
-        self, bundle: Bundle, device: str = "cpu", precision: str = "fp32", threads: int = 1
-    ) -> None:
-        self.runtime = Runtime.resolve(device, precision, threads)
+    def __init__(self, bundle: Bundle, runtime: Runtime | None = None) -> None:
+        self.runtime = Runtime.resolve("cpu") if runtime is None else runtime
         self.spec = bundle.spec
-        self._network = bundle.network()
-        if self.runtime.device == "cpu":
-            tune_allocator()
-        else:
-            key = bundle.spec.identity
-            if key not in _on_gpu:
-                _on_gpu[key] = _copied(self._network, "cuda")
-            self._network = _on_gpu[key]
+        self._on_gpu: TorchNetwork | None = None
+        self._network = self._opened(bundle)
 
     @classmethod
     def of(cls, network: Network, spec: BundleSpec, runtime: Runtime | None = None) -> Self:
-        """A predictor for a float32 network that is in no bundle yet, which is copied.
+        """A predictor for a float32 network that is in no bundle yet, which is copied; torch computes it."""
+        from geoseg.models.backends.torch import TorchNetwork, copied  # noqa: PLC0415 - it imports torch
 
-        The default runtime is the CPU with fp32 and one thread.
-        """
         self = cls.__new__(cls)
         self.runtime = Runtime.resolve("cpu") if runtime is None else runtime
         self.spec = spec
-        self._network = _copied(network, self.runtime.device)
+        opened = TorchNetwork(copied(network, self.runtime.device), spec, self.runtime)
+        self._network, self._on_gpu = opened, opened if self.runtime.device == "cuda" else None
         return self
 
-    def logits(self, pixels: Float32, valid: Bool) -> Float32:
+    def _opened(self, bundle: Bundle) -> _Backend:
+        match self.runtime.backend:
+            case "openvino":
+                from geoseg.models.backends.openvino import OpenVinoNetwork  # noqa: PLC0415 - heavy
+
+                return OpenVinoNetwork(bundle, self.runtime)
+            case "onnxruntime":
+                from geoseg.models.backends.onnxruntime import OnnxRuntimeNetwork  # noqa: PLC0415 - heavy
+
+                return OnnxRuntimeNetwork(bundle, self.runtime)
+            case "torch":
+                from geoseg.models.backends.torch import TorchNetwork, on_device  # noqa: PLC0415 - heavy
+
+                network = TorchNetwork(on_device(bundle, self.runtime.device), self.spec, self.runtime)
+                self._on_gpu = network if self.runtime.device == "cuda" else None
+                return network
+
+    def logits(self, pixels: Float32 | UInt8, valid: Bool) -> Float32:
         """Float32 logits (N, K, H, W) of some windows.
 
         Sizes that are no multiple of the alignment are padded below and on the right with the fill value, and
         the logits are cropped.
 
         Args:
-            pixels: float32 (N, C, H, W), in the units of the bundle's scaling, finite where valid.
+            pixels: float32 or uint8 (N, C, H, W), in the units of the bundle's scaling, finite where valid.
             valid: bool (N, H, W); other pixels are seen as the fill value, whatever they hold.
 
         Raises:
@@ -118,61 +98,48 @@ class Predictor:
             RunError: out of memory.
         """
         self._check(pixels, valid)
-        count, _, height, width = pixels.shape
-        output = np.empty((count, self.spec.channels, height, width), np.float32)
-        step = 1 if self.runtime.device == "cpu" else max(count, 1)
-        with intra_op_threads(self.runtime.threads), torch.inference_mode(), self._backend(pixels.shape):
-            for first in range(0, count, step):
-                some = slice(first, first + step)
-                output[some] = self._forward(_tensor(pixels[some]), _tensor(valid[some])).cpu().numpy()
+        height, width = pixels.shape[2:]
+        below, right = -height % self.spec.alignment, -width % self.spec.alignment
+        if self._on_gpu is not None:
+            edges = ((0, 0), (0, below), (0, right))
+            padded = np.pad(pixels, ((0, 0), *edges)), np.pad(valid, edges)  # without data: the fill value
+            return self._on_gpu.on_device(*padded)[..., :height, :width]
+        mean, std = (
+            np.array(values, np.float32) for values in (self.spec.scaling.mean, self.spec.scaling.std)
+        )
+        output = np.empty((len(pixels), self.spec.channels, height, width), np.float32)
+        for index in range(len(pixels)):
+            image = np.zeros((1, pixels.shape[1], height + below, width + right), np.float32)
+            _scale(pixels[index], valid[index], mean, std, image[0])
+            logits = self._network(image)
+            if len(pixels) == 1 and logits.shape == output.shape:
+                return logits
+            output[index] = logits[0, :, :height, :width]
         return output
 
-    def classes(self, pixels: Float32, valid: Bool) -> Int64:
+    def classes(self, pixels: Float32 | UInt8, valid: Bool) -> Int64:
         """The most probable class of each pixel of some windows, int64 (N, H, W); borders are of class 1.
 
         Takes and raises what :meth:`logits` does.
         """
-        logits = torch.from_numpy(self.logits(pixels, valid))
-        return without_border(logits, len(self.spec.classes)).argmax(1).numpy()
+        logits = self.logits(pixels, valid)
+        classes = len(self.spec.classes)
+        if logits.shape[1] > classes:
+            # As networks.network.without_border, whose sum of probabilities is a logarithm of logits' sum.
+            logits[:, 1] = np.logaddexp(logits[:, 1], logits[:, classes])
+        found: Int64 = logits[:, :classes].argmax(1)
+        return found
 
-    def _forward(self, pixels: Tensor, valid: Tensor) -> Tensor:
-        height, width = pixels.shape[-2:]
-        pixels, valid = pixels.to(self.runtime.device), valid.to(self.runtime.device)
-        image = scaled(pixels, valid, self.spec.scaling.mean, self.spec.scaling.std)
-        bottom, right = -height % self.spec.alignment, -width % self.spec.alignment
-        if bottom or right:
-            image = F.pad(image, (0, right, 0, bottom), value=self.spec.fill)
-        image = image.contiguous(memory_format=torch.channels_last)
-        logits = cast("Tensor", self._network(image))
-        return logits[..., :height, :width].float()
-
-    @contextmanager
-    def _backend(self, shape: tuple[int, ...]) -> Iterator[None]:
-        """Precision as asked, reproducible algorithms, and memory errors that say what to do."""
-        low = self.runtime.precision == "bf16"
-        try:
-            with (
-                torch.autocast(self.runtime.device, torch.bfloat16, enabled=low),
-                reproducible_cudnn(self.runtime.device),
-            ):
-                yield
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise RunError(
-                f"out of memory on the {self.runtime.device} with {shape[0]} windows {shape[2]}×{shape[3]} "
-                f"px and the model {self.spec.name}; use a smaller tiling.batch or tiling.window"
-            ) from error
-
-    def _check(self, pixels: Float32, valid: Bool) -> None:
+    def _check(self, pixels: Float32 | UInt8, valid: Bool) -> None:
         if pixels.ndim != 4 or valid.shape != (pixels.shape[0], *pixels.shape[2:]):  # noqa: PLR2004 - N, C, H, W
             raise GridError(
                 f"prediction needs pixels (N, C, H, W) and validity (N, H, W), got {pixels.shape} and "
                 f"{valid.shape}"
             )
-        if pixels.dtype != np.float32 or valid.dtype != np.bool_:
+        if pixels.dtype not in (np.float32, np.uint8) or valid.dtype != np.bool_:
             raise GridError(
-                f"prediction needs float32 pixels and bool validity, got {pixels.dtype} and {valid.dtype}"
+                f"prediction needs float32 or uint8 pixels and bool validity, got {pixels.dtype} and "
+                f"{valid.dtype}"
             )
         if pixels.shape[1] != len(self.spec.bands):
             raise SceneError(
@@ -181,14 +148,15 @@ class Predictor:
             )
 
 
-def _copied(network: Network, device: str) -> Network:
-    twin = copy.deepcopy(network).to(device).to(memory_format=cast("Any", torch.channels_last))
-    return twin.requires_grad_(requires_grad=False).eval()
-
-
-def _tensor(array: Array) -> Tensor:
-    # torch warns of arrays that it may not write to, though nothing writes here.
-    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+@compiled
+def _scale(pixels: Float32 | UInt8, valid: Bool, mean: Float32, std: Float32, image: Float32) -> None:
+    """A network's input: ``(pixels - mean) / std`` where there is data; the image is 0 elsewhere already."""
+    bands, rows, columns = pixels.shape
+    for band in range(bands):
+        for i in range(rows):
+            for j in range(columns):
+                if valid[i, j]:
+                    image[band, i, j] = (np.float32(pixels[band, i, j]) - mean[band]) / std[band]
 
 
 _FAR = 2  # the reference sees so many times the largest halo that is tried

@@ -19,14 +19,18 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Self, cast, get_args
+from typing import Final, Literal, Self, cast, get_args
 
 from geoseg._version import __version__
-from geoseg.errors import RunError
+from geoseg.config.model.contract import BundleSpec
+from geoseg.errors import BundleError, RunError
+from geoseg.models.processor import Processor, cpu_flags
 
 __all__ = [
+    "Backend",
     "Device",
     "Precision",
     "Runtime",
@@ -37,8 +41,26 @@ __all__ = [
     "tune_allocator",
 ]
 
+Backend = Literal["torch", "openvino", "onnxruntime"]
 Device = Literal["cpu", "cuda"]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+
+_PRECISIONS: Final[dict[tuple[Backend, Device], tuple[Precision, ...]]] = {
+    ("torch", "cpu"): ("fp32", "bf16"),
+    ("torch", "cuda"): ("fp32", "bf16", "fp16"),
+    ("openvino", "cpu"): ("fp32", "bf16", "int8"),
+    ("onnxruntime", "cpu"): ("fp32",),
+}
+"""What each backend computes in."""
+_FAST_BF16: Final = (("AVX512_CORE_AMX", ""), ("AVX512_CORE_BF16", "AuthenticAMD"))
+"""Instruction sets, and vendors (empty: any), on which OpenVINO is at least half as fast again in bf16 as in
+fp32: 4.6 against 1.65 times torch with AMX, 2.5 against 1.2 on AMD's Zen 5; Intel's AVX512-BF16 has 1.2
+against 1.5 (``benchmarks/speed.md``)."""
+_LEAST_BF16: Final = "AVX512_CORE"
+"""What OpenVINO needs for bf16 at all."""
+_NATIVE_BF16: Final = "AVX512_CORE_BF16"
+"""What it takes for bf16 not to be emulated, which is slower than fp32."""
+_EXTRAS: Final[dict[Backend, str]] = {"onnxruntime": "geoseg[export]", "openvino": "openvino"}
 
 _MAX_THREADS = 1024
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
@@ -48,20 +70,18 @@ _GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
 def resolve_device(
     device: str = "auto", precision: str = "auto", *, training: bool = False, gpus: int = 1
 ) -> tuple[Device, Precision]:
-    """What ``auto`` means in this process, for maps and for trainings.
+    """What ``auto`` means in this process for what torch computes, maps and trainings.
 
     Args:
         device: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
-        precision: ``fp32``, ``bf16``, in trainings ``fp16``, or ``auto``. For maps ``auto`` is fp32
-            everywhere: bf16 is about twice as fast but changes classes on a few pixels in ten thousand (more
-            with untrained weights), a choice to make knowingly. For trainings it is bf16 on a GPU that has
-            it, else fp32.
+        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: bf16 in trainings on a GPU that has it, else
+            fp32.
 
     Raises:
         RunError: no such device or precision here, or too few GPUs.
     """
     seen = _gpus()
-    precisions = get_args(Precision) if training else get_args(Precision)[:2]
+    precisions = _PRECISIONS["torch", "cuda"]
     for key, value, choices in (("device", device, get_args(Device)), ("precision", precision, precisions)):
         if value not in ("auto", *choices):
             raise RunError(f"{key} must be auto, {' or '.join(choices)}, got {value!r}")
@@ -101,7 +121,7 @@ def _has_bf16() -> bool:
 
 def _instruction_set() -> str:
     """What torch computes with on this CPU: its own word, or by the rule that it chooses it by (x86 only)."""
-    flags = set() if "torch" in sys.modules or "ATEN_CPU_CAPABILITY" in os.environ else _cpu_flags()
+    flags = set() if "torch" in sys.modules or "ATEN_CPU_CAPABILITY" in os.environ else cpu_flags()
     if not flags:
         import torch  # noqa: PLC0415 - see the module's docstring
 
@@ -109,16 +129,6 @@ def _instruction_set() -> str:
     if flags >= {"avx512vl", "avx512bw", "avx512dq", "fma"}:
         return "AVX512"
     return "AVX2" if flags >= {"avx2", "fma"} else "DEFAULT"
-
-
-def _cpu_flags() -> set[str]:
-    """Features of an x86 CPU as Linux names them; empty where unknown."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return set()
-    found = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
-    return set(found[1].split()) if found else set()
 
 
 def _torch_version() -> str:
@@ -139,32 +149,75 @@ def _torch_version() -> str:
 class Runtime:
     """What decides a network's last bits, beside the network: a plan stores it, a worker compares."""
 
+    backend: Backend
     device: Device
-    processor: str  # instruction set of a CPU as torch uses it (``AVX512``), or the GPU's name
-    precision: Precision  # ``bf16``: convolutions in bfloat16 with float32 weights and normalization
+    processor: str
+    """Instruction set of a CPU as the backend uses it, or the GPU's name."""
+    precision: Precision
+    """Of convolutions; with bf16 and fp16 weights and sums are float32."""
     threads: int
-    torch: str
+    """Inside an operation."""
+    library: str
+    """The backend with its version, such as ``openvino 2026.4.1``."""
     geoseg: str
 
     @classmethod
-    def resolve(cls, device: str = "auto", precision: str = "auto", threads: int = 1) -> Self:
-        """Describe this process; ``auto`` as in :func:`resolve_device`.
+    def resolve(
+        cls, device: str = "auto", precision: str = "auto", threads: int = 1, backend: Backend = "torch"
+    ) -> Self:
+        """Describe this process; ``auto`` as in :func:`resolve_device`, and fp32 for other backends.
 
         Raises:
-            RunError: no such device here, no such precision or number of threads.
+            RunError: no such device or backend here, no such precision or number of threads.
         """
-        kind, resolved = resolve_device(device, precision)
         if not 1 <= threads <= _MAX_THREADS:
             raise RunError(f"threads must be 1 to {_MAX_THREADS}, got {threads}")
-        gpu = kind == "cuda"
-        return cls(
-            device=kind,
-            processor=_gpu_name() if gpu else _instruction_set(),
-            precision=resolved,
-            threads=threads,
-            torch=_torch_version(),
-            geoseg=__version__,
-        )
+        if backend == "torch":
+            kind, resolved = resolve_device(device, precision)
+            processor = _gpu_name() if kind == "cuda" else _instruction_set()
+            library = f"torch {_torch_version()}"
+        else:
+            kind, resolved = "cpu", cast("Precision", "fp32" if precision == "auto" else precision)
+            _check_backend(backend, device, resolved)
+            processor = Processor.here().instruction_set
+            library = f"{backend} {version(backend)}"
+        return cls(backend, kind, processor, resolved, threads, library, __version__)
+
+    @classmethod
+    def of_model(
+        cls,
+        spec: BundleSpec,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int = 1,
+        backend: str = "auto",
+    ) -> Self:
+        """What computes a model here.
+
+        A GPU computes with torch, where there is one; a CPU with OpenVINO, where the bundle has a graph. The
+        precision is bf16 where the instruction set makes it at least half as fast again and the model's
+        contract holds that it changes nothing that matters; else fp32.
+
+        Raises:
+            RunError: as :meth:`resolve`.
+            BundleError: the model has no graph for the backend, or nothing for the precision.
+        """
+        chosen = _backend(spec, backend, device)
+        if precision == "auto" and chosen == "openvino" and spec.allows("bf16"):
+            here = Processor.here()
+            if any(here.has(least) and vendor in ("", here.vendor) for least, vendor in _FAST_BF16):
+                precision = "bf16"
+        return cls.resolve(device, precision, threads, chosen)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What the user should know of it, each in one sentence."""
+        emulated = self.backend == "openvino" and self.precision == "bf16"
+        if emulated and not Processor(self.processor, "").has(_NATIVE_BF16):
+            return (
+                f"compute.precision: bf16 is emulated on {self.processor}, slower than fp32; use fp32 here",
+            )
+        return ()
 
     def check(self, geoseg: str = __version__) -> None:
         """Refuse to compute here what was planned for another kind of process.
@@ -172,7 +225,8 @@ class Runtime:
         Raises:
             RunError: something differs; names what the plan has and what this process has.
         """
-        here = asdict(Runtime.resolve(self.device, self.precision, self.threads)) | {"geoseg": geoseg}
+        found = Runtime.resolve(self.device, self.precision, self.threads, self.backend)
+        here = asdict(found) | {"geoseg": geoseg}
         differing = [
             f"{key} {value} planned, {here[key]} here"
             for key, value in asdict(self).items()
@@ -184,6 +238,37 @@ class Runtime:
                 f"{'; '.join(differing)}; use workers of one kind with the same versions, or plan the run "
                 "again here"
             )
+
+
+def _backend(spec: BundleSpec, backend: str, device: str) -> Backend:
+    """What ``auto`` means for a model, or that the backend asked for cannot compute it."""
+    if backend not in ("auto", *get_args(Backend)):
+        raise RunError(f"backend must be auto, {', '.join(get_args(Backend))}, got {backend!r}")
+    if backend == "auto":
+        gpu = device == "cuda" or (device == "auto" and _gpus() > 0)
+        return "torch" if gpu or spec.graph is None else "openvino"
+    if backend != "torch" and spec.graph is None:
+        raise BundleError(
+            f"the model {spec.name} has no graph for {backend}; make a bundle that has one (geoseg models "
+            f"graph {spec.name} -o FOLDER), or use compute.backend: torch"
+        )
+    return cast("Backend", backend)
+
+
+def _check_backend(backend: Backend, device: str, precision: Precision) -> None:
+    """Refuse what a backend other than torch does not have here."""
+    if device not in ("auto", "cpu"):
+        raise RunError(f"backend {backend} computes on the CPU, got device {device!r}; use backend: torch")
+    if find_spec(backend) is None:
+        raise RunError(f"backend {backend} is not installed here; pip install '{_EXTRAS[backend]}'")
+    offered = _PRECISIONS[backend, "cpu"]
+    if precision not in offered:
+        raise RunError(f"backend {backend} computes in {' or '.join(offered)}, got precision {precision!r}")
+    here = Processor.here()
+    if precision == "bf16" and not here.has(_LEAST_BF16):
+        raise RunError(
+            f"precision bf16 needs a CPU with {_LEAST_BF16}, this one has {here.instruction_set}; use fp32"
+        )
 
 
 class _Threads:

@@ -14,8 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from geoseg.errors import BundleError, RunError
 from geoseg.grid.encoding import IGNORE
+from geoseg.models.backends.torch import scaled_logits, scaled_tensor
 from geoseg.models.bundle import Bundle, load_bundle
-from geoseg.models.predictor import scaled, scaled_logits
 from geoseg.models.runtime import is_out_of_memory
 from geoseg.training.distributed import ProcessGroup
 from geoseg.training.ema import copy_tensors
@@ -199,7 +199,7 @@ class Learner:
         return joined.no_sync() if isinstance(joined, DistributedDataParallel) else nullcontext()
 
     def _loss(self, pixels: Tensor, valid: Tensor, ids: Tensor, counts: BatchCounts) -> Tensor:
-        image = scaled(pixels, valid, self.scaling.mean, self.scaling.std)
+        image = scaled_tensor(pixels, valid, self.scaling)
         taught = None if self.teacher is None else self.teacher.logits(pixels, valid)
         with self.runtime.autocast():
             try:

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from geoseg.io.raster.scene import describe
 from geoseg.models.cost.memory import live_bytes_per_pixel, pass_bytes, weights_bytes
 from geoseg.models.networks.registry import build
 from geoseg.models.runtime import Runtime
+
+CPU = Runtime.resolve("cpu")
 
 pytestmark = pytest.mark.slow
 
@@ -340,7 +343,7 @@ def test_disk_stays_under_the_bound(classes: int, workflow: dict[str, Any], tmp_
 
 def test_the_plan_has_room_for_the_holes_of_the_heap(tmp_path: Path) -> None:
     spec = (bundle := random_bundle(tmp_path, "liteunet")).spec
-    tiles = resolve_tiles((3000, 5000), bundle, Tiling(), 4_000_000_000, "cpu")
+    tiles = resolve_tiles((3000, 5000), bundle, Tiling(), 4_000_000_000, CPU)
     pixels = tiles.grid.rows.window * tiles.grid.cols.window
     live = live_bytes_per_pixel(spec.architecture, spec.arguments) * pixels
     assert tiles.task_bytes > pass_bytes(spec.architecture, spec.arguments, pixels)
@@ -353,7 +356,7 @@ def test_windows_of_a_coarsely_aligned_network_shrink_by_its_alignment(tmp_path:
     assert bundle.spec.alignment == 64
     sides = set()
     for memory in range(1100, 2000, 50):
-        tiles = resolve_tiles((3000, 5000), bundle, Tiling(), memory * 1_000_000, "cpu")
+        tiles = resolve_tiles((3000, 5000), bundle, Tiling(), memory * 1_000_000, CPU)
         assert tiles.grid.rows.window % 64 == 0
         sides.add(tiles.grid.rows.window)
     assert len(sides) > 2
@@ -364,7 +367,7 @@ def test_windows_shrink_to_the_memory_and_batches_count(tmp_path: Path) -> None:
     shape = (3000, 5000)
     sides, needs = [], []
     for memory in (1_200_000_000, 2_000_000_000, 4_000_000_000, 16_000_000_000):
-        tiles = resolve_tiles(shape, bundle, Tiling(), memory, "cpu")
+        tiles = resolve_tiles(shape, bundle, Tiling(), memory, CPU)
         assert tiles.task_bytes < memory
         sides.append(tiles.grid.rows.window)
         needs.append(tiles.task_bytes)
@@ -372,11 +375,12 @@ def test_windows_shrink_to_the_memory_and_batches_count(tmp_path: Path) -> None:
     assert needs == sorted(needs)
     assert sides[0] < sides[-1] <= 1024
     batches = [
-        resolve_tiles(shape, bundle, Tiling(), gigabytes * 10**9, "cuda").batch for gigabytes in (4, 16, 96)
+        resolve_tiles(shape, bundle, Tiling(), gigabytes * 10**9, replace(CPU, device="cuda")).batch
+        for gigabytes in (4, 16, 96)
     ]
     assert batches == sorted(batches)
     assert batches[0] < batches[-1] == 16
     with pytest.raises(GridError, match=r"compute\.memory: .* at a time, .* smaller tiling\.batch"):
-        resolve_tiles(shape, bundle, Tiling(batch=999), 4 * 10**9, "cpu")
+        resolve_tiles(shape, bundle, Tiling(batch=999), 4 * 10**9, CPU)
     with pytest.raises(GridError, match=r"compute\.memory: .* smaller tiling\.window"):
-        resolve_tiles(shape, bundle, Tiling.model_validate({"window": "2000 px"}), 4 * 10**9, "cpu")
+        resolve_tiles(shape, bundle, Tiling.model_validate({"window": "2000 px"}), 4 * 10**9, CPU)

@@ -23,6 +23,9 @@ from geoseg.grid.encoding import ProbabilityEncoding
 from geoseg.grid.window import reflected
 from geoseg.models.bundle import Bundle
 from geoseg.models.predictor import Predictor
+from geoseg.models.runtime import Runtime
+
+CPU = Runtime.resolve("cpu")
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +57,7 @@ def test_an_exact_halo_gives_the_whole_scene_inference(micronet: Bundle) -> None
     radius = micronet.spec.receptive_field_radius
     assert radius == 94
     tiling = Tiling.model_validate({"window": "288 px", "halo": "exact"})
-    assert len(resolve_tiles((333, 421), micronet, tiling, 10**10, "cpu").grid) > 4
+    assert len(resolve_tiles((333, 421), micronet, tiling, 10**10, CPU).grid) > 4
     pad = 96  # the radius, on the alignment
     rows = reflected(-pad, 333 + pad + (-333) % 4, 333)
     cols = reflected(-pad, 421 + pad + (-421) % 4, 421)
@@ -270,7 +273,7 @@ def test_bits_do_not_depend_on_the_batch(micronet: Bundle) -> None:
 def test_memory_that_cannot_hold_a_window_is_refused(tmp_path: Path) -> None:
     bundle = random_bundle(tmp_path, "micronet")
     with pytest.raises(GridError, match=r"compute\.memory"):
-        resolve_tiles((5000, 5000), bundle, Tiling(), 800_000_000, "cpu")
+        resolve_tiles((5000, 5000), bundle, Tiling(), 800_000_000, CPU)
 
 
 def test_values_beyond_all_numbers_are_refused_and_not_called_nodata(tmp_path: Path) -> None:
@@ -295,4 +298,4 @@ def test_only_cropping_by_the_whole_radius_is_exact(micronet: Bundle) -> None:
         ("64 px", "crop", False),
     ):
         tiling = Tiling.model_validate({"halo": halo, "blend": blend})
-        assert resolve_tiles((999, 999), micronet, tiling, 10**10, "cpu").exact == exact, (halo, blend)
+        assert resolve_tiles((999, 999), micronet, tiling, 10**10, CPU).exact == exact, (halo, blend)

@@ -233,7 +233,7 @@ def test_a_worker_of_another_kind_is_the_run_s_fault_and_not_the_scene_s(
     settings = {"output": str(tmp_path), "compute.executor": "serial", **SMALL_WINDOWS}
     monkeypatch.setattr("geoseg.models.runtime.platform.node", lambda: "elsewhere")
     prepared = prepare(plain, settings)
-    other = replace(prepared.plans[0], runtime=replace(prepared.runtime, torch="1.0"))
+    other = replace(prepared.plans[0], runtime=replace(prepared.runtime, library="torch 1.0"))
     monkeypatch.setattr("geoseg.flow.run.run.prepare", lambda *_, **__: replace(prepared, plans=(other,)))
     (outcome,) = run(plain, settings).scenes
     assert outcome.status == "failed"

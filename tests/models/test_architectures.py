@@ -24,6 +24,9 @@ from geoseg.models.cost.memory import bytes_per_pixel
 from geoseg.models.exchange.verify import verify
 from geoseg.models.networks.registry import ARCHITECTURES, build, traits
 from geoseg.models.predictor import Predictor
+from geoseg.models.runtime import Runtime
+
+CPU = Runtime.resolve("cpu")
 
 pytestmark = pytest.mark.slow
 
@@ -88,15 +91,15 @@ def test_aligned_windows_need_no_padding(bundle: Bundle) -> None:
 
 def test_halos_follow_the_reach(bundle: Bundle) -> None:
     spec, shape = bundle.spec, (600, 900)
-    automatic = resolve_tiles(shape, bundle, Tiling(), SIXTEEN_GIGABYTES, "cpu")
+    automatic = resolve_tiles(shape, bundle, Tiling(), SIXTEEN_GIGABYTES, CPU)
     assert automatic.grid.rows.window % spec.alignment == 0
     exact = Tiling.model_validate({"halo": "exact"})
     if spec.receptive_field_radius is None:
         assert (automatic.exact, automatic.blend, automatic.grid.rows.halo) == (False, "hann", spec.halo)
         with pytest.raises(GridError, match="every output of which sees the whole window"):
-            resolve_tiles(shape, bundle, exact, SIXTEEN_GIGABYTES, "cpu")
+            resolve_tiles(shape, bundle, exact, SIXTEEN_GIGABYTES, CPU)
         return
-    tiles = resolve_tiles(shape, bundle, exact, SIXTEEN_GIGABYTES, "cpu")
+    tiles = resolve_tiles(shape, bundle, exact, SIXTEEN_GIGABYTES, CPU)
     assert tiles.exact
     assert tiles.grid.rows.halo == spec.exact_halo
     assert automatic.exact == (spec.receptive_field_radius <= 100)

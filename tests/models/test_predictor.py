@@ -20,11 +20,13 @@ from synthetic.bundles import random_bundle
 from torch import Tensor, nn
 
 from geoseg.arrays import Bool, Float32
+from geoseg.config.model.contract import Scaling
 from geoseg.errors import BundleError, GridError, RunError, SceneError
+from geoseg.models.backends.torch import scaled_tensor
 from geoseg.models.bundle import Bundle
 from geoseg.models.networks.micronet import MicroNet
 from geoseg.models.networks.registry import build
-from geoseg.models.predictor import Predictor, measure_halo, scaled
+from geoseg.models.predictor import Predictor, measure_halo
 from geoseg.models.runtime import Runtime, intra_op_threads, tune_allocator
 
 pytestmark = pytest.mark.slow
@@ -118,7 +120,7 @@ def test_invalid_pixels_say_nothing(mininet: Bundle, seed: int, junk: float) -> 
 
 def test_scaled_is_zero_without_data() -> None:
     pixels = torch.tensor([[[[10.0, torch.nan]], [[4.0, 5.0]]]])
-    image = scaled(pixels, torch.tensor([[[True, False]]]), (8.0, 4.0), (2.0, 0.5))
+    image = scaled_tensor(pixels, torch.tensor([[[True, False]]]), Scaling(mean=(8.0, 4.0), std=(2.0, 0.5)))
     assert image.tolist() == [[[[1.0, 0.0]], [[0.0, 0.0]]]]
 
 
@@ -145,7 +147,7 @@ def test_a_network_outside_a_bundle_predicts_the_same(mininet: Bundle) -> None:
 
 def test_bf16_is_near_fp32(mininet: Bundle) -> None:
     pixels, valid = _images(1, 64, 64)
-    low = Predictor(mininet, precision="bf16").logits(pixels, valid)
+    low = Predictor(mininet, Runtime.resolve("cpu", "bf16")).logits(pixels, valid)
     full = Predictor(mininet).logits(pixels, valid)
     assert low.dtype == np.float32
     assert not np.array_equal(low, full)
@@ -166,7 +168,7 @@ class _Watch(MicroNet):
 
 def _watching(spec: Any, threads: int) -> tuple[Predictor, _Watch]:
     predictor = Predictor.of(_Watch(), spec, Runtime.resolve("cpu", threads=threads))
-    return predictor, cast("_Watch", predictor._network)
+    return predictor, cast("_Watch", cast("Any", predictor._network)._network)
 
 
 def test_the_number_of_threads_holds_in_every_thread_and_is_put_back(micronet: Bundle) -> None:
@@ -223,7 +225,7 @@ def test_no_memory_is_one_clear_line(micronet: Bundle) -> None:
         (np.zeros((1, 4, 8, 8), np.float32), np.ones((1, 8, 8), bool), SceneError, "3 bands .*red.* got 4"),
         (np.zeros((3, 8, 8), np.float32), np.ones((8, 8), bool), GridError, "N, C, H, W"),
         (np.zeros((1, 3, 8, 8), np.float32), np.ones((1, 8, 9), bool), GridError, "N, H, W"),
-        (np.zeros((1, 3, 8, 8), np.uint8), np.ones((1, 8, 8), bool), GridError, "uint8"),
+        (np.zeros((1, 3, 8, 8), np.int16), np.ones((1, 8, 8), bool), GridError, "int16"),
         (np.zeros((1, 3, 8, 8), np.float32), np.ones((1, 8, 8), np.uint8), GridError, "uint8"),
     ],
 )
@@ -236,12 +238,12 @@ def test_wrong_arrays_are_refused(
 
 def test_a_runtime_is_resolved_once_and_compared() -> None:
     planned = Runtime.resolve("cpu")
-    assert (planned.precision, planned.threads, planned.torch) == ("fp32", 1, torch.__version__)
+    assert (planned.precision, planned.threads, planned.library) == ("fp32", 1, f"torch {torch.__version__}")
     assert Runtime.resolve("cpu", "fp32", 1) == planned
     planned.check()
     for change, said in (
         ({"processor": "ABACUS"}, "processor ABACUS planned"),
-        ({"torch": "1.0"}, "torch 1.0 planned"),
+        ({"library": "torch 1.0"}, "library torch 1.0 planned"),
         ({"geoseg": "0.0.1"}, "geoseg 0.0.1 planned"),
     ):
         with pytest.raises(RunError, match=said) as caught:
@@ -253,7 +255,7 @@ def test_a_runtime_is_resolved_once_and_compared() -> None:
     ("arguments", "said"),
     [
         ({"device": "tpu"}, "device must be auto, cpu or cuda, got 'tpu'"),
-        ({"precision": "int8"}, "precision must be auto, fp32 or bf16, got 'int8'"),
+        ({"precision": "int8"}, "precision must be auto, fp32 or bf16 or fp16, got 'int8'"),
         ({"threads": 0}, "threads must be 1"),
     ],
 )
@@ -274,7 +276,9 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_gpu_agrees_with_the_cpu(mininet: Bundle) -> None:
     pixels, valid = _images(2, 64, 64)
-    cpu, gpu = (Predictor(mininet, device=device).logits(pixels, valid) for device in ("cpu", "cuda"))
+    cpu, gpu = (
+        Predictor(mininet, Runtime.resolve(device)).logits(pixels, valid) for device in ("cpu", "cuda")
+    )
     assert (cpu.argmax(1) == gpu.argmax(1)).mean() >= 0.9999
 
 

@@ -27,8 +27,8 @@ from geoseg.grid.tiling import align_up
 
 __all__ = [
     "BAND_NAME", "BUNDLE_NAME", "CLASS_NAME", "COLOR", "LEAST_OBJECTS", "LICENSE", "VERSION", "BundleSpec",
-    "Calibration", "ClassSpec", "Counted", "DataSource", "Metric", "Scaling", "Training", "ValueKind",
-    "WeightsFile",
+    "Calibration", "ClassSpec", "Counted", "DataSource", "GraphFile", "Metric", "Scaling", "Training",
+    "ValueKind", "WeightsFile",
 ]  # fmt: skip
 
 LEAST_OBJECTS: Final = 50
@@ -151,6 +151,14 @@ class WeightsFile(_Value):
     torch: Text
 
 
+class GraphFile(_Value):
+    """The network's operations without its weights, for backends other than torch."""
+
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    size: Annotated[int, Field(gt=0)]
+    """Bytes."""
+
+
 class Counted(_Value):
     """What was counted of a network when it was saved, so that a plan need not build it."""
 
@@ -217,6 +225,8 @@ class BundleSpec(_Value):
     calibration: Calibration | None = None
     weights: WeightsFile | None = None
     """None before they are saved."""
+    graph: GraphFile | None = None
+    """None: only torch computes the network."""
     counted: Counted | None = None
     """What was counted of the network; None: nothing."""
 
@@ -332,6 +342,10 @@ class BundleSpec(_Value):
     def sha256(self) -> str:
         """Of the weights file; errors are those of :attr:`saved`."""
         return self.saved.sha256
+
+    def allows(self, precision: str) -> bool:
+        """Whether a precision was measured to change nothing that matters."""
+        return precision == "fp32"
 
     @property
     def network_digest(self) -> str:

@@ -12,15 +12,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from geoseg.config.model.contract import BundleSpec
+from geoseg.config.model.contract import BundleSpec, GraphFile
 from geoseg.config.stac.refs import SHA256_MULTIHASH
 from geoseg.errors import BundleError
 from geoseg.words import did_you_mean
 
-__all__ = ["WEIGHTS_NAME", "from_item", "item_text", "to_item"]
+__all__ = ["GRAPH_NAME", "WEIGHTS_NAME", "from_item", "item_text", "to_item"]
 
 WEIGHTS_NAME = "weights.safetensors"
 """Name of a bundle's weights beside its ``item.json``."""
+GRAPH_NAME = "graph.onnx"
+"""Name of its graph."""
 
 _EXTENSIONS = tuple(
     f"https://stac-extensions.github.io/{name}/schema.json"
@@ -90,7 +92,18 @@ def to_item(spec: BundleSpec) -> dict[str, Any]:
         "geometry": None,
         "properties": properties,
         "links": [],
-        "assets": {"weights": asset},
+        "assets": {"weights": asset} | ({"graph": _graph(spec.graph)} if spec.graph else {}),
+    }
+
+
+def _graph(graph: GraphFile) -> dict[str, Any]:
+    return {
+        "href": f"./{GRAPH_NAME}",
+        "type": "application/octet-stream",
+        "title": f"Operations (ONNX); their weights are those of {WEIGHTS_NAME}",
+        "roles": ["graph"],
+        "file:size": graph.size,
+        "file:checksum": SHA256_MULTIHASH + graph.sha256,
     }
 
 
@@ -169,21 +182,13 @@ def from_item(item: Mapping[str, Any], source: str = "item.json") -> BundleSpec:
 
 def _translated(item: Mapping[str, Any], properties: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Fields that are not one property of the item."""
-    given, result, asset = properties["mlm:input"][0], properties["mlm:output"][0], item["assets"]["weights"]
+    given, result, assets = properties["mlm:input"][0], properties["mlm:output"][0], item["assets"]
+    sha256, size = _file(assets, "weights", WEIGHTS_NAME, source)
     for scale in given["value_scaling"]:
         if scale["type"] != "z-score":
             raise BundleError(
                 f"{source}: mlm:input: value scaling {scale['type']!r:.40} is unknown; geoseg reads z-score"
             )
-    if asset["href"] not in (f"./{WEIGHTS_NAME}", WEIGHTS_NAME):
-        raise BundleError(
-            f"{source}: assets.weights: href must be ./{WEIGHTS_NAME}, got {asset['href']!r:.80}"
-        )
-    checksum = asset["file:checksum"]
-    if not re.fullmatch(SHA256_MULTIHASH + "[0-9a-f]{64}", checksum):
-        raise BundleError(
-            f"{source}: assets.weights: file:checksum must be a sha2-256 multihash, got {checksum!r:.80}"
-        )
     return {
         "bands": given["bands"],
         "scaling": {
@@ -201,14 +206,34 @@ def _translated(item: Mapping[str, Any], properties: Mapping[str, Any], source: 
             for c in result["classification:classes"]
         ],
         "weights": {
-            "sha256": checksum.removeprefix(SHA256_MULTIHASH),
-            "size": asset["file:size"],
+            "sha256": sha256,
+            "size": size,
             "parameters": properties["mlm:total_parameters"],
             "created": properties["datetime"],
             "geoseg": properties[_SOFTWARE]["geoseg"],
             "torch": properties["mlm:framework_version"],
         },
+        "graph": _graph_of(assets, source),
     }
+
+
+def _graph_of(assets: Mapping[str, Any], source: str) -> dict[str, Any] | None:
+    if "graph" not in assets:
+        return None
+    sha256, size = _file(assets, "graph", GRAPH_NAME, source)
+    return {"sha256": sha256, "size": size}
+
+
+def _file(assets: Mapping[str, Any], key: str, name: str, source: str) -> tuple[str, Any]:
+    """Sha256 and size of one of the bundle's files."""
+    href, checksum = assets[key]["href"], assets[key]["file:checksum"]
+    if href not in (f"./{name}", name):
+        raise BundleError(f"{source}: assets.{key}: href must be ./{name}, got {href!r:.80}")
+    if not re.fullmatch(SHA256_MULTIHASH + "[0-9a-f]{64}", checksum):
+        raise BundleError(
+            f"{source}: assets.{key}: file:checksum must be a sha2-256 multihash, got {checksum!r:.80}"
+        )
+    return checksum.removeprefix(SHA256_MULTIHASH), assets[key]["file:size"]
 
 
 def _first_mistake(error: ValidationError) -> str:

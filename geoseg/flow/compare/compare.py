@@ -81,7 +81,7 @@ class _Candidate:
         return (
             f"this machine's {runtime.device} ({runtime.processor}, {runtime.precision}, "
             f"{self.where}, {counted(runtime.threads, 'thread')} a worker, "
-            f"torch {runtime.torch})"
+            f"{runtime.library})"
         )
 
 

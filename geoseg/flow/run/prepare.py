@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from geoseg.config.workflow import Workflow, category_ids
+from geoseg.config.workflow import Compute, Workflow, category_ids
 from geoseg.engine.contract import Findings, examine, sample_scene
 from geoseg.engine.plan import Plan, check_classes, make_plan
 from geoseg.engine.tiles import resolve_tiles
@@ -64,9 +64,10 @@ class Prepared:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should know of the workflow as a whole, each in one sentence."""
+        notes = (*self.notes, *self.runtime.doubts)
         if self.unlabeled is None:
-            return self.notes
-        return (*self.notes, f"evaluate.asset: {self.unlabeled}, so none is scored")
+            return notes
+        return (*notes, f"evaluate.asset: {self.unlabeled}, so none is scored")
 
     @property
     def misnamed_labels(self) -> str | None:
@@ -91,9 +92,9 @@ def prepare(
 ) -> Prepared:
     """Load a workflow, its model and its catalog; open the scenes' headers; plan each scene.
 
-    ``load``: load the network, too, as a run does that computes with it; without it torch is not imported for
-    a model that is as geoseg saved it. ``sample``: read a few windows of each scene, too, and refuse what a
-    run's first task of it would refuse.
+    ``load``: load the network, too, where torch computes it; without it torch is not imported for a model
+    that is as geoseg saved it. ``sample``: read a few windows of each scene, too, and refuse what a run's
+    first task of it would refuse.
 
     Raises:
         ConfigError: the workflow has mistakes; all are listed.
@@ -114,13 +115,9 @@ def prepare(
     check_classes(workflow, bundle)
     category_ids(workflow.evaluate, [one.name for one in bundle.spec.classes])
     catalog = open_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids)
-    if load:
-        bundle.network()
-    runtime = Runtime.resolve(
-        device=workflow.compute.device, precision=workflow.compute.precision, threads=workflow.compute.threads
-    )
+    runtime = _runtime(workflow.compute, bundle, load=load)
     # Tiling that fits no scene of any size is one mistake, too.
-    resolve_tiles((1, 1), bundle, workflow.tiling, workflow.compute.memory.bytes, runtime.device)
+    resolve_tiles((1, 1), bundle, workflow.tiling, workflow.compute.memory.bytes, runtime)
     plans: list[Plan] = []
     refused = [Refusal(r.id, r.reason) for r in catalog.refusals]
     reading = Reading.of(workflow.scenes, bundle.spec.bands)
@@ -144,6 +141,16 @@ def prepare(
             f"{loaded.catalog}: no scenes; make a catalog with `geoseg catalog FOLDER -o FILE`"
         )
     return Prepared(loaded, bundle, runtime, tuple(plans), tuple(refused), findings, catalog.notes)
+
+
+def _runtime(compute: Compute, bundle: Bundle, *, load: bool) -> Runtime:
+    """What computes the model; its network is loaded where that is torch."""
+    runtime = Runtime.of_model(
+        bundle.spec, compute.device, compute.precision, compute.threads, compute.backend
+    )
+    if load and runtime.backend == "torch":
+        bundle.network()
+    return runtime
 
 
 class _Proposals:

@@ -11,10 +11,10 @@ import torch
 
 from geoseg.errors import BundleError, ConfigError
 from geoseg.flow.train.contract import arguments_of
+from geoseg.models.backends.torch import scaled_logits
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.networks.registry import ARCHITECTURES, build
 from geoseg.models.networks.smp import load_encoder
-from geoseg.models.predictor import scaled_logits
 from geoseg.words import listed
 
 if TYPE_CHECKING:

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import importlib
 import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,30 +17,24 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from geoseg._version import __version__
 from geoseg.config.model.contract import BundleSpec
 from geoseg.config.model.deepness import deepness_metadata, deepness_tile
 from geoseg.config.model.mlm import item_text
 from geoseg.errors import BundleError, OutputError
 from geoseg.io.files import check_writable, staged
 from geoseg.models.bundle import Bundle
+from geoseg.models.graph import OPSET, anonymous, least_side, quiet, to_onnx, traced
 from geoseg.models.networks.network import without_border
 from geoseg.models.runtime import intra_op_threads
 
 __all__ = ["ITEM_KEY", "OPSET", "TOLERANCE", "Exported", "export_onnx", "export_torch", "state_contract"]
 
-OPSET = 18
-"""ONNX operator set: the lowest that torch exports without converting."""
 ITEM_KEY = "geoseg:item"
 """Metadata key of the bundle's STAC item, in JSON."""
-_IR_VERSION = 8
-"""ONNX file version: with it and the operators above, onnxruntime 1.14 and later read the file."""
 TOLERANCE = 1e-4
 """Largest difference from torch: of probabilities, and of logits relative to the largest."""
 
-_LEAST_SIDE = 32  # smallest side of the images that exports are traced with and checked on, in pixels
 _WITHOUT_DATA = 0.02  # share of their pixels that has no data
-_MOST_UNITS = 1 << 16  # largest side of an image, in units of the alignment; and of a batch
 
 _Run = Callable[[Tensor], tuple[Tensor | None, Tensor]]
 """Pixels to logits, where they can be had, and probabilities."""
@@ -90,19 +81,9 @@ def export_onnx(bundle: Bundle, path: Path, tile: int | None = None) -> Exported
     onnx, runtime = (_tool(name) for name in ("onnx", "onnxruntime"))
     _tool("onnxscript")  # torch's exporter writes with it
     module = _module(bundle)
-    with intra_op_threads(1), _quiet():
-        program = _traced(bundle, module, tile)
-        try:
-            model = torch.onnx.export(
-                program,
-                opset_version=OPSET,
-                dynamo=True,
-                verbose=False,
-                input_names=["pixels"],
-                output_names=["probabilities"],
-            ).model_proto  # type: ignore[union-attr]  # None only where a file was asked for
-        except Exception as error:
-            raise BundleError(_cannot(bundle, "ONNX", error)) from error
+    with intra_op_threads(1), quiet():
+        program = traced(bundle.spec, module, tile)
+        model = to_onnx(bundle.spec, program, "probabilities", optimize=True)
         state_contract(model, bundle.spec, tile)
         onnx.checker.check_model(model)
         images = _images(bundle, tile)
@@ -136,8 +117,8 @@ def export_torch(bundle: Bundle, path: Path) -> Exported:
     """
     check_writable(path.parent)
     module = _module(bundle)
-    with intra_op_threads(1), _quiet():
-        program = _traced(bundle, module, None)
+    with intra_op_threads(1), quiet():
+        program = traced(bundle.spec, module, None)
         images = _images(bundle, None)
         found: list[float] = []
 
@@ -167,62 +148,13 @@ def _tool(name: str) -> Any:
         ) from error
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch's exporter from talking about itself; what it gives is checked instead."""
-    logger = logging.getLogger("torch")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), torch.inference_mode(mode=False), torch.no_grad():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(before)
-
-
 def _module(bundle: Bundle) -> _Probabilities:
     return _Probabilities(bundle.network(), len(bundle.spec.classes)).eval()
 
 
-def _cannot(bundle: Bundle, what: str, error: Exception) -> str:
-    reason = " ".join(str(error).split())
-    return f"{bundle.spec.name} ({bundle.spec.architecture}) cannot be exported to {what}: {reason:.300}"
-
-
-def _side(bundle: Bundle) -> int:
-    """A small side that every size below is a multiple of, in units of the alignment."""
-    return -(-_LEAST_SIDE // bundle.spec.alignment)
-
-
-def _traced(bundle: Bundle, module: nn.Module, tile: int | None) -> torch.export.ExportedProgram:
-    spec = bundle.spec
-    if tile is not None and (tile < 1 or tile % spec.alignment):
-        raise BundleError(
-            f"{spec.name} cannot be exported for tiles of {tile} px: they must be a multiple of its "
-            f"alignment, {spec.alignment} px"
-        )
-    free = torch.export.Dim
-    axes: dict[int, Any] = {0: free("batch", min=1, max=_MOST_UNITS)}
-    height, width = tile or 3 * _side(bundle) * spec.alignment, tile or 4 * _side(bundle) * spec.alignment
-    if tile is None:
-        for axis, name in ((2, "height"), (3, "width")):
-            axes[axis] = spec.alignment * free(f"{name}_units", min=1, max=_MOST_UNITS)
-    try:
-        # Two images: torch would take a batch of one for a fixed size.
-        image = torch.zeros(2, len(spec.bands), height, width)
-        program = torch.export.export(module, (image,), dynamic_shapes={"pixels": axes})
-    except Exception as error:
-        raise BundleError(_cannot(bundle, "a graph", error)) from error
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # paths of this machine
-    program.example_inputs = None  # the zeros that it was traced with
-    return program
-
-
 def _images(bundle: Bundle, tile: int | None) -> list[Tensor]:
     """Images to compare on: noise of a scaled scene's size, some pixels without data."""
-    spec, side = bundle.spec, _side(bundle) * bundle.spec.alignment
+    spec, side = bundle.spec, least_side(bundle.spec)
     shapes = (
         [(1, tile, tile), (3, tile, tile)]
         if tile
@@ -270,26 +202,12 @@ def state_contract(model: Any, spec: BundleSpec, tile: int | None) -> None:
     Raises:
         BundleError: the bundle was not saved yet.
     """
-    model.ir_version = _IR_VERSION
-    model.producer_name, model.producer_version = "geoseg", __version__
+    anonymous(model, spec)
     model.model_version = int(spec.version.split(".")[0])
-    model.graph.name = spec.name
     model.doc_string = (
         f"{spec.title}. pixels: (value - mean) / std per band ({', '.join(spec.bands)}), 0 where there is no "
         f"data; height and width multiples of {spec.alignment}. probabilities: softmax over the classes."
     )
-    model.graph.doc_string = ""
-    for part in (
-        model.graph,
-        *model.graph.node,
-        *model.graph.input,
-        *model.graph.output,
-        *model.graph.initializer,
-    ):
-        del part.metadata_props[:]
-        part.doc_string = ""
-    del model.graph.value_info[:]
-    del model.metadata_props[:]
     for value, channels in (
         (model.graph.input[0], len(spec.bands)),
         (model.graph.output[0], len(spec.classes)),

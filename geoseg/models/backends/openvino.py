@@ -1,0 +1,110 @@
+"""OpenVINO on a CPU: a bundle's graph, compiled for windows of one size."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from geoseg.arrays import Float32
+from geoseg.errors import RunError
+from geoseg.models.bundle import Bundle
+from geoseg.models.runtime import Runtime
+
+if TYPE_CHECKING:
+    import openvino
+
+__all__ = ["OpenVinoNetwork"]
+
+_TYPES: Final = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+_KEPT: Final = 2
+"""Compiled networks that a thread keeps: of this scene's windows, and of the scene's before."""
+
+
+class OpenVinoNetwork:
+    """A bundle's network in OpenVINO, in any thread of this process.
+
+    Each thread compiles for itself, for one size of window (tenths of a second): with static shapes the
+    memory is planned once, and a window gives the same bits in any thread, batch and process. Precision,
+    streams and threads are stated, as OpenVINO's own defaults follow the machine.
+
+    Raises:
+        BundleError: the graph or the weights are missing or altered.
+    """
+
+    def __init__(self, bundle: Bundle, runtime: Runtime) -> None:
+        self._bundle = bundle
+        self._runtime = runtime
+        self._channels = bundle.spec.channels
+        self._key = (bundle.spec.sha256, bundle.spec.graph, runtime.precision, runtime.threads)
+        bundle.check_graph()
+
+    def __call__(self, image: Float32) -> Float32:
+        """Float32 logits (1, K, H, W) of one scaled image, float32 (1, C, H, W).
+
+        Raises:
+            RunError: out of memory.
+        """
+        logits = np.empty((1, self._channels, *image.shape[2:]), np.float32)
+        try:
+            request = self._request(image.shape)
+            library = _library()
+            request.set_input_tensor(0, library.Tensor(np.ascontiguousarray(image), shared_memory=True))
+            request.set_output_tensor(0, library.Tensor(logits, shared_memory=True))
+            request.infer()
+        except RuntimeError as error:
+            if "bad_alloc" not in str(error) and "allocate" not in str(error):
+                raise
+            raise RunError(
+                f"out of memory with a window of {image.shape[2]}×{image.shape[3]} px and the model "
+                f"{self._bundle.spec.name}; use a smaller tiling.window, or fewer workers"
+            ) from error
+        return logits
+
+    def _request(self, shape: tuple[int, ...]) -> Any:
+        """What computes images of one shape in this thread."""
+        kept: dict[Any, Any] = _of_thread.__dict__.setdefault("kept", {})
+        key = (*self._key, shape)
+        if key not in kept:
+            while len(kept) >= _KEPT:
+                del kept[next(iter(kept))]
+            kept[key] = self._compiled(shape).create_infer_request()
+        return kept[key]
+
+    def _compiled(self, shape: tuple[int, ...]) -> openvino.CompiledModel:
+        core = _library().Core()
+        model = core.read_model(self._bundle.graph_path)
+        model.reshape(list(shape))
+        wanted = _TYPES[self._runtime.precision]
+        compiled = core.compile_model(
+            model,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": wanted,
+                "INFERENCE_NUM_THREADS": self._runtime.threads,
+                "NUM_STREAMS": 1,
+                "ENABLE_CPU_PINNING": False,  # workers share the cores: the system places them
+            },
+        )
+        found = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        if found != wanted:
+            raise RunError(
+                f"OpenVINO computes in {found} on this CPU, {self._runtime.precision} was planned; use "
+                "compute.precision: fp32"
+            )
+        return compiled
+
+
+_of_thread = threading.local()
+
+
+def _library() -> Any:
+    """The package openvino, without the one by which it tells its maker of its use."""
+    if "openvino" not in sys.modules:
+        # OpenVINO has a substitute for where this package is not installed.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: not to be found
+    import openvino  # noqa: PLC0415 - see the package's docstring
+
+    return openvino
