@@ -129,6 +129,8 @@ def _execute(driver: Driver, prepared: Prepared) -> None:
 
 def resolve_executor(compute: Compute, plans: Sequence[Plan], tasks: int) -> tuple[ExecutorKind, int]:
     """Kind of the executor and number of its workers for some scenes and their tasks, at least one."""
+    if compute.executor == "serial":
+        return "serial", 1
     if compute.workers == "auto":
         pixels = sum(plan.grid.window.pixels for plan in plans)
         if compute.executor == "auto" and pixels <= _SMALL_RUN:
