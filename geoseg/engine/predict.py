@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from geoseg.arrays import Float32, UInt8
+from geoseg.arrays import Array, Float32, UInt8
 from geoseg.engine.contract import examine
 from geoseg.engine.partials import PartialManifest, find_partial, write_partial
 from geoseg.engine.plan import RULES, PredictTask
@@ -41,8 +41,8 @@ class WindowPredictor:
         self.skipped += len(windows) - len(full)
         logits: dict[int, Float32] = {}
         if full:
-            pixels = np.stack([stretched(read[index].pixels, self._stretch) for index in full])
-            valid = np.stack([read[index].valid for index in full])
+            pixels = _together([stretched(read[index].pixels, self._stretch) for index in full])
+            valid = _together([read[index].valid for index in full])
             logits = dict(zip(full, self._predictor.logits(pixels, valid), strict=True))
         for index, answer in logits.items():
             if not np.isfinite(answer).all():
@@ -52,6 +52,11 @@ class WindowPredictor:
                     "or in the file)"
                 )
         return [Prediction(logits.get(index), raster.valid) for index, raster in enumerate(read)]
+
+
+def _together(arrays: Sequence[Array]) -> Array:
+    """Arrays of one shape along a new first axis; one array alone is not copied."""
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
 def predict_and_stitch(
@@ -96,7 +101,7 @@ def _predict_window_rows(task: PredictTask) -> PartialManifest:
     if task.rows.first == 0:  # once for a scene, before anything of it is computed
         warnings = examine(plan.scene, plan.grid, plan.bundle.spec, plan.stretch).warnings
     predictor = Predictor(plan.bundle, plan.runtime)
-    with SceneReader(plan.scene, plan.grid) as reader:
+    with SceneReader(plan.scene, plan.grid, keep_bytes=True) as reader:
         windows = WindowPredictor(reader, predictor, plan.stretch)
         finished, overlaps = predict_and_stitch(
             plan.stitcher, plan.encoding, plan.tiles.batch, task.rows, windows

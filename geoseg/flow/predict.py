@@ -207,7 +207,15 @@ class _Source:
 
     def reader(self, pixels: Array, first: int) -> ArrayReader:
         """A reader of some of the array's rows, beginning with ``first``."""
-        return ArrayReader(pixels, self.box, self.grid, nodata=self.nodata, factors=self.factors, first=first)
+        return ArrayReader(
+            pixels,
+            self.box,
+            self.grid,
+            nodata=self.nodata,
+            factors=self.factors,
+            first=first,
+            keep_bytes=True,
+        )
 
     @property
     def side(self) -> int:
