@@ -25,7 +25,7 @@ from geoseg.polygons.geodesic import AreaMeter, ground_frames
 from geoseg.polygons.objects import objects as module
 from geoseg.polygons.objects.objects import ObjectOptions, find_objects
 from geoseg.polygons.objects.overlaps import cut_overlaps
-from geoseg.polygons.objects.watershed import RowBuffer, Seeds, segment_labels
+from geoseg.polygons.objects.watershed import RowBuffer, Seeds
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.regions import Strip, to_ground
 from geoseg.polygons.walls.fit import fit_walls
@@ -200,43 +200,6 @@ def test_a_neck_parts_what_is_wider_on_both_sides(neck: float, parts: int) -> No
     shapes = found(stored, seeds=Seeds(0, 1, neck))
     assert len(shapes) == parts
     assert shapes.pixels.sum() == np.count_nonzero(stored)
-
-
-@given(st.integers(0, 2_000), st.sampled_from([1.0, 2.5]))
-def test_parts_by_necks_are_a_partition_each_in_one_piece(seed: int, neck: float) -> None:
-    stored = town(seed, 60, 60)
-    regions, count = ndimage.label(stored >= 100)
-    for region in range(1, count + 1):
-        inside = regions == region
-        labels = segment_labels(stored[None], inside, Seeds(0, 1, neck))
-        if labels is None:
-            continue
-        assert np.array_equal(labels > 0, inside)
-        assert labels.max() >= 2
-        for part in range(1, labels.max() + 1):
-            assert ndimage.label(labels == part)[1] == 1
-
-
-@given(st.integers(0, 10_000))
-def test_parts_are_a_partition_each_with_its_seed_and_in_one_piece(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    field = ndimage.gaussian_filter(random.standard_normal((30, 40)), 2)
-    stored = np.rint(200 / (1 + np.exp(-9 * field))).astype(np.uint8)
-    regions, count = ndimage.label(stored >= 100)
-    for region in range(1, count + 1):
-        inside = regions == region
-        seeds, number = ndimage.label(inside & (stored >= 190))
-        large = [n for n in range(1, number + 1) if np.count_nonzero(seeds == n) >= 3]
-        labels = segment_labels(stored[None], inside, Seeds(190, 3))
-        if len(large) < 2:
-            assert labels is None
-            continue
-        assert labels is not None
-        assert np.array_equal(labels > 0, inside)
-        assert labels.max() == len(large)
-        for part, n in enumerate(large, 1):
-            assert (labels[seeds == n] == part).all()
-            assert ndimage.label(labels == part)[1] == 1
 
 
 @pytest.mark.parametrize(
