@@ -20,12 +20,12 @@ import shapely
 from geoseg.arrays import Array, Bool, Float64, Int64, Objects
 from geoseg.grid.encoding import NODATA
 from geoseg.grid.geobox import GeoBox
-from geoseg.grid.polygons import polygon_iou
 from geoseg.polygons.geodesic import Frames, ground_frames
 from geoseg.polygons.objects.limits import TALLEST
 from geoseg.polygons.objects.overlaps import cut_overlaps, within_scene, without_others
 from geoseg.polygons.objects.watershed import RowBuffer, Seeds, Segments, find_segments
 from geoseg.polygons.shapes import Shapes
+from geoseg.polygons.shared_area import iou_of_pairs
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Regions, Strip
 from geoseg.polygons.trace.subpixel import Rings, outline, polygons_of
@@ -235,7 +235,7 @@ class Sweep:
             return
         if self._options.cut_overlaps:
             polygons = without_others(tall.polygons, np.concatenate([*self._beside_tall, out.polygons]))
-            tall = replace(tall, polygons=polygons, fit=polygon_iou(polygons, tall.polygons))
+            tall = replace(tall, polygons=polygons, fit=iou_of_pairs(polygons, tall.polygons))
         yield tall
 
     def _align(self, which: slice) -> None:
@@ -383,5 +383,5 @@ def _with_fits(contours: Shapes, fits: Fits, frames: Frames, box: GeoBox) -> Sha
 def _measured(shapes: Shapes, changed: Bool, contours: Objects) -> Shapes:
     """Fits, some of which were cut, with the IoU of what is left of those."""
     iou = shapes.fit.copy()
-    iou[changed] = polygon_iou(shapes.polygons[changed], contours[changed])
+    iou[changed] = iou_of_pairs(shapes.polygons[changed], contours[changed])
     return replace(shapes, fit=iou)

@@ -24,6 +24,7 @@ import shapely
 from geoseg.arrays import Bool, Int64, Objects
 from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.objects.noding import STEPS, Outlines, find_crossings, ranges, with_vertices
+from geoseg.polygons.shared_area import shared_areas
 
 __all__ = ["cut_overlaps", "snapped", "within_area", "within_scene", "without_others"]
 
@@ -91,9 +92,13 @@ def _groups(fits: Objects, contours: Objects, wanted: Bool) -> _Groups:
     shared = shapely.intersection(fits[one], fits[other])
     real = shapely.area(shared) > _NOTHING
     one, other, shared = one[real], other[real], shared[real]
-    first = shapely.area(shapely.intersection(shared, contours[one]))
-    second = shapely.area(shapely.intersection(shared, contours[other]))
-    one_keeps = first >= second
+    part, of = shapely.get_parts(shared, return_index=True)
+    is_area = shapely.get_type_id(part) == shapely.GeometryType.POLYGON
+    part, of = part[is_area], of[is_area]
+    first, second = (
+        np.bincount(of, shared_areas(part, contours[n[of]]), minlength=one.size) for n in (one, other)
+    )
+    one_keeps = second <= first + _NOTHING
     own = np.concatenate([one, other])
     member, keeps = np.concatenate([other, one]), np.concatenate([~one_keeps, one_keeps])
     own, member, keeps = own[wanted[own]], member[wanted[own]], keeps[wanted[own]]
