@@ -85,13 +85,10 @@ class _Groups:
 
 
 def _groups(fits: Objects, contours: Objects, wanted: Bool) -> _Groups:
-    chosen = np.flatnonzero(wanted)
-    mine, other = shapely.STRtree(fits).query(fits[chosen], predicate="intersects")
-    apart = chosen[mine] != other
-    one, other = _pairs(chosen[mine][apart], other[apart])[0].T
+    one, other = _near(fits, wanted).T
+    real = shared_areas(fits[one], fits[other]) > _NOTHING
+    one, other = one[real], other[real]
     shared = shapely.intersection(fits[one], fits[other])
-    real = shapely.area(shared) > _NOTHING
-    one, other, shared = one[real], other[real], shared[real]
     part, of = shapely.get_parts(shared, return_index=True)
     is_area = shapely.get_type_id(part) == shapely.GeometryType.POLYGON
     part, of = part[is_area], of[is_area]
@@ -108,6 +105,18 @@ def _groups(fits: Objects, contours: Objects, wanted: Bool) -> _Groups:
     order = np.lexsort((member, own))
     own, member = own[order], member[order]
     return _Groups(np.searchsorted(alone, own), member, own == member, keeps[order])
+
+
+def _near(fits: Objects, wanted: Bool) -> Int64:
+    """Pairs of polygons whose boxes meet, one of them wanted: each once, the lower number first, (k, 2)."""
+    bounds = shapely.bounds(fits)
+    low = bounds[wanted, :2].min(axis=0, initial=np.inf)
+    high = bounds[wanted, 2:].max(axis=0, initial=-np.inf)
+    beside = np.flatnonzero((bounds[:, :2] <= high).all(axis=1) & (bounds[:, 2:] >= low).all(axis=1))
+    chosen = np.flatnonzero(wanted)
+    mine, other = shapely.STRtree(fits[beside]).query(fits[chosen])
+    one, other = chosen[mine], beside[other]
+    return _pairs(one[one != other], other[one != other])[0]
 
 
 def _noded(fits: Objects, groups: _Groups, rows: Int64) -> Objects:
