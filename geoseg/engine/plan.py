@@ -133,6 +133,17 @@ class Plan:
         return partials_folder(self.folder, self.fingerprint)
 
     @property
+    def outlined(self) -> dict[int, str]:
+        """Id and name of each class that becomes polygons."""
+        options = self.vectorize
+        chosen = (
+            c
+            for c in self.bundle.spec.classes
+            if options is not None and options.outlines(c.name, background=c.background)
+        )
+        return {c.id: c.name for c in chosen}
+
+    @property
     def stitcher(self) -> Stitcher:
         """The scene's stitching."""
         return Stitcher(self.tiles.grid, self.tiles.blend, self.encoding.channels)
@@ -160,9 +171,9 @@ class Plan:
     def disk_bytes(self) -> int:
         """Bound on the disk that the scene takes while it is mapped, in bytes.
 
-        It counts partial results, temporary files and outputs; polygons as a byte for each pixel and band of
-        the probabilities, about what ragged maps of real imagery take: where most pixels differ from their
-        neighbors, they may take more than the bound.
+        It counts partial results, temporary files and outputs; polygons, and the objects that tasks found, as
+        a byte for each pixel and band of the probabilities, about what ragged maps of real imagery take:
+        where most pixels differ from their neighbors, they may take more than the bound.
         """
         stored = self.encoding.count
         polygons = self.grid.window.pixels * stored if self.vectorize is not None else 0

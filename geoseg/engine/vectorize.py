@@ -22,6 +22,7 @@ from geoseg.polygons.coverage.coverage import find_coverage
 from geoseg.polygons.coverage.shared_borders import shared_sides
 from geoseg.polygons.coverage.sieve import plan_sieve
 from geoseg.polygons.objects.objects import ObjectOptions, Realign, Regularize, find_objects
+from geoseg.polygons.objects.sections import Section, find_section, join_sections
 from geoseg.polygons.objects.watershed import Seeds
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.exact import trace_regions
@@ -29,7 +30,15 @@ from geoseg.polygons.trace.regions import Strip
 from geoseg.polygons.walls.align import align_directions
 from geoseg.polygons.walls.fit import Fits, WallOptions, fit_rectangles, fit_walls
 
-__all__ = ["CLASS_IDS", "ClassMap", "ProbabilityRaster", "find_class_shapes", "find_shapes"]
+__all__ = [
+    "CLASS_IDS",
+    "ClassMap",
+    "ProbabilityRaster",
+    "find_class_shapes",
+    "find_objects_between",
+    "find_shapes",
+    "join_objects",
+]
 
 
 CLASS_IDS: Final = ProbabilityEncoding(classes=2, background=0)
@@ -116,6 +125,37 @@ def find_shapes(raster: ProbabilityRaster, classes: Sequence[int], options: Vect
             tolerance=options.simplify.pixels(pixel),
         )
     return _exact(raster, classes, options.min_area.pixels(pixel**2))
+
+
+def find_objects_between(
+    raster: ProbabilityRaster, rows: tuple[int, int], classes: Sequence[int], options: Vectorize
+) -> Section:
+    """The objects inside some rows of a scene; ``raster`` has the strips of these rows alone."""
+    assert options.mode == "objects"
+    pixel = ground_resolution(raster.grid).mean
+    level, given = raster.encoding.level, object_options(options, pixel)
+    return find_section(raster.classified(), rows, raster.grid, classes, level, given)
+
+
+def join_objects(
+    grid: GeoBox,
+    encoding: ProbabilityEncoding,
+    strips: Callable[[int, int], Iterator[UInt8]],
+    sections: Sequence[Section],
+    *,
+    classes: Sequence[int],
+    options: Vectorize,
+) -> Iterator[Shapes]:
+    """The polygons that :func:`find_shapes` gives, of the objects inside the sections of a scene.
+
+    ``strips`` gives the rows from one to before another, of which few are read again.
+    """
+
+    def read(first: int, stop: int) -> Iterator[Strip]:
+        return ProbabilityRaster(grid, encoding, lambda: strips(first, stop)).classified()
+
+    given = object_options(options, ground_resolution(grid).mean)
+    return join_sections(sections, read, grid, classes, encoding.level, given)
 
 
 def _exact(raster: ProbabilityRaster, classes: Sequence[int], min_pixels: float) -> Iterator[Shapes]:

@@ -12,8 +12,8 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod, Transformer
-from scipy import ndimage
 from support.rasters import cut_strips
+from support.towns import town
 from synthetic.rooftops import make_rooftops
 
 from geoseg.arrays import UInt8
@@ -46,25 +46,6 @@ def box_of(stored: UInt8, transform: Affine = METERS, crs: str = "EPSG:26914") -
 def found(stored: UInt8, rows: int = 64, box: GeoBox | None = None, **options: Any) -> Shapes:
     given = ObjectOptions(**{"regularize": fit_walls, "seeds": Seeds(190, 10)} | options)
     return Shapes.join(find_objects(strips(stored, rows), box or box_of(stored), [1], 99.5, given))
-
-
-def town(seed: int, height: int = 150, width: int = 110, holes: float = 0.0, roofs: int = 14) -> UInt8:
-    """Roofs at all angles, some of them touching, blurred and noisy; a wall through all rows."""
-    random = np.random.default_rng(seed)
-    rows, cols = np.mgrid[:height, :width]
-    inside = np.full((height, width), -9.0)
-    for _ in range(roofs):
-        y, x, angle = random.uniform(0, height), random.uniform(0, width), random.uniform(0, np.pi)
-        long, short = random.uniform(6, 22), random.uniform(4, 12)
-        u = (cols - x) * np.cos(angle) + (rows - y) * np.sin(angle)
-        v = -(cols - x) * np.sin(angle) + (rows - y) * np.cos(angle)
-        inside = np.maximum(inside, np.minimum(long - abs(u), short - abs(v)))
-    inside = np.maximum(inside, 2.0 - abs(cols - 10))
-    noise = ndimage.gaussian_filter(random.standard_normal(inside.shape), 2.5)
-    field = ndimage.gaussian_filter(np.clip(inside, -6, 6), 1.2) + 0.6 * noise / noise.std()
-    stored = np.rint(200 / (1 + np.exp(-1.5 * field))).astype(np.uint8)
-    stored[random.random(inside.shape) < holes] = NODATA
-    return stored
 
 
 @pytest.mark.parametrize(

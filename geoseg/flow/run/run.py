@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.config.workflow import Compute, Workflow, category_ids
-from geoseg.engine.assemble import AssembleTask, assemble
 from geoseg.engine.execute import ExecutorKind, auto_workers, open_executor
 from geoseg.engine.finished import FinishedMap
 from geoseg.engine.partials import discard_partials
 from geoseg.engine.plan import Plan
-from geoseg.engine.predict import predict_window_rows
+from geoseg.engine.tasks import perform
 from geoseg.errors import GeosegError, OutputError
 from geoseg.flow.evaluate.evaluate import evaluate_run
 from geoseg.flow.evaluate.objects import Outlined
@@ -112,14 +111,12 @@ def _execute(driver: Driver, prepared: Prepared) -> None:
         if compute.scheduler is not None:
             where = f"{executor.slots} threads of {compute.scheduler}"
         outlines = any(plan.vectorize is not None for plan in driver.plans)
-        driver.start(where, compiles=outlines and needs_compiling())
+        driver.start(where, shared=executor.slots > 1, compiles=outlines and needs_compiling())
         in_flight = 0
         while True:
             # Two tasks per slot hide the driver's latency.
             while in_flight < 2 * executor.slots and (task := driver.next_task()) is not None:
-                executor.submit(
-                    task, assemble if isinstance(task, AssembleTask) else predict_window_rows, task
-                )
+                executor.submit(task, perform, task)
                 in_flight += 1
             if not in_flight:
                 return
