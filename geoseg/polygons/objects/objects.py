@@ -328,49 +328,48 @@ def _drawn(
         return Shapes.none()
     assert regions.detail is not None
     rings, region_start = outline(regions, width)
+    exterior, owner = region_start[:-1], np.repeat(np.arange(len(regions)), np.diff(region_start))
     known = regions.components
     if segments is not None:
         # Whole pixels are added to multiples of 1/256: no bit is lost.
-        owner = np.repeat(np.arange(len(regions)), np.diff(region_start))
         moved = rings.xy + np.repeat(segments.offset[owner], np.diff(rings.start), axis=0)
         rings = replace(rings, xy=moved)
         known = replace(known, first=segments.first[:, 0] * box.width + segments.first[:, 1])
-    polygons = polygons_of(rings, region_start)
-    shapes = Shapes.of(Regions(polygons, known, regions.detail), "contour")
-    pixel_area = _frames(shapes, box).pixel_area
-    shapes = replace(shapes, polygons=_filled(rings, region_start, polygons, pixel_area, options))
-    area = shapely.area(shapes.polygons)
-    kept = (area * pixel_area >= options.min_area) & (area >= options.min_pixels)
-    return shapes.choose(kept & (regions.detail.max_score >= options.least_max_score))
+    area, bounds = _ring_sizes(rings)
+    frames = ground_frames(box, bounds[exterior].mean(axis=1))
+    stays = (area * frames.pixel_area[owner] >= options.min_hole) & (area >= options.min_hole_pixels)
+    stays[exterior] = True
+    is_hole = np.ones(len(rings), np.bool_)
+    is_hole[exterior] = False
+    whole = np.bincount(owner, np.where(is_hole, -area, area) * stays, minlength=len(regions))
+    kept = (whole * frames.pixel_area >= options.min_area) & (whole >= options.min_pixels)
+    kept &= regions.detail.max_score >= options.least_max_score
+    shapes = Shapes.of(replace(regions, components=known), "contour").choose(kept)
+    stays &= kept[owner]
+    counts = np.bincount(owner[stays], minlength=len(regions))[kept]
+    polygons = polygons_of(rings.choose(stays), np.concatenate([[0], np.cumsum(counts)]))
+    return replace(shapes, polygons=polygons)
+
+
+def _ring_sizes(rings: Rings) -> tuple[Float64, Float64]:
+    """Area of each ring, and its lower and upper corner, shape (n, 2, 2).
+
+    Vertices are multiples of 1/256 pixel, so areas of less than 2^36 pixels are exact.
+    """
+    start, size = rings.start[:-1], np.diff(rings.start)
+    after = np.arange(1, len(rings.xy) + 1)
+    after[rings.start[1:] - 1] = start
+    local = rings.xy - np.repeat(rings.xy[start], size, axis=0)
+    (x, y), (x1, y1) = local.T, local[after].T
+    area = np.abs(np.add.reduceat(x * y1 - x1 * y, start)) / 2
+    bounds = [extreme.reduceat(rings.xy, start, axis=0) for extreme in (np.minimum, np.maximum)]
+    return area, np.stack(bounds, axis=1)
 
 
 def _frames(shapes: Shapes, box: GeoBox) -> Frames:
     """The ground at the middle of each object."""
     bounds = shapely.bounds(shapes.polygons).reshape(-1, 4)
     return ground_frames(box, (bounds[:, :2] + bounds[:, 2:]) / 2)
-
-
-def _filled(
-    rings: Rings, region_start: Int64, polygons: Objects, pixel_area: Float64, options: ObjectOptions
-) -> Objects:
-    """Polygons without their small holes."""
-    count = np.diff(region_start)
-    if not (count > 1).any():
-        return polygons
-    owner = np.repeat(np.arange(count.size), count)
-    area = shapely.area(shapely.polygons(shapely.get_rings(polygons)))
-    kept = (area * pixel_area[owner] >= options.min_hole) & (area >= options.min_hole_pixels)
-    kept[region_start[:-1]] = True
-    if kept.all():
-        return polygons
-    size = np.diff(rings.start)
-    some = Rings(
-        rings.xy[np.repeat(kept, size)],
-        np.concatenate([[0], np.cumsum(size[kept])]),
-        rings.node[np.repeat(kept, size)],
-        rings.fixed[np.repeat(kept, size)],
-    )
-    return polygons_of(some, np.concatenate([[0], np.cumsum(kept)])[region_start])
 
 
 def _with_fits(contours: Shapes, fits: Fits, frames: Frames, box: GeoBox) -> Shapes:
