@@ -20,7 +20,7 @@ from geoseg.config.slug import scene_slug
 from geoseg.config.stac.refs import BandRef
 from geoseg.config.vectorize import Vectorize
 from geoseg.config.workflow import Workflow, Write
-from geoseg.engine.bounds import PROCESS_BYTES, assembly_bytes, cache_bytes, disk_bytes
+from geoseg.engine.bounds import assembly_bytes, cache_bytes, disk_bytes, process_bytes
 from geoseg.engine.contract import check_header, image_of, sample_scene
 from geoseg.engine.partials import partials_folder
 from geoseg.engine.tiles import Tiles, resolve_tiles
@@ -165,7 +165,11 @@ class Plan:
             aligned=self.vectorize is not None and self.vectorize.regularize.align.value > 0,
             border=self.encoding.border,
         )
-        return PROCESS_BYTES + weights_bytes(self.bundle.spec) + max(predicting, assembling)
+        return (
+            process_bytes(self.runtime.backend)
+            + weights_bytes(self.bundle.spec)
+            + max(predicting, assembling)
+        )
 
     @property
     def disk_bytes(self) -> int:
@@ -240,7 +244,7 @@ def make_plan(
         grid.shape,
         bundle,
         workflow.tiling,
-        workflow.compute.memory.bytes,
+        workflow.compute.memory_bytes,
         runtime,
         raster=_raster_bytes(scene),
     )
