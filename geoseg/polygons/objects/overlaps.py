@@ -164,7 +164,8 @@ def within_scene(polygons: Objects, box: GeoBox) -> tuple[Objects, Bool]:
 def within_area(polygons: Objects, area: shapely.Geometry) -> tuple[Objects, Bool]:
     """The same without what lies beyond an area, in pixels."""
     out = snapped(polygons)
-    beyond = ~shapely.within(out, area)
+    shapely.prepare(area)
+    beyond = ~shapely.covers(area, out)
     inside = shapely.normalize(_largest(shapely.intersection(out[beyond], area)))
     out[beyond] = snapped(inside)
     return shapely.orient_polygons(out), beyond
