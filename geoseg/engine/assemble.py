@@ -31,6 +31,7 @@ from geoseg.io.files import output_error, sweep_temporaries, write_json
 from geoseg.io.raster.scene import verify_checksums
 from geoseg.io.raster.scene_reader import without_data
 from geoseg.io.stac.write import scene_item
+from geoseg.stages import stage
 
 __all__ = [
     "STEPS",
@@ -140,7 +141,8 @@ def _step(
     plan: Plan, partials: Sequence[PartialManifest], step: Step, sections: Sequence[PartialManifest] = ()
 ) -> Written:
     if step == STEPS[0]:
-        verify_checksums(plan.scene)
+        with stage("verify sources"):
+            verify_checksums(plan.scene)
         if not _windows(partials)[0]:
             raise without_data(plan.scene)
         _remove_map(plan.folder, except_for=[])
@@ -176,6 +178,15 @@ def _finish(
     polygons = next((one.polygons for one in written if one.polygons is not None), None)
     once = tuple(dict.fromkeys(warnings))
     files = sorted((file for one in written for file in one.files), key=lambda file: file.suffix != ".tif")
+    with stage("item"):
+        _write_item(plan, windows, once, files, polygons)
+    return AssembledScene(polygons, once)
+
+
+def _write_item(
+    plan: Plan, windows: tuple[int, int], warnings: Sequence[str], files: Sequence[Path], polygons: int | None
+) -> None:
+    """Write the manifest; from then on the map is there."""
     item = scene_item(
         scene=plan.scene.ref.id,
         geobox=plan.grid,
@@ -187,7 +198,7 @@ def _finish(
             "geoseg:fingerprint": plan.fingerprint,
             PREDICTION_FINGERPRINT: plan.prediction_fingerprint if plan.is_reusable else None,
             RULES_PROPERTY: RULES,
-            WARNINGS_PROPERTY: list(once),
+            WARNINGS_PROPERTY: list(warnings),
             "geoseg:nodata_rule": plan.scene.nodata.rule,
             "geoseg:nodata": list(plan.scene.nodata.values),
             "geoseg:polygons": polygons,
@@ -198,7 +209,6 @@ def _finish(
     )
     write_json(plan.folder / ITEM_NAME, item)
     discard_partials(plan.folder)
-    return AssembledScene(polygons, once)
 
 
 def _remove_map(folder: Path, *, except_for: Collection[Path]) -> None:

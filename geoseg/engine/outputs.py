@@ -29,6 +29,7 @@ from geoseg.io.vector.features import LayerStyle, features_of
 from geoseg.io.vector.writer import layer_file, layer_files, write_features
 from geoseg.polygons.attributes import FIELDS, Calibrated, Provenance
 from geoseg.score.pixels.isotonic import Isotonic
+from geoseg.stages import each, stage
 
 __all__ = [
     "Probabilities",
@@ -67,14 +68,17 @@ def _written_on(plan: Plan) -> GeoBox:
 def write_classes(plan: Plan, probabilities: Probabilities) -> tuple[Path, ...]:
     """Write ``classes.tif`` with its style."""
     encoding, styles, path = plan.encoding, class_styles(plan), plan.folder / CLASSES_NAME
-    write_cog(
-        path,
-        _written_on(plan),
-        ["class"],
-        ((window, encoding.classify(stored)[None]) for window, stored in _raster_strips(plan, probabilities)),
-        colormap=palette(styles),
-        tags={"GEOSEG_MODEL": plan.bundle.spec.name, "GEOSEG_FINGERPRINT": plan.fingerprint},
-    )
+    strips = _raster_strips(plan, probabilities)
+    with stage("rasters") as writing:
+        write_cog(
+            path,
+            _written_on(plan),
+            ["class"],
+            ((window, encoding.classify(stored)[None]) for window, stored in strips),
+            colormap=palette(styles),
+            tags={"GEOSEG_MODEL": plan.bundle.spec.name, "GEOSEG_FINGERPRINT": plan.fingerprint},
+        )
+        writing.count(path.stat().st_size)
     write_text(path.with_suffix(".qml"), classes_qml(styles))
     return path, path.with_suffix(".qml")
 
@@ -89,18 +93,21 @@ def write_probability(plan: Plan, probabilities: Probabilities) -> tuple[Path, .
             "GEOSEG_MODEL": plan.bundle.spec.name,
             "GEOSEG_PREDICTION_FINGERPRINT": plan.prediction_fingerprint,
         }
-        write_cog(
-            path,
-            _written_on(plan),
-            [TOP_BAND] if top else names,
-            (
-                (window, encoding.confidence(stored, encoding.classify(stored))[None] if top else stored)
-                for window, stored in _raster_strips(plan, probabilities)
-            ),
-            scale=1 / SCALE,
-            overviews="average",
-            tags=tags | ({BORDER_TAG: str(encoding.count)} if encoding.border and not top else {}),
-        )
+        strips = _raster_strips(plan, probabilities)
+        with stage("rasters") as writing:
+            write_cog(
+                path,
+                _written_on(plan),
+                [TOP_BAND] if top else names,
+                (
+                    (window, encoding.confidence(stored, encoding.classify(stored))[None] if top else stored)
+                    for window, stored in strips
+                ),
+                scale=1 / SCALE,
+                overviews="average",
+                tags=tags | ({BORDER_TAG: str(encoding.count)} if encoding.border and not top else {}),
+            )
+            writing.count(path.stat().st_size)
     write_text(path.with_suffix(".qml"), probability_qml())
     return path, path.with_suffix(".qml")
 
@@ -122,15 +129,19 @@ def write_polygons(
         shapes = find_shapes(raster, list(names), options)
     styles = [style for style in class_styles(plan) if style.id in names]
     titles = ", ".join(style.title for style in styles)
-    count = write_features(
-        path,
-        options.layer,
-        features_of(shapes, plan.grid, names, provenance_of(plan), calibrated_by_class(plan)),
-        geobox=plan.grid,
-        schema=FIELDS,
-        style=LayerStyle(thinning_qml(polygons_qml(styles), ground_resolution(plan.grid).mean)),
-        description=f"{plan.scene.ref.id}: {titles} by {spec.name} {spec.version}",
-    )
+    shapes = each("outlines", shapes)
+    features = features_of(shapes, plan.grid, names, provenance_of(plan), calibrated_by_class(plan))
+    with stage("layer") as writing:
+        count = write_features(
+            path,
+            options.layer,
+            each("attributes", features),
+            geobox=plan.grid,
+            schema=FIELDS,
+            style=LayerStyle(thinning_qml(polygons_qml(styles), ground_resolution(plan.grid).mean)),
+            description=f"{plan.scene.ref.id}: {titles} by {spec.name} {spec.version}",
+        )
+        writing.count(path.stat().st_size)
     return count, tuple(layer_files(path))
 
 

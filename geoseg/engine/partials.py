@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from geoseg.arrays import Array
 from geoseg.errors import OutputError
 from geoseg.io.files import sha256_of, staged, write_text
+from geoseg.stages import stage
 
 __all__ = [
     "PartialManifest",
@@ -62,14 +63,16 @@ def _array_path(folder: Path, name: str, array: str) -> Path:
 def write_partial(folder: Path, arrays: Mapping[str, Array], manifest: PartialManifest) -> PartialManifest:
     """Write a partial result: each C-contiguous array, then the manifest, completed by their hashes."""
     hashes: dict[str, str] = {}
-    for name, array in arrays.items():
-        path = _array_path(folder, manifest.name, name)
-        with staged(path) as temporary, temporary.open("wb") as file:
-            hashed = _Hashed(file)
-            np.save(hashed, array, allow_pickle=False)
-        hashes[name] = hashed.sha256.hexdigest()
-    complete = manifest.model_copy(update={"files": hashes})
-    write_text(folder / f"{manifest.name}.json", complete.model_dump_json())
+    with stage("partial results") as writing:
+        for name, array in arrays.items():
+            path = _array_path(folder, manifest.name, name)
+            with staged(path) as temporary, temporary.open("wb") as file:
+                hashed = _Hashed(file)
+                np.save(hashed, array, allow_pickle=False)
+            hashes[name] = hashed.sha256.hexdigest()
+            writing.count(array.nbytes)
+        complete = manifest.model_copy(update={"files": hashes})
+        write_text(folder / f"{manifest.name}.json", complete.model_dump_json())
     return complete
 
 

@@ -15,6 +15,7 @@ from geoseg.grid.encoding import resampled, row_pieces
 from geoseg.grid.orientation import Orientation
 from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window, row_windows
+from geoseg.stages import stage
 
 __all__ = ["PartialProbabilities", "needed_partials"]
 
@@ -69,6 +70,12 @@ class PartialProbabilities:
 
     def rows(self, first: int, stop: int) -> UInt8:
         """Encoded rows of the model's grid: uint8 (bands, stop - first, width)."""
+        with stage("read back") as reading:
+            rows = self._rows(first, stop)
+            reading.count(rows.nbytes)
+        return rows
+
+    def _rows(self, first: int, stop: int) -> UInt8:
         encoding = self._plan.encoding
         out = np.empty((encoding.count, stop - first, self._plan.grid.width), np.uint8)
         for piece in self._pieces:

@@ -29,6 +29,7 @@ from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Strip
 from geoseg.polygons.walls.align import align_directions
 from geoseg.polygons.walls.fit import Fits, WallOptions, fit_rectangles, fit_walls
+from geoseg.stages import stage
 
 __all__ = [
     "CLASS_IDS",
@@ -60,8 +61,9 @@ class ProbabilityRaster:
     def classified(self) -> Iterator[Strip]:
         """The same rows with classes and their scores."""
         for stored in self.strips():
-            classes = self.encoding.classify(stored)
-            confidence, count = self.encoding.confidence(stored, classes), len(self.encoding.class_ids)
+            with stage("classify"):
+                classes = self.encoding.classify(stored)
+                confidence, count = self.encoding.confidence(stored, classes), len(self.encoding.class_ids)
             yield Strip(classes, confidence, stored[:count], stored[-1] if self.encoding.border else None)
 
 

@@ -30,6 +30,7 @@ from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Regions, Strip
 from geoseg.polygons.trace.subpixel import Rings, outline, polygons_of
 from geoseg.polygons.walls.fit import Fits
+from geoseg.stages import each, stage
 
 __all__ = ["Fitted", "ObjectOptions", "Realign", "Regularize", "Sweep", "find_objects", "too_tall"]
 
@@ -112,7 +113,8 @@ def find_objects(
             ground.
     """
     sweep = Sweep(box, level, options)
-    for regions in trace_regions(sweep.pieces(strips), box.width, classes, level=level, touching=False):
+    found = trace_regions(sweep.pieces(strips), box.width, classes, level=level, touching=False)
+    for regions in each("trace", found):
         if len(regions):
             row = int(regions.components.last_row[-1])
             yield from sweep.advance(sweep.fit(regions), row, regions.oldest)
@@ -189,7 +191,12 @@ class Sweep:
 
         The rows of the regions, and one above and below, are among the latest pieces.
         """
-        found = Shapes.join(_contours(regions, self._rows, self._box, self._level, self._options))
+        with stage("contours"):
+            found = Shapes.join(_contours(regions, self._rows, self._box, self._level, self._options))
+        with stage("fit"):
+            return self._fit(found)
+
+    def _fit(self, found: Shapes) -> Fitted:
         is_tall = too_tall(found.first, found.last_row, self._box.width)
         tall, low = found.choose(is_tall), _ordered(found.choose(~is_tall))
         contours = np.concatenate([low.polygons, tall.polygons])
@@ -242,10 +249,14 @@ class Sweep:
         """Fit objects again with what their neighbors know of their direction."""
         if self._options.realign is None or which.stop == which.start:
             return
+        with stage("align"):
+            self._align_some(self._options.realign, which)
+
+    def _align_some(self, realign: Realign, which: slice) -> None:
         held, contours = self._fitted.shapes, self._fitted.contours
         frames = _frames(replace(held, polygons=contours), self._box)
         known = Fits(frames.to_frame(held.polygons), held.kind, held.fit, self._fitted.direction)
-        again, fits = self._options.realign(frames.to_frame(contours), known, which)
+        again, fits = realign(frames.to_frame(contours), known, which)
         own = held.choose(np.arange(which.start, which.stop))
         chosen = replace(own.choose(again), polygons=contours[which][again])
         fitted = _with_fits(chosen, fits, frames.choose(which).choose(again), self._box)
@@ -261,8 +272,9 @@ class Sweep:
             return out
         wanted = np.zeros(len(held), np.bool_)
         wanted[which] = True
-        polygons, lost = cut_overlaps(held.polygons, contours, wanted)
-        return _measured(replace(out, polygons=polygons), lost, contours[which])
+        with stage("ownership"):
+            polygons, lost = cut_overlaps(held.polygons, contours, wanted)
+            return _measured(replace(out, polygons=polygons), lost, contours[which])
 
 
 class _Queue:
@@ -314,7 +326,8 @@ def _contours(
         return
     whole = regions
     if rows is not None and options.seeds is not None and level is not None:
-        is_split, segments = find_segments(regions, rows, options.seeds, level, TALLEST)
+        with stage("split"):
+            is_split, segments = find_segments(regions, rows, options.seeds, level, TALLEST)
         if segments is not None:
             whole = regions.choose(~is_split)
             yield _drawn(segments.regions, segments.width, box, options, segments)

@@ -34,6 +34,7 @@ from geoseg.polygons.trace.edges import STEPS
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Strip
 from geoseg.polygons.walls.fit import KINDS
+from geoseg.stages import each
 
 __all__ = ["Section", "find_section", "join_sections"]
 
@@ -180,8 +181,9 @@ def find_section(
     sweep = Sweep(box, level, options)
     sweep.skip(first)
     above, below, found = first, stop, [Fitted.join([])]
-    for regions in trace_regions(
-        sweep.pieces(strips), box.width, classes, level=level, touching=False, row=first
+    for regions in each(
+        "trace",
+        trace_regions(sweep.pieces(strips), box.width, classes, level=level, touching=False, row=first),
     ):
         if not len(regions):
             continue
@@ -215,15 +217,16 @@ def join_sections(
             sweep.skip(row)
             yield from sweep.advance(inside.take(row - 1), row, inside.oldest(row))
         pieces = sweep.pieces(strips(first, stop) if stop > first else ())
-        for regions in trace_regions(pieces, box.width, classes, level=level, touching=False, row=first):
+        found = trace_regions(pieces, box.width, classes, level=level, touching=False, row=first)
+        for regions in each("trace", found):
             if not len(regions):
                 continue
             begins, ends = regions.components.first // box.width, regions.components.last_row
             meeting = sweep.fit(regions.choose(_meets(starts, begins, ends)))
             row = int(ends[-1])
-            found = Fitted.join([meeting, inside.take(row, int(regions.components.first[-1]))])
+            these = Fitted.join([meeting, inside.take(row, int(regions.components.first[-1]))])
             known = [one for one in (regions.oldest, inside.oldest(sweep.row)) if one is not None]
-            yield from sweep.advance(found, row, min(known, default=None))
+            yield from sweep.advance(these, row, min(known, default=None))
     yield from sweep.finish()
 
 
