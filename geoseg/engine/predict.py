@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from geoseg.arrays import Array, Float32, UInt8
+from geoseg.arrays import Float32, UInt8
 from geoseg.engine.contract import examine
 from geoseg.engine.partials import PartialManifest, find_partial, write_partial
 from geoseg.engine.plan import RULES, PredictTask
@@ -19,7 +19,6 @@ from geoseg.grid.window import Window
 from geoseg.io.raster.reader import Reader, stretched
 from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.models.predictor import Predictor
-from geoseg.stages import stage
 
 __all__ = ["WindowPredictor", "predict_and_stitch", "predict_window_rows"]
 
@@ -36,18 +35,15 @@ class WindowPredictor:
 
     def __call__(self, windows: Sequence[Window]) -> list[Prediction]:
         """Predictions of some windows, in order; a window without data is not computed."""
-        with stage("read") as reading:
-            read = [self._reader.read(window) for window in windows]
-            reading.count(sum(raster.pixels.nbytes for raster in read))
+        read = [self._reader.read(window) for window in windows]
         full = [index for index, raster in enumerate(read) if raster.valid.any()]
         self.windows += len(full)
         self.skipped += len(windows) - len(full)
         logits: dict[int, Float32] = {}
         if full:
-            pixels = _together([stretched(read[index].pixels, self._stretch) for index in full])
-            valid = _together([read[index].valid for index in full])
-            with stage("forward"):
-                logits = dict(zip(full, self._predictor.logits(pixels, valid), strict=True))
+            pixels = np.stack([stretched(read[index].pixels, self._stretch) for index in full])
+            valid = np.stack([read[index].valid for index in full])
+            logits = dict(zip(full, self._predictor.logits(pixels, valid), strict=True))
         for index, answer in logits.items():
             if not np.isfinite(answer).all():
                 raise SceneError(
@@ -56,11 +52,6 @@ class WindowPredictor:
                     "or in the file)"
                 )
         return [Prediction(logits.get(index), raster.valid) for index, raster in enumerate(read)]
-
-
-def _together(arrays: Sequence[Array]) -> Array:
-    """Arrays of one shape along a new first axis; one array alone is not copied."""
-    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
 def predict_and_stitch(
@@ -75,12 +66,9 @@ def predict_and_stitch(
     finished = np.empty((encoding.count, max(0, stop - first), stitcher.tiles.cols.length), np.uint8)
 
     def emit(window: Window, logits: Float32) -> None:
-        with stage("encode") as encoded:
-            finished[:, *window.shift(-first, 0).slices] = encoding.encode(logits)
-            encoded.count(encoding.count * window.pixels)
+        finished[:, *window.shift(-first, 0).slices] = encoding.encode(logits)
 
-    with stage("stitch"):
-        return finished, stitcher.stitch(rows, predict, batch, emit)
+    return finished, stitcher.stitch(rows, predict, batch, emit)
 
 
 def predict_window_rows(task: PredictTask) -> PartialManifest:
@@ -106,11 +94,9 @@ def _predict_window_rows(task: PredictTask) -> PartialManifest:
     plan.runtime.check()
     warnings: tuple[str, ...] = ()
     if task.rows.first == 0:  # once for a scene, before anything of it is computed
-        with stage("sample"):
-            warnings = examine(plan.scene, plan.grid, plan.bundle.spec, plan.stretch).warnings
-    with stage("load network"):
-        predictor = Predictor(plan.bundle, plan.runtime)
-    with SceneReader(plan.scene, plan.grid, keep_bytes=True) as reader:
+        warnings = examine(plan.scene, plan.grid, plan.bundle.spec, plan.stretch).warnings
+    predictor = Predictor(plan.bundle, plan.runtime)
+    with SceneReader(plan.scene, plan.grid) as reader:
         windows = WindowPredictor(reader, predictor, plan.stretch)
         finished, overlaps = predict_and_stitch(
             plan.stitcher, plan.encoding, plan.tiles.batch, task.rows, windows
