@@ -63,6 +63,7 @@ def cli(context: click.Context, *, debug: bool) -> None:
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Use a running dask scheduler, such as tcp://host:8786.")
 @click.option("--overwrite", is_flag=True, help="Map scenes again that another configuration mapped here.")
+@click.option("--profile", is_flag=True, help="Show where the time goes; write a trace, profile.json.")
 @progress_option
 @click.pass_context
 def run(
@@ -73,6 +74,7 @@ def run(
     workers: int | None,
     scheduler: str | None,
     overwrite: bool,
+    profile: bool,
     progress: str,
 ) -> None:
     """Map every scene of a WORKFLOW; finished scenes are skipped."""
@@ -88,7 +90,7 @@ def run(
         overrides["compute.scheduler"] = scheduler
     with open_view(progress) as view:
         watcher = RunWatcher(view)
-        summary = run_workflow(workflow, overrides, overwrite=overwrite, watch=watcher.watch)
+        summary = run_workflow(workflow, overrides, overwrite=overwrite, watch=watcher.watch, profile=profile)
         watcher.finish(summary)
     if context.obj["debug"] and summary.errors:
         raise summary.errors[0]
@@ -106,7 +108,7 @@ def demo(context: click.Context, name: str, *, output: Path | None) -> None:
     path = shared_workflow({"buildings": "austin_buildings", "landcover": "landcover"}[name])
     click.echo(f"geoseg run {path}")
     overrides = {} if output is None else {"output": str(output.absolute())}
-    options = {"workers": None, "scheduler": None, "overwrite": False, "progress": "auto"}
+    options = {"workers": None, "scheduler": None, "overwrite": False, "profile": False, "progress": "auto"}
     context.invoke(run, workflow=path, overrides=overrides, **options)
 
 

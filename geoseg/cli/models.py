@@ -201,6 +201,50 @@ def import_model(
     )
 
 
+@models.command(epilog=examples("geoseg models measure ./mine --catalog labeled.json -o mine-measured"))
+@_NAME_OR_PATH
+@click.option(
+    "--catalog",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Scenes with labels, of up to 60 Mpx; dense places tell most.",
+)
+@click.option("--asset", metavar="KEY", help="Label asset of the scenes, where they have several.")
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(["bf16", "int8"]),
+    default=("bf16",),
+    show_default=True,
+    help="Compare with fp32; may be repeated.",
+)
+@_BUNDLE_TO_MAKE
+@_OVERWRITE
+def measure(
+    model: str,
+    *,
+    catalog: Path,
+    asset: str | None,
+    precisions: tuple[str, ...],
+    output: Path,
+    overwrite: bool,
+) -> None:
+    """Measure what windows and lower precision change.
+
+    A copy of the bundle learns the smallest halo that can be cropped without a seam, and which precisions
+    change nothing that matters: runs take both by themselves. OpenVINO computes on this machine's CPU.
+    """
+    from geoseg.flow.measure import measure as measured
+    from geoseg.models.bundle import load_bundle
+
+    _refuse_to_replace(output, overwrite=overwrite)
+    bundle = measured(
+        load_bundle(model), catalog, output, asset=asset, precisions=precisions, note=click.echo
+    )
+    click.echo(f"{output}: {bundle.spec.name} {bundle.spec.version}, measured")
+
+
 @models.command(epilog=examples("geoseg models graph ./mine -o mine-with-graph"))
 @_NAME_OR_PATH
 @_BUNDLE_TO_MAKE

@@ -25,6 +25,7 @@ from geoseg.config.model.contract import BundleSpec
 from geoseg.errors import without_scene
 from geoseg.flow.run.events import Event as RunEvent
 from geoseg.flow.run.events import RunStarted, RunSummary, SceneOutcome, Status, WindowRowsFinished
+from geoseg.flow.run.profile import Profile
 from geoseg.score.report.tables import Table
 from geoseg.training.events import Notice, Saved, Stepped, TrainingEnded, TrainingStarted, Validated
 from geoseg.words import counted
@@ -151,7 +152,7 @@ class RunWatcher:
                 f"{counted(event.scenes, 'scene')}, {event.pixels / 1e6:.1f} Mpx on {event.where}"
             )
             if event.compiles:
-                self._view.line("loops of polygons are compiled beside it, half a minute, once on a machine")
+                self._view.line("the first polygons on this machine: loops are compiled, once, half a minute")
             self._view.start("mapping", event.pixels)
             self._view.advance(0, "")
         elif isinstance(event, WindowRowsFinished):
@@ -179,6 +180,7 @@ class RunWatcher:
                 "unscored": summary.unscored or summary.unlabeled,
                 "unwritten": summary.unwritten,
                 "notes": summary.notes,
+                "profile": None if summary.profile is None else summary.profile.to_dict(),
             }
             self._view.event("end", end)
             return
@@ -189,6 +191,8 @@ class RunWatcher:
             click.echo()
             print_report(summary.score)
             click.echo()
+        if summary.profile is not None:
+            _print_profile(summary.profile)
         for note in summary.notes:
             click.echo(f"warning  {note}", err=True)
         for reason in filter(None, (summary.unscored, summary.unlabeled)):
@@ -208,6 +212,27 @@ def _run_table(summary: RunSummary) -> Table:
         polygons = "" if one.polygons is None else f"{one.polygons:,}"
         rows.append((one.scene, one.status, polygons, without_scene(one.reason, one.scene)))
     return Table("", ("scene", "status", "polygons", "remark"), tuple(rows), left=(0, 1, 3))
+
+
+def _print_profile(profile: Profile) -> None:
+    """Print where the time of a run went."""
+    rows = [
+        (
+            one.name,
+            f"{one.count:,}",
+            f"{one.cpu:.2f}",
+            f"{one.wall:.2f}",
+            f"{one.waits:.2f}",
+            f"{one.size / 1e6:,.1f}" if one.size else "",
+        )
+        for one in profile.stages
+    ]
+    click.echo()
+    print_table(Table("", ("stage", "times", "CPU s", "wall s", "waits s", "MB"), tuple(rows)))
+    where = "one process" if profile.processes == 1 else f"{profile.processes} processes"
+    click.echo(f"{profile.cpu:.1f} CPU s of {where} in {profile.seconds:.1f} s")
+    click.echo(f"trace: {profile.trace}; https://ui.perfetto.dev shows it")
+    click.echo()
 
 
 class TrainWatcher:

@@ -133,8 +133,14 @@ class Compute(Section):
     fp32."""
     threads: Annotated[StrictInt, Field(ge=1)] = 1
     """Threads inside one worker's network; more than one changes the last bits of a probability."""
-    memory: Size = Size(4, "GB")
-    """Memory that one worker may use."""
+    memory: Annotated[Auto | Size, *word_or_quantity(Size, "auto")] = "auto"
+    """Memory that one worker may use. auto: 1.2 GB where that leaves room for windows of 1024 px, else up to
+    4 GB."""
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Memory that one worker may use, in bytes; None: auto."""
+        return None if self.memory == "auto" else self.memory.bytes
 
     @field_validator("scheduler")
     @classmethod

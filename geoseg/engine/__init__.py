@@ -5,7 +5,7 @@ files on disk and returns a manifest, so that it runs in this process, in others
 same bits. The room may use models, io, polygons, score, config and grid; it reads no workflow file and
 knows no other scene.
 
-Begin with :mod:`geoseg.engine.plan`, then :mod:`~geoseg.engine.predict` and :mod:`~geoseg.engine.assemble`.
+Begin with :mod:`geoseg.engine.plan`, then :mod:`~geoseg.engine.tasks`: what predicts and assembles.
 Memory and disk are bounded in ``tiles`` and ``bounds``; ``partials`` and ``finished`` say what can be
 resumed and reused.
 """

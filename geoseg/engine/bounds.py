@@ -9,27 +9,39 @@ largest object has.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from geoseg.grid.tiling import TileGrid
 from geoseg.io.raster.cog import strip_rows
 from geoseg.io.raster.gdal import CACHE_BYTES
+from geoseg.models.runtime import Backend
 from geoseg.polygons.objects.limits import TALLEST
 
 __all__ = [
     "LIBRARY_BYTES",
     "POLYGON_STRIP",
-    "PROCESS_BYTES",
     "assembly_bytes",
     "cache_bytes",
     "disk_bytes",
     "prediction_bytes",
+    "process_bytes",
 ]
 
-LIBRARY_BYTES = 300_000_000
-"""Pages of torch's and GDAL's files that a worker maps, as far as it touches them. Workers share them and the
-kernel may drop them; where a file lies in its cache in large pages, it counts up to 200 MB more."""
+LIBRARY_BYTES: Final[Mapping[Backend, int]] = {
+    "torch": 300_000_000,
+    "openvino": 230_000_000,
+    "onnxruntime": 200_000_000,
+}
+"""Pages of the backend's and GDAL's files that a worker maps, as far as it touches them. Workers share them
+and the kernel may drop them; where a file lies in its cache in large pages, it counts up to 200 MB more."""
 
-PROCESS_BYTES = 450_000_000 + LIBRARY_BYTES
-"""A worker before any window: Python, torch, two GDALs, dask."""
+_OWN_BYTES: Final[Mapping[Backend, int]] = {
+    "torch": 450_000_000,
+    "openvino": 250_000_000,
+    "onnxruntime": 250_000_000,
+}
+"""Of a worker before any window: Python, the backend, two GDALs, dask, compiled loops."""
 
 POLYGON_STRIP = 1 << 19
 """Pixels that are traced at a time."""
@@ -55,6 +67,11 @@ _FLOAT = 4
 
 _SMALL_FILES = 1_000_000
 """Styles, the item, an empty GeoPackage with its style, headers."""
+
+
+def process_bytes(backend: Backend) -> int:
+    """A worker before any window, in bytes."""
+    return _OWN_BYTES[backend] + LIBRARY_BYTES[backend]
 
 
 def cache_bytes(raster: int) -> int:

@@ -7,11 +7,13 @@ manifest names the sha256 of each; a partial result without a valid manifest doe
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -19,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from geoseg.arrays import Array
 from geoseg.errors import OutputError
 from geoseg.io.files import sha256_of, staged, write_text
+from geoseg.stages import stage
 
 __all__ = [
     "PartialManifest",
@@ -60,14 +63,30 @@ def _array_path(folder: Path, name: str, array: str) -> Path:
 def write_partial(folder: Path, arrays: Mapping[str, Array], manifest: PartialManifest) -> PartialManifest:
     """Write a partial result: each C-contiguous array, then the manifest, completed by their hashes."""
     hashes: dict[str, str] = {}
-    for name, array in arrays.items():
-        path = _array_path(folder, manifest.name, name)
-        with staged(path) as temporary, temporary.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-        hashes[name] = sha256_of(path)
-    complete = manifest.model_copy(update={"files": hashes})
-    write_text(folder / f"{manifest.name}.json", complete.model_dump_json())
+    with stage("partial results") as writing:
+        for name, array in arrays.items():
+            path = _array_path(folder, manifest.name, name)
+            with staged(path) as temporary, temporary.open("wb") as file:
+                hashed = _Hashed(file)
+                np.save(hashed, array, allow_pickle=False)
+            hashes[name] = hashed.sha256.hexdigest()
+            writing.count(array.nbytes)
+        complete = manifest.model_copy(update={"files": hashes})
+        write_text(folder / f"{manifest.name}.json", complete.model_dump_json())
     return complete
+
+
+class _Hashed:
+    """A file that is hashed while it is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.sha256 = hashlib.sha256()
+        self._file = file
+
+    def write(self, some: bytes) -> int:
+        """Write some bytes."""
+        self.sha256.update(some)
+        return self._file.write(some)
 
 
 def find_partial(folder: Path, name: str, fingerprint: str) -> PartialManifest | None:

@@ -20,7 +20,7 @@ from geoseg.config.slug import scene_slug
 from geoseg.config.stac.refs import BandRef
 from geoseg.config.vectorize import Vectorize
 from geoseg.config.workflow import Workflow, Write
-from geoseg.engine.bounds import PROCESS_BYTES, assembly_bytes, cache_bytes, disk_bytes
+from geoseg.engine.bounds import assembly_bytes, cache_bytes, disk_bytes, process_bytes
 from geoseg.engine.contract import check_header, image_of, sample_scene
 from geoseg.engine.partials import partials_folder
 from geoseg.engine.tiles import Tiles, resolve_tiles
@@ -133,6 +133,17 @@ class Plan:
         return partials_folder(self.folder, self.fingerprint)
 
     @property
+    def outlined(self) -> dict[int, str]:
+        """Id and name of each class that becomes polygons."""
+        options = self.vectorize
+        chosen = (
+            c
+            for c in self.bundle.spec.classes
+            if options is not None and options.outlines(c.name, background=c.background)
+        )
+        return {c.id: c.name for c in chosen}
+
+    @property
     def stitcher(self) -> Stitcher:
         """The scene's stitching."""
         return Stitcher(self.tiles.grid, self.tiles.blend, self.encoding.channels)
@@ -154,15 +165,19 @@ class Plan:
             aligned=self.vectorize is not None and self.vectorize.regularize.align.value > 0,
             border=self.encoding.border,
         )
-        return PROCESS_BYTES + weights_bytes(self.bundle.spec) + max(predicting, assembling)
+        return (
+            process_bytes(self.runtime.backend)
+            + weights_bytes(self.bundle.spec)
+            + max(predicting, assembling)
+        )
 
     @property
     def disk_bytes(self) -> int:
         """Bound on the disk that the scene takes while it is mapped, in bytes.
 
-        It counts partial results, temporary files and outputs; polygons as a byte for each pixel and band of
-        the probabilities, about what ragged maps of real imagery take: where most pixels differ from their
-        neighbors, they may take more than the bound.
+        It counts partial results, temporary files and outputs; polygons, and the objects that tasks found, as
+        a byte for each pixel and band of the probabilities, about what ragged maps of real imagery take:
+        where most pixels differ from their neighbors, they may take more than the bound.
         """
         stored = self.encoding.count
         polygons = self.grid.window.pixels * stored if self.vectorize is not None else 0
@@ -229,7 +244,7 @@ def make_plan(
         grid.shape,
         bundle,
         workflow.tiling,
-        workflow.compute.memory.bytes,
+        workflow.compute.memory_bytes,
         runtime,
         raster=_raster_bytes(scene),
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from geoseg.arrays import Float32, UInt8
+from geoseg.arrays import Array, Float32, UInt8
 from geoseg.engine.contract import examine
 from geoseg.engine.partials import PartialManifest, find_partial, write_partial
 from geoseg.engine.plan import RULES, PredictTask
@@ -19,6 +19,7 @@ from geoseg.grid.window import Window
 from geoseg.io.raster.reader import Reader, stretched
 from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.models.predictor import Predictor
+from geoseg.stages import stage
 
 __all__ = ["WindowPredictor", "predict_and_stitch", "predict_window_rows"]
 
@@ -35,15 +36,18 @@ class WindowPredictor:
 
     def __call__(self, windows: Sequence[Window]) -> list[Prediction]:
         """Predictions of some windows, in order; a window without data is not computed."""
-        read = [self._reader.read(window) for window in windows]
+        with stage("read") as reading:
+            read = [self._reader.read(window) for window in windows]
+            reading.count(sum(raster.pixels.nbytes for raster in read))
         full = [index for index, raster in enumerate(read) if raster.valid.any()]
         self.windows += len(full)
         self.skipped += len(windows) - len(full)
         logits: dict[int, Float32] = {}
         if full:
-            pixels = np.stack([stretched(read[index].pixels, self._stretch) for index in full])
-            valid = np.stack([read[index].valid for index in full])
-            logits = dict(zip(full, self._predictor.logits(pixels, valid), strict=True))
+            pixels = _together([stretched(read[index].pixels, self._stretch) for index in full])
+            valid = _together([read[index].valid for index in full])
+            with stage("forward"):
+                logits = dict(zip(full, self._predictor.logits(pixels, valid), strict=True))
         for index, answer in logits.items():
             if not np.isfinite(answer).all():
                 raise SceneError(
@@ -52,6 +56,11 @@ class WindowPredictor:
                     "or in the file)"
                 )
         return [Prediction(logits.get(index), raster.valid) for index, raster in enumerate(read)]
+
+
+def _together(arrays: Sequence[Array]) -> Array:
+    """Arrays of one shape along a new first axis; one array alone is not copied."""
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
 def predict_and_stitch(
@@ -66,9 +75,12 @@ def predict_and_stitch(
     finished = np.empty((encoding.count, max(0, stop - first), stitcher.tiles.cols.length), np.uint8)
 
     def emit(window: Window, logits: Float32) -> None:
-        finished[:, *window.shift(-first, 0).slices] = encoding.encode(logits)
+        with stage("encode") as encoded:
+            finished[:, *window.shift(-first, 0).slices] = encoding.encode(logits)
+            encoded.count(encoding.count * window.pixels)
 
-    return finished, stitcher.stitch(rows, predict, batch, emit)
+    with stage("stitch"):
+        return finished, stitcher.stitch(rows, predict, batch, emit)
 
 
 def predict_window_rows(task: PredictTask) -> PartialManifest:
@@ -94,9 +106,11 @@ def _predict_window_rows(task: PredictTask) -> PartialManifest:
     plan.runtime.check()
     warnings: tuple[str, ...] = ()
     if task.rows.first == 0:  # once for a scene, before anything of it is computed
-        warnings = examine(plan.scene, plan.grid, plan.bundle.spec, plan.stretch).warnings
-    predictor = Predictor(plan.bundle, plan.runtime)
-    with SceneReader(plan.scene, plan.grid) as reader:
+        with stage("sample"):
+            warnings = examine(plan.scene, plan.grid, plan.bundle.spec, plan.stretch).warnings
+    with stage("load network"):
+        predictor = Predictor(plan.bundle, plan.runtime)
+    with SceneReader(plan.scene, plan.grid, keep_bytes=True) as reader:
         windows = WindowPredictor(reader, predictor, plan.stretch)
         finished, overlaps = predict_and_stitch(
             plan.stitcher, plan.encoding, plan.tiles.batch, task.rows, windows

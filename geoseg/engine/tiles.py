@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
+from geoseg.config.model.contract import BundleSpec
 from geoseg.config.units import Pixels
 from geoseg.config.workflow import Tiling
-from geoseg.engine.bounds import PROCESS_BYTES, cache_bytes, prediction_bytes
+from geoseg.engine.bounds import cache_bytes, prediction_bytes, process_bytes
 from geoseg.errors import GridError
 from geoseg.grid.blend import Blend, axis_weights
 from geoseg.grid.tiling import TileGrid, WindowRows, align_up, tile_grid
 from geoseg.models.bundle import Bundle
 from geoseg.models.cost.memory import model_pass_bytes, weights_bytes
-from geoseg.models.runtime import Runtime
+from geoseg.models.runtime import Backend, Runtime
 
 __all__ = ["Tiles", "resolve_tiles"]
 
-_LARGEST_WINDOW = 1024
-"""Larger windows save little context and cost memory (docs/decisions, 4)."""
+_LARGEST_WINDOWS: Final[dict[Backend, int]] = {"torch": 1024, "onnxruntime": 1024, "openvino": 2048}
+"""Larger windows save little context and cost memory, of which OpenVINO takes a third (docs/decisions, 4)."""
+_USUAL_WINDOW: Final = 1024
+_USUAL_BYTES: Final = 1_200_000_000
+_MOST_BYTES: Final = 4_000_000_000
 _EXACT_RADIUS = 100
 """Largest receptive-field radius, in pixels, for which an exact halo is the default."""
 _TASK_PIXELS = 4_000_000
@@ -47,30 +52,45 @@ class Tiles:
     """Bound on what the prediction of one task adds to its worker's memory, in bytes, GDAL's cache aside."""
 
 
-def _halo(tiling: Tiling, bundle: Bundle) -> tuple[int, bool]:
-    """Halo in pixels, and whether it covers the receptive field."""
-    spec = bundle.spec
-    radius = spec.receptive_field_radius
-    if isinstance(tiling.halo, Pixels):
-        return tiling.halo.count, radius is not None and tiling.halo.count >= radius
+def _context(tiling: Tiling, spec: BundleSpec) -> tuple[int, bool, Blend]:
+    """Halo in pixels, whether it covers the receptive field, and how windows are joined."""
+    radius, cropping = spec.receptive_field_radius, spec.cropping
     if tiling.halo == "exact" and radius is None:
         raise GridError(
             f"tiling.halo: exact is impossible with the model {spec.name}, every output of which sees the "
             "whole window; use auto or a number of pixels"
         )
-    if radius is not None and (tiling.halo == "exact" or radius <= _EXACT_RADIUS):
-        return radius, True
-    return spec.halo, False
+    crops = cropping is not None and cropping.is_seamless and tiling.blend in ("auto", "crop")
+    if isinstance(tiling.halo, Pixels):
+        halo = tiling.halo.count
+    elif tiling.halo == "auto" and cropping is not None and crops:
+        halo = cropping.halo
+    elif radius is not None and (tiling.halo == "exact" or radius <= _EXACT_RADIUS):
+        halo = radius
+    else:
+        halo = spec.halo
+    exact = radius is not None and halo >= radius
+    crops = exact or (crops and cropping is not None and halo >= cropping.halo)
+    blend: Blend = ("crop" if crops else "hann") if tiling.blend == "auto" else tiling.blend
+    # The others average what lies within the halo, too.
+    return align_up(halo, spec.alignment), exact and blend == "crop", blend
 
 
 def resolve_tiles(
-    shape: tuple[int, int], bundle: Bundle, tiling: Tiling, memory: int, runtime: Runtime, *, raster: int = 0
+    shape: tuple[int, int],
+    bundle: Bundle,
+    tiling: Tiling,
+    memory: int | None,
+    runtime: Runtime,
+    *,
+    raster: int = 0,
 ) -> Tiles:
     """Resolve every ``auto`` of the tiling for one grid: the largest windows, up to those that pay, that fit.
 
     Args:
         shape: ``(height, width)`` of the model's grid.
-        memory: bytes that one worker may use.
+        memory: bytes that one worker may use; None: 1.2 GB where windows of 1024 px, or the largest there
+            are, fit into it, else 4 GB.
         runtime: what computes the windows.
         raster: bytes of the scene's pixels, uncompressed, of which GDAL caches some; 0: no file is read.
 
@@ -78,43 +98,50 @@ def resolve_tiles(
         GridError: the choices do not fit together, or not into the memory.
     """
     spec = bundle.spec
-    halo, exact = _halo(tiling, bundle)
-    halo = align_up(halo, spec.alignment)
-    blend: Blend = ("crop" if exact else "hann") if tiling.blend == "auto" else tiling.blend
-    exact = exact and blend == "crop"  # the others average what lies within the halo, too
+    halo, exact, blend = _context(tiling, spec)
     # Six halos leave room for blending however the scene's length divides; see grid.tiling.
     least = max((6 if blend != "crop" else 3) * halo, 2 * spec.alignment)
-    aside = PROCESS_BYTES + weights_bytes(spec) + cache_bytes(raster)
     if isinstance(tiling.window, Pixels):
         least = largest = tiling.window.count
     else:
-        wanted = _LARGEST_WINDOW if exact or spec.window is None else spec.window
+        wanted = _LARGEST_WINDOWS[runtime.backend] if exact or spec.window is None else spec.window
         largest = max(wanted, least)
-    for window in (*range(largest, least, -math.lcm(_STEP, spec.alignment)), least):
-        grid = tile_grid(shape, window, halo, spec.alignment)
-        for axis in (grid.rows, grid.cols):
-            axis_weights(axis, blend)  # refuses what cannot be blended, before any work
-        for batch in _batches(tiling, runtime.device):
-            rows = _rows_per_task(grid, tiling)
-            # A CPU computes windows one by one; see models.predictor.
-            pixels = (batch if runtime.device == "cuda" else 1) * grid.rows.window * grid.cols.window
-            needed = prediction_bytes(
-                grid,
-                rows=rows,
-                overlaps=blend != "crop",
-                batch=batch,
-                channels=len(spec.bands),
-                classes=spec.channels,
-                stored=spec.encoding(0.5).count,
-                passes=model_pass_bytes(spec, pixels, runtime.backend, runtime.precision),
-            )
-            if aside + needed <= memory:
-                return Tiles(grid, blend, exact, batch, grid.window_rows(rows), needed)
+    usual = max(least, min(_USUAL_WINDOW, largest))
+    needed = 0
+    for limit, smallest in ((memory, least),) if memory else ((_USUAL_BYTES, usual), (_MOST_BYTES, least)):
+        for window in (*range(largest, smallest, -math.lcm(_STEP, spec.alignment)), smallest):
+            grid = tile_grid(shape, window, halo, spec.alignment)
+            for axis in (grid.rows, grid.cols):
+                axis_weights(axis, blend)  # refuses what cannot be blended, before any work
+            for batch in _batches(tiling, runtime.device):
+                rows = _rows_per_task(grid, tiling)
+                bound = _task_bytes(grid, spec, runtime, rows=rows, batch=batch, blend=blend)
+                needed = process_bytes(runtime.backend) + weights_bytes(spec) + cache_bytes(raster) + bound
+                if needed <= limit:
+                    return Tiles(grid, blend, exact, batch, grid.window_rows(rows), bound)
     raise GridError(
         f"compute.memory: windows of {window} px{f', {batch} at a time,' if batch > 1 else ''} take up to "
-        f"{(aside + needed) / 1e9:.2f} GB with the model {spec.name}, and a worker may use "
-        f"{memory / 1e9:.2f} GB; give more memory, or a smaller "
+        f"{needed / 1e9:.2f} GB with the model {spec.name}, and a worker may use "
+        f"{limit / 1e9:.2f} GB; give more memory, or a smaller "
         f"{'tiling.batch' if batch > 1 else 'tiling.window' if tiling.window != 'auto' else 'tiling.halo'}"
+    )
+
+
+def _task_bytes(
+    grid: TileGrid, spec: BundleSpec, runtime: Runtime, *, rows: int, batch: int, blend: Blend
+) -> int:
+    """Bound on what the prediction of so many window rows adds to a worker, in bytes."""
+    # A CPU computes windows one by one; see models.predictor.
+    pixels = (batch if runtime.device == "cuda" else 1) * grid.rows.window * grid.cols.window
+    return prediction_bytes(
+        grid,
+        rows=rows,
+        overlaps=blend != "crop",
+        batch=batch,
+        channels=len(spec.bands),
+        classes=spec.channels,
+        stored=spec.encoding(0.5).count,
+        passes=model_pass_bytes(spec, pixels, runtime.backend, runtime.precision),
     )
 
 

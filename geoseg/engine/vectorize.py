@@ -6,15 +6,13 @@ different classes, and in a coverage a small region goes to the class with which
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
-from affine import Affine
 
 from geoseg.arrays import Int64, Objects, UInt8
-from geoseg.compiled import compile_once
 from geoseg.config.units import Area
 from geoseg.config.vectorize import Regularization, Split, Vectorize
 from geoseg.grid.encoding import NODATA, SCALE, ProbabilityEncoding
@@ -24,20 +22,28 @@ from geoseg.polygons.coverage.coverage import find_coverage
 from geoseg.polygons.coverage.shared_borders import shared_sides
 from geoseg.polygons.coverage.sieve import plan_sieve
 from geoseg.polygons.objects.objects import ObjectOptions, Realign, Regularize, find_objects
+from geoseg.polygons.objects.sections import Section, find_section, join_sections
 from geoseg.polygons.objects.watershed import Seeds
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Strip
 from geoseg.polygons.walls.align import align_directions
 from geoseg.polygons.walls.fit import Fits, WallOptions, fit_rectangles, fit_walls
+from geoseg.stages import stage
 
-__all__ = ["CLASS_IDS", "EXERCISES", "ClassMap", "ProbabilityRaster", "find_class_shapes", "find_shapes"]
+__all__ = [
+    "CLASS_IDS",
+    "ClassMap",
+    "ProbabilityRaster",
+    "find_class_shapes",
+    "find_objects_between",
+    "find_shapes",
+    "join_objects",
+]
 
 
 CLASS_IDS: Final = ProbabilityEncoding(classes=2, background=0)
 """Encoding whose one band, equal everywhere, has the crossing of any two classes half-way."""
-_TOWN: Final = 256
-"""Side, in pixels, of what is vectorized to have its loops compiled."""
 _EVIDENCE_BYTES: Final = 1 << 22
 """Bytes of border lengths that are held at a time."""
 
@@ -55,8 +61,9 @@ class ProbabilityRaster:
     def classified(self) -> Iterator[Strip]:
         """The same rows with classes and their scores."""
         for stored in self.strips():
-            classes = self.encoding.classify(stored)
-            confidence, count = self.encoding.confidence(stored, classes), len(self.encoding.class_ids)
+            with stage("classify"):
+                classes = self.encoding.classify(stored)
+                confidence, count = self.encoding.confidence(stored, classes), len(self.encoding.class_ids)
             yield Strip(classes, confidence, stored[:count], stored[-1] if self.encoding.border else None)
 
 
@@ -103,7 +110,6 @@ def _certain(ids: UInt8) -> Strip:
 
 def find_shapes(raster: ProbabilityRaster, classes: Sequence[int], options: Vectorize) -> Iterator[Shapes]:
     """Polygons of a scene's classes, in pixels, with what is known of them; no option is ``auto``."""
-    compile_once(EXERCISES[options.mode])
     pixel = ground_resolution(raster.grid).mean
     if options.mode == "objects":
         return find_objects(
@@ -121,6 +127,37 @@ def find_shapes(raster: ProbabilityRaster, classes: Sequence[int], options: Vect
             tolerance=options.simplify.pixels(pixel),
         )
     return _exact(raster, classes, options.min_area.pixels(pixel**2))
+
+
+def find_objects_between(
+    raster: ProbabilityRaster, rows: tuple[int, int], classes: Sequence[int], options: Vectorize
+) -> Section:
+    """The objects inside some rows of a scene; ``raster`` has the strips of these rows alone."""
+    assert options.mode == "objects"
+    pixel = ground_resolution(raster.grid).mean
+    level, given = raster.encoding.level, object_options(options, pixel)
+    return find_section(raster.classified(), rows, raster.grid, classes, level, given)
+
+
+def join_objects(
+    grid: GeoBox,
+    encoding: ProbabilityEncoding,
+    strips: Callable[[int, int], Iterator[UInt8]],
+    sections: Sequence[Section],
+    *,
+    classes: Sequence[int],
+    options: Vectorize,
+) -> Iterator[Shapes]:
+    """The polygons that :func:`find_shapes` gives, of the objects inside the sections of a scene.
+
+    ``strips`` gives the rows from one to before another, of which few are read again.
+    """
+
+    def read(first: int, stop: int) -> Iterator[Strip]:
+        return ProbabilityRaster(grid, encoding, lambda: strips(first, stop)).classified()
+
+    given = object_options(options, ground_resolution(grid).mean)
+    return join_sections(sections, read, grid, classes, encoding.level, given)
 
 
 def _exact(raster: ProbabilityRaster, classes: Sequence[int], min_pixels: float) -> Iterator[Shapes]:
@@ -203,53 +240,3 @@ def _walls(options: Regularization, pixel: float) -> WallOptions:
         min_diagonal=options.min_diagonal.pixels(pixel),
         min_iou=options.min_iou,
     )
-
-
-def _exercise(mode: Literal["exact", "objects", "coverage"], *, binary: bool, border: bool = False) -> None:
-    """Polygons of a crowded town: houses at all angles that overlap, some with a court, some round."""
-    chance = np.random.default_rng(1)
-    rows, cols = np.mgrid[:_TOWN, :_TOWN].astype(np.float64)
-    bands = []
-    for _ in range(1 + border if binary else 3):
-        inside = chance.normal(-4, 0.4, rows.shape)  # px to the nearest outline, and noise
-        for x, y, angle, half in chance.uniform((0, 0, 0, 5), (_TOWN, _TOWN, np.pi, 16), (60, 4)):
-            along = (cols - x) * np.cos(angle) + (rows - y) * np.sin(angle)
-            across = (rows - y) * np.cos(angle) - (cols - x) * np.sin(angle)
-            house = half - np.maximum(abs(along), 0.7 * abs(across))
-            house = half - np.hypot(along, across) if angle < 0.5 else house  # noqa: PLR2004 - radians
-            court = 4 - np.hypot(along, across) if angle > 2.5 else -house  # noqa: PLR2004 - radians
-            inside = np.maximum(inside, np.minimum(house, -court))
-        bands.append(np.clip(SCALE / 2 + 25 * inside, 0, SCALE))
-    stored = np.array(bands).astype(np.uint8)
-    stored[:, :8, :8] = NODATA
-    encoding = ProbabilityEncoding(2 if binary else 3, 0 if binary else None, border=border)
-    grid = GeoBox(_TOWN, _TOWN, Affine(0.3, 0, 500_000, 0, -0.3, 5_000_000), "EPSG:32633")
-    strips = np.array_split(stored, 2, axis=1)
-    options = Vectorize(mode=mode).resolved(binary=binary, border=border)
-    raster = ProbabilityRaster(grid, encoding, lambda: iter(strips))
-    for _ in find_shapes(raster, encoding.class_ids, options):
-        pass
-
-
-def exercise_exact() -> None:
-    """Call the loops of outlines along the pixels."""
-    _exercise("exact", binary=True)
-
-
-def exercise_objects() -> None:
-    """Call the loops of objects, of models that know borders and of those that do not."""
-    for border in (True, False):
-        _exercise("objects", binary=True, border=border)
-
-
-def exercise_coverage() -> None:
-    """Call the loops of coverages."""
-    _exercise("coverage", binary=False)
-
-
-EXERCISES: Final[Mapping[str, Callable[[], None]]] = {
-    "exact": exercise_exact,
-    "objects": exercise_objects,
-    "coverage": exercise_coverage,
-}
-"""By mode: what calls its loops, each with the types of a map."""

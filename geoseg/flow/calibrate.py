@@ -17,7 +17,7 @@ from geoseg.engine.finished import ITEM_NAME
 from geoseg.errors import BundleError, LabelError, OutputError
 from geoseg.flow.evaluate.objects import ERRORS_LAYER, read_columns
 from geoseg.io.vector.reader import layer_info
-from geoseg.models.bundle import Bundle, calibrated_bundle
+from geoseg.models.bundle import Bundle, changed_bundle
 from geoseg.polygons.attributes import CONFIDENCE
 from geoseg.score.objects.matching import LEAST_IOU
 from geoseg.score.objects.tally import binned_confidence
@@ -105,7 +105,7 @@ def calibrate(bundle: Bundle, errors: Sequence[Path], folder: Path) -> Calibrate
         data=f"Objects of IoU {LEAST_IOU} or more are right; scenes: {listed(scenes)}"[:2000],
     )
     return Calibrated(
-        calibrated_bundle(bundle, calibration, folder),
+        changed_bundle(bundle, {"calibration": calibration}, folder),
         calibration,
         share_right=float(found.is_right.mean()),
         error_before=before,

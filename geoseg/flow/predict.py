@@ -57,7 +57,7 @@ def predict(
     nodata_rule: NodataRule = "auto",
     halo: int | str = "auto",
     blend: str = "auto",
-    memory: float | str = "4 GB",
+    memory: float | str = "auto",
     device: str = "auto",
     precision: str = "auto",
     backend: str = "auto",
@@ -78,7 +78,7 @@ def predict(
         nodata_rule: ``any`` or ``all`` bands that hold nodata make a pixel invalid; ``auto``: by their type.
         halo: in the model's pixels: a number, text such as ``96 px``, ``auto`` or ``exact``.
         blend: ``auto``, ``crop``, ``mean``, ``triangle`` or ``hann``.
-        memory: what one task may use: bytes, or text such as ``4 GB``.
+        memory: what one task may use: bytes, or text such as ``4 GB`` or ``auto``.
         device, precision, backend: as in ``compute`` of a workflow.
 
     Returns:
@@ -122,7 +122,7 @@ def _mapped(
     """The map of an array that was checked."""
     spec, compute = bundle.spec, options.compute
     runtime = Runtime.of_model(spec, compute.device, compute.precision, backend=compute.backend)
-    tiles = resolve_tiles(source.grid.shape, bundle, options.tiling, compute.memory.bytes, runtime)
+    tiles = resolve_tiles(source.grid.shape, bundle, options.tiling, compute.memory_bytes, runtime)
     assert options.vectorize is not None, "it holds the threshold"
     encoding = spec.encoding(options.vectorize.threshold)
     prediction = _Prediction(source, tiles, encoding, bundle, runtime, options.scenes.stretch)
@@ -207,7 +207,15 @@ class _Source:
 
     def reader(self, pixels: Array, first: int) -> ArrayReader:
         """A reader of some of the array's rows, beginning with ``first``."""
-        return ArrayReader(pixels, self.box, self.grid, nodata=self.nodata, factors=self.factors, first=first)
+        return ArrayReader(
+            pixels,
+            self.box,
+            self.grid,
+            nodata=self.nodata,
+            factors=self.factors,
+            first=first,
+            keep_bytes=True,
+        )
 
     @property
     def side(self) -> int:

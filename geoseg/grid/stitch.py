@@ -81,9 +81,12 @@ class Stitcher:
             emit: receives finished pixels.
 
         Returns:
-            The row sums that neighbors complete. Floats held at once: one window row's overlap over the
-            scene's width, twice, and a batch of windows.
+            The row sums that neighbors complete; none under crop. Floats held at once: one window row's
+            overlap over the scene's width, twice, and a batch of windows.
         """
+        if self.blend == "crop":
+            self._emit_cores(rows, predict, batch, emit)
+            return WindowOverlaps(None, None)
         top: Float32 | None = None
         above: Float32 | None = None
         for row in range(rows.first, rows.stop):
@@ -111,6 +114,19 @@ class Stitcher:
                     below[:, :, cols] = sums[:, lower - lo :]
             above = below
         return WindowOverlaps(top, above)
+
+    def _emit_cores(self, rows: WindowRows, predict: Predict, batch: int, emit: Emit) -> None:
+        """Under crop each pixel is finished by the window whose core it is in: nothing is summed or kept."""
+        axes = self.tiles.rows, self.tiles.cols
+        for row in range(rows.first, rows.stop):
+            for first in range(0, len(axes[1]), batch):
+                cols = range(first, min(first + batch, len(axes[1])))
+                predictions = predict([self.tiles.window(row, col) for col in cols])
+                for col, prediction in zip(cols, predictions, strict=True):
+                    (top, stop), (left, right) = axes[0].core(row), axes[1].core(col)
+                    core = Window(top, left, stop - top, right - left)
+                    inside = core.shift(-axes[0].start(row), -axes[1].start(col)).slices
+                    emit(core, _with_gaps(prediction, inside, self.classes))
 
     def _row_sums(self, row: int, predict: Predict, batch: int) -> Iterator[tuple[int, Float32]]:
         """Σ over the windows of one row, left to right: (first column, sums (classes, rows, columns))."""
@@ -144,3 +160,12 @@ class Stitcher:
                 finished = np.ascontiguousarray(sums[:, :, :done])
                 finished[:, ~valid[:, :done]] = np.nan
                 yield left, finished
+
+
+def _with_gaps(prediction: Prediction, inside: tuple[slice, slice], classes: int) -> Float32:
+    """The logits of a part of a window, NaN where the scene has no data; a view where it has data."""
+    valid = prediction.valid[inside]
+    if prediction.logits is None:
+        return np.full((classes, *valid.shape), np.nan, np.float32)
+    logits = prediction.logits[:, *inside]
+    return logits if valid.all() else np.where(valid, logits, np.float32(np.nan))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from geoseg._version import __version__
-from geoseg.config.model.contract import BundleSpec, Calibration, GraphFile, WeightsFile
+from geoseg.config.model.contract import BundleSpec, GraphFile, WeightsFile
 from geoseg.config.model.mlm import GRAPH_NAME, WEIGHTS_NAME, from_item, to_item
 from geoseg.errors import BundleError
 from geoseg.io.files import write_json
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ITEM_NAME",
     "Bundle",
-    "calibrated_bundle",
+    "changed_bundle",
     "graphed_bundle",
     "load_bundle",
     "save_bundle",
@@ -207,18 +207,21 @@ def graphed_bundle(bundle: Bundle, folder: Path) -> Bundle:
     return load_bundle(folder / ITEM_NAME)
 
 
-def calibrated_bundle(bundle: Bundle, calibration: Calibration, folder: Path) -> Bundle:
-    """Write a copy of a bundle that differs in its calibration alone; a bundle in the folder is replaced.
+def changed_bundle(bundle: Bundle, changes: Mapping[str, Any], folder: Path) -> Bundle:
+    """Write a copy of a bundle with other fields in its contract; a bundle in the folder is replaced.
+
+    The network, and what it takes and gives, stay what they are.
 
     Raises:
-        BundleError: the weights are missing or altered, or the calibration is of another class.
+        BundleError: the weights are missing or altered, or the fields do not fit the model.
         OutputError: the folder cannot be written.
     """
-    item = to_item(bundle.spec.model_copy(update={"calibration": calibration}))
-    from_item(item, f"the calibration of {bundle.spec.name}")
-    copy_weights(bundle.folder / WEIGHTS_NAME, bundle.spec.sha256, folder / WEIGHTS_NAME)
-    if bundle.spec.graph is not None:
-        copy_graph(bundle.graph_path, bundle.spec.graph.sha256, folder / GRAPH_NAME)
+    item = to_item(bundle.spec.model_copy(update=changes))
+    from_item(item, f"the {listed(changes)} of {bundle.spec.name}")
+    if folder.absolute() != bundle.folder:
+        copy_weights(bundle.folder / WEIGHTS_NAME, bundle.spec.sha256, folder / WEIGHTS_NAME)
+        if bundle.spec.graph is not None:
+            copy_graph(bundle.graph_path, bundle.spec.graph.sha256, folder / GRAPH_NAME)
     write_json(folder / ITEM_NAME, item)
     return load_bundle(folder / ITEM_NAME)
 

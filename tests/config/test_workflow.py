@@ -458,7 +458,7 @@ START = "catalog: c.json\nmodel: m\n"
         ("compute: {workers: 0}", "flow.yaml:3: compute.workers: must be auto or at least 1"),
         ("compute: {workers: atuo}", "did you mean 'auto'?"),
         ("compute: {scheduler: somewhere}", "flow.yaml:3: compute.scheduler: 'somewhere' is not the address"),
-        ("compute: {memory: lots}", "flow.yaml:3: compute.memory: 'lots' is not a number with a unit"),
+        ("compute: {memory: lots}", "flow.yaml:3: compute.memory: 'lots' is neither auto nor such as"),
         ("vectorize: {split: {seed: 0.3}}", "split.seed is 0.3, below the threshold 0.5"),
         ("vectorize: {simplify: 0.5}", "vectorize.simplify: 0.5 needs a unit, such as 0.5 px"),
         ("vectorize: {regularize: {method: wals}}", "did you mean 'walls'?"),

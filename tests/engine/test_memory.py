@@ -33,9 +33,10 @@ from geoseg.engine.predict import predict_window_rows
 from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import GridError
 from geoseg.io.raster.scene import describe
+from geoseg.models.bundle import load_bundle
 from geoseg.models.cost.memory import live_bytes_per_pixel, pass_bytes, weights_bytes
 from geoseg.models.networks.registry import build
-from geoseg.models.runtime import Runtime
+from geoseg.models.runtime import Backend, Runtime
 
 CPU = Runtime.resolve("cpu")
 
@@ -194,14 +195,14 @@ def in_worker(
     return done
 
 
-def assert_bounded(what: str, peak: int, bound: int) -> None:
-    bound -= LIBRARY_BYTES
+def assert_bounded(what: str, peak: int, bound: int, backend: Backend = "torch") -> None:
+    bound -= LIBRARY_BYTES[backend]
     assert peak <= bound, f"{what}: {peak / 1e6:.0f} MB, bound {bound / 1e6:.0f} MB"
 
 
 def assert_tight(peak: int, bound: int) -> None:
     """A bound that is far too large is of no use to a plan; it is the larger of making and assembling."""
-    assert bound - LIBRARY_BYTES <= 2 * peak, (peak, bound)
+    assert bound - LIBRARY_BYTES["torch"] <= 2 * peak, (peak, bound)
 
 
 def peaks(passes: int, environment: dict[str, str]) -> Iterator[tuple[str, int, list[int], float, int]]:
@@ -236,7 +237,7 @@ def test_live_tensors_are_all_that_passes_take_but_for_holes_in_the_heap() -> No
 def test_no_familys_passes_take_more_than_is_planned_for_them() -> None:
     for text, peak, layers, _, planned in peaks(3, {}):
         # Weights are reordered, up to 1.5 times the largest layer (U-Net with AVX2): a plan has room for it,
-        # since it has the weights three times and this process once. Small things are within PROCESS_BYTES.
+        # since it has the weights three times and this process once. Small things are within a process's own.
         assert peak <= planned + sum(layers) + 4e6, text
 
 
@@ -249,6 +250,29 @@ def test_a_blended_wide_scene_stays_under_the_bound(tmp_path: Path) -> None:
     assert_tight(peak, plan.worker_bytes)
     _, peak_assembling = in_worker(plan, parts)
     assert_bounded("its assembly", peak_assembling, plan.worker_bytes)
+
+
+@linux
+@pytest.mark.parametrize("memory", ["auto", "3 GB"])
+def test_openvino_stays_under_the_bound_and_by_default_under_twelve_hundred_megabytes(
+    tmp_path: Path, memory: str
+) -> None:
+    write_scene(tmp_path / "scene.tif", 2000, 4000)
+    bands = tuple(BandRef(str(tmp_path / "scene.tif"), index, name) for index, name in enumerate(RGB, 1))
+    bundle = load_bundle("buildings-liteunet")
+    recipe = Workflow.model_validate({"catalog": "none", "model": "given", "compute": {"memory": memory}})
+    runtime = Runtime.of_model(bundle.spec, "cpu", "fp32")
+    assert runtime.backend == "openvino"
+    plan = make_plan(describe(SceneRef("scene", bands), RGB), bundle, recipe, runtime, tmp_path / "out")
+    first = replace(plan.tiles, window_rows=plan.tiles.window_rows[:1])
+    shutil.copytree(bundle.folder, tmp_path / "bundle")
+    moved = replace(plan, tiles=first, bundle=load_bundle(tmp_path / "bundle"))
+    _, peak = in_worker(moved, None)
+    assert_bounded("OpenVINO", peak, plan.worker_bytes, "openvino")
+    assert peak > 0.5 * (plan.worker_bytes - LIBRARY_BYTES["openvino"])
+    if memory == "auto":
+        assert plan.tiles.grid.rows.window >= 768
+        assert plan.worker_bytes <= 1_200_000_000
 
 
 @linux
@@ -285,7 +309,7 @@ def test_the_weights_of_a_large_network_are_in_the_bound(tmp_path: Path) -> None
     _, peak = in_worker(plan, None)
     assert_bounded("skinny U-Net", peak, plan.worker_bytes)
     assert_tight(peak, plan.worker_bytes)
-    assert peak > plan.worker_bytes - LIBRARY_BYTES - weights_bytes(plan.bundle.spec), "they matter"
+    assert peak > plan.worker_bytes - LIBRARY_BYTES["torch"] - weights_bytes(plan.bundle.spec), "they matter"
 
 
 @linux

@@ -34,7 +34,7 @@ from geoseg.flow.run.run import run
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.vector.features import Features
 from geoseg.io.vector.writer import write_features
-from geoseg.models.bundle import Bundle, calibrated_bundle, load_bundle
+from geoseg.models.bundle import Bundle, changed_bundle, load_bundle
 from geoseg.polygons.attributes import FIELDS, Provenance, object_attributes
 from geoseg.polygons.geodesic import AreaMeter
 from geoseg.polygons.shapes import Shapes
@@ -413,7 +413,7 @@ def test_a_run_says_how_often_such_objects_are_right(workflow: Path, tmp_path: P
         calibrate(shipped, [errors], tmp_path / "never")
 
     known = Calibration(class_name="building", knots=((0.5, 0.1), (0.99, 0.7)), objects=50, data="by hand")
-    model = calibrated_bundle(shipped, known, tmp_path / "calibrated").folder
+    model = changed_bundle(shipped, {"calibration": known}, tmp_path / "calibrated").folder
     found = table_of(workflow, tmp_path / "run", model=str(model))
     assert found.conf_right.to_numpy() == pytest.approx(np.interp(found.conf_mean, [0.5, 0.99], [0.1, 0.7]))
     left_out = ["conf_right", "run_id"]
@@ -432,7 +432,7 @@ def test_a_calibration_is_in_the_fingerprint_where_it_decides_something(
     models = [
         "buildings-mininet2",
         *(
-            str(calibrated_bundle(shipped, known, tmp_path / str(number)).folder)
+            str(changed_bundle(shipped, {"calibration": known}, tmp_path / str(number)).folder)
             for number, known in enumerate(
                 (
                     first,

@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.engine.assemble import AssembledScene, AssembleTask
+from geoseg.engine import sections
+from geoseg.engine.assemble import STEPS, AssembledScene, AssembleTask, FinishTask, StepTask, Written
 from geoseg.engine.execute import Finished
 from geoseg.engine.partials import PartialManifest
 from geoseg.engine.plan import Plan, PredictTask
+from geoseg.engine.sections import SectionTask, plan_sections
+from geoseg.engine.tasks import Task
 from geoseg.errors import OutputError, RunError, SceneError
-from geoseg.flow.run.driver import Driver, Task
+from geoseg.flow.run.driver import Driver
 from geoseg.flow.run.events import Event, RunStarted, SceneOutcome, WindowRowsFinished
 from geoseg.flow.run.prepare import prepare
 
@@ -41,11 +44,39 @@ def named(plan: Plan, scene: str, output: Path) -> Plan:
     return replace(plan, scene=replace(plan.scene, ref=ref), folder=output / scene)
 
 
+@pytest.fixture(autouse=True)
+def small_sections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sections, "_LEAST_ROWS", 64)
+
+
 def succeeded(task: Task) -> Finished:
-    if isinstance(task, AssembleTask):
+    if isinstance(task, AssembleTask | FinishTask):
         return Finished(task, AssembledScene(7, ()))
-    manifest = PartialManifest(name=task.name, fingerprint="f", files={}, windows=1, skipped=0, seconds=0.5)
+    if isinstance(task, StepTask):
+        return Finished(task, Written((), 7))
+    name = task.name if isinstance(task, PredictTask) else task.rows.name
+    manifest = PartialManifest(name=name, fingerprint="f", files={}, windows=1, skipped=0, seconds=0.5)
     return Finished(task, manifest)
+
+
+def assert_possible(task: Task, finished: list[Task]) -> None:
+    """What a task needs is there, in order, and it does not come twice."""
+    assert task not in finished
+    before = [other for other in finished if other.plan is task.plan]
+    predicted = [PredictTask(task.plan, rows).name for rows in task.plan.tiles.window_rows]
+    steps = [other.step for other in before if isinstance(other, StepTask)]
+    if isinstance(task, SectionTask):
+        names = {other.name for other in before if isinstance(other, PredictTask)}
+        assert names.issuperset(task.rows.partials)
+        assert [partial.name for partial in task.partials] == list(task.rows.partials)
+    elif not isinstance(task, PredictTask) and task.partials:
+        assert [partial.name for partial in task.partials] == predicted, "all, from the top"
+    if isinstance(task, StepTask):
+        assert task.step == STEPS[0] or STEPS[0] in steps, "the older map is removed first"
+        wanted = plan_sections(task.plan) if task.step == "polygons" else ()
+        assert [section.name for section in task.sections] == [section.name for section in wanted]
+    if isinstance(task, FinishTask):
+        assert set(steps) == set(STEPS)
 
 
 def drive(driver: Driver, data: st.DataObject) -> dict[str, BaseException]:
@@ -53,17 +84,20 @@ def drive(driver: Driver, data: st.DataObject) -> dict[str, BaseException]:
     slots = data.draw(st.integers(1, 6))
     first_error: dict[str, BaseException] = {}
     running: list[Task] = []
+    finished: list[Task] = []
+    driver.start("here", shared=slots > 1)
     while True:
         while len(running) < slots and (task := driver.next_task()) is not None:
-            if isinstance(task, AssembleTask) and task.partials:
-                expected = [PredictTask(task.plan, rows).name for rows in task.plan.tiles.window_rows]
-                assert [partial.name for partial in task.partials] == expected, "all, from the top"
+            assert slots == 1 or not isinstance(task, AssembleTask) or not task.partials
+            assert task not in running
+            assert_possible(task, finished)
             running.append(task)
         if not running:
             return first_error
         task = running.pop(data.draw(st.integers(0, len(running) - 1)))
         error = data.draw(st.one_of(st.none(), st.none(), st.none(), st.sampled_from(ENDS)))
         if error is None:
+            finished.append(task)
             driver.take(succeeded(task))
         else:
             first_error.setdefault(task.plan.scene.ref.id, error)
@@ -103,6 +137,7 @@ def test_every_scene_ends_once_and_as_its_first_error_says(
             predicted = ways[outcome.scene] == "predict"
             assert sum(pixels) == pytest.approx(plan.grid.window.pixels * predicted, abs=3)
             assert (outcome.reason == "") == predicted
+            assert outcome.polygons == 7
 
 
 def test_assembling_comes_before_predicting(plan: Plan, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from support.stac import stac_item, write_catalog
 from synthetic.neighborhood import generate
 from synthetic.writing import write_scene
 
+from geoseg.engine import sections
 from geoseg.engine.assemble import AssembledScene, AssembleTask
 from geoseg.engine.plan import Plan
 from geoseg.flow.predict import predict
@@ -105,9 +106,12 @@ def austin_synthetic(root: Path) -> Path:
 
 @pytest.mark.parametrize("which", ["austin_synthetic", "turned"])
 def test_serial_threads_and_processes_agree_bit_for_bit(
-    which: str, tmp_path: Path, request: pytest.FixtureRequest
+    which: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow = request.getfixturevalue(which)
+    monkeypatch.setattr(sections, "_LEAST_ROWS", 32)
+    (plan,) = prepare(workflow, SMALL_WINDOWS).plans
+    assert len(sections.plan_sections(plan)) > 1, "polygons are shared, too"
     serial = run_to(workflow, tmp_path / "serial")
     assert serial.count("done") == 1, serial.scenes
     for executor in ("threads", "processes"):
@@ -210,7 +214,7 @@ def test_a_failed_scene_keeps_its_partial_results(
 
     settings = {"output": str(tmp_path), "compute.executor": "serial", **SMALL_WINDOWS}
     with monkeypatch.context() as broken:
-        broken.setattr("geoseg.flow.run.run.assemble", out_of_luck)
+        broken.setattr("geoseg.engine.tasks.assemble", out_of_luck)
         summary = run(plain, settings)
     assert summary.exit_code == 1
     (outcome,) = summary.scenes
@@ -221,7 +225,7 @@ def test_a_failed_scene_keeps_its_partial_results(
     before = {p.name: p.stat().st_mtime_ns for p in plan.partials_folder.iterdir()}
     assert len(before) > 1
     with monkeypatch.context() as broken:
-        broken.setattr("geoseg.flow.run.run.assemble", out_of_luck)
+        broken.setattr("geoseg.engine.tasks.assemble", out_of_luck)
         run(plain, settings)
     assert before == {p.name: p.stat().st_mtime_ns for p in plan.partials_folder.iterdir()}
     assert run(plain, settings).count("done") == 1
@@ -341,7 +345,7 @@ def test_probabilities_are_reused_without_the_network(
     settings = {"compute.executor": "serial", **SMALL_WINDOWS}
     fresh = run(plain, settings | change | {"output": str(tmp_path / "fresh")})
     run(plain, settings | {"output": str(tmp_path / "again")})
-    monkeypatch.setattr("geoseg.flow.run.run.predict_window_rows", None)  # nothing is mapped from here on
+    monkeypatch.setattr("geoseg.engine.tasks.predict_window_rows", None)  # nothing is mapped from here on
     refused = run(plain, settings | change | {"output": str(tmp_path / "again")})
     assert "--overwrite, which recomputes it from its probabilities" in refused.scenes[0].reason
     again = run(plain, settings | change | {"output": str(tmp_path / "again")}, overwrite=True)

@@ -17,7 +17,7 @@ from geoseg.grid.blend import BLENDS, AxisWeights
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution, model_grid
 from geoseg.grid.tiling import WindowAxis, tile_grid
-from geoseg.grid.window import Window
+from geoseg.grid.window import Window, mirrored, shown
 
 windows = st.builds(
     Window, st.integers(-40, 40), st.integers(-40, 40), st.integers(1, 40), st.integers(1, 40)
@@ -48,6 +48,15 @@ def test_intersection_holds_exactly_the_common_pixels(a: Window, b: Window) -> N
     common = a.intersect(b)
     assert (pixels(common) if common else set()) == pixels(a) & pixels(b)
     assert a.contains(b) == (pixels(b) <= pixels(a))
+
+
+@given(windows, st.integers(1, 9), st.integers(1, 9))
+def test_what_a_window_shows_is_the_mirrored_image(window: Window, height: int, width: int) -> None:
+    image = np.arange(2 * height * width, dtype=np.float32).reshape(2, height, width)
+    inside, place = mirrored(window, (height, width))
+    pixels = image[:, *inside.slices]
+    assert np.array_equal(shown(pixels, place), pixels[:, *place])
+    assert np.array_equal(shown(pixels[0], place), pixels[0][place])
 
 
 @pytest.mark.parametrize(("height", "width"), [(0, 1), (1, 0), (-3, 4)])

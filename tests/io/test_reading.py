@@ -155,10 +155,28 @@ def test_on_another_grid_a_window_is_cut_from_the_resampled_scene(
     described = describe(scene(drawn.href, nodata=drawn.override, nodata_rule=drawn.rule))
     grid = described.geobox.zoom(height, width)
     resampler = Resampler.between(described.geobox, grid)
-    values, share = resampler.values(list(drawn.pixels), drawn.valid, grid.window)
+    values, known = resampler.values(list(drawn.pixels), drawn.valid, grid.window)
     with SceneReader(described, grid) as reader:
         for window in data.draw(st.lists(windows(), min_size=1, max_size=3)):
-            check(reader.read(window), values, share >= 0.5 - 1e-9, window)
+            check(reader.read(window), values, known, window)
+
+
+@given(st.data(), st.integers(1, 60), st.integers(1, 60))
+def test_bytes_are_kept_where_they_are_neither_resampled_nor_scaled(
+    folder: Path, data: st.DataObject, height: int, width: int
+) -> None:
+    drawn = data.draw(files(folder))
+    described = describe(scene(drawn.href, nodata=drawn.override, nodata_rule=drawn.rule))
+    scaled = replace(described, bands=tuple(replace(band, scale=2.0) for band in described.bands))
+    zoomed = described.geobox.zoom(height, width)
+    for one, grid in ((described, described.geobox), (described, zoomed), (scaled, described.geobox)):
+        window = data.draw(windows())
+        with SceneReader(one, grid) as reader, SceneReader(one, grid, keep_bytes=True) as keeping:
+            plain, kept = reader.read(window), keeping.read(window)
+        keeps = drawn.pixels.dtype == np.uint8 and grid == described.geobox and one is described
+        assert kept.pixels.dtype == (np.uint8 if keeps else np.float32)
+        assert kept.pixels.astype(np.float32).tobytes() == plain.pixels.tobytes()
+        assert kept.valid.tobytes() == plain.valid.tobytes()
 
 
 @given(st.data(), st.integers(1, 60), st.integers(1, 60))

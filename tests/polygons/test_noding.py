@@ -43,9 +43,8 @@ def cores(fits: NDArray[np.object_]) -> NDArray[np.object_]:
     """What they were fitted to: of each the middle, without that of those before."""
     middle = shapely.buffer(shapely.centroid(fits), 3.0)
     before = [shapely.union_all(middle[:n]) for n in range(len(fits))]
-    return snapped(
-        np.array([shapely.difference(one, other) for one, other in zip(middle, before, strict=True)])
-    )
+    rest = [shapely.difference(one, other) for one, other in zip(middle, before, strict=True)]
+    return snapped(np.array([max(shapely.get_parts(left), key=shapely.area, default=left) for left in rest]))
 
 
 @given(roofs())

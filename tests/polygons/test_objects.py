@@ -12,8 +12,8 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod, Transformer
-from scipy import ndimage
 from support.rasters import cut_strips
+from support.towns import town
 from synthetic.rooftops import make_rooftops
 
 from geoseg.arrays import UInt8
@@ -25,7 +25,7 @@ from geoseg.polygons.geodesic import AreaMeter, ground_frames
 from geoseg.polygons.objects import objects as module
 from geoseg.polygons.objects.objects import ObjectOptions, find_objects
 from geoseg.polygons.objects.overlaps import cut_overlaps
-from geoseg.polygons.objects.watershed import RowBuffer, Seeds, segment_labels
+from geoseg.polygons.objects.watershed import RowBuffer, Seeds
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.regions import Strip, to_ground
 from geoseg.polygons.walls.fit import fit_walls
@@ -46,25 +46,6 @@ def box_of(stored: UInt8, transform: Affine = METERS, crs: str = "EPSG:26914") -
 def found(stored: UInt8, rows: int = 64, box: GeoBox | None = None, **options: Any) -> Shapes:
     given = ObjectOptions(**{"regularize": fit_walls, "seeds": Seeds(190, 10)} | options)
     return Shapes.join(find_objects(strips(stored, rows), box or box_of(stored), [1], 99.5, given))
-
-
-def town(seed: int, height: int = 150, width: int = 110, holes: float = 0.0, roofs: int = 14) -> UInt8:
-    """Roofs at all angles, some of them touching, blurred and noisy; a wall through all rows."""
-    random = np.random.default_rng(seed)
-    rows, cols = np.mgrid[:height, :width]
-    inside = np.full((height, width), -9.0)
-    for _ in range(roofs):
-        y, x, angle = random.uniform(0, height), random.uniform(0, width), random.uniform(0, np.pi)
-        long, short = random.uniform(6, 22), random.uniform(4, 12)
-        u = (cols - x) * np.cos(angle) + (rows - y) * np.sin(angle)
-        v = -(cols - x) * np.sin(angle) + (rows - y) * np.cos(angle)
-        inside = np.maximum(inside, np.minimum(long - abs(u), short - abs(v)))
-    inside = np.maximum(inside, 2.0 - abs(cols - 10))
-    noise = ndimage.gaussian_filter(random.standard_normal(inside.shape), 2.5)
-    field = ndimage.gaussian_filter(np.clip(inside, -6, 6), 1.2) + 0.6 * noise / noise.std()
-    stored = np.rint(200 / (1 + np.exp(-1.5 * field))).astype(np.uint8)
-    stored[random.random(inside.shape) < holes] = NODATA
-    return stored
 
 
 @pytest.mark.parametrize(
@@ -200,43 +181,6 @@ def test_a_neck_parts_what_is_wider_on_both_sides(neck: float, parts: int) -> No
     shapes = found(stored, seeds=Seeds(0, 1, neck))
     assert len(shapes) == parts
     assert shapes.pixels.sum() == np.count_nonzero(stored)
-
-
-@given(st.integers(0, 2_000), st.sampled_from([1.0, 2.5]))
-def test_parts_by_necks_are_a_partition_each_in_one_piece(seed: int, neck: float) -> None:
-    stored = town(seed, 60, 60)
-    regions, count = ndimage.label(stored >= 100)
-    for region in range(1, count + 1):
-        inside = regions == region
-        labels = segment_labels(stored[None], inside, Seeds(0, 1, neck))
-        if labels is None:
-            continue
-        assert np.array_equal(labels > 0, inside)
-        assert labels.max() >= 2
-        for part in range(1, labels.max() + 1):
-            assert ndimage.label(labels == part)[1] == 1
-
-
-@given(st.integers(0, 10_000))
-def test_parts_are_a_partition_each_with_its_seed_and_in_one_piece(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    field = ndimage.gaussian_filter(random.standard_normal((30, 40)), 2)
-    stored = np.rint(200 / (1 + np.exp(-9 * field))).astype(np.uint8)
-    regions, count = ndimage.label(stored >= 100)
-    for region in range(1, count + 1):
-        inside = regions == region
-        seeds, number = ndimage.label(inside & (stored >= 190))
-        large = [n for n in range(1, number + 1) if np.count_nonzero(seeds == n) >= 3]
-        labels = segment_labels(stored[None], inside, Seeds(190, 3))
-        if len(large) < 2:
-            assert labels is None
-            continue
-        assert labels is not None
-        assert np.array_equal(labels > 0, inside)
-        assert labels.max() == len(large)
-        for part, n in enumerate(large, 1):
-            assert (labels[seeds == n] == part).all()
-            assert ndimage.label(labels == part)[1] == 1
 
 
 @pytest.mark.parametrize(

@@ -26,14 +26,36 @@ from geoseg.grid.encoding import BORDER_NAME, ProbabilityEncoding
 from geoseg.grid.tiling import align_up
 
 __all__ = [
-    "BAND_NAME", "BUNDLE_NAME", "CLASS_NAME", "COLOR", "LEAST_OBJECTS", "LICENSE", "VERSION", "BundleSpec",
-    "Calibration", "ClassSpec", "Counted", "DataSource", "GraphFile", "Metric", "Scaling", "Training",
-    "ValueKind", "WeightsFile",
+    "BAND_NAME",
+    "BUNDLE_NAME",
+    "CLASS_NAME",
+    "COLOR",
+    "LEAST_OBJECTS",
+    "LICENSE",
+    "VERSION",
+    "BundleSpec",
+    "Calibration",
+    "ClassSpec",
+    "Counted",
+    "Cropping",
+    "DataSource",
+    "GraphFile",
+    "Measured",
+    "Metric",
+    "Scaling",
+    "Training",
+    "ValueKind",
+    "WeightsFile",
 ]  # fmt: skip
 
 LEAST_OBJECTS: Final = 50
 """Fewest objects that a calibration is fitted to: even one share of so many is known to 0.14 only (95 %)."""
 _MOST_KNOTS: Final = 10_000
+
+LEAST_AGREEMENT, MOST_AREA_BIAS, MOST_IOU_CHANGE = 0.995, 0.005, 0.002
+"""What a precision may change to be taken without being asked for."""
+LEAST_CROP_AGREEMENT, LEAST_BORDER_AGREEMENT, MOST_STEP_RATIO = 0.9995, 0.999, 1.05
+"""What windows may change to be cropped instead of blended."""
 
 # Patterns of whole texts, here and in the files that a model is made from.
 BUNDLE_NAME: Final = r"^[a-z][a-z0-9-]{1,61}[a-z0-9]$"
@@ -159,6 +181,59 @@ class GraphFile(_Value):
     """Bytes."""
 
 
+class Measured(_Value):
+    """What a precision changes on one data set, compared with fp32 by the same backend."""
+
+    precision: Literal["bf16", "fp16", "int8"]
+    library: Text
+    """The backend with its version."""
+    processor: Text
+    """Its instruction set, or the GPU's name."""
+    agreement: Share
+    """Of valid pixels, whose class is the same."""
+    area_bias: Number
+    """Relative change of the area of all classes but the background; of several the largest."""
+    iou: Share | None = None
+    """Mean over the classes but the background, against labels; None: there are none."""
+    iou_fp32: Share | None = None
+    data: Text
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether it changes nothing that matters."""
+        if self.iou is None or self.iou_fp32 is None:
+            return False
+        return (
+            self.agreement >= LEAST_AGREEMENT
+            and abs(self.area_bias) <= MOST_AREA_BIAS
+            and abs(self.iou - self.iou_fp32) <= MOST_IOU_CHANGE
+        )
+
+
+class Cropping(_Value):
+    """How windows that are cropped, not blended, agree with inference without windows."""
+
+    window: Annotated[int, Field(ge=1)]
+    """Side, in pixels."""
+    halo: Annotated[int, Field(ge=0)]
+    agreement: Share
+    """Of all valid pixels, whose class is the same."""
+    border_agreement: Share
+    """The same within 32 pixels of the borders between windows."""
+    step_ratio: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """Mean step of the probability across these borders, to what it is there without windows."""
+    data: Text
+
+    @property
+    def is_seamless(self) -> bool:
+        """Whether cropping shows no seam."""
+        return (
+            self.agreement >= LEAST_CROP_AGREEMENT
+            and self.border_agreement >= LEAST_BORDER_AGREEMENT
+            and self.step_ratio <= MOST_STEP_RATIO
+        )
+
+
 class Counted(_Value):
     """What was counted of a network when it was saved, so that a plan need not build it."""
 
@@ -223,6 +298,10 @@ class BundleSpec(_Value):
     training: Training
     metrics: tuple[Metric, ...] = ()
     calibration: Calibration | None = None
+    cropping: Cropping | None = None
+    """None: windows are blended, with the halo above."""
+    measured: tuple[Measured, ...] = ()
+    """What precisions change, by data set."""
     weights: WeightsFile | None = None
     """None before they are saved."""
     graph: GraphFile | None = None
@@ -288,6 +367,10 @@ class BundleSpec(_Value):
             )
         if self.halo % self.alignment:
             raise ValueError(f"halo {self.halo} is not a multiple of the alignment {self.alignment}")
+        if self.cropping is not None and self.cropping.halo % self.alignment:
+            raise ValueError(
+                f"cropping.halo {self.cropping.halo} is not a multiple of the alignment {self.alignment}"
+            )
         if self.calibration is not None and self.calibration.class_name != self.only_class:
             raise ValueError(
                 f"calibration is for {self.calibration.class_name!r:.40}; needed the only class of a model "
@@ -344,8 +427,9 @@ class BundleSpec(_Value):
         return self.saved.sha256
 
     def allows(self, precision: str) -> bool:
-        """Whether a precision was measured to change nothing that matters."""
-        return precision == "fp32"
+        """Whether a precision was measured, and changed nothing that matters on any data set."""
+        figures = [one for one in self.measured if one.precision == precision]
+        return precision == "fp32" or (bool(figures) and all(one.is_harmless for one in figures))
 
     @property
     def network_digest(self) -> str:

@@ -42,11 +42,23 @@ _PROPERTIES = {
     for field in (
         "version", "arguments", "value_dtype", "values", "value_range", "fill", "resolution",
         "resolution_tolerance", "coarsest_resolution", "alignment", "receptive_field_radius", "halo",
-        "halo_agreement", "window", "training", "metrics", "calibration", "border", "counted",
+        "halo_agreement", "window", "cropping", "measured", "training", "metrics", "calibration", "border",
+        "counted",
     )
 }  # fmt: skip
-_IF_KNOWN = frozenset({"calibration", "border", "counted", "values", "value_range", "coarsest_resolution"})
-"""Fields that an item leaves out where they are None or false."""
+_IF_KNOWN = frozenset(
+    {
+        "calibration",
+        "border",
+        "counted",
+        "values",
+        "value_range",
+        "coarsest_resolution",
+        "cropping",
+        "measured",
+    }
+)
+"""Fields that an item leaves out where they are None, false or empty."""
 _SOFTWARE = "geoseg:software"
 _BACKGROUND = "geoseg:background"
 

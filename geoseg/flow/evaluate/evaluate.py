@@ -46,6 +46,7 @@ __all__ = [
     "evaluate_pairs",
     "evaluate_run",
     "evaluate_workflow",
+    "label_of",
     "none_scored",
     "pairs_of",
 ]
@@ -239,7 +240,7 @@ def pairs_of(
     for ref in scenes:
         path = run / scene_slug(ref.id) / CLASSES_NAME
         with of_scene(ref.id):
-            label = reference or _label_of(ref, asset)
+            label = reference or label_of(ref, asset)
         if label is None:
             without.append(
                 Unscored(scene=ref.id, reason=str(LabelError(_no_label(scenes, asset), scene=ref.id)))
@@ -253,8 +254,8 @@ def _own_pixels(ref: SceneRef, reading: Reading) -> GeoBox:
     return reading.describe(ref).stored
 
 
-def _label_of(ref: SceneRef, asset: str | None) -> LabelRef | None:
-    """The reference that is named, or the only one."""
+def label_of(ref: SceneRef, asset: str | None) -> LabelRef | None:
+    """The scene's reference that is named, or its only one; a LabelError where it has several."""
     if asset is not None:
         return dict(ref.labels).get(asset)
     if len(ref.labels) > 1:

@@ -6,23 +6,90 @@ A scene ends exactly once::
     reuse ─────────────────────────────────────────▶ assembling      │ an error of the scene: refused
                                                                      │ any other error:       failed
 
+Where several tasks run at a time, a scene is shared: its objects are found section by section, as soon as
+their rows are predicted, and its assembly is several tasks.
+
 It runs nothing and keeps nothing that must survive a crash: partial results and finished maps are on disk.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from typing import Any
 
-from geoseg.engine.assemble import AssembledScene, AssembleTask
+from geoseg.engine.assemble import (
+    STEPS,
+    AssembledScene,
+    AssembleTask,
+    FinishTask,
+    Step,
+    StepTask,
+    Written,
+)
 from geoseg.engine.execute import Finished
 from geoseg.engine.partials import PartialManifest, discard_partials
 from geoseg.engine.plan import Plan, PredictTask
+from geoseg.engine.sections import SectionRows, SectionTask, plan_sections
+from geoseg.engine.tasks import Task
 from geoseg.errors import GeosegError, RunError
 from geoseg.flow.run.events import RunStarted, SceneOutcome, Watch, WindowRowsFinished
 
-__all__ = ["Driver", "Task"]
+__all__ = ["Driver"]
 
-Task = PredictTask | AssembleTask
+
+class _Progress:
+    """A scene on its way: what is there of it, and which tasks that makes possible."""
+
+    def __init__(self, plan: Plan, *, shared: bool) -> None:
+        self._plan, self._shared = plan, shared
+        self._names = [PredictTask(plan, rows).name for rows in plan.tiles.window_rows]
+        self._partials: dict[str, PartialManifest] = {}
+        self._waiting: list[SectionRows] = []
+        """Sections that no task was made for."""
+        self._sections: dict[str, PartialManifest | None] = {}
+        """Each section by name, from the top; None: not found yet."""
+        self._written: dict[Step, Written] = {}
+        self._open: list[Step] = list(STEPS)
+        """Steps that no task was made for."""
+        if shared and len(found := plan_sections(plan)) > 1:
+            self._waiting = [*found]
+            self._sections = {one.name: None for one in found}
+
+    def take(self, task: Task, value: Any) -> None:
+        """Keep what a task returned."""
+        match task:
+            case PredictTask():
+                self._partials[task.name] = value
+            case SectionTask():
+                self._sections[task.rows.name] = value
+            case StepTask():
+                self._written[task.step] = value
+
+    def possible(self) -> Iterator[Task]:
+        """Tasks that can run now, each once, but for predictions."""
+        plan, there = self._plan, self._partials
+        for rows in [rows for rows in self._waiting if all(name in there for name in rows.partials)]:
+            self._waiting.remove(rows)
+            yield SectionTask(plan, rows, tuple(there[name] for name in rows.partials))
+        if len(there) < len(self._names):
+            return
+        partials = tuple(there[name] for name in self._names)
+        if not self._shared:
+            yield AssembleTask(plan, partials)
+            return
+        for step in [step for step in self._open if self._is_ready(step)]:
+            self._open.remove(step)
+            sections = tuple(one for one in self._sections.values() if one is not None)
+            yield StepTask(plan, partials, step, sections if step == "polygons" else ())
+        if len(self._written) == len(STEPS):
+            yield FinishTask(plan, partials, tuple(self._written[step] for step in STEPS))
+
+    def _is_ready(self, step: Step) -> bool:
+        if step == STEPS[0]:
+            return True
+        is_found = step != "polygons" or None not in self._sections.values()
+        return STEPS[0] in self._written and is_found
 
 
 class Driver:
@@ -37,9 +104,11 @@ class Driver:
         """Scenes that were given to :meth:`predict` or :meth:`reuse`."""
         self._watch = watch
         self._predictions: deque[PredictTask] = deque()
-        self._assemblies: deque[AssembleTask] = deque()
-        self._partials: dict[str, dict[str, PartialManifest]] = {}
-        """Scenes in progress, by id: the partial results that are there, by name."""
+        self._others: deque[Task] = deque()
+        """Whatever follows the predictions."""
+        self._shared = False
+        self._progress: dict[str, _Progress | None] = {}
+        """Scenes in progress, by id; None: nothing of them was done yet."""
 
     def predict(self, plan: Plan) -> None:
         """Map a scene."""
@@ -49,46 +118,49 @@ class Driver:
     def reuse(self, plan: Plan) -> None:
         """Assemble a scene again from the probabilities of the map that is there."""
         self._begin(plan)
-        self._assemblies.append(AssembleTask(plan, ()))
+        self._others.append(AssembleTask(plan, ()))
 
     def end(self, outcome: SceneOutcome) -> None:
         """Record how a scene ended."""
         assert outcome.scene not in self.outcomes, f"scene {outcome.scene} ends twice"
-        self._partials.pop(outcome.scene, None)
+        self._progress.pop(outcome.scene, None)
         self.outcomes[outcome.scene] = outcome
         self._watch(outcome)
 
     @property
     def tasks(self) -> int:
         """Tasks that wait; an assembly counts once its partial results are there."""
-        return len(self._predictions) + len(self._assemblies)
+        return len(self._predictions) + len(self._others)
 
-    def start(self, where: str, *, compiles: bool = False) -> None:
-        """Report that work begins; see :class:`~geoseg.flow.run.events.RunStarted`."""
+    def start(self, where: str, *, shared: bool = False, compiles: bool = False) -> None:
+        """Report that work begins (:class:`~geoseg.flow.run.events.RunStarted`).
+
+        ``shared``: whether several tasks run at a time, so that each scene becomes as many as it can.
+        """
+        self._shared = shared
         predicted = {id(task.plan): task.plan for task in self._predictions}.values()
         pixels = sum(plan.grid.window.pixels for plan in predicted)
         self._watch(RunStarted(len(self.plans), len(self._predictions), pixels, where, compiles))
 
     def next_task(self) -> Task | None:
         """The task to run next; None: there is none now. Assembling comes first: it frees disk."""
-        if self._assemblies:
-            return self._assemblies.popleft()
-        while self._predictions:
-            task = self._predictions.popleft()
-            if task.plan.scene.ref.id in self._partials:  # else the scene has ended meanwhile
-                return task
+        for queue in (self._others, self._predictions):
+            while queue:
+                task: Task = queue.popleft()
+                if task.plan.scene.ref.id in self._progress:  # else the scene has ended meanwhile
+                    return task
         return None
 
     def take(self, finished: Finished) -> None:
         """Account for the outcome of one task, its key."""
         task: Task = finished.key
         scene = task.plan.scene.ref.id
-        if scene not in self._partials:  # a straggler of a scene that has ended meanwhile
+        if scene not in self._progress:  # a straggler of a scene that has ended meanwhile
             if self.outcomes[scene].status == "refused":
                 discard_partials(task.plan.folder)
         elif finished.error is not None:
             self._give_up(task.plan, finished.error)
-        elif isinstance(task, AssembleTask):
+        elif isinstance(task, AssembleTask | FinishTask):
             assembled: AssembledScene = finished.value
             reason = "" if task.partials else "recomputed from its probabilities"
             self.end(
@@ -99,19 +171,19 @@ class Driver:
 
     def _begin(self, plan: Plan) -> None:
         self.plans.append(plan)
-        self._partials[plan.scene.ref.id] = {}
+        self._progress[plan.scene.ref.id] = None
 
-    def _collect(self, task: PredictTask, partial: PartialManifest) -> None:
-        """Keep a partial result; the last one of its scene makes the assembly possible."""
-        plan, rows = task.plan, task.rows
-        partials = self._partials[plan.scene.ref.id]
-        partials[partial.name] = partial
-        share = (rows.stop - rows.first) / len(plan.tiles.grid.rows)
-        pixels = round(share * plan.grid.window.pixels)
-        self._watch(WindowRowsFinished(plan.scene.ref.id, pixels, partial.seconds))
-        names = [PredictTask(plan, rows).name for rows in plan.tiles.window_rows]
-        if len(partials) == len(names):
-            self._assemblies.append(AssembleTask(plan, tuple(partials[name] for name in names)))
+    def _collect(self, task: Task, value: Any) -> None:
+        """Keep what a task returned, and queue what that makes possible."""
+        plan = task.plan
+        progress = self._progress[plan.scene.ref.id] or _Progress(plan, shared=self._shared)
+        self._progress[plan.scene.ref.id] = progress
+        progress.take(task, value)
+        if isinstance(task, PredictTask):
+            share = (task.rows.stop - task.rows.first) / len(plan.tiles.grid.rows)
+            pixels = round(share * plan.grid.window.pixels)
+            self._watch(WindowRowsFinished(plan.scene.ref.id, pixels, value.seconds))
+        self._others.extend(progress.possible())
 
     def _give_up(self, plan: Plan, error: BaseException) -> None:
         scene = plan.scene.ref.id

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from geoseg.flow.run.profile import Profile
 from geoseg.score.report.values import ScoreReport
 
 __all__ = ["Event", "RunStarted", "RunSummary", "SceneOutcome", "Status", "Watch", "WindowRowsFinished"]
@@ -75,6 +76,8 @@ class RunSummary:
     """What was left out of a folder that stands for a catalog, each in one sentence."""
     unwritten: str | None = None
     """Why the merged layer or the QGIS project is missing or not up to date."""
+    profile: Profile | None = None
+    """Where its time went; None: nobody asked."""
     errors: tuple[BaseException, ...] = ()
     """What failed scenes failed with."""
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from geoseg.config.digest import digest
-from geoseg.engine.assemble import class_styles
 from geoseg.engine.finished import CLASSES_NAME, PROBABILITY_NAME, is_there
+from geoseg.engine.outputs import class_styles
 from geoseg.engine.plan import Plan
 from geoseg.flow.run.footprints import footprints_layer, write_footprints
 from geoseg.flow.run.join import joiner

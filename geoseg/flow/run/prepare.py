@@ -117,7 +117,7 @@ def prepare(
     catalog = open_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids)
     runtime = _runtime(workflow.compute, bundle, load=load)
     # Tiling that fits no scene of any size is one mistake, too.
-    resolve_tiles((1, 1), bundle, workflow.tiling, workflow.compute.memory.bytes, runtime)
+    resolve_tiles((1, 1), bundle, workflow.tiling, workflow.compute.memory_bytes, runtime)
     plans: list[Plan] = []
     refused = [Refusal(r.id, r.reason) for r in catalog.refusals]
     reading = Reading.of(workflow.scenes, bundle.spec.bands)

@@ -12,9 +12,9 @@ import shapely
 from scipy import ndimage
 
 from geoseg.arrays import Bool, Int64, UInt8
-from geoseg.engine.assemble import calibrated_by_class, outlined_classes, provenance_of
 from geoseg.engine.bounds import POLYGON_STRIP
 from geoseg.engine.finished import PROBABILITY_NAME
+from geoseg.engine.outputs import calibrated_by_class, provenance_of
 from geoseg.engine.plan import Plan
 from geoseg.engine.vectorize import ProbabilityRaster, find_shapes
 from geoseg.flow.run.probabilities import Patch, ProbabilityMosaic, StoredScene
@@ -153,7 +153,7 @@ class Regions:
             for part in row_windows(patch.grid.shape, max(1, POLYGON_STRIP // patch.grid.width)):
                 yield patch.stored[:, part.row : part.row_stop]
 
-        names = outlined_classes(plan)
+        names = plan.outlined
         raster = ProbabilityRaster(patch.grid, plan.encoding, strips)
         shapes = Shapes.join(list(find_shapes(raster, list(names), plan.vectorize)))
         shapes = shapes.choose(np.flatnonzero(region.inside.ravel()[shapes.first]))
@@ -183,7 +183,7 @@ class Regions:
             group = self._groups.get(one)
             if group is None or other not in group.places:
                 continue
-            names = outlined_classes(self._plans[one])
+            names = self._plans[one].outlined
             for window in group.mosaic.borders(group.places[one], group.places[other]):
                 patch = group.mosaic.patch(group.places[one], window)
                 classes = self._plans[one].encoding.classify(patch.stored)

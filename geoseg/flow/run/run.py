@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from geoseg.compiled import compiling_beside, is_compiled
 from geoseg.config.workflow import Compute, Workflow, category_ids
-from geoseg.engine.assemble import AssembleTask, assemble
 from geoseg.engine.execute import ExecutorKind, auto_workers, open_executor
 from geoseg.engine.finished import FinishedMap
 from geoseg.engine.partials import discard_partials
 from geoseg.engine.plan import Plan
-from geoseg.engine.predict import predict_window_rows
-from geoseg.engine.vectorize import EXERCISES
+from geoseg.engine.tasks import Recorded, Task, perform, perform_recorded
 from geoseg.errors import GeosegError, OutputError
 from geoseg.flow.evaluate.evaluate import evaluate_run
 from geoseg.flow.evaluate.objects import Outlined
@@ -28,9 +27,12 @@ from geoseg.flow.run.driver import Driver
 from geoseg.flow.run.events import RunSummary, SceneOutcome, Watch
 from geoseg.flow.run.outputs import write_outputs
 from geoseg.flow.run.prepare import Prepared, prepare
+from geoseg.flow.run.profile import Profiler
 from geoseg.io.files import locked
 from geoseg.io.raster.scene import Reading
+from geoseg.polygons.trace.edges import needs_compiling
 from geoseg.score.report.values import ScoreReport
+from geoseg.stages import add_span, recording, stage
 
 __all__ = ["resolve_executor", "run"]
 
@@ -44,6 +46,7 @@ def run(
     *,
     overwrite: bool = False,
     watch: Watch | None = None,
+    profile: bool = False,
 ) -> RunSummary:
     """Map every scene of a workflow; says how each ended, and the score where the workflow asks for one.
 
@@ -55,25 +58,48 @@ def run(
         overrides: values by dotted key, such as ``{"compute.workers": 2}``; text is read as after ``--set``.
         overwrite: map scenes again that another configuration, model or version mapped here.
         watch: called with each event of the run.
+        profile: record where the time goes, in the summary and in ``profile.json``.
 
     Raises:
         ConfigError, CatalogError, BundleError, GridError: nothing can be run.
         OutputError: the output folder cannot be written.
         RunError: another run holds the output folder, or the cluster is gone.
     """
+    driver = Driver(watch or (lambda _: None))
+    if not profile:
+        return _run(driver, source, overrides, overwrite=overwrite)
+    profiler = Profiler()
+    with recording() as spans:
+        add_span("start", cpu=time.process_time(), wall=time.process_time())
+        with stage("driver"):
+            summary = _run(driver, source, overrides, overwrite=overwrite, profiler=profiler)
+    profiler.take(spans)
+    return replace(summary, profile=profiler.finish(summary.output, summary.seconds))
+
+
+def _run(
+    driver: Driver,
+    source: str | Path | Workflow,
+    overrides: Mapping[str, Any] | None,
+    *,
+    overwrite: bool,
+    profiler: Profiler | None = None,
+) -> RunSummary:
     start = time.perf_counter()
-    prepared = prepare(source, overrides, load=True)
+    with stage("prepare"):
+        prepared = prepare(source, overrides, load=True)
     with locked(prepared.loaded.output):
-        driver = Driver(watch or (lambda _: None))
         for refusal in prepared.refused:
             driver.end(SceneOutcome(refusal.scene, "refused", refusal.reason))
         for plan in prepared.plans:
             _plan_work(driver, plan, overwrite=overwrite)
-        _execute(driver, prepared)
+        _execute(driver, prepared, profiler)
         mapped = {o.scene for o in driver.outcomes.values() if o.status in ("done", "skipped")}
-        unwritten = _write_outputs(prepared, mapped)
+        with stage("merged layer, project"):
+            unwritten = _write_outputs(prepared, mapped)
         unlabeled = prepared.unlabeled
-        score, unscored = (None, None) if unlabeled else _score(prepared, mapped)
+        with stage("score"):
+            score, unscored = (None, None) if unlabeled else _score(prepared, mapped)
     return RunSummary(
         output=prepared.loaded.output,
         scenes=tuple(driver.outcomes.values()),
@@ -101,41 +127,41 @@ def _plan_work(driver: Driver, plan: Plan, *, overwrite: bool) -> None:
         driver.predict(plan)
 
 
-def _execute(driver: Driver, prepared: Prepared) -> None:
+def _execute(driver: Driver, prepared: Prepared, profiler: Profiler | None) -> None:
     """Run tasks until every scene has ended."""
     if not driver.tasks:
         return
     compute = prepared.loaded.workflow.compute
     kind, workers = resolve_executor(compute, driver.plans, driver.tasks)
-    exercise = None if compute.scheduler is not None else _missing_loops(driver.plans)
-    with (
-        nullcontext() if exercise is None else compiling_beside(exercise),
-        open_executor(
+    work: Callable[[Task], Any] = perform
+    if profiler is not None:
+        work = partial(perform_recorded, alone=kind == "processes" and compute.scheduler is None)
+    with ExitStack() as stack:
+        opening = open_executor(
             kind, workers, scheduler=compute.scheduler, name=prepared.loaded.workflow.name
-        ) as executor,
-    ):
+        )
+        with stage("open executor"):
+            executor = stack.enter_context(opening)
         where = "one process" if kind == "serial" else f"{workers} {kind}"
         if compute.scheduler is not None:
             where = f"{executor.slots} threads of {compute.scheduler}"
-        driver.start(where, compiles=exercise is not None)
+        outlines = any(plan.vectorize is not None for plan in driver.plans)
+        driver.start(where, shared=executor.slots > 1, compiles=outlines and needs_compiling())
         in_flight = 0
         while True:
             # Two tasks per slot hide the driver's latency.
             while in_flight < 2 * executor.slots and (task := driver.next_task()) is not None:
-                executor.submit(
-                    task, assemble if isinstance(task, AssembleTask) else predict_window_rows, task
-                )
+                executor.submit(task, work, task)
                 in_flight += 1
             if not in_flight:
                 return
-            driver.take(executor.wait())
+            with stage("wait for tasks", elsewhere=kind == "threads"):
+                finished = executor.wait()
+            if profiler is not None and isinstance(finished.value, Recorded):
+                profiler.take(finished.value.spans, finished.value.process)
+                finished = replace(finished, value=finished.value.value)
+            driver.take(finished)
             in_flight -= 1
-
-
-def _missing_loops(plans: Sequence[Plan]) -> Callable[[], None] | None:
-    """What calls the loops that polygons of these scenes wait for on this machine; None: all are there."""
-    mode = next((plan.vectorize.mode for plan in plans if plan.vectorize is not None), None)
-    return None if mode is None or is_compiled(EXERCISES[mode]) else EXERCISES[mode]
 
 
 def resolve_executor(compute: Compute, plans: Sequence[Plan], tasks: int) -> tuple[ExecutorKind, int]:

@@ -4,7 +4,7 @@ An image reads as a picture of infinite extent, mirrored at its edges again and 
 ``numpy.pad(mode="reflect")`` does. Every pixel has one value, the same bits in whatever window it is read.
 A read goes down and up again::
 
-    window of the reader's grid                Raster: float32, scaled, 0 where invalid
+    window of the reader's grid                Raster: scaled, 0 where invalid
       ↓ mirrored                                 ↑ show: the mirror images
     window inside the grid                     pixels, valid
       ↓ Resampler.source_window                  ↑ scaled
@@ -26,10 +26,10 @@ from typing import Protocol
 
 import numpy as np
 
-from geoseg.arrays import Array, Bool, Float32
+from geoseg.arrays import Array, Bool, Float32, UInt8
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.resample import Resampler
-from geoseg.grid.window import Window, mirrored
+from geoseg.grid.window import Window, mirrored, shown
 from geoseg.io.raster.collar import MARGIN, Collar
 from geoseg.io.raster.validity import Nodata, Stored, judge
 
@@ -49,8 +49,9 @@ __all__ = [
 class Raster:
     """The pixels of a window."""
 
-    pixels: Float32
-    """Shape (bands, height, width): stored × scale + offset; 0 where invalid, always finite."""
+    pixels: Float32 | UInt8
+    """Shape (bands, height, width): stored × scale + offset; 0 where invalid, always finite. Of float32, but
+    for a reader that was told to keep bytes."""
     valid: Bool
     """Shape (height, width): True where the scene has data."""
     geobox: GeoBox
@@ -143,13 +144,20 @@ class BandGroup:
         )
 
 
-def read_bands(groups: Sequence[BandGroup], window: Window) -> tuple[Float32, Bool]:
-    """Values float32 (bands, height, width), unscaled, and validity of a window inside the grid."""
+def read_bands(
+    groups: Sequence[BandGroup], window: Window, *, keep_bytes: bool = False
+) -> tuple[Float32 | UInt8, Bool]:
+    """Values (bands, height, width), unscaled, and validity of a window inside the grid.
+
+    The values are float32, or bytes where these are to be kept, all bands hold bytes and none is resampled.
+    """
     if len(groups) > 1:
         return _read_together(groups, window)
     (group,) = groups  # the usual image: all bands on one grid
     stored = group.read(window)
     ordered = [band for _, band in sorted(zip(group.positions, stored.bands, strict=True), key=itemgetter(0))]
+    if keep_bytes and group.resampler.identity and all(band.dtype == np.uint8 for band in ordered):
+        return np.stack(ordered), stored.valid
     return group.resampler.values(ordered, stored.valid, window)
 
 
@@ -175,44 +183,52 @@ def _read_together(groups: Sequence[BandGroup], window: Window) -> tuple[Float32
     return pixels, sound if any_data is None else sound & any_data
 
 
-def scaled(pixels: Float32, valid: Bool, factors: tuple[Array, Array] | None) -> Float32:
+def scaled(
+    pixels: Float32 | UInt8, valid: Bool, factors: tuple[Array, Array] | None
+) -> tuple[Float32 | UInt8, Bool]:
     """Stored values × scale + offset, 0 where invalid; what float32 cannot hold becomes invalid.
 
     Args:
         pixels: (bands, height, width), overwritten.
-        valid: (height, width), updated in place.
+        valid: (height, width).
         factors: scale and offset, each (bands, 1, 1); None: 1 and 0.
     """
-    if not valid.all():
-        pixels[:, ~valid] = 0
+    _clear(pixels, valid)
     if factors is not None:
         with np.errstate(over="ignore"):
             pixels = (pixels * factors[0] + factors[1]).astype(np.float32)
-        valid &= np.isfinite(pixels).all(axis=0)
-        pixels[:, ~valid] = 0
-    return pixels
+        valid = valid & np.isfinite(pixels).all(axis=0)
+        _clear(pixels, valid)
+    return pixels, valid
 
 
-def show(window: Window, grid: GeoBox, read: Callable[[Window], tuple[Float32, Bool]]) -> Raster:
+def _clear(pixels: Float32 | UInt8, valid: Bool) -> None:
+    """Set invalid pixels to 0."""
+    if not valid.all():
+        bits = pixels.view(f"u{pixels.itemsize}")
+        bits *= valid  # as numbers, NaN times 0 would be NaN
+
+
+def show(window: Window, grid: GeoBox, read: Callable[[Window], tuple[Float32 | UInt8, Bool]]) -> Raster:
     """Any window of a grid whose image is mirrored at its edges.
 
     ``read`` gives pixels and validity of a window inside the grid.
     """
-    inside, (rows, cols) = mirrored(window, grid.shape)
+    inside, place = mirrored(window, grid.shape)
     pixels, valid = read(inside)
     if inside != window:
-        pixels, valid = pixels[:, rows, cols], valid[rows, cols]
+        pixels, valid = shown(pixels, place), shown(valid, place)
     return Raster(pixels, valid, grid[window])
 
 
-def stretched(pixels: Float32, stretch: tuple[float, float] | None) -> Float32:
+def stretched(pixels: Float32 | UInt8, stretch: tuple[float, float] | None) -> Float32 | UInt8:
     """Values, after scale and offset, for a model of 8 bits: two become 0 and 255, all beyond is clipped."""
     if stretch is None:
         return pixels
     low, high = stretch
-    moved = (pixels - np.float32(low)) * np.float32(255 / (high - low))
-    clipped: Float32 = np.clip(moved, np.float32(0), np.float32(255))
-    return clipped
+    moved: Float32 = pixels - np.float32(low)
+    moved *= np.float32(255 / (high - low))
+    return np.clip(moved, np.float32(0), np.float32(255), out=moved)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -248,6 +264,7 @@ class ArrayReader:
         nodata: which values of its bands mean no data; None: NaN and infinity alone.
         factors: scale and offset of the values, each (bands, 1, 1); None: 1 and 0.
         first: row of the geobox that ``pixels`` begin with.
+        keep_bytes: give uint8 where that is what the array holds, and it is neither resampled nor scaled.
 
     Raises:
         GridError: the grid is turned against the array's or covers other ground.
@@ -262,8 +279,10 @@ class ArrayReader:
         nodata: Nodata | None = None,
         factors: tuple[Array, Array] | None = None,
         first: int = 0,
+        keep_bytes: bool = False,
     ) -> None:
         self._factors = factors
+        self._keep_bytes = keep_bytes and factors is None
         self.grid = geobox if grid is None else grid
         if pixels.dtype.kind == "b":
             pixels = pixels.view(np.uint8)
@@ -275,6 +294,5 @@ class ArrayReader:
         """See :class:`Reader`."""
         return show(window, self.grid, self._inside)
 
-    def _inside(self, window: Window) -> tuple[Float32, Bool]:
-        pixels, valid = read_bands(self._groups, window)
-        return scaled(pixels, valid, self._factors), valid
+    def _inside(self, window: Window) -> tuple[Float32 | UInt8, Bool]:
+        return scaled(*read_bands(self._groups, window, keep_bytes=self._keep_bytes), self._factors)

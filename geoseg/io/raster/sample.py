@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from geoseg.arrays import Bool, Float32
+from geoseg.arrays import Array, Bool, Float32
 from geoseg.grid.window import Window
 from geoseg.io.raster.reader import Reader
 from geoseg.io.raster.validity import LEAST_FILL
@@ -131,9 +131,7 @@ def take_sample(reader: Reader, side: int = SAMPLE_SIDE, *, search: bool = True)
     return Sample(pixels, np.concatenate(found, axis=1), whole)
 
 
-def _read(
-    reader: Reader, windows: Iterator[Window], *, until_data: bool = False
-) -> tuple[int, list[Float32]]:
+def _read(reader: Reader, windows: Iterator[Window], *, until_data: bool = False) -> tuple[int, list[Array]]:
     pixels, found = 0, []
     for window in windows:
         raster = reader.read(window)

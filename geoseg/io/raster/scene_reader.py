@@ -18,7 +18,7 @@ import numpy as np
 from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
 
-from geoseg.arrays import Array, Bool, Float32
+from geoseg.arrays import Array, Bool, Float32, UInt8
 from geoseg.config.stac.refs import MaskRef
 from geoseg.errors import GridError, SceneError, of_scene
 from geoseg.grid.geobox import GeoBox
@@ -62,12 +62,13 @@ class SceneReader:
     Args:
         scene: from :func:`~geoseg.io.raster.scene.describe`.
         grid: pixels to deliver: the scene's footprint in another number of pixels. None: the scene's own.
+        keep_bytes: give uint8 where that is what the files hold, and it is neither resampled nor scaled.
 
     Raises:
         GridError: the grid is of another CRS, turned against the scene's, or covers other ground.
     """
 
-    def __init__(self, scene: Scene, grid: GeoBox | None = None) -> None:
+    def __init__(self, scene: Scene, grid: GeoBox | None = None, *, keep_bytes: bool = False) -> None:
         self.scene = scene
         self.grid = scene.geobox if grid is None else grid
         if self.grid.crs != scene.geobox.crs:
@@ -80,6 +81,7 @@ class SceneReader:
         scale = np.array([[[band.scale]] for band in scene.bands])
         offset = np.array([[[band.offset]] for band in scene.bands])
         self._factors = None if plain else (scale, offset)
+        self._keep_bytes = keep_bytes and plain
 
     def __enter__(self) -> Self:
         return self
@@ -115,11 +117,10 @@ class SceneReader:
                 self._close()
                 raise
 
-    def _inside(self, window: Window) -> tuple[Float32, Bool]:
+    def _inside(self, window: Window) -> tuple[Float32 | UInt8, Bool]:
         if self._groups is None:
             self._groups = self._open()
-        pixels, valid = read_bands(self._groups, window)
-        return scaled(pixels, valid, self._factors), valid
+        return scaled(*read_bands(self._groups, window, keep_bytes=self._keep_bytes), self._factors)
 
     def _open(self) -> tuple[BandGroup, ...]:
         grids: dict[GeoBox, list[_BandFile]] = {}

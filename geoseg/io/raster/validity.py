@@ -168,7 +168,7 @@ class Stored:
     @property
     def valid(self) -> Bool:
         """Where the pixels have data, as far as these bands tell."""
-        return self.sound if self.blank is None else self.sound & ~self.blank
+        return self.sound & ~self.blank if self.blank is not None and self.blank.any() else self.sound
 
 
 def judge(bands: list[Array], nodata: Nodata) -> Stored:
@@ -179,17 +179,20 @@ def judge(bands: list[Array], nodata: Nodata) -> Stored:
         nodata: of the same bands.
     """
     sound = np.ones(bands[0].shape, np.bool_)
-    blank: Bool | None = None
+    together = [value for value, joint in zip(nodata.values, nodata.joint, strict=True) if joint]
+    # A band that counts jointly and has no nodata value keeps every pixel from being blank.
+    blank = np.full(sound.shape, None not in together) if together else None
     for band, value, joint in zip(bands, nodata.values, nodata.joint, strict=True):
         if band.dtype.kind == "f":
             # A float64 that float32 cannot hold would become infinite on its way to the network.
             wide = band.dtype.itemsize > np.dtype(np.float32).itemsize
             sound &= np.abs(band) <= _FLOAT32_MAX if wide else np.isfinite(band)
-        if joint:
-            held = _equals(band, value)
-            blank = held if blank is None else blank & held
-        elif value is not None:
+        if value is None:
+            continue
+        if not joint:
             sound &= ~_equals(band, value)
+        elif blank is not None and None not in together:
+            blank &= _equals(band, value)
     return Stored(bands, sound, blank)
 
 
@@ -202,10 +205,8 @@ def unusable(values: Array, mask: MaskRef) -> Bool:
     return found
 
 
-def _equals(band: Array, nodata: float | None) -> Bool:
+def _equals(band: Array, nodata: float) -> Bool:
     """Where a band holds a value, compared as stored."""
-    if nodata is None:
-        return np.zeros(band.shape, np.bool_)
     if band.dtype.kind != "f":
         return np.asarray(band == band.dtype.type(int(nodata)))
     with np.errstate(over="ignore"):

@@ -20,16 +20,17 @@ import shapely
 from geoseg.arrays import Array, Bool, Float64, Int64, Objects
 from geoseg.grid.encoding import NODATA
 from geoseg.grid.geobox import GeoBox
-from geoseg.grid.polygons import polygon_iou
 from geoseg.polygons.geodesic import Frames, ground_frames
 from geoseg.polygons.objects.limits import TALLEST
 from geoseg.polygons.objects.overlaps import cut_overlaps, within_scene, without_others
 from geoseg.polygons.objects.watershed import RowBuffer, Seeds, Segments, find_segments
 from geoseg.polygons.shapes import Shapes
+from geoseg.polygons.shared_area import iou_of_pairs
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Regions, Strip
 from geoseg.polygons.trace.subpixel import Rings, outline, polygons_of
 from geoseg.polygons.walls.fit import Fits
+from geoseg.stages import each, stage
 
 __all__ = ["Fitted", "ObjectOptions", "Realign", "Regularize", "Sweep", "find_objects", "too_tall"]
 
@@ -112,7 +113,8 @@ def find_objects(
             ground.
     """
     sweep = Sweep(box, level, options)
-    for regions in trace_regions(sweep.pieces(strips), box.width, classes, level=level, touching=False):
+    found = trace_regions(sweep.pieces(strips), box.width, classes, level=level, touching=False)
+    for regions in each("trace", found):
         if len(regions):
             row = int(regions.components.last_row[-1])
             yield from sweep.advance(sweep.fit(regions), row, regions.oldest)
@@ -189,7 +191,12 @@ class Sweep:
 
         The rows of the regions, and one above and below, are among the latest pieces.
         """
-        found = Shapes.join(_contours(regions, self._rows, self._box, self._level, self._options))
+        with stage("contours"):
+            found = Shapes.join(_contours(regions, self._rows, self._box, self._level, self._options))
+        with stage("fit"):
+            return self._fit(found)
+
+    def _fit(self, found: Shapes) -> Fitted:
         is_tall = too_tall(found.first, found.last_row, self._box.width)
         tall, low = found.choose(is_tall), _ordered(found.choose(~is_tall))
         contours = np.concatenate([low.polygons, tall.polygons])
@@ -235,17 +242,21 @@ class Sweep:
             return
         if self._options.cut_overlaps:
             polygons = without_others(tall.polygons, np.concatenate([*self._beside_tall, out.polygons]))
-            tall = replace(tall, polygons=polygons, fit=polygon_iou(polygons, tall.polygons))
+            tall = replace(tall, polygons=polygons, fit=iou_of_pairs(polygons, tall.polygons))
         yield tall
 
     def _align(self, which: slice) -> None:
         """Fit objects again with what their neighbors know of their direction."""
         if self._options.realign is None or which.stop == which.start:
             return
+        with stage("align"):
+            self._align_some(self._options.realign, which)
+
+    def _align_some(self, realign: Realign, which: slice) -> None:
         held, contours = self._fitted.shapes, self._fitted.contours
         frames = _frames(replace(held, polygons=contours), self._box)
         known = Fits(frames.to_frame(held.polygons), held.kind, held.fit, self._fitted.direction)
-        again, fits = self._options.realign(frames.to_frame(contours), known, which)
+        again, fits = realign(frames.to_frame(contours), known, which)
         own = held.choose(np.arange(which.start, which.stop))
         chosen = replace(own.choose(again), polygons=contours[which][again])
         fitted = _with_fits(chosen, fits, frames.choose(which).choose(again), self._box)
@@ -261,8 +272,9 @@ class Sweep:
             return out
         wanted = np.zeros(len(held), np.bool_)
         wanted[which] = True
-        polygons, lost = cut_overlaps(held.polygons, contours, wanted)
-        return _measured(replace(out, polygons=polygons), lost, contours[which])
+        with stage("ownership"):
+            polygons, lost = cut_overlaps(held.polygons, contours, wanted)
+            return _measured(replace(out, polygons=polygons), lost, contours[which])
 
 
 class _Queue:
@@ -314,7 +326,8 @@ def _contours(
         return
     whole = regions
     if rows is not None and options.seeds is not None and level is not None:
-        is_split, segments = find_segments(regions, rows, options.seeds, level, TALLEST)
+        with stage("split"):
+            is_split, segments = find_segments(regions, rows, options.seeds, level, TALLEST)
         if segments is not None:
             whole = regions.choose(~is_split)
             yield _drawn(segments.regions, segments.width, box, options, segments)
@@ -328,49 +341,48 @@ def _drawn(
         return Shapes.none()
     assert regions.detail is not None
     rings, region_start = outline(regions, width)
+    exterior, owner = region_start[:-1], np.repeat(np.arange(len(regions)), np.diff(region_start))
     known = regions.components
     if segments is not None:
         # Whole pixels are added to multiples of 1/256: no bit is lost.
-        owner = np.repeat(np.arange(len(regions)), np.diff(region_start))
         moved = rings.xy + np.repeat(segments.offset[owner], np.diff(rings.start), axis=0)
         rings = replace(rings, xy=moved)
         known = replace(known, first=segments.first[:, 0] * box.width + segments.first[:, 1])
-    polygons = polygons_of(rings, region_start)
-    shapes = Shapes.of(Regions(polygons, known, regions.detail), "contour")
-    pixel_area = _frames(shapes, box).pixel_area
-    shapes = replace(shapes, polygons=_filled(rings, region_start, polygons, pixel_area, options))
-    area = shapely.area(shapes.polygons)
-    kept = (area * pixel_area >= options.min_area) & (area >= options.min_pixels)
-    return shapes.choose(kept & (regions.detail.max_score >= options.least_max_score))
+    area, bounds = _ring_sizes(rings)
+    frames = ground_frames(box, bounds[exterior].mean(axis=1))
+    stays = (area * frames.pixel_area[owner] >= options.min_hole) & (area >= options.min_hole_pixels)
+    stays[exterior] = True
+    is_hole = np.ones(len(rings), np.bool_)
+    is_hole[exterior] = False
+    whole = np.bincount(owner, np.where(is_hole, -area, area) * stays, minlength=len(regions))
+    kept = (whole * frames.pixel_area >= options.min_area) & (whole >= options.min_pixels)
+    kept &= regions.detail.max_score >= options.least_max_score
+    shapes = Shapes.of(replace(regions, components=known), "contour").choose(kept)
+    stays &= kept[owner]
+    counts = np.bincount(owner[stays], minlength=len(regions))[kept]
+    polygons = polygons_of(rings.choose(stays), np.concatenate([[0], np.cumsum(counts)]))
+    return replace(shapes, polygons=polygons)
+
+
+def _ring_sizes(rings: Rings) -> tuple[Float64, Float64]:
+    """Area of each ring, and its lower and upper corner, shape (n, 2, 2).
+
+    Vertices are multiples of 1/256 pixel, so areas of less than 2^36 pixels are exact.
+    """
+    start, size = rings.start[:-1], np.diff(rings.start)
+    after = np.arange(1, len(rings.xy) + 1)
+    after[rings.start[1:] - 1] = start
+    local = rings.xy - np.repeat(rings.xy[start], size, axis=0)
+    (x, y), (x1, y1) = local.T, local[after].T
+    area = np.abs(np.add.reduceat(x * y1 - x1 * y, start)) / 2
+    bounds = [extreme.reduceat(rings.xy, start, axis=0) for extreme in (np.minimum, np.maximum)]
+    return area, np.stack(bounds, axis=1)
 
 
 def _frames(shapes: Shapes, box: GeoBox) -> Frames:
     """The ground at the middle of each object."""
     bounds = shapely.bounds(shapes.polygons).reshape(-1, 4)
     return ground_frames(box, (bounds[:, :2] + bounds[:, 2:]) / 2)
-
-
-def _filled(
-    rings: Rings, region_start: Int64, polygons: Objects, pixel_area: Float64, options: ObjectOptions
-) -> Objects:
-    """Polygons without their small holes."""
-    count = np.diff(region_start)
-    if not (count > 1).any():
-        return polygons
-    owner = np.repeat(np.arange(count.size), count)
-    area = shapely.area(shapely.polygons(shapely.get_rings(polygons)))
-    kept = (area * pixel_area[owner] >= options.min_hole) & (area >= options.min_hole_pixels)
-    kept[region_start[:-1]] = True
-    if kept.all():
-        return polygons
-    size = np.diff(rings.start)
-    some = Rings(
-        rings.xy[np.repeat(kept, size)],
-        np.concatenate([[0], np.cumsum(size[kept])]),
-        rings.node[np.repeat(kept, size)],
-        rings.fixed[np.repeat(kept, size)],
-    )
-    return polygons_of(some, np.concatenate([[0], np.cumsum(kept)])[region_start])
 
 
 def _with_fits(contours: Shapes, fits: Fits, frames: Frames, box: GeoBox) -> Shapes:
@@ -383,5 +395,5 @@ def _with_fits(contours: Shapes, fits: Fits, frames: Frames, box: GeoBox) -> Sha
 def _measured(shapes: Shapes, changed: Bool, contours: Objects) -> Shapes:
     """Fits, some of which were cut, with the IoU of what is left of those."""
     iou = shapes.fit.copy()
-    iou[changed] = polygon_iou(shapes.polygons[changed], contours[changed])
+    iou[changed] = iou_of_pairs(shapes.polygons[changed], contours[changed])
     return replace(shapes, fit=iou)

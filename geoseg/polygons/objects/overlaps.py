@@ -24,6 +24,7 @@ import shapely
 from geoseg.arrays import Bool, Int64, Objects
 from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.objects.noding import STEPS, Outlines, find_crossings, ranges, with_vertices
+from geoseg.polygons.shared_area import shared_areas
 
 __all__ = ["cut_overlaps", "snapped", "within_area", "within_scene", "without_others"]
 
@@ -84,16 +85,17 @@ class _Groups:
 
 
 def _groups(fits: Objects, contours: Objects, wanted: Bool) -> _Groups:
-    chosen = np.flatnonzero(wanted)
-    mine, other = shapely.STRtree(fits).query(fits[chosen], predicate="intersects")
-    apart = chosen[mine] != other
-    one, other = _pairs(chosen[mine][apart], other[apart])[0].T
+    one, other = _near(fits, wanted).T
+    real = shared_areas(fits[one], fits[other]) > _NOTHING
+    one, other = one[real], other[real]
     shared = shapely.intersection(fits[one], fits[other])
-    real = shapely.area(shared) > _NOTHING
-    one, other, shared = one[real], other[real], shared[real]
-    first = shapely.area(shapely.intersection(shared, contours[one]))
-    second = shapely.area(shapely.intersection(shared, contours[other]))
-    one_keeps = first >= second
+    part, of = shapely.get_parts(shared, return_index=True)
+    is_area = shapely.get_type_id(part) == shapely.GeometryType.POLYGON
+    part, of = part[is_area], of[is_area]
+    first, second = (
+        np.bincount(of, shared_areas(part, contours[n[of]]), minlength=one.size) for n in (one, other)
+    )
+    one_keeps = second <= first + _NOTHING
     own = np.concatenate([one, other])
     member, keeps = np.concatenate([other, one]), np.concatenate([~one_keeps, one_keeps])
     own, member, keeps = own[wanted[own]], member[wanted[own]], keeps[wanted[own]]
@@ -103,6 +105,18 @@ def _groups(fits: Objects, contours: Objects, wanted: Bool) -> _Groups:
     order = np.lexsort((member, own))
     own, member = own[order], member[order]
     return _Groups(np.searchsorted(alone, own), member, own == member, keeps[order])
+
+
+def _near(fits: Objects, wanted: Bool) -> Int64:
+    """Pairs of polygons whose boxes meet, one of them wanted: each once, the lower number first, (k, 2)."""
+    bounds = shapely.bounds(fits)
+    low = bounds[wanted, :2].min(axis=0, initial=np.inf)
+    high = bounds[wanted, 2:].max(axis=0, initial=-np.inf)
+    beside = np.flatnonzero((bounds[:, :2] <= high).all(axis=1) & (bounds[:, 2:] >= low).all(axis=1))
+    chosen = np.flatnonzero(wanted)
+    mine, other = shapely.STRtree(fits[beside]).query(fits[chosen])
+    one, other = chosen[mine], beside[other]
+    return _pairs(one[one != other], other[one != other])[0]
 
 
 def _noded(fits: Objects, groups: _Groups, rows: Int64) -> Objects:
@@ -150,7 +164,8 @@ def within_scene(polygons: Objects, box: GeoBox) -> tuple[Objects, Bool]:
 def within_area(polygons: Objects, area: shapely.Geometry) -> tuple[Objects, Bool]:
     """The same without what lies beyond an area, in pixels."""
     out = snapped(polygons)
-    beyond = ~shapely.within(out, area)
+    shapely.prepare(area)
+    beyond = ~shapely.covers(area, out)
     inside = shapely.normalize(_largest(shapely.intersection(out[beyond], area)))
     out[beyond] = snapped(inside)
     return shapely.orient_polygons(out), beyond

@@ -16,25 +16,52 @@ result is exact and repeatable.)
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from geoseg.arrays import Bool, Int64, UInt8
+from geoseg.arrays import Bool, Float64, Int64, UInt8
 from geoseg.compiled import compiled
 from geoseg.grid.encoding import NODATA, SCALE
+from geoseg.polygons.objects.floods import (
+    find_tops,
+    flood,
+    gaussian,
+    mark_connected,
+    number_seeds,
+    squared_distances,
+)
+from geoseg.polygons.trace.components import Components
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Regions, Strip
 
-__all__ = ["RowBuffer", "Seeds", "Segments", "find_segments", "segment_labels"]
+__all__ = ["KERNEL", "RowBuffer", "Seeds", "Segments", "find_segments", "segment_labels"]
 
-_LEVELS = 8
+_LEVELS: Final = 8
 """Steps of a pixel in which distances are counted."""
-_FROM_BORDER, _CLOSED = 8.0, 3.0
-"""A border that ends short of the edge still separates what lies beside it: seeds are as far from it as this,
-in pixels, or as they can be, less the second number."""
-_AROUND = np.ones((3, 3), np.bool_)
+_FROM_BORDER: Final = 8
+_CLOSED: Final = 3
+"""A border that ends short of the edge still separates what lies beside it: seeds are as far from it as the
+first number, in pixels, or as they can be, less the second number."""
+_WIDTH: Final = 2048
+"""Least width of the canvas that segments are traced on."""
+_COLORS: Final = NODATA - 1
+
+Numbers = tuple[int, int, int, int]
+"""Of :class:`Seeds`: score, pixels, border (-1: none), and neck in steps of a level (0: none)."""
+
+
+def _kernel() -> Float64:
+    """Center and one side of a Gaussian of one pixel, the side's farthest first."""
+    x = np.arange(-4, 5)
+    weights: Float64 = np.exp(-0.5 * x**2)
+    weights /= weights.sum()
+    return weights[:5]
+
+
+KERNEL: Final = _kernel()
 
 
 class RowBuffer:
@@ -44,6 +71,7 @@ class RowBuffer:
     """
 
     def __init__(self, width: int, kept: int, layers: int = 1) -> None:
+        self.width = width
         self._ring = np.full((kept, layers, width), NODATA, np.uint8)
         self._end = 0
 
@@ -87,6 +115,12 @@ class Seeds:
     border: int | None = None
     """Stored score of a border from which a pixel is no seed; None: there are no borders."""
 
+    @property
+    def numbers(self) -> Numbers:
+        """The same for compiled loops."""
+        border = -1 if self.border is None else self.border
+        return self.score, self.pixels, border, round(_LEVELS * self.neck)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segments:
@@ -102,144 +136,66 @@ class Segments:
     width: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Piece:
-    """The window of a region that was split."""
+@compiled
+def segment_labels(
+    score: UInt8, border: UInt8, inside: UInt8, columns: int, seeds: Numbers, kernel: Float64
+) -> tuple[NDArray[np.int32], int]:
+    """Segment, from 1, of each pixel of one region, 0 elsewhere; and how many there are: 0, or 2 and more.
 
-    row: int
-    col: int
-    labels: NDArray[np.int32]
-    scores: UInt8
-    class_id: int
-    last_row: int
-
-
-def segment_labels(layers: UInt8, inside: Bool, seeds: Seeds) -> NDArray[np.int32] | None:
-    """Segment, from 1, of each pixel of one region, 0 elsewhere; None: there are fewer than two seeds.
-
-    ``layers`` are the stored scores, and those of the border where it counts, uint8 (1 or 2, rows, columns);
-    ``inside`` is the region.
+    ``score`` and ``inside``, which is 1 in the region, are a window, flat, uint8 (rows × columns); its
+    outermost pixels are not in the region. ``border`` are the scores of the border; empty where none count.
     """
-    if seeds.neck:
-        height = ndimage.gaussian_filter(ndimage.distance_transform_edt(inside), 1.0) * inside
-        level = np.minimum(np.rint(_LEVELS * height), 255).astype(np.uint8)
-        found, count = ndimage.label(inside & _tops(level, seeds.neck), _AROUND)
-        cost = np.uint8(255) - level
+    least, pixels, most_border, neck = seeds
+    cost = np.empty(score.size, np.uint8)
+    is_seed = np.zeros(score.size, np.uint8)
+    labels = np.zeros(score.size, np.int32)
+    if neck:
+        _tops_of_shape(inside, columns, neck, kernel, cost, is_seed)
+        pixels = 1
     else:
-        is_seed, score = inside & (layers[0] >= seeds.score), np.minimum(layers[0], SCALE)
-        if seeds.border is not None and (is_border := layers[1] >= seeds.border).any():
-            away = np.minimum(ndimage.distance_transform_edt(~is_border), _FROM_BORDER)
-            level = np.where(is_seed, np.rint(_LEVELS * away), 0).astype(np.uint8)
-            is_seed &= _tops(level, _CLOSED)
-            score = score - np.minimum(score, layers[1])
-        found, count = ndimage.label(is_seed)
-        cost = SCALE - score
-    if count < 2:  # noqa: PLR2004 - two seeds make two segments
-        return None
-    size = np.bincount(found.ravel(), minlength=count + 1)
-    large = size >= (1 if seeds.neck else seeds.pixels)
-    large[0] = False
-    if np.count_nonzero(large) < 2:  # noqa: PLR2004 - as above
-        return None
-    number = np.where(large, np.cumsum(large), 0).astype(np.int32)
-    labels: NDArray[np.int32] = number[found]
-    _flood(cost, inside, labels)
-    return labels
-
-
-def _tops(level: UInt8, depth: float) -> Bool:
-    """Maxima that are separated by a pass at least so deep from any higher one; none at level 0."""
-    # They are the tops of what the level, lowered by the depth, is rebuilt to.
-    flat = _rebuilt(level - np.minimum(level, np.uint8(round(_LEVELS * depth))), level)
-    tops: Bool = flat > _rebuilt(flat - np.minimum(flat, 1), flat)
-    return tops
+        is_border, borders = np.empty(border.size, np.uint8), 0
+        for pixel in range(border.size):
+            is_border[pixel] = border[pixel] >= most_border
+            borders += is_border[pixel]
+        for pixel in range(score.size):
+            is_seed[pixel] = inside[pixel] and score[pixel] >= least
+            cost[pixel] = SCALE - min(score[pixel], SCALE)
+            if borders:
+                cost[pixel] = min(cost[pixel] + border[pixel], SCALE)
+        if borders:
+            _keep_from(is_border, columns, is_seed)
+    found = number_seeds(is_seed, columns, neck > 0, pixels, labels)
+    if found < 2:  # noqa: PLR2004 - two seeds make two segments
+        return labels, 0
+    flood(cost, inside, columns, labels)
+    return labels, found
 
 
 @compiled
-def _rebuilt(low: UInt8, high: UInt8) -> UInt8:
-    """Reconstruction by dilation of one image under another that is nowhere below it (Vincent 1993).
-
-    Sweeps to and fro until nothing changes.
-    """
-    out = low.copy()
-    rows, columns = low.shape
-    changed = True
-    while changed:
-        changed = False
-        for way in range(2):
-            for step in range(rows * columns):
-                pixel = step if way == 0 else rows * columns - 1 - step
-                i, j = pixel // columns, pixel % columns
-                best = out[i, j]
-                for k in range(max(0, i - 1), min(rows, i + 2)):
-                    for m in range(max(0, j - 1), min(columns, j + 2)):
-                        best = max(best, out[k, m])
-                best = min(best, high[i, j])
-                if best > out[i, j]:
-                    out[i, j] = best
-                    changed = True
-    return out
+def _tops_of_shape(inside: UInt8, columns: int, neck: int, kernel: Float64, cost: UInt8, tops: UInt8) -> None:
+    """Mark what lies farthest from the edge, with passes deeper than the neck between; deep is cheap."""
+    level = np.zeros(inside.size, np.uint8)
+    for pixel in range(inside.size):
+        level[pixel] = 1 - inside[pixel]
+    height = squared_distances(level, columns, inside.size * inside.size, inside)
+    for pixel in range(inside.size):
+        height[pixel] = np.sqrt(height[pixel])
+    gaussian(height, columns, kernel)
+    for pixel in range(inside.size):
+        level[pixel] = min(np.rint(_LEVELS * height[pixel]), 255.0) if inside[pixel] else 0.0
+        cost[pixel] = 255 - level[pixel]
+    find_tops(level, columns, neck, tops)
 
 
 @compiled
-def _flood(cost: UInt8, inside: Bool, labels: NDArray[np.int32]) -> None:
-    """Label every pixel inside by the seed that reaches it over the lowest pass; in place."""
-    rows, columns = labels.shape
-    following = np.full(rows * columns, -1, np.int64)
-    head, tail = np.full(256, -1, np.int64), np.full(256, -1, np.int64)
-    for i in range(rows):
-        for j in range(columns):
-            if labels[i, j]:
-                level, pixel = cost[i, j], i * columns + j
-                if head[level] < 0:
-                    head[level] = pixel
-                else:
-                    following[tail[level]] = pixel
-                tail[level] = pixel
-    level = 0
-    while level < 256:  # noqa: PLR2004 - a byte's values
-        pixel = head[level]
-        if pixel < 0:
-            level += 1
-            continue
-        head[level] = following[pixel]
-        i, j = pixel // columns, pixel % columns
-        for step in range(4):
-            k = i + (step == 1) - (step == 0)
-            m = j + (step == 3) - (step == 2)  # noqa: PLR2004 - up, down, left, right
-            if k < 0 or m < 0 or k >= rows or m >= columns or labels[k, m] or not inside[k, m]:
-                continue
-            labels[k, m] = labels[i, j]
-            to, other = max(level, int(cost[k, m])), k * columns + m
-            following[other] = -1
-            if head[to] < 0:
-                head[to] = other
-            else:
-                following[tail[to]] = other
-            tail[to] = other
-
-
-def _colors(labels: NDArray[np.int32]) -> UInt8:
-    """A color from 1 for each segment, one that none beside it or diagonally across has; 0 for none."""
-    pairs = [
-        np.stack([one[apart], other[apart]])
-        for one, other in (
-            (labels[1:], labels[:-1]),
-            (labels[:, 1:], labels[:, :-1]),
-            (labels[1:, 1:], labels[:-1, :-1]),
-            (labels[1:, :-1], labels[:-1, 1:]),
-        )
-        if (apart := (one != other) & (one > 0) & (other > 0)).any()
-    ]
-    color = np.zeros(int(labels.max()) + 1, np.uint8)
-    beside: dict[int, set[int]] = {}
-    for one, other in np.unique(np.concatenate(pairs, axis=1), axis=1).T.tolist() if pairs else ():
-        beside.setdefault(one, set()).add(other)
-        beside.setdefault(other, set()).add(one)
-    for segment in range(1, color.size):
-        taken = {int(color[other]) for other in beside.get(segment, ())}
-        color[segment] = next(free for free in range(1, NODATA) if free not in taken)
-    return color
+def _keep_from(border: UInt8, columns: int, is_seed: UInt8) -> None:
+    """Keep of the seeds what lies as far from a border as it can."""
+    squared = squared_distances(border, columns, _FROM_BORDER**2, is_seed)
+    level = np.empty(border.size, np.uint8)
+    for pixel in range(border.size):
+        level[pixel] = np.rint(_LEVELS * np.sqrt(squared[pixel]))
+        is_seed[pixel] = 0
+    find_tops(level, columns, _LEVELS * _CLOSED, is_seed)
 
 
 def find_segments(
@@ -254,53 +210,149 @@ def find_segments(
     Returns:
         Which regions were split, shape (n,), and their segments.
     """
-    split = np.zeros(len(regions), np.bool_)
-    pieces: list[_Piece] = []
-    large = regions.components.pixels >= 2 * seeds.pixels
     assert regions.detail is not None
-    for index in np.flatnonzero(large & (regions.detail.max_score >= seeds.score)).tolist():
-        left, top, right, bottom = (int(v) for v in regions.polygons[index].bounds)
-        if bottom - top > tallest:
+    split = np.zeros(len(regions), np.bool_)
+    bounds = shapely.bounds(regions.polygons).astype(np.int64).reshape(-1, 4)
+    is_large = (regions.components.pixels >= 2 * seeds.pixels) & (regions.detail.max_score >= seeds.score)
+    chosen = np.flatnonzero(is_large & (bounds[:, 3] - bounds[:, 1] <= tallest))
+    if not chosen.size:
+        return split, None
+    # The tallest first, so that they make full shelves.
+    chosen = chosen[np.argsort(bounds[chosen, 1] - bounds[chosen, 3], kind="stable")]
+    left, top, right, bottom = bounds[chosen].T
+    first_row, width = int(top.min()) - 1, rows.width
+    layers = rows.crop(first_row, -1, int(bottom.max()) + 1, width + 1)
+    # With a pixel more on each side.
+    windows = np.stack([top - 1 - first_row, left, bottom - top + 2, right - left + 2], axis=1)
+    start = regions.components.first[chosen] % width - left + 1
+    canvas, least = _empty_canvas(windows), int(np.ceil(level))
+    places, height = _split_regions(layers, windows, start, least, seeds.numbers, KERNEL, *canvas)
+    if not len(places):
+        return split, None
+    which = chosen[places[:, 0]]
+    split[which] = True
+    origin = np.stack([left - 1, top - 1], axis=1)[places[:, 0]]
+    return split, _traced(canvas[:, :height], places[:, 1:], origin, regions.components.choose(which), level)
+
+
+def _empty_canvas(windows: Int64) -> UInt8:
+    """Room for the classes and scores of all windows on shelves, which is as much as for some of them."""
+    width = max(_WIDTH, int(windows[:, 3].max()))
+    height, column = 0, width
+    for rows, columns in windows[:, 2:].tolist():
+        if column + columns > width:
+            height, column = height + rows, 0
+        column += columns
+    return np.zeros((2, height, width), np.uint8)
+
+
+@compiled
+def _split_regions(
+    layers: UInt8,
+    windows: Int64,
+    start: Int64,
+    least: int,
+    seeds: Numbers,
+    kernel: Float64,
+    colors: UInt8,
+    scores: UInt8,
+) -> tuple[Int64, int]:
+    """Draw the segments of regions, each in a window of some rows, side by side on a canvas.
+
+    ``windows``, shape (n, 4), are row, column, rows and columns of each; ``start`` is the column in it of a
+    pixel of the region in its second row; ``least`` is the lowest score of a region's pixel. ``colors`` and
+    ``scores`` are the canvas, zeros.
+
+    Returns:
+        For each window with segments its number and the row and the column of its place; and the rows of the
+        canvas that are in use.
+    """
+    places = np.empty((windows.shape[0], 3), np.int64)
+    found, shelf, height, column = 0, 0, 0, colors.shape[1]
+    for n in range(windows.shape[0]):
+        rows, columns = windows[n, 2], windows[n, 3]
+        pixels = rows * columns
+        score, border = np.empty(pixels, np.uint8), np.empty((layers.shape[0] - 1) * pixels, np.uint8)
+        inside = np.zeros(pixels, np.uint8)
+        for i in range(rows):
+            for j in range(columns):
+                score[i * columns + j] = layers[0, windows[n, 0] + i, windows[n, 1] + j]
+                if border.size:
+                    border[i * columns + j] = layers[1, windows[n, 0] + i, windows[n, 1] + j]
+        mark_connected(score, columns, columns + start[n], least, NODATA - 1, inside)
+        labels, count = segment_labels(score, border, inside, columns, seeds, kernel)
+        if count == 0:
             continue
-        layers = rows.crop(top - 1, left - 1, bottom + 1, right + 1)
-        found, _ = ndimage.label((layers[0] >= level) & (layers[0] != NODATA))
-        col = int(regions.polygons[index].exterior.coords[0][0])
-        inside = found == found[1, 1 + col - left]
-        labels = segment_labels(layers, inside, seeds)
-        if labels is not None:
-            split[index] = True
-            class_id = int(regions.components.class_id[index])
-            last_row = int(regions.components.last_row[index])
-            pieces.append(_Piece(top - 1, left - 1, labels, layers[0], class_id, last_row))
-    return split, _canvas(pieces, level) if pieces else None
+        if column + columns > colors.shape[1]:
+            shelf, height, column = height, height + rows, 0
+        places[found, 0], places[found, 1], places[found, 2] = n, shelf, column
+        found += 1
+        color = _colors(labels, columns, count)
+        for i in range(rows):
+            for j in range(columns):
+                pixel = i * columns + j
+                scores[shelf + i, column + j] = score[pixel]
+                colors[shelf + i, column + j] = NODATA if score[pixel] == NODATA else color[labels[pixel]]
+        column += columns
+    return places[:found], height
 
 
-def _canvas(pieces: list[_Piece], level: float) -> Segments:
-    """All pieces one below the other, traced at once."""
-    width = max(piece.labels.shape[1] for piece in pieces)
-    height = sum(piece.labels.shape[0] for piece in pieces)
-    classes, scores = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
-    start, top = np.zeros(len(pieces), np.int64), 0
-    for index, piece in enumerate(pieces):
-        rows, columns = piece.labels.shape
-        color = _colors(piece.labels)
-        place = slice(top, top + rows), slice(0, columns)
-        classes[place] = np.where(piece.scores == NODATA, NODATA, color[piece.labels])
-        scores[place] = piece.scores
-        start[index] = top
-        top += rows
+@compiled
+def _colors(labels: NDArray[np.int32], columns: int, count: int) -> UInt8:
+    """A color from 1 for each segment, one that none beside it or diagonally across has; 0 for none."""
+    ahead = (1, columns - 1, columns, columns + 1)
+    # Neighbors with a lower number, as a linked list for each segment.
+    head = np.empty(count + 1, np.int32)
+    for segment in range(count + 1):
+        head[segment] = -1
+    room, pairs = 4 * labels.size, 0
+    leads_to, following = np.empty(room, np.int32), np.empty(room, np.int32)
+    for pixel in range(labels.size - columns - 1):
+        here = labels[pixel]
+        if here == 0:
+            continue
+        for step in ahead:
+            there = labels[pixel + step]
+            if there == 0 or there == here:  # noqa: PLR1714 - a tuple of two types
+                continue
+            one, other = max(here, there), min(here, there)
+            if head[one] >= 0 and leads_to[head[one]] == other:
+                continue
+            leads_to[pairs], following[pairs], head[one] = other, head[one], pairs
+            pairs += 1
+    color = np.zeros(count + 1, np.uint8)
+    taken = np.zeros(_COLORS + 1, np.int32)  # by a neighbor of which segment
+    for segment in range(1, count + 1):
+        pair = head[segment]
+        while pair >= 0:
+            taken[color[leads_to[pair]]] = segment
+            pair = following[pair]
+        free = 1
+        while taken[free] == segment:
+            free += 1
+        color[segment] = free
+    return color
+
+
+def _traced(canvas: UInt8, places: Int64, origin: Int64, whole: Components, level: float) -> Segments:
+    """The segments of pieces on a canvas, traced at once, each with its place and class in the scene.
+
+    ``places``, shape (n, 2), are row and column of each piece, rising; ``origin`` its column and row in the
+    scene; ``whole`` the regions that they are of.
+    """
+    classes, scores = canvas
+    width = classes.shape[1]
     strip = Strip(classes, scores, scores[None])
     regions = Regions.join([*trace_regions([strip], width, range(1, NODATA), level=level, touching=False)])
-    # Each segment with its place and class in the scene.
     segments = regions.components
     row, col = np.divmod(segments.first, width)
-    which = np.searchsorted(start, row, side="right") - 1
-    offset = np.array([[p.col, p.row] for p in pieces])[which]
-    offset[:, 1] -= start[which]
-    class_id = np.array([p.class_id for p in pieces], np.uint8)[which]
-    last_row = np.array([p.last_row for p in pieces])[which]
+    shelf, piece = places.T
+    row_of_shelf = shelf[np.searchsorted(shelf, row, side="right") - 1]
+    which = np.searchsorted(shelf * width + piece, row_of_shelf * width + col, side="right") - 1
+    offset = origin[which] - places[which, ::-1]
+    known = replace(segments, class_id=whole.class_id[which], last_row=whole.last_row[which])
     return Segments(
-        Regions(regions.polygons, replace(segments, class_id=class_id, last_row=last_row), regions.detail),
+        Regions(regions.polygons, known, regions.detail),
         np.stack([row + offset[:, 1], col + offset[:, 0]], axis=1),
         offset,
         width,

@@ -17,6 +17,7 @@ center stays on its side; of two regions with a common outline both have the sam
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import shapely
@@ -49,6 +50,13 @@ class Rings:
 
     def __len__(self) -> int:
         return self.start.size - 1
+
+    def choose(self, chosen: Bool) -> Self:
+        """The rings of a mask."""
+        size = np.diff(self.start)
+        of_chosen = np.repeat(chosen, size)
+        start = np.concatenate([[0], np.cumsum(size[chosen])])
+        return type(self)(self.xy[of_chosen], start, self.node[of_chosen], self.fixed[of_chosen])
 
 
 def outline(regions: Regions, width: int) -> tuple[Rings, Int64]:

@@ -30,7 +30,7 @@ import shapely
 from geoseg.arrays import Float64, Int64, Objects
 from geoseg.compiled import compiled
 from geoseg.errors import GridError
-from geoseg.grid.polygons import polygon_iou
+from geoseg.polygons.shared_area import iou_of_pairs
 from geoseg.polygons.simplify import collapse_rings
 from geoseg.polygons.walls.lines import draw, given_classes, given_walls, refine_direction
 from geoseg.polygons.walls.rings import (
@@ -174,12 +174,12 @@ def fit_walls(
     fitted = shapely.orient_polygons(_polygons(points, offsets, parts))
     iou = np.zeros(len(polygons))
     sound = (kinds != _FREE) & shapely.is_valid(fitted)
-    iou[sound] = polygon_iou(fitted[sound], polygons[sound])
+    iou[sound] = iou_of_pairs(fitted[sound], polygons[sound])
     area = shapely.area(polygons)
     sound &= (iou >= options.min_iou) & (abs(shapely.area(fitted) - area) <= _AREA_CHANGE * area)
     free = np.flatnonzero(~sound)
     fitted[free] = _simplified(polygons[free], options.free_area)
-    iou[free] = polygon_iou(fitted[free], polygons[free])
+    iou[free] = iou_of_pairs(fitted[free], polygons[free])
     kinds[free] = _FREE
     direction[free] = np.nan
     return Fits(fitted, np.array(KINDS, np.object_)[kinds], iou, direction)
@@ -195,7 +195,7 @@ def fit_rectangles(polygons: Objects) -> Fits:
     edges = np.diff(shapely.get_coordinates(boxes).reshape(-1, 5, 2)[:, :3], axis=1)
     longer = edges[np.arange(len(boxes)), np.hypot(*edges.T).argmax(axis=0)]
     kind = np.full(len(boxes), KINDS[_RECTANGLE], np.object_)
-    return Fits(boxes, kind, polygon_iou(boxes, polygons), np.arctan2(longer[:, 1], longer[:, 0]) % np.pi)
+    return Fits(boxes, kind, iou_of_pairs(boxes, polygons), np.arctan2(longer[:, 1], longer[:, 0]) % np.pi)
 
 
 def _check(polygons: Objects) -> None:
