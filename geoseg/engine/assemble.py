@@ -29,7 +29,7 @@ from geoseg.engine.probabilities import PartialProbabilities
 from geoseg.errors import OutputError, of_scene
 from geoseg.io.files import output_error, sweep_temporaries, write_json
 from geoseg.io.raster.scene import verify_checksums
-from geoseg.io.raster.scene_reader import without_data
+from geoseg.io.raster.scene_reader import close_kept_reader, without_data
 from geoseg.io.stac.write import scene_item
 from geoseg.stages import stage
 
@@ -109,6 +109,7 @@ def assemble(task: AssembleTask) -> AssembledScene:
         OutputError: a partial result is gone, or an output cannot be written or verified.
     """
     plan, partials = task.plan, task.partials
+    close_kept_reader()
     with of_scene(plan.scene.ref.id):
         if partials:
             written = [_step(plan, partials, step) for step in STEPS]
@@ -118,6 +119,7 @@ def assemble(task: AssembleTask) -> AssembledScene:
             raise OutputError(f"{plan.folder}: the map that was to be used has changed; run again")
         if not found.windows[0]:
             raise without_data(plan.scene)
+        found.check_probabilities()
         _remove_map(plan.folder, except_for=[plan.folder / PROBABILITY_NAME])
         probabilities = ReusedProbabilities(plan)
         written = [_write(plan, probabilities, step) for step in STEPS]
@@ -126,6 +128,7 @@ def assemble(task: AssembleTask) -> AssembledScene:
 
 def assemble_step(task: StepTask) -> Written:
     """Do one step of what :func:`assemble` does."""
+    close_kept_reader()
     with of_scene(task.plan.scene.ref.id):
         return _step(task.plan, task.partials, task.step, task.sections)
 

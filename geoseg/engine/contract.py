@@ -24,7 +24,7 @@ from geoseg.errors import SceneError
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.raster.sample import SAMPLE_SIDE, Sample, take_sample, undeclared_fill
 from geoseg.io.raster.scene import Scene
-from geoseg.io.raster.scene_reader import SceneReader, has_collar, without_data
+from geoseg.io.raster.scene_reader import has_collar, kept_reader, without_data
 from geoseg.io.raster.validity import Nodata
 
 __all__ = [
@@ -360,10 +360,9 @@ def sample_scene(scene: Scene, grid: GeoBox) -> Sample:
     Raises:
         SceneError: it cannot be read, or has no valid pixel at all.
     """
-    with SceneReader(scene, grid) as reader:
-        side = sample_side(grid, scene.geobox)
-        fewer = min(1.0, _BANDS / len(scene.bands)) ** 0.5
-        sample = take_sample(reader, max(_LEAST_SIDE, round(side * fewer)))
+    side = sample_side(grid, scene.geobox)
+    fewer = min(1.0, _BANDS / len(scene.bands)) ** 0.5
+    sample = take_sample(kept_reader(scene, grid), max(_LEAST_SIDE, round(side * fewer)))
     if not sample.valid:
         raise without_data(scene)
     return sample

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Self
 
 from geoseg.arrays import UInt8
+from geoseg.config.stac.refs import SHA256_MULTIHASH
 from geoseg.engine.plan import Plan
 from geoseg.errors import OutputError
 from geoseg.grid.window import Window
+from geoseg.io.files import sha256_of
 from geoseg.io.raster.maps import read_strips
 
 __all__ = [
@@ -50,6 +52,8 @@ class FinishedMap:
     """Windows that were predicted, and those without data, which were not."""
     sizes: dict[Path, int]
     """Each file and its bytes."""
+    checksums: dict[Path, str]
+    """Each file's SHA-256, as a multihash."""
     rules: int
     """:data:`geoseg.engine.plan.RULES` under which it was made."""
     warnings: tuple[str, ...]
@@ -66,6 +70,7 @@ class FinishedMap:
                 known.get(PREDICTION_FINGERPRINT),
                 (int(known["geoseg:windows"]), int(known["geoseg:windows_without_data"])),
                 {folder / Path(a["href"]).name: int(a["file:size"]) for a in item["assets"].values()},
+                {folder / Path(a["href"]).name: str(a["file:checksum"]) for a in item["assets"].values()},
                 int(known.get(RULES_PROPERTY, 1)),
                 tuple(map(str, known.get(WARNINGS_PROPERTY, ()))),
             )
@@ -86,6 +91,25 @@ class FinishedMap:
             and path in self.sizes
             and is_there(path, self.sizes[path])
         )
+
+    def check_probabilities(self) -> None:
+        """Compare the probability raster with its checksum: GDAL reads many a damaged file without an error.
+
+        Raises:
+            OutputError: it is another, or cannot be read.
+        """
+        for path, checksum in self.checksums.items():
+            if path.name != PROBABILITY_NAME:
+                continue
+            try:
+                is_same = checksum == SHA256_MULTIHASH + sha256_of(path)
+            except OSError as error:
+                raise OutputError(f"{path} cannot be read ({error.strerror})") from error
+            if not is_same:
+                raise OutputError(
+                    f"{path} is not what was written (its sha256 differs from {ITEM_NAME}); remove "
+                    f"{path.parent} to map the scene again"
+                )
 
 
 def is_there(path: Path, size: int) -> bool:

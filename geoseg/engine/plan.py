@@ -154,10 +154,12 @@ class Plan:
 
         See :mod:`geoseg.engine.bounds` for what it cannot know.
         """
-        predicting = cache_bytes(_raster_bytes(self.scene)) + self.tiles.task_bytes
+        source = _raster_bytes(self.scene)
+        predicting = cache_bytes(source) + self.tiles.task_bytes
         rasters, resampled = self._rasters
         bands = 1 if self.write.probability == "top" else self.encoding.count
-        assembling = cache_bytes(rasters.window.pixels * bands) + assembly_bytes(
+        # Sections are traced while the scene is still open.
+        assembling = cache_bytes(max(source, rasters.window.pixels * bands)) + assembly_bytes(
             *rasters.shape[::-1],
             self.encoding.count,
             resampled=resampled,

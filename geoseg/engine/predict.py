@@ -17,7 +17,7 @@ from geoseg.grid.stitch import Prediction, Stitcher, WindowOverlaps
 from geoseg.grid.tiling import WindowRows
 from geoseg.grid.window import Window
 from geoseg.io.raster.reader import Reader, stretched
-from geoseg.io.raster.scene_reader import SceneReader
+from geoseg.io.raster.scene_reader import kept_reader
 from geoseg.models.predictor import Predictor
 from geoseg.stages import stage
 
@@ -110,11 +110,10 @@ def _predict_window_rows(task: PredictTask) -> PartialManifest:
             warnings = examine(plan.scene, plan.grid, plan.bundle.spec, plan.stretch).warnings
     with stage("load network"):
         predictor = Predictor(plan.bundle, plan.runtime)
-    with SceneReader(plan.scene, plan.grid, keep_bytes=True) as reader:
-        windows = WindowPredictor(reader, predictor, plan.stretch)
-        finished, overlaps = predict_and_stitch(
-            plan.stitcher, plan.encoding, plan.tiles.batch, task.rows, windows
-        )
+    windows = WindowPredictor(kept_reader(plan.scene, plan.grid), predictor, plan.stretch)
+    finished, overlaps = predict_and_stitch(
+        plan.stitcher, plan.encoding, plan.tiles.batch, task.rows, windows
+    )
     arrays = {"probabilities": finished, "top": overlaps.top, "bottom": overlaps.bottom}
     manifest = PartialManifest(
         name=task.name,

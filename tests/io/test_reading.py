@@ -23,9 +23,10 @@ from geoseg.errors import GridError, SceneError
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
+from geoseg.io.raster import scene_reader
 from geoseg.io.raster.reader import ArrayReader, Raster
-from geoseg.io.raster.scene import describe
-from geoseg.io.raster.scene_reader import SceneReader
+from geoseg.io.raster.scene import Scene, describe
+from geoseg.io.raster.scene_reader import SceneReader, close_kept_reader, kept_reader
 from geoseg.io.raster.validity import Nodata
 
 UTM = "EPSG:32633"
@@ -443,3 +444,36 @@ def test_a_damaged_block_fails_every_window_that_needs_it(folder: Path, compress
             ):
                 reader.read(Window(60, 60, 20, 20))
         assert reader.read(Window(0, 0, 64, 64)).valid.all()
+
+
+def test_the_kept_reader_stays_open_until_another_scene_or_its_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    plain = scene_reader.open_raster
+
+    def counted(href: str, *args: Any, **options: Any) -> Any:
+        opened.append(href)
+        return plain(href, *args, **options)
+
+    monkeypatch.setattr(scene_reader, "open_raster", counted)
+    one, other = (write(folder / f"{name}.tif", np.ones((1, 9, 9), np.uint8)) for name in ("one", "other"))
+    first, second = describe(scene(one)), describe(scene(other))
+
+    def read(described: Scene, grid: GeoBox) -> None:
+        kept_reader(pickle.loads(pickle.dumps(described)), grid).read(grid.window)  # noqa: S301 - our own
+
+    for described, grid in (
+        (first, first.geobox),
+        (first, first.geobox),
+        (first, first.geobox.zoom(3, 3)),
+        (second, second.geobox),
+        (first, first.geobox),
+    ):
+        read(described, grid)
+    assert opened == [one, one, other, one]
+    close_kept_reader()
+    close_kept_reader()
+    read(first, first.geobox)
+    assert opened[4:] == [one]
+    close_kept_reader()

@@ -136,7 +136,8 @@ def _read(reader: Reader, windows: Iterator[Window], *, until_data: bool = False
     for window in windows:
         raster = reader.read(window)
         pixels += window.pixels
-        found.append(raster.pixels[:, raster.valid])
+        # Band by band: indexed together, the bands of a pixel would lie side by side, slow to look at.
+        found.append(np.stack([band[raster.valid] for band in raster.pixels]).astype(np.float32))
         if until_data and found[-1].shape[1]:
             break
     return pixels, found

@@ -41,7 +41,7 @@ from geoseg.io.raster.scene import Scene
 from geoseg.io.raster.validity import Nodata, Stored, judge, unusable
 from geoseg.words import listed
 
-__all__ = ["SceneReader", "has_collar", "without_data"]
+__all__ = ["SceneReader", "close_kept_reader", "has_collar", "kept_reader", "without_data"]
 
 _LOOK = 128
 """Side of the windows that are looked at for why a scene has no data, or for its collar."""
@@ -142,6 +142,34 @@ class SceneReader:
         places = [position for file in files for position in file.positions]
         nodata = tuple(value for file in files for value in file.fill)
         return Collar(nodata, tuple(tolerance[place] for place in places))
+
+
+class _Kept(threading.local):
+    """The reader that a thread keeps open."""
+
+    reader: SceneReader | None = None
+
+
+_kept = _Kept()
+
+
+def kept_reader(scene: Scene, grid: GeoBox) -> SceneReader:
+    """A reader that keeps bytes and stays open for who reads this scene next in this thread.
+
+    So the blocks that one task decodes are still in GDAL's cache for the next. Another scene closes it, as
+    does :func:`close_kept_reader`.
+    """
+    if _kept.reader is None or (_kept.reader.scene, _kept.reader.grid) != (scene, grid):
+        close_kept_reader()
+        _kept.reader = SceneReader(scene, grid, keep_bytes=True)
+    return _kept.reader
+
+
+def close_kept_reader() -> None:
+    """Close what :func:`kept_reader` keeps open in this thread; its blocks leave the memory."""
+    if _kept.reader is not None:
+        _kept.reader.close()
+        _kept.reader = None
 
 
 def without_data(scene: Scene) -> SceneError:
