@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
@@ -28,12 +27,19 @@ _FEW_FILES = 1024
 """Files that a process may open, below which a run over many-file scenes on many workers may end."""
 
 
-@click.command(epilog=examples("geoseg doctor > report.txt"))
-def doctor() -> None:
+@click.command(epilog=examples("geoseg doctor > report.txt", "geoseg doctor --compile"))
+@click.option(
+    "--compile", "compiles", is_flag=True, help="Compile first what the first map would wait for: a minute."
+)
+def doctor(*, compiles: bool) -> None:
     """Show what this installation has, to paste into a report.
 
     Versions, hardware, folders that can be written, extras. Exit code 2 where something has to be mended.
     """
+    if compiles:
+        from geoseg.flow.run.compile import compile_all
+
+        compile_all()
     problems: list[str] = []
     rows = [*_software(), *_hardware(), *_folders(problems), *_extras()]
     width = max(len(name) for name, _ in rows)
@@ -88,11 +94,6 @@ def _hardware() -> Iterator[tuple[str, str]]:
 
 
 def _folders(problems: list[str]) -> Iterator[tuple[str, str]]:
-    cache = os.environ.get("NUMBA_CACHE_DIR")
-    package = Path(__file__).resolve().parent.parent / "polygons"
-    home = Path("~/.cache").expanduser()
-    compiled = [Path(cache)] if cache else [package, home]
-    where = next((folder for folder in compiled if _is_writable(folder)), None)
     for name, folder, what in (
         ("working folder", Path.cwd(), "maps go to runs/ in it: work elsewhere, or choose output"),
         ("temporary", Path(tempfile.gettempdir()), "set TMPDIR to a folder that can be written"),
@@ -102,11 +103,19 @@ def _folders(problems: list[str]) -> Iterator[tuple[str, str]]:
         else:
             yield name, f"{folder}, not writable"
             problems.append(f"{folder} cannot be written; {what}")
-    yield "compiled loops", f"kept in {where}" if where else "kept nowhere"
-    if where is None:
+    from geoseg.compiled import is_compiled, kept_in
+
+    kept = kept_in()
+    if kept is None:
+        yield "compiled loops", "kept nowhere"
         problems.append(
             "each process compiles its loops; set NUMBA_CACHE_DIR to a folder that can be written"
         )
+    else:
+        from geoseg.flow.run.compile import exercise_all
+
+        state = "all there" if is_compiled(exercise_all) else "compiled when first called"
+        yield "compiled loops", f"{state}, kept in {kept}"
     files = _open_files()
     if files is not None:
         yield "open files", f"at most {files}"

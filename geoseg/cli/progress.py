@@ -152,7 +152,7 @@ class RunWatcher:
                 f"{counted(event.scenes, 'scene')}, {event.pixels / 1e6:.1f} Mpx on {event.where}"
             )
             if event.compiles:
-                self._view.line("the first polygons on this machine: loops are compiled, once, half a minute")
+                self._view.line("loops of polygons are compiled beside it, half a minute, once on a machine")
             self._view.start("mapping", event.pixels)
             self._view.advance(0, "")
         elif isinstance(event, WindowRowsFinished):

@@ -10,6 +10,7 @@ import numpy as np
 from geoseg.arrays import UInt8
 from geoseg.config.slug import scene_slug
 from geoseg.engine.bounds import POLYGON_STRIP
+from geoseg.engine.exercise import compile_loops
 from geoseg.engine.finished import CLASSES_NAME, PROBABILITY_NAME, ReusedProbabilities
 from geoseg.engine.partials import PartialManifest
 from geoseg.engine.plan import Plan
@@ -121,6 +122,7 @@ def write_polygons(
     assert plan.vectorize is not None
     options, spec, names = plan.vectorize, plan.bundle.spec, plan.outlined
     path = layer_file(plan.folder, options.layer, options.format)
+    compile_loops(options.mode)
     if sections:
         assert isinstance(probabilities, PartialProbabilities)
         shapes = joined_shapes(plan, probabilities, sections)

@@ -9,6 +9,7 @@ from typing import Final
 
 from geoseg.arrays import UInt8
 from geoseg.engine.bounds import POLYGON_STRIP
+from geoseg.engine.exercise import compile_loops
 from geoseg.engine.partials import PartialManifest, find_partial, open_partial, write_partial
 from geoseg.engine.plan import RULES, Plan
 from geoseg.engine.probabilities import PartialProbabilities, needed_partials
@@ -84,6 +85,7 @@ def _find_in_section(task: SectionTask) -> PartialManifest:
     if done is not None:
         return done
     assert plan.vectorize is not None
+    compile_loops(plan.vectorize.mode)
     strips = _strips(plan, PartialProbabilities(plan, task.partials), rows.first, rows.stop)
     raster = ProbabilityRaster(plan.grid, plan.encoding, lambda: strips)
     section = find_objects_between(raster, (rows.first, rows.stop), list(plan.outlined), plan.vectorize)

@@ -21,6 +21,7 @@ from geoseg.config.slug import scene_slug
 from geoseg.config.stac.refs import Trust
 from geoseg.config.vectorize import Vectorize
 from geoseg.engine.bounds import POLYGON_STRIP
+from geoseg.engine.exercise import compile_loops
 from geoseg.engine.vectorize import CLASS_IDS, ClassMap, ProbabilityRaster, find_class_shapes, find_shapes
 from geoseg.errors import ConfigError, GridError, OutputError, SceneError
 from geoseg.grid.encoding import ProbabilityEncoding
@@ -344,6 +345,7 @@ def _shapes(
     """Polygons whose classes are places among the ids known."""
     raster, grid = reader.raster, reader.raster.scene.geobox
     places = [known.tolist().index(number) for number in wanted]
+    compile_loops(options.mode)
     if raster.kind == "classes":
         ids = ClassMap(grid, CLASS_IDS, lambda: reader.class_ids(known), max(2, known.size))
         return find_class_shapes(ids, places, options)

@@ -1,4 +1,4 @@
-"""Compiled loops over pixels; imported where they are called, since numba takes long to import.
+"""Compiled loops over pixels.
 
 Sums are made in the order and in the type in which they are written: their bits do not depend on the machine.
 """

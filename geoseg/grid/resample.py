@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from geoseg.arrays import Array, Bool, Float32, Float64
 from geoseg.errors import GridError
 from geoseg.grid.geobox import GeoBox
+from geoseg.grid.loops import sum_valid, sum_weighted
 from geoseg.grid.window import Window
 
-__all__ = ["Axis", "Resampler"]
+__all__ = ["SUMMED", "Axis", "Resampler"]
 
 _HALF = 0.5 - 1e-9
 """Share of valid source pixels from which a resampled pixel is valid: half, as sums of weights round."""
@@ -37,7 +38,7 @@ _SNAP = 1e-3
 _STRIP = 1 << 16
 """Target pixels that are summed at a time: half a megabyte of weights, so that they stay in cache."""
 
-_SUMMED = frozenset(["uint8", "uint16", "int16", "float32", "float64"])
+SUMMED: Final = frozenset(["uint8", "uint16", "int16", "float32", "float64"])
 """Types that loops are compiled for, each on its own; others are summed as float64."""
 
 
@@ -176,12 +177,10 @@ class Resampler:
 
     def _sums(self, bands: Sequence[Array], valid: Bool, window: Window, values: Float32) -> Bool:
         """Fill the values of a window, a strip of rows at a time; see :meth:`values`."""
-        from geoseg.grid.loops import sum_valid, sum_weighted  # noqa: PLC0415 - it imports numba
-
         rows, cols = self._taps(window, self.source_window(window))
         cols = Taps(np.ascontiguousarray(cols.pixel.T), np.ascontiguousarray(cols.weight.T))
         # By its name, since an array may hold bytes in the other order.
-        types = [band.dtype.name if band.dtype.name in _SUMMED else "float64" for band in bands]
+        types = [band.dtype.name if band.dtype.name in SUMMED else "float64" for band in bands]
         bands = [np.ascontiguousarray(band, kind) for band, kind in zip(bands, types, strict=True)]
         valid = np.ascontiguousarray(valid)
         whole = np.asarray(valid.all(axis=1))

@@ -13,8 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from geoseg.compiled import compiling_beside, is_compiled
 from geoseg.config.workflow import Compute, Workflow, category_ids
 from geoseg.engine.execute import ExecutorKind, auto_workers, open_executor
+from geoseg.engine.exercise import EXERCISES
 from geoseg.engine.finished import FinishedMap
 from geoseg.engine.partials import discard_partials
 from geoseg.engine.plan import Plan
@@ -30,7 +32,6 @@ from geoseg.flow.run.prepare import Prepared, prepare
 from geoseg.flow.run.profile import Profiler
 from geoseg.io.files import locked
 from geoseg.io.raster.scene import Reading
-from geoseg.polygons.trace.edges import needs_compiling
 from geoseg.score.report.values import ScoreReport
 from geoseg.stages import add_span, recording, stage
 
@@ -140,13 +141,15 @@ def _execute(driver: Driver, prepared: Prepared, profiler: Profiler | None) -> N
         opening = open_executor(
             kind, workers, scheduler=compute.scheduler, name=prepared.loaded.workflow.name
         )
+        exercise = None if compute.scheduler is not None else _missing_loops(driver.plans)
+        if exercise is not None:
+            stack.enter_context(compiling_beside(exercise))
         with stage("open executor"):
             executor = stack.enter_context(opening)
         where = "one process" if kind == "serial" else f"{workers} {kind}"
         if compute.scheduler is not None:
             where = f"{executor.slots} threads of {compute.scheduler}"
-        outlines = any(plan.vectorize is not None for plan in driver.plans)
-        driver.start(where, shared=executor.slots > 1, compiles=outlines and needs_compiling())
+        driver.start(where, shared=executor.slots > 1, compiles=exercise is not None)
         in_flight = 0
         while True:
             # Two tasks per slot hide the driver's latency.
@@ -162,6 +165,12 @@ def _execute(driver: Driver, prepared: Prepared, profiler: Profiler | None) -> N
                 finished = replace(finished, value=finished.value.value)
             driver.take(finished)
             in_flight -= 1
+
+
+def _missing_loops(plans: Sequence[Plan]) -> Callable[[], None] | None:
+    """What calls the loops that polygons of these scenes wait for on this machine; None: all are there."""
+    mode = next((plan.vectorize.mode for plan in plans if plan.vectorize is not None), None)
+    return None if mode is None or is_compiled(EXERCISES[mode]) else EXERCISES[mode]
 
 
 def resolve_executor(compute: Compute, plans: Sequence[Plan], tasks: int) -> tuple[ExecutorKind, int]:

@@ -259,7 +259,9 @@ def _decide_complete(
     waits = waits[cluster] & ~large
 
     chosen, becomes = ~large & ~waits, regions.class_id.copy()
-    found, pairs = regions.choose(chosen), (np.cumsum(chosen) - 1)[touching[:, chosen[touching[0]]]]
+    found = regions.choose(chosen)
+    # One layout whatever their number, so that their loops are compiled once.
+    pairs = np.ascontiguousarray((np.cumsum(chosen) - 1)[touching[:, chosen[touching[0]]]])
     becomes[chosen] = _decide(
         found.class_id, found.pixels, found.first, found.evidence, found.beside, pairs, least
     )

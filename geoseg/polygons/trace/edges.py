@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.arrays import Bool, Int64, UInt8
-from geoseg.compiled import compiled, is_kept
+from geoseg.compiled import compiled
 from geoseg.grid.encoding import NODATA
 from geoseg.polygons.trace.table import RegionTable
 
-__all__ = ["CORNER", "NODE", "STAYS", "STEPS", "Edges", "edge_key", "find_edges", "needs_compiling"]
+__all__ = ["CORNER", "NODE", "STAYS", "STEPS", "Edges", "edge_key", "find_edges"]
 
 STEPS: Final = 256
 """Coordinates are multiples of one pixel over this."""
@@ -112,11 +112,6 @@ _OWN = np.array([[0, 0], [1, 1], [1, 0], [0, 1]])
 _OTHER = np.array([[0, 1], [1, 0], [0, 0], [1, 1]])
 _FIRST = np.array([[0, 0], [1, 0], [0, 0], [0, 1]])
 _KEY = np.array([[0, 0, 0], [1, 0, 1], [1, -1, 3], [1, 0, 2]])
-
-
-def needs_compiling() -> bool:
-    """Whether outlines wait for their loops to be compiled, as the first ones on a machine do."""
-    return not is_kept(_fill)
 
 
 @compiled
