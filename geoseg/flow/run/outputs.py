@@ -20,7 +20,6 @@ from geoseg.engine.finished import CLASSES_NAME, PROBABILITY_NAME, is_there
 from geoseg.engine.outputs import class_styles
 from geoseg.engine.plan import Plan
 from geoseg.flow.run.footprints import footprints_layer, write_footprints
-from geoseg.flow.run.join import joiner
 from geoseg.flow.run.prepare import Prepared
 from geoseg.grid.crs import LONGITUDE_LATITUDE
 from geoseg.grid.geobox import GeoBox
@@ -111,6 +110,8 @@ def _merged(
     output: Path, plans: Sequence[Plan], before: Mapping[str, Any], *, coverage: bool, crs: str | None
 ) -> dict[str, Any]:
     """Write the merged layer unless it is up to date; returns its manifest."""
+    from geoseg.flow.run.join import joiner  # noqa: PLC0415 - a quarter of a second, where a layer is merged
+
     assert plans[0].vectorize is not None
     layer = plans[0].vectorize.layer
     scenes = [SceneLayer(plan.scene.ref.id, _polygons_path(plan), plan.grid) for plan in plans]
