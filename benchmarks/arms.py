@@ -21,7 +21,7 @@ import torch
 from rasterio.features import shapes
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-from geoseg.arrays import Float32, Objects, UInt8
+from geoseg.arrays import Objects, UInt8
 from geoseg.engine.bounds import POLYGON_STRIP
 from geoseg.engine.execute import ExecutorKind
 from geoseg.flow.run.prepare import prepare
@@ -191,8 +191,8 @@ def stitching(folder: Path, blend: Blend) -> dict[str, Any]:
     return {"seconds": seconds, "ms_per_mpx": 1e9 * seconds / (shape[0] * shape[1])}
 
 
-def _ignore(window: Window, logits: Float32) -> None:
-    del window, logits
+def _ignore(window: Window, found: Prediction) -> None:
+    del window, found
 
 
 ARMS: dict[str, Callable[..., dict[str, Any]]] = {

@@ -12,7 +12,7 @@ from geoseg.engine.contract import examine
 from geoseg.engine.partials import PartialManifest, find_partial, write_partial
 from geoseg.engine.plan import RULES, PredictTask
 from geoseg.errors import SceneError, of_scene
-from geoseg.grid.encoding import ProbabilityEncoding
+from geoseg.grid.encoding import NODATA, ProbabilityEncoding
 from geoseg.grid.stitch import Prediction, Stitcher, WindowOverlaps
 from geoseg.grid.tiling import WindowRows
 from geoseg.grid.window import Window
@@ -74,10 +74,12 @@ def predict_and_stitch(
     first, stop = stitcher.finished_rows(rows)
     finished = np.empty((encoding.count, max(0, stop - first), stitcher.tiles.cols.length), np.uint8)
 
-    def emit(window: Window, logits: Float32) -> None:
+    def emit(window: Window, found: Prediction) -> None:
         with stage("encode") as encoded:
-            finished[:, *window.shift(-first, 0).slices] = encoding.encode(logits)
-            encoded.count(encoding.count * window.pixels)
+            stored = finished[:, *window.shift(-first, 0).slices]
+            stored[...] = NODATA if found.logits is None else encoding.encode(found.logits)
+            np.copyto(stored, NODATA, where=~found.valid)
+            encoded.count(stored.size)
 
     with stage("stitch"):
         return finished, stitcher.stitch(rows, predict, batch, emit)

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from geoseg.arrays import Float32, UInt8
+from geoseg.grid.loops import lower_to_largest, store_shares
 from geoseg.grid.resample import Resampler
 from geoseg.grid.window import Window
 
@@ -77,27 +78,13 @@ class ProbabilityEncoding:
     def encode(self, logits: Float32) -> UInt8:
         """Softmax of logits, float32 (channels, height, width), NaN: no data; encoded, uint8 (bands, …)."""
         stored = np.empty((self.count, *logits.shape[1:]), np.uint8)
+        bands = np.array([*self.class_ids, *([self.classes] if self.border else [])])
         for rows in row_pieces(logits.shape[1:]):
-            self._encode_rows(logits[:, rows], stored[:, rows])
+            raised = np.array(logits[:, rows], order="C")
+            lower_to_largest(raised)
+            np.exp(raised, out=raised)
+            store_shares(raised, bands, self.border, np.float32(SCALE), stored, rows.start)
         return stored
-
-    def _encode_rows(self, logits: Float32, stored: UInt8) -> None:
-        empty = np.isnan(logits[0])
-        if empty.all():
-            stored[...] = NODATA
-            return
-        raised = logits - logits.max(axis=0)
-        raised[:, empty] = 0  # any finite value will do: the last line marks them
-        np.exp(raised, out=raised)
-        total = raised[0].copy()
-        for channel in raised[1:]:
-            total += channel  # in this order: numpy's own sum takes another where there is one pixel
-        for class_id, place in zip(self.class_ids, stored, strict=False):
-            place[...] = np.rint(raised[class_id] / total * np.float32(SCALE))
-        if self.border:
-            stored[-1] = np.rint(raised[-1] / total * np.float32(SCALE))
-            stored[0] = np.rint((raised[1] + raised[-1]) / total * np.float32(SCALE))
-        stored[:, empty] = NODATA
 
     def classify(self, stored: UInt8) -> UInt8:
         """Class ids, uint8 (height, width), of encoded probabilities; 255 where there is no data."""
@@ -106,7 +93,8 @@ class ProbabilityEncoding:
             (foreground,) = self.class_ids
             assert self.background is not None
             assert self.level is not None
-            chosen = np.where(stored[0] > self.level, np.uint8(foreground), np.uint8(self.background))
+            is_foreground = (stored[0] >= np.uint8(np.ceil(self.level))).view(np.uint8)
+            chosen = is_foreground * np.uint8(foreground ^ self.background) ^ np.uint8(self.background)
         else:
             # Not argmax, which takes eight bytes a pixel and seven times as long.
             chosen = np.zeros(stored.shape[1:], np.uint8)
@@ -114,7 +102,7 @@ class ProbabilityEncoding:
             for class_id, values in enumerate(stored[1:], start=1):
                 np.maximum(chosen, (values > largest) * np.uint8(class_id), out=chosen)
                 np.maximum(largest, values, out=largest)
-        chosen[stored[0] == NODATA] = NODATA
+        np.maximum(chosen, (stored[0] == NODATA) * np.uint8(NODATA), out=chosen)
         return chosen
 
     def confidence(self, stored: UInt8, chosen: UInt8) -> UInt8:
@@ -122,12 +110,13 @@ class ProbabilityEncoding:
         value: UInt8
         if self.binary:
             (foreground,) = self.class_ids
-            value = np.where(chosen == foreground, stored[0], SCALE - np.minimum(stored[0], SCALE))
+            other = np.uint8(SCALE) - np.minimum(stored[0], np.uint8(SCALE))
+            value = other ^ ((chosen == foreground).view(np.uint8) * (other ^ stored[0]))
         else:
             value = np.zeros_like(chosen)
             for class_id, values in enumerate(stored):
                 np.maximum(value, (chosen == class_id) * values, out=value)
-        value[stored[0] == NODATA] = NODATA
+        np.maximum(value, (stored[0] == NODATA) * np.uint8(NODATA), out=value)
         return value
 
     def band_names(self, names: Sequence[str]) -> tuple[str, ...]:

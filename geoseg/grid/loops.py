@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.arrays import Array, Bool, Float32, Float64
+from geoseg.arrays import Array, Bool, Float32, Float64, Int64, UInt8
 from geoseg.compiled import compiled
 
-__all__ = ["sum_valid", "sum_weighted"]
+__all__ = ["add_weighted", "lower_to_largest", "store_shares", "sum_valid", "sum_weighted"]
 
 Taps = tuple[NDArray[np.intp], Float64]
 """Source pixel and weight of each tap: (target rows, taps) of rows, (taps, target columns) of columns."""
@@ -82,3 +82,75 @@ def sum_weighted(
                 line[j] += down[col_index[k, j]] * col_weight[k, j]
         for j in range(len(line)):
             values[i, j] = np.divide(line[j], total[i, j]) if total[i, j] > 0 else 0.0
+
+
+@compiled
+def add_weighted(
+    sums: Float32, left: int, logits: Float32, place: tuple[int, int], down: Float32, across: Float32
+) -> None:
+    """``sums += weight · logits``, (channels, rows, columns), with the weights ``down · across``.
+
+    ``left``: column of the sums where the first weight counts; ``place``: its row and column in the logits.
+    """
+    top, first = place
+    cols = len(across)
+    weight = np.empty(cols, np.float32)
+    for i in range(len(down)):
+        for j in range(cols):
+            weight[j] = down[i] * across[j]
+        for k in range(len(sums)):
+            line, total = logits[k, top + i, first : first + cols], sums[k, i, left : left + cols]
+            for j in range(cols):
+                total[j] += weight[j] * line[j]
+
+
+@compiled
+def lower_to_largest(logits: Float32) -> None:
+    """Take the largest logit of a pixel off all of its, (channels, rows, columns), in place; NaN stays."""
+    channels, rows, cols = logits.shape
+    largest = np.empty(cols, np.float32)
+    for i in range(rows):
+        largest[:] = logits[0, i]
+        for k in range(1, channels):
+            line = logits[k, i]
+            for j in range(cols):
+                largest[j] = max(largest[j], line[j])
+        for k in range(channels):
+            line = logits[k, i]
+            for j in range(cols):
+                line[j] -= largest[j]
+
+
+_ROUNDED = np.float32(3 << 22)
+"""Added to a small number and taken off again, it leaves it rounded, halves to even, as ``rint`` does."""
+
+
+@compiled
+def store_shares(
+    raised: Float32, bands: Int64, border: bool, scale: np.float32, stored: UInt8, first: int
+) -> None:
+    """Encode each channel's share of a pixel's sum, from row ``first`` of ``stored`` on; 255 where it is NaN.
+
+    Args:
+        raised: exponentials, (channels, rows, columns), overwritten.
+        bands: the channel of each band that is stored.
+        border: whether the last channel counts for channel 1, too.
+        scale: encoded value of all of the sum.
+    """
+    channels, rows, cols = raised.shape
+    total = np.empty(cols, np.float32)
+    for i in range(rows):
+        total[:] = raised[0, i]
+        for k in range(1, channels):
+            line = raised[k, i]
+            for j in range(cols):
+                total[j] += line[j]
+        if border:
+            line, last = raised[1, i], raised[channels - 1, i]
+            for j in range(cols):
+                line[j] += last[j]
+        for band in range(len(bands)):
+            line, out = raised[bands[band], i], stored[band, first + i]
+            for j in range(cols):
+                share = np.divide(line[j], total[j]) * scale
+                out[j] = np.int32((share + _ROUNDED) - _ROUNDED) if total[j] == total[j] else 255

@@ -15,6 +15,7 @@ import numpy as np
 
 from geoseg.arrays import Bool, Float32
 from geoseg.grid.blend import Blend, axis_weights
+from geoseg.grid.loops import add_weighted
 from geoseg.grid.tiling import TileGrid, WindowRows
 from geoseg.grid.window import Window
 
@@ -23,10 +24,11 @@ __all__ = ["Prediction", "Stitcher", "WindowOverlaps"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """A network's logits for one window."""
+    """A network's logits for one window, or what is stitched of several."""
 
     logits: Float32 | None
-    """Shape (classes, height, width) of the window; None where no pixel of the window is valid."""
+    """Shape (classes, height, width) of the window; None where no pixel of the window is valid. What invalid
+    pixels hold does not matter."""
     valid: Bool
     """Shape (height, width); True where the scene has data."""
 
@@ -41,8 +43,8 @@ class WindowOverlaps:
     """The same, shared with the window row below."""
 
 
-Emit = Callable[[Window, Float32], None]
-"""Receives finished logits (classes, height, width), NaN where the scene has no data, once per pixel."""
+Emit = Callable[[Window, Prediction], None]
+"""Receives finished logits, each pixel of the scene once."""
 Predict = Callable[[Sequence[Window]], Sequence[Prediction]]
 
 
@@ -97,21 +99,21 @@ class Stitcher:
             below = np.empty((self.classes, hi - lower, width), np.float32) if hi > lower else None
             if row == rows.first and upper > lo:
                 top = np.empty((self.classes, upper - lo, width), np.float32)
-            for col, sums in self._row_sums(row, predict, batch):
+            for col, sums, valid in self._row_sums(row, predict, batch):
                 cols = slice(col, col + sums.shape[2])
                 if upper > lo:
-                    shared = sums[:, : upper - lo]
+                    shared, known = sums[:, : upper - lo], valid[: upper - lo]
                     if row == rows.first:
                         assert top is not None
-                        top[:, :, cols] = shared
+                        _keep(top[:, :, cols], shared, known)
                     else:
                         assert above is not None
-                        emit(Window(lo, col, *shared.shape[1:]), above[:, :, cols] + shared)
+                        emit(Window(lo, col, *known.shape), Prediction(above[:, :, cols] + shared, known))
                 if lower > upper:
-                    own = np.ascontiguousarray(sums[:, upper - lo : lower - lo])
-                    emit(Window(upper, col, *own.shape[1:]), own)
+                    own, known = sums[:, upper - lo : lower - lo], valid[upper - lo : lower - lo]
+                    emit(Window(upper, col, *known.shape), Prediction(own, known))
                 if below is not None:
-                    below[:, :, cols] = sums[:, lower - lo :]
+                    _keep(below[:, :, cols], sums[:, lower - lo :], valid[lower - lo :])
             above = below
         return WindowOverlaps(top, above)
 
@@ -126,15 +128,19 @@ class Stitcher:
                     (top, stop), (left, right) = axes[0].core(row), axes[1].core(col)
                     core = Window(top, left, stop - top, right - left)
                     inside = core.shift(-axes[0].start(row), -axes[1].start(col)).slices
-                    emit(core, _with_gaps(prediction, inside, self.classes))
+                    logits = None if prediction.logits is None else prediction.logits[:, *inside]
+                    emit(core, Prediction(logits, prediction.valid[inside]))
 
-    def _row_sums(self, row: int, predict: Predict, batch: int) -> Iterator[tuple[int, Float32]]:
-        """Σ over the windows of one row, left to right: (first column, sums (classes, rows, columns))."""
+    def _row_sums(self, row: int, predict: Predict, batch: int) -> Iterator[tuple[int, Float32, Bool]]:
+        """Σ over the windows of one row, left to right.
+
+        First column, sums (classes, rows, columns), and where the scene has data (rows, columns).
+        """
         rows, cols = self.tiles.rows, axis_weights(self.tiles.cols, self.blend)
         across = axis_weights(rows, self.blend)
         lo, hi = across.support(row)
         inner_rows = slice(lo - rows.start(row), hi - rows.start(row))
-        down = across.weights(row)[:, None]
+        down = across.weights(row)
         count = len(self.tiles.cols)
         carry = np.zeros((self.classes, hi - lo, 0), np.float32)
         carry_valid = np.zeros((hi - lo, 0), np.bool_)
@@ -152,20 +158,15 @@ class Stitcher:
                 inner = (inner_rows, slice(a - start, b - start))
                 valid[:, a - left : b - left] = prediction.valid[inner]
                 if prediction.logits is not None:
-                    weight = down * cols.weights(col)[None, :]
-                    sums[:, :, a - left : b - left] += weight * prediction.logits[:, inner[0], inner[1]]
+                    place = inner_rows.start, a - start
+                    add_weighted(sums, a - left, prediction.logits, place, down, cols.weights(col))
             done = (cols.support(indices[-1] + 1)[0] if indices[-1] + 1 < count else right) - left
             carry, carry_valid = sums[:, :, done:].copy(), valid[:, done:].copy()
             if done:
-                finished = np.ascontiguousarray(sums[:, :, :done])
-                finished[:, ~valid[:, :done]] = np.nan
-                yield left, finished
+                yield left, sums[:, :, :done], valid[:, :done]
 
 
-def _with_gaps(prediction: Prediction, inside: tuple[slice, slice], classes: int) -> Float32:
-    """The logits of a part of a window, NaN where the scene has no data; a view where it has data."""
-    valid = prediction.valid[inside]
-    if prediction.logits is None:
-        return np.full((classes, *valid.shape), np.nan, np.float32)
-    logits = prediction.logits[:, *inside]
-    return logits if valid.all() else np.where(valid, logits, np.float32(np.nan))
+def _keep(target: Float32, sums: Float32, valid: Bool) -> None:
+    """Copy row sums, NaN where the scene has no data."""
+    target[...] = sums
+    np.copyto(target, np.float32(np.nan), where=~valid)

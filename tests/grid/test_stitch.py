@@ -37,8 +37,9 @@ def stitch_scene(
     out = np.full((stitcher.classes, *image.shape[1:]), np.inf, np.float32)
     written = np.zeros(image.shape[1:], int)
 
-    def emit(window: Window, logits: np.ndarray) -> None:
-        out[:, *window.slices] = logits
+    def emit(window: Window, found: Prediction) -> None:
+        out[:, *window.slices] = np.nan if found.logits is None else found.logits
+        out[:, *window.slices][:, ~found.valid] = np.nan
         written[window.slices] += 1
 
     def predict(windows: Sequence[Window]) -> list[Prediction]:
@@ -53,7 +54,9 @@ def stitch_scene(
         seams = stitcher.stitch(band, predict, batch, emit)
         lo, hi = stitcher.overlap_above(band.first)
         if seams.top is not None:
-            emit(Window(lo, 0, hi - lo, image.shape[2]), waiting + seams.top)
+            shared = waiting + seams.top
+            assert (np.isnan(shared) == ~valid[lo:hi]).all()
+            emit(Window(lo, 0, hi - lo, image.shape[2]), Prediction(shared, ~np.isnan(shared[0])))
         waiting = seams.bottom
         first, stop = stitcher.finished_rows(band)
         assert (written[first:stop] == 1).all()
@@ -128,6 +131,32 @@ def test_classes_are_a_function_of_the_store(classes: int, seed: int, threshold:
     confidence = encoding.confidence(stored, chosen)
     assert (confidence[empty] == NODATA).all()
     assert (confidence[~empty] >= 200 // classes - classes).all() or encoding.binary
+
+
+@pytest.mark.parametrize(
+    ("classes", "background", "border"),
+    [(2, 0, False), (2, 1, False), (2, None, False), (2, 0, True), (5, 2, False)],
+)
+def test_what_is_stored_has_the_bits_of_numpys_softmax(
+    classes: int,
+    background: int | None,
+    border: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    encoding = ProbabilityEncoding(classes, background, border=border)
+    rng = np.random.default_rng(classes)
+    logits = rng.normal(scale=4, size=(encoding.channels, 300, 301)).astype(np.float32)
+    logits[:, 9] = 1.5
+    logits[0, :, 7] = np.nan
+    raised = np.exp(logits - logits.max(axis=0))
+    total = raised[0].copy()
+    for channel in raised[1:]:
+        total += channel
+    shares = [*raised[: encoding.classes]]
+    if border:
+        shares = [raised[0], raised[1] + raised[2]]
+    wanted = [np.rint(shares[i] / total * np.float32(200)) for i in encoding.class_ids]
+    wanted += [np.rint(raised[-1] / total * np.float32(200))] if border else []
+    np.testing.assert_array_equal(encoding.encode(logits), np.nan_to_num(np.stack(wanted), nan=NODATA))
 
 
 @pytest.mark.parametrize("blend", BLENDS)
