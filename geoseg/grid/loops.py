@@ -110,7 +110,9 @@ def lower_to_largest(logits: Float32) -> None:
     channels, rows, cols = logits.shape
     largest = np.empty(cols, np.float32)
     for i in range(rows):
-        largest[:] = logits[0, i]
+        line = logits[0, i]
+        for j in range(cols):  # a copy of a whole row would take seconds to compile
+            largest[j] = line[j]
         for k in range(1, channels):
             line = logits[k, i]
             for j in range(cols):
@@ -140,7 +142,9 @@ def store_shares(
     channels, rows, cols = raised.shape
     total = np.empty(cols, np.float32)
     for i in range(rows):
-        total[:] = raised[0, i]
+        line = raised[0, i]
+        for j in range(cols):
+            total[j] = line[j]
         for k in range(1, channels):
             line = raised[k, i]
             for j in range(cols):

@@ -150,13 +150,15 @@ class Predictor:
 
 @compiled
 def _scale(pixels: Float32 | UInt8, valid: Bool, mean: Float32, std: Float32, image: Float32) -> None:
-    """A network's input: ``(pixels - mean) / std`` where there is data; the image is 0 elsewhere already."""
+    """A network's input: ``(pixels - mean) / std`` where there is data, 0 elsewhere."""
     bands, rows, columns = pixels.shape
     for band in range(bands):
         for i in range(rows):
+            line, known, out = pixels[band, i], valid[i], image[band, i]
             for j in range(columns):
-                if valid[i, j]:
-                    image[band, i, j] = (np.float32(pixels[band, i, j]) - mean[band]) / std[band]
+                # Not with the sign of division, which looks for zeros and takes nine times as long.
+                moved = np.divide(np.float32(line[j]) - mean[band], std[band])
+                out[j] = moved if known[j] else np.float32(0)
 
 
 _FAR = 2  # the reference sees so many times the largest halo that is tried
