@@ -245,6 +245,29 @@ def measure(
     click.echo(f"{output}: {bundle.spec.name} {bundle.spec.version}, measured")
 
 
+@models.command(epilog=examples("geoseg models quantize ./mine --catalog scenes.json -o mine-int8"))
+@_NAME_OR_PATH
+@click.option(
+    "--catalog", required=True, type=click.Path(path_type=Path), help="Scenes such as the model will see."
+)
+@_BUNDLE_TO_MAKE
+@_OVERWRITE
+def quantize(model: str, *, catalog: Path, output: Path, overwrite: bool) -> None:
+    """Quantize a model to 8-bit integers, for OpenVINO.
+
+    A copy of the bundle gets a second graph, calibrated on windows of the scenes; `compute.precision: int8`
+    computes with it. Measure next what it changes: geoseg models measure --precision int8.
+    """
+    from geoseg.flow.quantize import quantize as quantized
+    from geoseg.models.bundle import load_bundle
+
+    _refuse_to_replace(output, overwrite=overwrite)
+    int8 = quantized(load_bundle(model), catalog, output).spec.int8
+    assert int8 is not None, "it was made"
+    size = int8.operations.size + int8.weights.size
+    click.echo(f"{output}: int8 of {size / 1e6:.1f} MB, calibrated on {int8.data}")
+
+
 @models.command(epilog=examples("geoseg models graph ./mine -o mine-with-graph"))
 @_NAME_OR_PATH
 @_BUNDLE_TO_MAKE

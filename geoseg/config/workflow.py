@@ -128,9 +128,9 @@ class Compute(Section):
     backend: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
     """What computes the network. auto: torch on a GPU; on a CPU OpenVINO, or torch for a model
     without a graph."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
     """Arithmetic of the network. auto: bf16 where the CPU has it and the model is known not to suffer, else
-    fp32."""
+    fp32. int8 is for models that were calibrated for it, on a CPU."""
     threads: Annotated[StrictInt, Field(ge=1)] = 1
     """Threads inside one worker's network; more than one changes the last bits of a probability."""
     memory: Annotated[Auto | Size, *word_or_quantity(Size, "auto")] = "auto"

@@ -118,7 +118,9 @@ class Plan:
     @property
     def _graph(self) -> str | None:
         """Sha256 of what the backend computes, where that is not torch's network."""
-        graph = self.bundle.spec.graph
+        graph, int8 = self.bundle.spec.graph, self.bundle.spec.int8
+        if self.runtime.precision == "int8" and int8 is not None:
+            return digest([int8.operations.sha256, int8.weights.sha256])
         return None if graph is None or self.runtime.backend == "torch" else graph.sha256
 
     @property

@@ -83,18 +83,14 @@ def measure(
         runtime = Runtime.of_model(spec, "cpu", precision, backend="openvino")
         for scene in scenes:
             figures = scene.compare(spec, fp32, runtime)
-            note(f"{scene.name}, {precision}: {figures_text(figures)}")
+            note(f"{precision}: {_judged(figures)}")
             measured.append(figures)
     return changed_bundle(bundle, {"cropping": cropping, "measured": tuple(measured)}, folder)
 
 
-def figures_text(figures: Measured) -> str:
-    """What a precision changes, in words."""
-    iou = "no labels"
-    if figures.iou is not None and figures.iou_fp32 is not None:
-        iou = f"IoU {figures.iou:.4f} ({figures.iou_fp32:.4f} in fp32)"
+def _judged(figures: Measured) -> str:
     verdict = "changes nothing that matters" if figures.is_harmless else "changes too much to be automatic"
-    return f"{iou}, area {figures.area_bias:+.2%}, same class on {figures.agreement:.4%}: {verdict}"
+    return f"{figures.text}: {verdict}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,6 +28,7 @@ from geoseg.io.files import staged
 __all__ = [
     "Arrays",
     "State",
+    "check_file",
     "check_graph",
     "check_weights",
     "copy_graph",
@@ -135,7 +136,7 @@ def stored_tensors(path: Path) -> dict[str, tuple[tuple[int, ...], int, int]]:
 
 
 def write_graph(path: Path, data: bytes) -> tuple[str, int]:
-    """Write a bundle's graph; its sha256 and size in bytes. OutputError: it cannot be written."""
+    """Write a file of a bundle's graph; its sha256 and size in bytes. OutputError: it cannot be written."""
     with staged(path) as temporary:
         temporary.write_bytes(data)
     return hashlib.sha256(data).hexdigest(), len(data)
@@ -154,9 +155,14 @@ def check_graph(path: Path, sha256: str, weights: str) -> None:
         raise BundleError(f"{path} takes weights from other files than {weights}; fetch the bundle again")
 
 
+def check_file(path: Path, sha256: str) -> None:
+    """Find whether a file of a graph is there with this sha256; BundleError as of :func:`check_graph`."""
+    _with_hash(path, sha256, MAX_WEIGHTS_BYTES, "graph")
+
+
 def copy_graph(path: Path, sha256: str, target: Path) -> None:
-    """Copy a graph with this sha256, byte by byte; BundleError as of :func:`check_graph`."""
-    write_graph(target, _with_hash(path, sha256, MAX_GRAPH_BYTES, "graph"))
+    """Copy a file of a graph with this sha256, byte by byte; BundleError as of :func:`check_graph`."""
+    write_graph(target, _with_hash(path, sha256, MAX_WEIGHTS_BYTES, "graph"))
 
 
 def _checked(path: Path, sha256: str) -> bytes:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from geoseg._version import __version__
 from geoseg.config.model.contract import BundleSpec, GraphFile, WeightsFile
-from geoseg.config.model.mlm import GRAPH_NAME, WEIGHTS_NAME, from_item, to_item
+from geoseg.config.model.mlm import GRAPH_NAME, INT8_NAMES, WEIGHTS_NAME, from_item, to_item
 from geoseg.errors import BundleError
 from geoseg.io.files import write_json
 from geoseg.io.weights import (
+    check_file,
     check_graph,
     check_weights,
     copy_graph,
@@ -32,6 +33,7 @@ from geoseg.io.weights import (
     write_weights,
 )
 from geoseg.models.graph import make_graph
+from geoseg.models.runtime import Precision
 from geoseg.words import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ ITEM_NAME = "item.json"
 
 _networks: dict[str, Network] = {}
 _networks_lock = threading.Lock()
-_checked_graphs: set[tuple[Path, str, str]] = set()
+_checked_graphs: list[tuple[Path, BundleSpec]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,28 +94,41 @@ class Bundle:
         if self.spec.graph is not None:
             self.check_graph()
 
-    @property
-    def graph_path(self) -> Path:
-        """File of the graph; a BundleError where the bundle has none."""
-        if self.spec.graph is None:
+    def graph_path(self, precision: Precision = "fp32") -> Path:
+        """File of the graph that is computed in a precision; a BundleError where the bundle has none."""
+        name, spec = self.spec.name, self.spec
+        if precision == "int8":
+            if spec.int8 is None:
+                raise BundleError(
+                    f"the model {name} has no int8 graph; make a bundle that has one: geoseg models quantize"
+                )
+            return self.folder / INT8_NAMES[0]
+        if spec.graph is None:
             raise BundleError(
-                f"the model {self.spec.name} has no graph; make a bundle that has one: geoseg models graph"
+                f"the model {name} has no graph; make a bundle that has one: geoseg models graph {name}"
             )
         return self.folder / GRAPH_NAME
 
-    def check_graph(self) -> None:
-        """Find, once per process, what would keep the graph from being computed with its weights.
+    def check_graph(self, precision: Precision = "fp32") -> None:
+        """Find, once per process, what would keep a graph from being computed with its weights.
 
         Raises:
             BundleError: there is no graph, it is altered, or the weights are.
         """
-        path, spec = self.graph_path, self.spec
-        assert spec.graph is not None, "the path is there"
-        key = path, spec.graph.sha256, spec.sha256
-        if key not in _checked_graphs:
+        path, spec = self.graph_path(precision), self.spec
+        key = path, spec
+        if key in _checked_graphs:
+            return
+        if precision == "int8":
+            assert spec.int8 is not None, "the path is there"
+            files = (spec.int8.operations, spec.int8.weights)
+            for name, file in zip(INT8_NAMES, files, strict=True):
+                check_file(self.folder / name, file.sha256)
+        else:
+            assert spec.graph is not None, "the path is there"
             check_graph(path, spec.graph.sha256, WEIGHTS_NAME)
             check_weights(self.folder / WEIGHTS_NAME, spec.sha256)
-            _checked_graphs.add(key)
+        _checked_graphs.append(key)
 
 
 def shipped_bundles() -> dict[str, Path]:
@@ -220,8 +235,12 @@ def changed_bundle(bundle: Bundle, changes: Mapping[str, Any], folder: Path) -> 
     from_item(item, f"the {listed(changes)} of {bundle.spec.name}")
     if folder.absolute() != bundle.folder:
         copy_weights(bundle.folder / WEIGHTS_NAME, bundle.spec.sha256, folder / WEIGHTS_NAME)
-        if bundle.spec.graph is not None:
-            copy_graph(bundle.graph_path, bundle.spec.graph.sha256, folder / GRAPH_NAME)
+        graph, int8 = bundle.spec.graph, bundle.spec.int8
+        files = [] if graph is None else [(GRAPH_NAME, graph)]
+        if int8 is not None and "int8" not in changes:
+            files += zip(INT8_NAMES, (int8.operations, int8.weights), strict=True)
+        for name, file in files:
+            copy_graph(bundle.folder / name, file.sha256, folder / name)
     write_json(folder / ITEM_NAME, item)
     return load_bundle(folder / ITEM_NAME)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from geoseg.models.backends.torch import TorchNetwork
     from geoseg.models.networks.network import Network
 
-__all__ = ["Predictor", "measure_halo"]
+__all__ = ["Predictor", "measure_halo", "scaled_image"]
 
 
 class _Backend(Protocol):
@@ -99,19 +99,14 @@ class Predictor:
         """
         self._check(pixels, valid)
         height, width = pixels.shape[2:]
-        below, right = -height % self.spec.alignment, -width % self.spec.alignment
         if self._on_gpu is not None:
+            below, right = -height % self.spec.alignment, -width % self.spec.alignment
             edges = ((0, 0), (0, below), (0, right))
             padded = np.pad(pixels, ((0, 0), *edges)), np.pad(valid, edges)  # without data: the fill value
             return self._on_gpu.on_device(*padded)[..., :height, :width]
-        mean, std = (
-            np.array(values, np.float32) for values in (self.spec.scaling.mean, self.spec.scaling.std)
-        )
         output = np.empty((len(pixels), self.spec.channels, height, width), np.float32)
         for index in range(len(pixels)):
-            image = np.zeros((1, pixels.shape[1], height + below, width + right), np.float32)
-            _scale(pixels[index], valid[index], mean, std, image[0])
-            logits = self._network(image)
+            logits = self._network(scaled_image(pixels[index], valid[index], self.spec))
             if len(pixels) == 1 and logits.shape == output.shape:
                 return logits
             output[index] = logits[0, :, :height, :width]
@@ -146,6 +141,21 @@ class Predictor:
                 f"the model {self.spec.name} needs {len(self.spec.bands)} bands "
                 f"({', '.join(self.spec.bands)}), got {pixels.shape[1]}"
             )
+
+
+def scaled_image(pixels: Float32 | UInt8, valid: Bool, spec: BundleSpec) -> Float32:
+    """A network's input, float32 (1, C, H, W), padded below and on the right to its alignment.
+
+    Args:
+        pixels: float32 or uint8 (C, H, W), in the units of the model's scaling.
+        valid: bool (H, W); where it is not, and in the padding, the image holds the fill value.
+    """
+    bands, height, width = pixels.shape
+    step = spec.alignment
+    image = np.zeros((1, bands, height + -height % step, width + -width % step), np.float32)
+    mean, std = (np.array(values, np.float32) for values in (spec.scaling.mean, spec.scaling.std))
+    _scale(pixels, valid, mean, std, image[0])
+    return image
 
 
 @compiled

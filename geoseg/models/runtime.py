@@ -202,7 +202,12 @@ class Runtime:
             RunError: as :meth:`resolve`.
             BundleError: the model has no graph for the backend, or nothing for the precision.
         """
-        chosen = _backend(spec, backend, device)
+        if precision == "int8" and spec.int8 is None:
+            raise BundleError(
+                f"the model {spec.name} is not calibrated for int8; make a bundle that is (geoseg models "
+                f"quantize {spec.name} --catalog SCENES -o FOLDER), or use another compute.precision"
+            )
+        chosen = _backend(spec, "openvino" if (backend, precision) == ("auto", "int8") else backend, device)
         if precision == "auto" and chosen == "openvino" and spec.allows("bf16"):
             here = Processor.here()
             if any(here.has(least) and vendor in ("", here.vendor) for least, vendor in _FAST_BF16):

@@ -42,6 +42,7 @@ __all__ = [
     "GraphFile",
     "Measured",
     "Metric",
+    "QuantizedGraph",
     "Scaling",
     "Training",
     "ValueKind",
@@ -181,6 +182,17 @@ class GraphFile(_Value):
     """Bytes."""
 
 
+class QuantizedGraph(_Value):
+    """The network in 8-bit integers, for OpenVINO: its operations and their weights, a file each."""
+
+    made_of: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    """:attr:`BundleSpec.network_digest` of the network that it stands for."""
+    operations: GraphFile
+    weights: GraphFile
+    data: Text
+    """What its ranges were calibrated on."""
+
+
 class Measured(_Value):
     """What a precision changes on one data set, compared with fp32 by the same backend."""
 
@@ -197,6 +209,17 @@ class Measured(_Value):
     """Mean over the classes but the background, against labels; None: there are none."""
     iou_fp32: Share | None = None
     data: Text
+
+    @property
+    def text(self) -> str:
+        """The figures in words."""
+        iou = "no labels"
+        if self.iou is not None and self.iou_fp32 is not None:
+            iou = f"IoU {self.iou:.4f} ({self.iou_fp32:.4f} in fp32)"
+        return (
+            f"{iou}, area {self.area_bias:+.2%}, same class on {self.agreement:.3%} of the pixels "
+            f"({self.data}; {self.processor})"
+        )
 
     @property
     def is_harmless(self) -> bool:
@@ -306,6 +329,8 @@ class BundleSpec(_Value):
     """None before they are saved."""
     graph: GraphFile | None = None
     """None: only torch computes the network."""
+    int8: QuantizedGraph | None = None
+    """None: it was not quantized."""
     counted: Counted | None = None
     """What was counted of the network; None: nothing."""
 
@@ -370,6 +395,10 @@ class BundleSpec(_Value):
         if self.cropping is not None and self.cropping.halo % self.alignment:
             raise ValueError(
                 f"cropping.halo {self.cropping.halo} is not a multiple of the alignment {self.alignment}"
+            )
+        if self.int8 is not None and self.weights is not None and self.int8.made_of != self.network_digest:
+            raise ValueError(
+                "int8 was made of other weights, or of another network; quantize the model again"
             )
         if self.calibration is not None and self.calibration.class_name != self.only_class:
             raise ValueError(

@@ -17,12 +17,15 @@ from geoseg.config.stac.refs import SHA256_MULTIHASH
 from geoseg.errors import BundleError
 from geoseg.words import did_you_mean
 
-__all__ = ["GRAPH_NAME", "WEIGHTS_NAME", "from_item", "item_text", "to_item"]
+__all__ = ["GRAPH_NAME", "INT8_NAMES", "WEIGHTS_NAME", "from_item", "item_text", "to_item"]
 
 WEIGHTS_NAME = "weights.safetensors"
 """Name of a bundle's weights beside its ``item.json``."""
 GRAPH_NAME = "graph.onnx"
 """Name of its graph."""
+INT8_NAMES = ("int8.xml", "int8.bin")
+"""Names of its operations in 8-bit integers and of their weights."""
+_INT8 = "geoseg:int8"
 
 _EXTENSIONS = tuple(
     f"https://stac-extensions.github.io/{name}/schema.json"
@@ -75,6 +78,7 @@ def to_item(spec: BundleSpec) -> dict[str, Any]:
             if fields[field] or field not in _IF_KNOWN
         },
         _SOFTWARE: {"geoseg": weights.geoseg},
+        **({_INT8: {"made_of": spec.int8.made_of, "data": spec.int8.data}} if spec.int8 else {}),
         "mlm:framework": "PyTorch",
         "mlm:framework_version": weights.torch,
         "mlm:tasks": ["semantic-segmentation"],
@@ -104,18 +108,29 @@ def to_item(spec: BundleSpec) -> dict[str, Any]:
         "geometry": None,
         "properties": properties,
         "links": [],
-        "assets": {"weights": asset} | ({"graph": _graph(spec.graph)} if spec.graph else {}),
+        "assets": {"weights": asset, **_graphs(spec)},
     }
 
 
-def _graph(graph: GraphFile) -> dict[str, Any]:
+def _graphs(spec: BundleSpec) -> dict[str, dict[str, Any]]:
+    files: list[tuple[str, str, GraphFile, str]] = []
+    if spec.graph is not None:
+        title = f"Operations (ONNX); their weights are those of {WEIGHTS_NAME}"
+        files.append(("graph", GRAPH_NAME, spec.graph, title))
+    if spec.int8 is not None:
+        operations, weights = INT8_NAMES
+        files.append(("int8", operations, spec.int8.operations, "Operations in 8-bit integers (OpenVINO)"))
+        files.append(("int8-weights", weights, spec.int8.weights, "Weights of the operations in integers"))
     return {
-        "href": f"./{GRAPH_NAME}",
-        "type": "application/octet-stream",
-        "title": f"Operations (ONNX); their weights are those of {WEIGHTS_NAME}",
-        "roles": ["graph"],
-        "file:size": graph.size,
-        "file:checksum": SHA256_MULTIHASH + graph.sha256,
+        key: {
+            "href": f"./{name}",
+            "type": "application/octet-stream",
+            "title": title,
+            "roles": ["graph"],
+            "file:size": file.size,
+            "file:checksum": SHA256_MULTIHASH + file.sha256,
+        }
+        for key, name, file, title in files
     }
 
 
@@ -174,7 +189,7 @@ def from_item(item: Mapping[str, Any], source: str = "item.json") -> BundleSpec:
         raise BundleError(
             f"{source} describes no model; give a bundle that geoseg saved (a STAC item with mlm: keys)"
         )
-    known = {*_PROPERTIES.values(), _SOFTWARE}
+    known = {*_PROPERTIES.values(), _SOFTWARE, _INT8}
     for key in properties:
         if key.startswith("geoseg:") and key not in known:
             raise BundleError(f"{source}: unknown key {key!r}{did_you_mean(key, known)}")
@@ -225,14 +240,18 @@ def _translated(item: Mapping[str, Any], properties: Mapping[str, Any], source: 
             "geoseg": properties[_SOFTWARE]["geoseg"],
             "torch": properties["mlm:framework_version"],
         },
-        "graph": _graph_of(assets, source),
+        "graph": _graph_of(assets, "graph", GRAPH_NAME, source) if "graph" in assets else None,
+        "int8": _int8_of(properties[_INT8], assets, source) if _INT8 in properties else None,
     }
 
 
-def _graph_of(assets: Mapping[str, Any], source: str) -> dict[str, Any] | None:
-    if "graph" not in assets:
-        return None
-    sha256, size = _file(assets, "graph", GRAPH_NAME, source)
+def _int8_of(stated: Mapping[str, Any], assets: Mapping[str, Any], source: str) -> dict[str, Any]:
+    files = zip(("operations", "weights"), ("int8", "int8-weights"), INT8_NAMES, strict=True)
+    return {**stated, **{field: _graph_of(assets, key, name, source) for field, key, name in files}}
+
+
+def _graph_of(assets: Mapping[str, Any], key: str, name: str, source: str) -> dict[str, Any]:
+    sha256, size = _file(assets, key, name, source)
     return {"sha256": sha256, "size": size}
 
 

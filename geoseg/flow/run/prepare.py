@@ -64,10 +64,20 @@ class Prepared:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should know of the workflow as a whole, each in one sentence."""
-        notes = (*self.notes, *self.runtime.doubts)
+        notes = (*self.notes, *self.runtime.doubts, *self._figures)
         if self.unlabeled is None:
             return notes
         return (*notes, f"evaluate.asset: {self.unlabeled}, so none is scored")
+
+    @property
+    def _figures(self) -> tuple[str, ...]:
+        """What a precision that was asked for by name is known to change."""
+        precision = self.loaded.workflow.compute.precision
+        if precision in ("auto", "fp32"):
+            return ()
+        known = [one.text for one in self.bundle.spec.measured if one.precision == precision]
+        unknown = f"not measured for {self.bundle.spec.name}: geoseg models measure tells what it changes"
+        return tuple(f"compute.precision: {precision}: {text}" for text in known or [unknown])
 
     @property
     def misnamed_labels(self) -> str | None:

@@ -57,4 +57,4 @@ def _open(bundle: Bundle, threads: int) -> Any:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3  # errors only
     options.enable_cpu_mem_arena = False  # it would keep more than the windows need
-    return onnxruntime.InferenceSession(str(bundle.graph_path), options, ["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(bundle.graph_path()), options, ["CPUExecutionProvider"])

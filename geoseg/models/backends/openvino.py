@@ -16,7 +16,7 @@ from geoseg.models.runtime import Runtime
 if TYPE_CHECKING:
     import openvino
 
-__all__ = ["OpenVinoNetwork"]
+__all__ = ["OpenVinoNetwork", "openvino_library"]
 
 _TYPES: Final = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _KEPT: Final = 2
@@ -38,8 +38,14 @@ class OpenVinoNetwork:
         self._bundle = bundle
         self._runtime = runtime
         self._channels = bundle.spec.channels
-        self._key = (bundle.spec.sha256, bundle.spec.graph, runtime.precision, runtime.threads)
-        bundle.check_graph()
+        self._key = (
+            bundle.spec.sha256,
+            bundle.spec.graph,
+            bundle.spec.int8,
+            runtime.precision,
+            runtime.threads,
+        )
+        bundle.check_graph(runtime.precision)
 
     def __call__(self, image: Float32) -> Float32:
         """Float32 logits (1, K, H, W) of one scaled image, float32 (1, C, H, W).
@@ -50,7 +56,7 @@ class OpenVinoNetwork:
         logits = np.empty((1, self._channels, *image.shape[2:]), np.float32)
         try:
             request = self._request(image.shape)
-            library = _library()
+            library = openvino_library()
             request.set_input_tensor(0, library.Tensor(np.ascontiguousarray(image), shared_memory=True))
             request.set_output_tensor(0, library.Tensor(logits, shared_memory=True))
             request.infer()
@@ -74,8 +80,8 @@ class OpenVinoNetwork:
         return kept[key]
 
     def _compiled(self, shape: tuple[int, ...]) -> openvino.CompiledModel:
-        core = _library().Core()
-        model = core.read_model(self._bundle.graph_path)
+        core = openvino_library().Core()
+        model = core.read_model(self._bundle.graph_path(self._runtime.precision))
         model.reshape(list(shape))
         wanted = _TYPES[self._runtime.precision]
         compiled = core.compile_model(
@@ -100,7 +106,7 @@ class OpenVinoNetwork:
 _of_thread = threading.local()
 
 
-def _library() -> Any:
+def openvino_library() -> Any:
     """The package openvino, without the one by which it tells its maker of its use."""
     if "openvino" not in sys.modules:
         # OpenVINO has a substitute for where this package is not installed.
