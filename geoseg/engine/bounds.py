@@ -59,8 +59,12 @@ _HEAP = 1.3
 tensors, see :mod:`geoseg.models.cost.memory`."""
 
 _COPIES = 5
-"""Copies of a window's pixels from reading to the network (read, stacked, shifted, scaled, reordered),
-and of its logits from there to probabilities (of the network, of the batch, weighted, summed, finished)."""
+"""Copies of a window's pixels from reading to torch (read, stacked, shifted, scaled, reordered), and of its
+logits from there to probabilities (of the network, of the batch, weighted, summed, finished)."""
+
+_LEAN_COPIES = 3, 1, 3
+"""The same beside what other backends hold themselves: of pixels (decoded, mirrored, read), and of logits
+where windows are cropped and where they are blended."""
 
 _FLOAT = 4
 """Bytes of a float32."""
@@ -92,6 +96,7 @@ def prediction_bytes(
     classes: int,
     stored: int,
     passes: int,
+    backend: Backend = "torch",
 ) -> int:
     """What a task adds to its worker while it predicts, in bytes.
 
@@ -101,6 +106,9 @@ def prediction_bytes(
     """
     window = grid.rows.window * grid.cols.window
     copies = _COPIES * _FLOAT * (channels + classes)
+    if backend != "torch":
+        read, cropped, blended = _LEAN_COPIES
+        copies = _FLOAT * (read * channels + (blended if overlaps else cropped) * classes)
     width = grid.cols.length
     # A task's uppermost overlap is kept to its end; the last row's and this one's are there at once.
     overlap = 3 * _FLOAT * classes * 2 * grid.rows.halo * width if overlaps else 0

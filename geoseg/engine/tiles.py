@@ -142,6 +142,7 @@ def _task_bytes(
         classes=spec.channels,
         stored=spec.encoding(0.5).count,
         passes=model_pass_bytes(spec, pixels, runtime.backend, runtime.precision),
+        backend=runtime.backend,
     )
 
 
