@@ -99,6 +99,11 @@ class _Dask:
         self._count = 0
         self.slots = max(1, sum(client.nthreads().values()))
 
+    def ask(self, question: Callable[[], Any]) -> dict[str, Any]:
+        """What a function gives on each worker, by address."""
+        answers: dict[str, Any] = self._client.run(question)
+        return answers
+
     def submit(self, key: Any, function: Callable[[Any], Any], argument: Any) -> None:
         # Tuple keys with one prefix form one task group, which is what makes the scheduler queue.
         self._count += 1
@@ -188,6 +193,13 @@ def _local_cluster(workers: int, *, processes: bool) -> LocalCluster:
             "the local workers do not start; a script that runs workflows has to do so under "
             '`if __name__ == "__main__":`, as each worker imports it, or with compute.executor: threads'
         ) from error
+
+
+def ask_workers(scheduler: str, question: Callable[[], Any]) -> dict[str, Any]:
+    """What a function gives on each worker of a running scheduler; errors as :func:`open_executor`."""
+    with open_executor("serial", 1, scheduler=scheduler) as executor:
+        assert isinstance(executor, _Dask), "a scheduler was given"
+        return executor.ask(question)
 
 
 @contextmanager

@@ -163,9 +163,17 @@ class Runtime:
 
     @classmethod
     def resolve(
-        cls, device: str = "auto", precision: str = "auto", threads: int = 1, backend: Backend = "torch"
+        cls,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int = 1,
+        backend: Backend = "torch",
+        *,
+        cpu: Processor | None = None,
     ) -> Self:
         """Describe this process; ``auto`` as in :func:`resolve_device`, and fp32 for other backends.
+
+        ``cpu``: that of the processes that will compute, where they are on other machines.
 
         Raises:
             RunError: no such device or backend here, no such precision or number of threads.
@@ -178,8 +186,9 @@ class Runtime:
             library = f"torch {_torch_version()}"
         else:
             kind, resolved = "cpu", cast("Precision", "fp32" if precision == "auto" else precision)
-            _check_backend(backend, device, resolved)
-            processor = Processor.here().instruction_set
+            cpu = cpu or Processor.here()
+            _check_backend(backend, device, resolved, cpu)
+            processor = cpu.instruction_set
             library = f"{backend} {version(backend)}"
         return cls(backend, kind, processor, resolved, threads, library, __version__)
 
@@ -191,8 +200,10 @@ class Runtime:
         precision: str = "auto",
         threads: int = 1,
         backend: str = "auto",
+        *,
+        cpu: Processor | None = None,
     ) -> Self:
-        """What computes a model here.
+        """What computes a model here, or on workers with another CPU.
 
         A GPU computes with torch, where there is one; a CPU with OpenVINO, where the bundle has a graph. The
         precision is bf16 where the instruction set makes it at least half as fast again and the model's
@@ -209,10 +220,10 @@ class Runtime:
             )
         chosen = _backend(spec, "openvino" if (backend, precision) == ("auto", "int8") else backend, device)
         if precision == "auto" and chosen == "openvino" and spec.allows("bf16"):
-            here = Processor.here()
+            here = cpu or Processor.here()
             if any(here.has(least) and vendor in ("", here.vendor) for least, vendor in _FAST_BF16):
                 precision = "bf16"
-        return cls.resolve(device, precision, threads, chosen)
+        return cls.resolve(device, precision, threads, chosen, cpu=cpu)
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -260,7 +271,7 @@ def _backend(spec: BundleSpec, backend: str, device: str) -> Backend:
     return cast("Backend", backend)
 
 
-def _check_backend(backend: Backend, device: str, precision: Precision) -> None:
+def _check_backend(backend: Backend, device: str, precision: Precision, cpu: Processor) -> None:
     """Refuse what a backend other than torch does not have here."""
     if device not in ("auto", "cpu"):
         raise RunError(f"backend {backend} computes on the CPU, got device {device!r}; use backend: torch")
@@ -269,10 +280,9 @@ def _check_backend(backend: Backend, device: str, precision: Precision) -> None:
     offered = _PRECISIONS[backend, "cpu"]
     if precision not in offered:
         raise RunError(f"backend {backend} computes in {' or '.join(offered)}, got precision {precision!r}")
-    here = Processor.here()
-    if precision == "bf16" and not here.has(_LEAST_BF16):
+    if precision == "bf16" and not cpu.has(_LEAST_BF16):
         raise RunError(
-            f"precision bf16 needs a CPU with {_LEAST_BF16}, this one has {here.instruction_set}; use fp32"
+            f"precision bf16 needs a CPU with {_LEAST_BF16}, this one has {cpu.instruction_set}; use fp32"
         )
 
 

@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from geoseg.config.workflow import Workflow
-from geoseg.engine.execute import open_executor
 from geoseg.engine.finished import FinishedMap
 from geoseg.engine.partials import oldest_rules
 from geoseg.engine.plan import RULES, Plan
@@ -37,9 +36,6 @@ def check_workflow(
     if prepared.misnamed_labels is not None:
         raise ConfigError(prepared.misnamed_labels)
     check_writable(prepared.loaded.output)
-    if workflow.compute.scheduler is not None:
-        with open_executor("serial", 1, scheduler=workflow.compute.scheduler):
-            pass
     plans: list[Plan] = []
     refused = list(prepared.refused)
     asset = None if workflow.evaluate is None else workflow.evaluate.asset

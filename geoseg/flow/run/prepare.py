@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from geoseg.config.workflow import Compute, Workflow, category_ids
+from geoseg.config.workflow import Workflow, category_ids
 from geoseg.engine.contract import Findings, examine, sample_scene
 from geoseg.engine.plan import Plan, check_classes, make_plan
 from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import CatalogError, ConfigError, GeosegError, OutputError, SceneError, of_scene
+from geoseg.flow.run.runtime import resolve_runtime
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.raster.sample import Sample
 from geoseg.io.raster.scene import Reading, Scene
@@ -64,20 +65,21 @@ class Prepared:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should know of the workflow as a whole, each in one sentence."""
-        notes = (*self.notes, *self.runtime.doubts, *self._figures)
+        notes = (*self.notes, *self.computing)
         if self.unlabeled is None:
             return notes
         return (*notes, f"evaluate.asset: {self.unlabeled}, so none is scored")
 
     @property
-    def _figures(self) -> tuple[str, ...]:
-        """What a precision that was asked for by name is known to change."""
+    def computing(self) -> tuple[str, ...]:
+        """What the user should know of the precision: what one that was asked for is known to change."""
         precision = self.loaded.workflow.compute.precision
         if precision in ("auto", "fp32"):
-            return ()
+            return self.runtime.doubts
         known = [one.text for one in self.bundle.spec.measured if one.precision == precision]
         unknown = f"not measured for {self.bundle.spec.name}: geoseg models measure tells what it changes"
-        return tuple(f"compute.precision: {precision}: {text}" for text in known or [unknown])
+        lines = (f"compute.precision: {precision}: {text}" for text in known or [unknown])
+        return (*self.runtime.doubts, *lines)
 
     @property
     def misnamed_labels(self) -> str | None:
@@ -125,7 +127,9 @@ def prepare(
     check_classes(workflow, bundle)
     category_ids(workflow.evaluate, [one.name for one in bundle.spec.classes])
     catalog = open_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids)
-    runtime = _runtime(workflow.compute, bundle, load=load)
+    runtime = resolve_runtime(workflow.compute, bundle, loaded.output)
+    if load and runtime.backend == "torch":
+        bundle.network()
     # Tiling that fits no scene of any size is one mistake, too.
     resolve_tiles((1, 1), bundle, workflow.tiling, workflow.compute.memory_bytes, runtime)
     plans: list[Plan] = []
@@ -151,16 +155,6 @@ def prepare(
             f"{loaded.catalog}: no scenes; make a catalog with `geoseg catalog FOLDER -o FILE`"
         )
     return Prepared(loaded, bundle, runtime, tuple(plans), tuple(refused), findings, catalog.notes)
-
-
-def _runtime(compute: Compute, bundle: Bundle, *, load: bool) -> Runtime:
-    """What computes the model; its network is loaded where that is torch."""
-    runtime = Runtime.of_model(
-        bundle.spec, compute.device, compute.precision, compute.threads, compute.backend
-    )
-    if load and runtime.backend == "torch":
-        bundle.network()
-    return runtime
 
 
 class _Proposals:

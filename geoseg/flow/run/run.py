@@ -30,6 +30,7 @@ from geoseg.flow.run.events import RunSummary, SceneOutcome, Watch
 from geoseg.flow.run.outputs import write_outputs
 from geoseg.flow.run.prepare import Prepared, prepare
 from geoseg.flow.run.profile import Profiler
+from geoseg.flow.run.runtime import keep_runtime
 from geoseg.io.files import locked
 from geoseg.io.raster.scene import Reading
 from geoseg.score.report.values import ScoreReport
@@ -90,6 +91,7 @@ def _run(
     with stage("prepare"):
         prepared = prepare(source, overrides, load=True)
     with locked(prepared.loaded.output):
+        keep_runtime(prepared.loaded.output, prepared.bundle, prepared.runtime)
         for refusal in prepared.refused:
             driver.end(SceneOutcome(refusal.scene, "refused", refusal.reason))
         for plan in prepared.plans:
@@ -108,7 +110,7 @@ def _run(
         score=score,
         unscored=unscored,
         unlabeled=unlabeled if mapped else None,
-        notes=prepared.notes,
+        notes=(*prepared.notes, *prepared.computing),
         unwritten=unwritten,
         errors=tuple(driver.errors),
     )
