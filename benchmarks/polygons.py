@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 import shapely
+from measure import Arm, take
 from polygon_methods import COVERINGS, METHODS, missing
 from polygon_pictures import PICTURED, draw_buildings, draw_landcover, draw_place
 from polygon_scenes import PLACES, make_places, make_town
@@ -39,6 +42,8 @@ from synthetic.landcover_fields import make_landcover
 from synthetic.rooftops import NOISE
 
 HERE = Path(__file__).resolve().parent
+BUILDING = 0
+"""Class of buildings in the demonstration's land cover."""
 PACKAGES = ("numpy", "shapely", "rasterio", "contourpy", "potracer", "smoothify", "buildingregulariser")
 
 
@@ -125,6 +130,39 @@ def landcover(arguments: argparse.Namespace, folder: Path) -> Table:
     return table
 
 
+def tracing(arguments: argparse.Namespace, folder: Path) -> Table:
+    """Outlines along the pixels: geoseg's, with counts of pixels and sums of scores, and rasterio's."""
+    with rasterio.open(HERE.parent / "examples" / "austin_synthetic" / "landcover.tif") as source:
+        drawn, profile = source.read(1), source.profile
+    pair = np.concatenate([drawn, drawn[:, ::-1]], axis=1)
+    whole = np.concatenate([np.tile(pair, (1, arguments.tiles)), np.tile(pair[::-1], (1, arguments.tiles))])
+    whole = np.tile(whole, (arguments.tiles, 1))
+    profile |= {"height": whole.shape[0], "width": whole.shape[1]}
+    table: Table = []
+    for name, classes in (("buildings", whole == BUILDING), ("land cover", whole)):
+        raster = folder / f"{name}.tif"
+        with rasterio.open(raster, "w", **profile) as target:
+            target.write(classes.astype(np.uint8), 1)
+        found = {}
+        for how in ("shapes", "geoseg", "strips"):
+            asked = json.dumps({"raster": str(raster), "how": how})
+            arm = Arm(how, (sys.executable, "-P", str(HERE / "speed_loops.py"), "trace", asked))
+            found[how] = [take(arm, folder).said for _ in range(arguments.rounds)]
+        assert len({run["sha256"] for runs in found.values() for run in runs}) == 1, "not the same polygons"
+        seconds = {how: statistics.median(run["seconds"] for run in runs) for how, runs in found.items()}
+        row = {
+            "classes": f"{name}, {found['shapes'][0]['polygons']} polygons",
+            "rasterio CPU s": seconds["shapes"],
+            "geoseg CPU s": seconds["geoseg"],
+            "× faster": seconds["shapes"] / seconds["geoseg"],
+            "in strips, CPU s": seconds["strips"],
+            "×  faster": seconds["shapes"] / seconds["strips"],
+        }
+        table.append(row)
+    show(f"Outlines along the pixels, {whole.size / 1e6:.1f} Mpx, the same polygons", table)
+    return table
+
+
 def parsed() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -135,10 +173,10 @@ def parsed() -> argparse.Namespace:
     data = os.environ.get("GEOSEG_DATA")
     arguments.data = Path(data) if data else None
     arguments.side, arguments.noises, arguments.places = 30, list(NOISE), list(PLACES)
-    arguments.landcover, arguments.seeds = 1000, range(4)
+    arguments.landcover, arguments.seeds, arguments.tiles, arguments.rounds = 1000, range(4), 2, 3
     if arguments.quick:
         arguments.side, arguments.noises, arguments.places = 4, ["mid"], ["Kampala"]
-        arguments.landcover, arguments.seeds = 200, range(1)
+        arguments.landcover, arguments.seeds, arguments.tiles, arguments.rounds = 200, range(1), 1, 1
     return arguments
 
 
@@ -157,6 +195,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         tables = buildings(arguments, Path(temporary), methods)
         tables["landcover"] = landcover(arguments, Path(temporary))
+        tables["tracing"] = tracing(arguments, Path(temporary))
     tables["splitting"] = split_table(arguments.seeds)
     show("Objects told apart: F1 by the gap between neighbors", tables["splitting"])
     draw_buildings(arguments.out / "polygons-buildings.png", [name for name in PICTURED if name in methods])
