@@ -2,7 +2,8 @@
 
 A partial result is up to three arrays (``probabilities``: finished encoded rows; ``top`` and ``bottom``:
 window overlaps) as plain ``.npy`` files, which the assembler reads row by row without loading them. The
-manifest names the sha256 of each; a partial result without a valid manifest does not exist.
+manifest names the sha256 of each; a partial result without a valid manifest does not exist. Since the hashes
+are compared when a run goes on, nothing waits for the disk.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from geoseg.arrays import Array
 from geoseg.errors import OutputError
-from geoseg.io.files import sha256_of, staged, write_text
+from geoseg.io.files import sha256_of, staged
 from geoseg.stages import stage
 
 __all__ = [
@@ -66,13 +67,14 @@ def write_partial(folder: Path, arrays: Mapping[str, Array], manifest: PartialMa
     with stage("partial results") as writing:
         for name, array in arrays.items():
             path = _array_path(folder, manifest.name, name)
-            with staged(path) as temporary, temporary.open("wb") as file:
+            with staged(path, forced=False) as temporary, temporary.open("wb") as file:
                 hashed = _Hashed(file)
                 np.save(hashed, array, allow_pickle=False)
             hashes[name] = hashed.sha256.hexdigest()
             writing.count(array.nbytes)
         complete = manifest.model_copy(update={"files": hashes})
-        write_text(folder / f"{manifest.name}.json", complete.model_dump_json())
+        with staged(folder / f"{manifest.name}.json", forced=False) as temporary:
+            temporary.write_text(complete.model_dump_json(), encoding="utf-8")
     return complete
 
 

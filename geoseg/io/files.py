@@ -180,7 +180,9 @@ def _make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def staged(path: Path, verify: Callable[[Path], None] | None = None) -> Iterator[Path]:
+def staged(
+    path: Path, verify: Callable[[Path], None] | None = None, *, forced: bool = True
+) -> Iterator[Path]:
     """A temporary path that becomes the file when the block ends well.
 
     On success: the temporary file is forced to disk, ``verify`` looks at it (and raises to refuse it), side
@@ -188,6 +190,9 @@ def staged(path: Path, verify: Callable[[Path], None] | None = None) -> Iterator
     database), the file is renamed and the folder is forced to disk. On any error, Ctrl-C included, the
     temporary file and all beside it whose names start like it are removed; an older file of the same name
     stays as it was.
+
+    With ``forced=False`` nothing is forced to disk: after a power failure the file may be there with other
+    bytes. That is for files whose checksum is compared before they are used.
 
     Missing folders are made. The path is a hidden, unused name in the same folder, with the same suffix.
     Scratch files belong beside it, under names that start with its stem.
@@ -202,13 +207,15 @@ def staged(path: Path, verify: Callable[[Path], None] | None = None) -> Iterator
         temporary.touch(exist_ok=False)  # libraries do not say why they cannot make a file; this does
         temporary.unlink()
         yield temporary
-        _fsync(temporary)
+        if forced:
+            _fsync(temporary)
         if verify is not None:
             verify(temporary)
         for suffix in _SIDE_SUFFIXES:
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         temporary.replace(path)
-        _fsync(path.parent)
+        if forced:
+            _fsync(path.parent)
     except OSError as error:
         failure = output_error(path, error)  # asked first: removing the file frees the disk
         _remove_all_of(temporary)
