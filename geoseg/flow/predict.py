@@ -104,7 +104,7 @@ def predict(
         vectorize={"threshold": threshold},
     )
     bundle = model if isinstance(model, Bundle) else load_bundle(model)
-    orientation = Orientation.of(geobox_of(array))
+    orientation = Orientation.of(geobox_of(_data_array(array)))
     return _mapped(
         array, orientation, _checked(array, orientation, bundle.spec, options.scenes), bundle, options
     )
