@@ -72,7 +72,7 @@ def _row(plan: Plan) -> dict[str, object]:
         "blend": tiles.blend,
         "exact": tiles.exact,
         "windows": len(tiles.grid),
-        "tasks": len(tiles.window_rows),
+        "tasks": len(tiles.window_rows) * len(tiles.columns),
         "batch": tiles.batch,
         "overhead": round(tiles.grid.overhead, 3),
         "network_mpx": round(len(tiles.grid) * tiles.grid.rows.window * tiles.grid.cols.window / 1e6, 2),

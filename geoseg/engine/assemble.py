@@ -26,6 +26,7 @@ from geoseg.engine.outputs import Probabilities, write_classes, write_polygons, 
 from geoseg.engine.partials import PartialManifest, discard_partials
 from geoseg.engine.plan import RULES, Plan
 from geoseg.engine.probabilities import PartialProbabilities
+from geoseg.engine.sections import FoundObjects
 from geoseg.errors import OutputError, of_scene
 from geoseg.io.files import output_error, sweep_temporaries, write_json
 from geoseg.io.raster.scene import verify_checksums
@@ -65,8 +66,8 @@ class StepTask:
     plan: Plan
     partials: tuple[PartialManifest, ...]
     step: Step
-    sections: tuple[PartialManifest, ...] = ()
-    """Of the polygons, from the top; empty: they are made of the probabilities."""
+    found: FoundObjects | None = None
+    """Of the polygons; None: they are made of the probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def assemble_step(task: StepTask) -> Written:
     """Do one step of what :func:`assemble` does."""
     close_kept_reader()
     with of_scene(task.plan.scene.ref.id):
-        return _step(task.plan, task.partials, task.step, task.sections)
+        return _step(task.plan, task.partials, task.step, task.found)
 
 
 def finish(task: FinishTask) -> AssembledScene:
@@ -141,7 +142,7 @@ def finish(task: FinishTask) -> AssembledScene:
 
 
 def _step(
-    plan: Plan, partials: Sequence[PartialManifest], step: Step, sections: Sequence[PartialManifest] = ()
+    plan: Plan, partials: Sequence[PartialManifest], step: Step, found: FoundObjects | None = None
 ) -> Written:
     if step == STEPS[0]:
         with stage("verify sources"):
@@ -149,11 +150,11 @@ def _step(
         if not _windows(partials)[0]:
             raise without_data(plan.scene)
         _remove_map(plan.folder, except_for=[])
-    return _write(plan, PartialProbabilities(plan, partials), step, sections)
+    return _write(plan, PartialProbabilities(plan, partials), step, found)
 
 
 def _write(
-    plan: Plan, probabilities: Probabilities, step: Step, sections: Sequence[PartialManifest] = ()
+    plan: Plan, probabilities: Probabilities, step: Step, found: FoundObjects | None = None
 ) -> Written:
     if step == "classes":
         return Written(write_classes(plan, probabilities))
@@ -161,7 +162,7 @@ def _write(
         return Written(write_probability(plan, probabilities))
     if plan.vectorize is None:
         return Written(())
-    count, files = write_polygons(plan, probabilities, sections)
+    count, files = write_polygons(plan, probabilities, found)
     return Written(files, count)
 
 

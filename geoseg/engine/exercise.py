@@ -12,7 +12,14 @@ from affine import Affine
 from geoseg.arrays import UInt8
 from geoseg.compiled import compile_once
 from geoseg.config.vectorize import Vectorize
-from geoseg.engine.vectorize import ProbabilityRaster, find_objects_between, find_shapes, join_objects
+from geoseg.engine.vectorize import (
+    ProbabilityRaster,
+    SceneRows,
+    find_objects_across,
+    find_objects_between,
+    find_shapes,
+    join_objects,
+)
 from geoseg.grid.encoding import NODATA, SCALE, ProbabilityEncoding
 from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.objects.sections import Section
@@ -48,11 +55,13 @@ def exercise_objects() -> None:
         _find(options, town, encoding)
         strips = partial(_rows, town)
         sections = []
-        for rows in ((0, _SIDE // 2), (_SIDE // 2, _SIDE)):
-            raster = ProbabilityRaster(_BOX, encoding, partial(strips, *rows))
-            found = find_objects_between(raster, rows, encoding.class_ids, options)
+        for part in ((0, _SIDE // 2), (_SIDE // 2, _SIDE)):
+            raster = ProbabilityRaster(_BOX, encoding, partial(strips, *part))
+            found = find_objects_between(raster, part, encoding.class_ids, options)
             sections.append(Section.unpack(found.pack()))
-        for _ in join_objects(_BOX, encoding, strips, sections, classes=encoding.class_ids, options=options):
+        rows = SceneRows(_BOX, encoding, strips)
+        joint = find_objects_across(rows, sections[0], sections[1], encoding.class_ids, options)
+        for _ in join_objects(rows, sections, [joint], encoding.class_ids, options):
             pass
 
 

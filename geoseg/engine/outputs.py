@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,9 @@ from geoseg.config.slug import scene_slug
 from geoseg.engine.bounds import POLYGON_STRIP
 from geoseg.engine.exercise import compile_loops
 from geoseg.engine.finished import CLASSES_NAME, PROBABILITY_NAME, ReusedProbabilities
-from geoseg.engine.partials import PartialManifest
 from geoseg.engine.plan import Plan
 from geoseg.engine.probabilities import PartialProbabilities
-from geoseg.engine.sections import joined_shapes
+from geoseg.engine.sections import FoundObjects, joined_shapes
 from geoseg.engine.vectorize import ProbabilityRaster, find_shapes
 from geoseg.grid.encoding import SCALE
 from geoseg.grid.geobox import GeoBox
@@ -116,16 +115,16 @@ def write_probability(plan: Plan, probabilities: Probabilities) -> tuple[Path, .
 def write_polygons(
     plan: Plan,
     probabilities: Probabilities,
-    sections: Sequence[PartialManifest] = (),
+    found: FoundObjects | None = None,
 ) -> tuple[int, tuple[Path, ...]]:
-    """Write the layer of polygons, joined from sections where there are some; their number and the files."""
+    """Write the layer of polygons, of the objects that were found if any were; their number and the files."""
     assert plan.vectorize is not None
     options, spec, names = plan.vectorize, plan.bundle.spec, plan.outlined
     path = layer_file(plan.folder, options.layer, options.format)
     compile_loops(options.mode)
-    if sections:
+    if found is not None:
         assert isinstance(probabilities, PartialProbabilities)
-        shapes = joined_shapes(plan, probabilities, sections)
+        shapes = joined_shapes(plan, probabilities, found)
     else:
         raster = ProbabilityRaster(plan.grid, plan.encoding, lambda: _polygon_strips(plan, probabilities))
         shapes = find_shapes(raster, list(names), options)

@@ -130,6 +130,13 @@ class Plan:
         return self.bundle.spec.calibration if objects else None
 
     @property
+    def tasks(self) -> tuple[PredictTask, ...]:
+        """What is to be predicted, from the top and the left."""
+        return tuple(
+            PredictTask(self, rows, cols) for rows in self.tiles.window_rows for cols in self.tiles.columns
+        )
+
+    @property
     def partials_folder(self) -> Path:
         """Where tasks leave their partial results until the scene is assembled."""
         return partials_folder(self.folder, self.fingerprint)
@@ -208,11 +215,25 @@ class PredictTask:
 
     plan: Plan
     rows: WindowRows
+    cols: range | None = None
+    """Some of the columns of windows, where windows need no neighbors; None: all."""
 
     @property
     def name(self) -> str:
         """File stem of the partial result."""
-        return f"rows-{self.rows.first:05d}-{self.rows.stop:05d}"
+        rows = f"rows-{self.rows.first:05d}-{self.rows.stop:05d}"
+        return rows if self.cols is None else f"{rows}-columns-{self.cols.start:05d}-{self.cols.stop:05d}"
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it has the scene's upper left window."""
+        return self.rows.first == 0 and (self.cols is None or self.cols.start == 0)
+
+    @property
+    def windows(self) -> int:
+        """Number of its windows."""
+        across = len(self.plan.tiles.grid.cols) if self.cols is None else len(self.cols)
+        return (self.rows.stop - self.rows.first) * across
 
 
 def make_plan(

@@ -64,25 +64,33 @@ def _together(arrays: Sequence[Array]) -> Array:
 
 
 def predict_and_stitch(
-    stitcher: Stitcher, encoding: ProbabilityEncoding, batch: int, rows: WindowRows, predict: WindowPredictor
+    stitcher: Stitcher,
+    encoding: ProbabilityEncoding,
+    batch: int,
+    rows: WindowRows,
+    predict: WindowPredictor,
+    *,
+    cols: range | None = None,
 ) -> tuple[UInt8, WindowOverlaps]:
     """Predict and stitch the window rows of one task, ``batch`` windows per forward pass.
 
-    Gives the encoded probabilities of the scene's rows that they finish, uint8 (bands, rows, scene width),
-    and the overlaps that neighbors complete.
+    ``cols``: under crop, some of the columns of windows; None: all. Gives the encoded probabilities of the
+    scene's rows (and columns) that they finish, uint8 (bands, rows, columns), and the overlaps that neighbors
+    complete.
     """
     first, stop = stitcher.finished_rows(rows)
-    finished = np.empty((encoding.count, max(0, stop - first), stitcher.tiles.cols.length), np.uint8)
+    left, right = (0, stitcher.tiles.cols.length) if cols is None else stitcher.finished_cols(cols)
+    finished = np.empty((encoding.count, max(0, stop - first), right - left), np.uint8)
 
     def emit(window: Window, found: Prediction) -> None:
         with stage("encode") as encoded:
-            stored = finished[:, *window.shift(-first, 0).slices]
+            stored = finished[:, *window.shift(-first, -left).slices]
             stored[...] = NODATA if found.logits is None else encoding.encode(found.logits)
             np.copyto(stored, NODATA, where=~found.valid)
             encoded.count(stored.size)
 
     with stage("stitch"):
-        return finished, stitcher.stitch(rows, predict, batch, emit)
+        return finished, stitcher.stitch(rows, predict, batch, emit, cols)
 
 
 def predict_window_rows(task: PredictTask) -> PartialManifest:
@@ -107,14 +115,14 @@ def _predict_window_rows(task: PredictTask) -> PartialManifest:
         return done
     plan.runtime.check()
     warnings: tuple[str, ...] = ()
-    if task.rows.first == 0:  # once for a scene, before anything of it is computed
+    if task.is_first:  # once for a scene, before anything of it is computed
         with stage("sample"):
             warnings = examine(plan.scene, plan.grid, plan.bundle.spec, plan.stretch).warnings
     with stage("load network"):
         predictor = Predictor(plan.bundle, plan.runtime)
     windows = WindowPredictor(kept_reader(plan.scene, plan.grid), predictor, plan.stretch)
     finished, overlaps = predict_and_stitch(
-        plan.stitcher, plan.encoding, plan.tiles.batch, task.rows, windows
+        plan.stitcher, plan.encoding, plan.tiles.batch, task.rows, windows, cols=task.cols
     )
     arrays = {"probabilities": finished, "top": overlaps.top, "bottom": overlaps.bottom}
     manifest = PartialManifest(

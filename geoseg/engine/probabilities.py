@@ -9,7 +9,7 @@ import numpy as np
 
 from geoseg.arrays import Array, UInt8
 from geoseg.engine.partials import PartialManifest, open_partial
-from geoseg.engine.plan import Plan, PredictTask
+from geoseg.engine.plan import Plan
 from geoseg.errors import OutputError
 from geoseg.grid.encoding import resampled, row_pieces
 from geoseg.grid.orientation import Orientation
@@ -22,36 +22,32 @@ __all__ = ["PartialProbabilities", "needed_partials"]
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Rows ``[first, stop)`` of the model's grid, by what they are made of."""
+    """Rows ``[first, stop)`` of the model's grid, some or all of their columns, by what they are made of."""
 
     first: int
     stop: int
-    task: int
-    """The task that finishes them, or the lower one of the two that share them."""
-    shared: bool
+    cols: slice
+    partials: tuple[str, ...]
+    """Name of the partial result that holds them; or of two that share them, the upper one first."""
 
 
 def _pieces(plan: Plan) -> Iterator[_Piece]:
     """All rows of a scene, from the top."""
-    row = 0
-    for index, rows in enumerate(plan.tiles.window_rows):
-        first, stop = plan.stitcher.finished_rows(rows)
-        if first > row:
-            yield _Piece(row, first, index, shared=True)
+    row, above = 0, ""
+    for task in plan.tasks:
+        first, stop = plan.stitcher.finished_rows(task.rows)
+        if first > row and task.cols is None:
+            yield _Piece(row, first, slice(None), (above, task.name))
         if stop > first:
-            yield _Piece(first, stop, index, shared=False)
-        row = max(row, stop)
+            cols = slice(None) if task.cols is None else slice(*plan.stitcher.finished_cols(task.cols))
+            yield _Piece(first, stop, cols, (task.name,))
+        row, above = max(row, stop), task.name
 
 
 def needed_partials(plan: Plan, first: int, stop: int) -> list[str]:
     """Names of the partial results that some rows of the model's grid are made of, from the top."""
-    tasks = {
-        index
-        for piece in _pieces(plan)
-        if piece.first < stop and first < piece.stop
-        for index in range(piece.task - piece.shared, piece.task + 1)
-    }
-    return [PredictTask(plan, plan.tiles.window_rows[index]).name for index in sorted(tasks)]
+    wanted = (piece.partials for piece in _pieces(plan) if piece.first < stop and first < piece.stop)
+    return list(dict.fromkeys(name for partials in wanted for name in partials))
 
 
 class PartialProbabilities:
@@ -62,8 +58,7 @@ class PartialProbabilities:
         self._manifests = {manifest.name: manifest for manifest in manifests}
         self._pieces = tuple(_pieces(plan))
 
-    def _open(self, index: int, array: str) -> Array:
-        name = PredictTask(self._plan, self._plan.tiles.window_rows[index]).name
+    def _open(self, name: str, array: str) -> Array:
         if name not in self._manifests:
             raise OutputError(f"{self._plan.partials_folder}: {name} is not there; run again to compute it")
         return open_partial(self._plan.partials_folder, self._manifests[name], array)
@@ -82,14 +77,17 @@ class PartialProbabilities:
             a, b = max(piece.first, first), min(piece.stop, stop)
             if a >= b:
                 continue
-            inside, target = slice(a - piece.first, b - piece.first), out[:, a - first : b - first]
-            if piece.shared:
-                upper = self._open(piece.task - 1, "bottom")[:, inside]
-                lower = self._open(piece.task, "top")[:, inside]
+            inside, target = (
+                slice(a - piece.first, b - piece.first),
+                out[:, a - first : b - first, piece.cols],
+            )
+            if len(piece.partials) > 1:
+                upper = self._open(piece.partials[0], "bottom")[:, inside]
+                lower = self._open(piece.partials[1], "top")[:, inside]
                 for some in row_pieces(target.shape[1:]):
                     target[:, some] = encoding.encode(upper[:, some] + lower[:, some])
             else:
-                target[...] = self._open(piece.task, "probabilities")[:, inside]
+                target[...] = self._open(piece.partials[0], "probabilities")[:, inside]
         return out
 
     def strips(self, rows: int, between: tuple[int, int] | None = None) -> Iterator[tuple[Window, UInt8]]:

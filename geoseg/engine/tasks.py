@@ -14,14 +14,14 @@ from geoseg.engine.execute.workers import inherited_cpu
 from geoseg.engine.exercise import EXERCISES
 from geoseg.engine.plan import PredictTask
 from geoseg.engine.predict import predict_window_rows
-from geoseg.engine.sections import SectionTask, find_in_section
+from geoseg.engine.sections import JointTask, SectionTask, find_in_joint, find_in_section
 from geoseg.models.backends.openvino import openvino_library
 from geoseg.models.runtime import Runtime
 from geoseg.stages import Span, add_span, is_recording, recording, stage
 
 __all__ = ["Recorded", "Task", "get_ready", "perform", "perform_recorded"]
 
-Task = PredictTask | SectionTask | StepTask | FinishTask | AssembleTask
+Task = PredictTask | SectionTask | JointTask | StepTask | FinishTask | AssembleTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,8 @@ def perform(task: Task) -> Any:
             return predict_window_rows(task)
         case SectionTask():
             return find_in_section(task)
+        case JointTask():
+            return find_in_joint(task)
         case StepTask():
             return assemble_step(task)
         case FinishTask():

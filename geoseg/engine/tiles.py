@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from geoseg.config.model.contract import BundleSpec
@@ -47,9 +48,22 @@ class Tiles:
     batch: int
     """Windows per forward pass."""
     window_rows: tuple[WindowRows, ...]
-    """Those of each task, from the top."""
+    """Those of each task, or of some tasks (see :attr:`columns`), from the top."""
     task_bytes: int
     """Bound on what the prediction of one task adds to its worker's memory, in bytes, GDAL's cache aside."""
+
+    @property
+    def columns(self) -> tuple[range | None, ...]:
+        """Columns of windows of each task of some window rows; None: all.
+
+        Cropped windows need no neighbors, so few window rows become several tasks each.
+        """
+        count, parts = len(self.grid.cols), -(-_LEAST_TASKS // len(self.window_rows))
+        parts = min(parts, max(1, count // self.batch)) if self.blend == "crop" else 1
+        if parts == 1:
+            return (None,)
+        ends = [round(count * part / parts) for part in range(parts + 1)]
+        return tuple(range(first, stop) for first, stop in pairwise(ends))
 
 
 def _context(tiling: Tiling, spec: BundleSpec) -> tuple[int, bool, Blend]:

@@ -22,7 +22,7 @@ from geoseg.polygons.coverage.coverage import find_coverage
 from geoseg.polygons.coverage.shared_borders import shared_sides
 from geoseg.polygons.coverage.sieve import plan_sieve
 from geoseg.polygons.objects.objects import ObjectOptions, Realign, Regularize, find_objects
-from geoseg.polygons.objects.sections import Section, find_section, join_sections
+from geoseg.polygons.objects.sections import Section, find_joint, find_section, join_sections
 from geoseg.polygons.objects.watershed import Seeds
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.exact import trace_regions
@@ -35,7 +35,9 @@ __all__ = [
     "CLASS_IDS",
     "ClassMap",
     "ProbabilityRaster",
+    "SceneRows",
     "find_class_shapes",
+    "find_objects_across",
     "find_objects_between",
     "find_shapes",
     "join_objects",
@@ -139,25 +141,38 @@ def find_objects_between(
     return find_section(raster.classified(), rows, raster.grid, classes, level, given)
 
 
+@dataclass(frozen=True, slots=True)
+class SceneRows:
+    """Rows of a scene, read as they are asked for."""
+
+    grid: GeoBox
+    encoding: ProbabilityEncoding
+    strips: Callable[[int, int], Iterator[UInt8]]
+    """Gives the rows from one to before another, some at a time."""
+
+    def classified(self, first: int, stop: int) -> Iterator[Strip]:
+        """The same with classes and their scores."""
+        return ProbabilityRaster(self.grid, self.encoding, lambda: self.strips(first, stop)).classified()
+
+
+def find_objects_across(
+    rows: SceneRows, upper: Section, lower: Section, classes: Sequence[int], options: Vectorize
+) -> Section:
+    """The objects that two sections share, as far as they lie inside both together."""
+    given, level = object_options(options, ground_resolution(rows.grid).mean), rows.encoding.level
+    return find_joint(upper, lower, rows.classified, rows.grid, classes, level, given)
+
+
 def join_objects(
-    grid: GeoBox,
-    encoding: ProbabilityEncoding,
-    strips: Callable[[int, int], Iterator[UInt8]],
+    rows: SceneRows,
     sections: Sequence[Section],
-    *,
+    joints: Sequence[Section],
     classes: Sequence[int],
     options: Vectorize,
 ) -> Iterator[Shapes]:
-    """The polygons that :func:`find_shapes` gives, of the objects inside the sections of a scene.
-
-    ``strips`` gives the rows from one to before another, of which few are read again.
-    """
-
-    def read(first: int, stop: int) -> Iterator[Strip]:
-        return ProbabilityRaster(grid, encoding, lambda: strips(first, stop)).classified()
-
-    given = object_options(options, ground_resolution(grid).mean)
-    return join_sections(sections, read, grid, classes, encoding.level, given)
+    """The polygons that :func:`find_shapes` gives, of the objects of the sections and joints of a scene."""
+    given, level = object_options(options, ground_resolution(rows.grid).mean), rows.encoding.level
+    return join_sections(sections, joints, rows.classified, rows.grid, classes, level, given)
 
 
 def _exact(raster: ProbabilityRaster, classes: Sequence[int], min_pixels: float) -> Iterator[Shapes]:

@@ -74,10 +74,18 @@ class Stitcher:
             self.overlap_above(rows.stop)[0] if rows.stop < len(self.tiles.rows) else self.tiles.rows.length
         )
 
-    def stitch(self, rows: WindowRows, predict: Predict, batch: int, emit: Emit) -> WindowOverlaps:
+    def finished_cols(self, cols: range) -> tuple[int, int]:
+        """Scene columns (half-open) that some columns of windows finish under crop."""
+        axis = self.tiles.cols
+        return axis.core(cols[0])[0], axis.core(cols[-1])[1]
+
+    def stitch(
+        self, rows: WindowRows, predict: Predict, batch: int, emit: Emit, cols: range | None = None
+    ) -> WindowOverlaps:
         """Predict and stitch the window rows of one task.
 
         Args:
+            cols: under crop, some of the columns of windows; None: all.
             predict: gives the predictions of a batch of windows of one row, in order.
             batch: largest number of windows per call.
             emit: receives finished pixels.
@@ -87,8 +95,9 @@ class Stitcher:
             overlap over the scene's width, twice, and a batch of windows.
         """
         if self.blend == "crop":
-            self._emit_cores(rows, predict, batch, emit)
+            self._emit_cores(rows, cols or range(len(self.tiles.cols)), predict, batch, emit)
             return WindowOverlaps(None, None)
+        assert cols is None, "blended windows need their neighbors in the row"
         top: Float32 | None = None
         above: Float32 | None = None
         for row in range(rows.first, rows.stop):
@@ -100,29 +109,29 @@ class Stitcher:
             if row == rows.first and upper > lo:
                 top = np.empty((self.classes, upper - lo, width), np.float32)
             for col, sums, valid in self._row_sums(row, predict, batch):
-                cols = slice(col, col + sums.shape[2])
+                across = slice(col, col + sums.shape[2])
                 if upper > lo:
                     shared, known = sums[:, : upper - lo], valid[: upper - lo]
                     if row == rows.first:
                         assert top is not None
-                        _keep(top[:, :, cols], shared, known)
+                        _keep(top[:, :, across], shared, known)
                     else:
                         assert above is not None
-                        emit(Window(lo, col, *known.shape), Prediction(above[:, :, cols] + shared, known))
+                        emit(Window(lo, col, *known.shape), Prediction(above[:, :, across] + shared, known))
                 if lower > upper:
                     own, known = sums[:, upper - lo : lower - lo], valid[upper - lo : lower - lo]
                     emit(Window(upper, col, *known.shape), Prediction(own, known))
                 if below is not None:
-                    _keep(below[:, :, cols], sums[:, lower - lo :], valid[lower - lo :])
+                    _keep(below[:, :, across], sums[:, lower - lo :], valid[lower - lo :])
             above = below
         return WindowOverlaps(top, above)
 
-    def _emit_cores(self, rows: WindowRows, predict: Predict, batch: int, emit: Emit) -> None:
+    def _emit_cores(self, rows: WindowRows, chosen: range, predict: Predict, batch: int, emit: Emit) -> None:
         """Under crop each pixel is finished by the window whose core it is in: nothing is summed or kept."""
         axes = self.tiles.rows, self.tiles.cols
         for row in range(rows.first, rows.stop):
-            for first in range(0, len(axes[1]), batch):
-                cols = range(first, min(first + batch, len(axes[1])))
+            for first in range(0, len(chosen), batch):
+                cols = chosen[first : first + batch]
                 predictions = predict([self.tiles.window(row, col) for col in cols])
                 for col, prediction in zip(cols, predictions, strict=True):
                     (top, stop), (left, right) = axes[0].core(row), axes[1].core(col)

@@ -14,7 +14,7 @@ from geoseg.engine.assemble import STEPS, AssembledScene, AssembleTask, FinishTa
 from geoseg.engine.execute.executors import Finished
 from geoseg.engine.partials import PartialManifest
 from geoseg.engine.plan import Plan, PredictTask
-from geoseg.engine.sections import SectionTask, plan_sections
+from geoseg.engine.sections import JointTask, SectionTask, plan_sections
 from geoseg.engine.tasks import Task
 from geoseg.errors import OutputError, RunError, SceneError
 from geoseg.flow.run.driver import Driver
@@ -54,7 +54,7 @@ def succeeded(task: Task) -> Finished:
         return Finished(task, AssembledScene(7, ()))
     if isinstance(task, StepTask):
         return Finished(task, Written((), 7))
-    name = task.name if isinstance(task, PredictTask) else task.rows.name
+    name = task.rows.name if isinstance(task, SectionTask) else task.name
     manifest = PartialManifest(name=name, fingerprint="f", files={}, windows=1, skipped=0, seconds=0.5)
     return Finished(task, manifest)
 
@@ -63,18 +63,28 @@ def assert_possible(task: Task, finished: list[Task]) -> None:
     """What a task needs is there, in order, and it does not come twice."""
     assert task not in finished
     before = [other for other in finished if other.plan is task.plan]
-    predicted = [PredictTask(task.plan, rows).name for rows in task.plan.tiles.window_rows]
+    predicted = [one.name for one in task.plan.tasks]
     steps = [other.step for other in before if isinstance(other, StepTask)]
     if isinstance(task, SectionTask):
         names = {other.name for other in before if isinstance(other, PredictTask)}
         assert names.issuperset(task.rows.partials)
         assert [partial.name for partial in task.partials] == list(task.rows.partials)
+    elif isinstance(task, JointTask):
+        found = {other.rows.name: other.rows for other in before if isinstance(other, SectionTask)}
+        upper, lower = (found[section.name] for section in task.sections)
+        assert upper.stop == lower.first == task.row
+        assert {partial.name for partial in task.partials} == {*upper.partials, *lower.partials}
     elif not isinstance(task, PredictTask) and task.partials:
         assert [partial.name for partial in task.partials] == predicted, "all, from the top"
     if isinstance(task, StepTask):
         assert task.step == STEPS[0] or STEPS[0] in steps, "the older map is removed first"
-        wanted = plan_sections(task.plan) if task.step == "polygons" else ()
-        assert [section.name for section in task.sections] == [section.name for section in wanted]
+        assert (task.found is not None) == (task.step == "polygons")
+        if task.found is not None:
+            wanted = plan_sections(task.plan)
+            assert [section.name for section in task.found.sections] == [one.name for one in wanted]
+            assert [joint.name for joint in task.found.joints] == [
+                f"joint-{one.first:07d}" for one in wanted[1:]
+            ]
     if isinstance(task, FinishTask):
         assert set(steps) == set(STEPS)
 
@@ -144,7 +154,7 @@ def test_assembling_comes_before_predicting(plan: Plan, tmp_path: Path) -> None:
     driver = Driver(lambda _: None)
     driver.predict(named(plan, "first", tmp_path))
     driver.predict(named(plan, "second", tmp_path))
-    for _ in plan.tiles.window_rows:
+    for _ in plan.tasks:
         task = driver.next_task()
         assert isinstance(task, PredictTask)
         driver.take(succeeded(task))

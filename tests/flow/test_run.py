@@ -104,23 +104,26 @@ def austin_synthetic(root: Path) -> Path:
     return root / "workflows" / "austin_buildings.yaml"
 
 
-@pytest.mark.parametrize("which", ["austin_synthetic", "turned"])
+@pytest.mark.parametrize(("which", "blend"), [("austin_synthetic", "hann"), ("turned", "crop")])
 def test_serial_threads_and_processes_agree_bit_for_bit(
-    which: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    which: str, blend: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow = request.getfixturevalue(which)
     monkeypatch.setattr(sections, "_LEAST_ROWS", 32)
-    (plan,) = prepare(workflow, SMALL_WINDOWS).plans
+    (plan,) = prepare(workflow, SMALL_WINDOWS | {"tiling.blend": blend}).plans
     assert len(sections.plan_sections(plan)) > 1, "polygons are shared, too"
-    serial = run_to(workflow, tmp_path / "serial")
+    assert (plan.tasks[0].cols is None) == (blend == "hann"), "cropped windows need no neighbors"
+    serial = run_to(workflow, tmp_path / "serial", tiling__blend=blend)
     assert serial.count("done") == 1, serial.scenes
-    for executor in ("threads", "processes"):
-        summary = run_to(workflow, tmp_path / executor, compute__executor=executor, compute__workers="2")
+    others = {
+        "threads": {"compute.executor": "threads", "compute.workers": "2"},
+        "processes": {"compute.executor": "processes", "compute.workers": "2"},
+        "batches": {"tiling.batch": "3", "tiling.block": "10000 px"},
+    }
+    for name, options in others.items():
+        summary = run_to(workflow, tmp_path / name, tiling__blend=blend, **options)
         assert summary.count("done") == 1, summary.scenes
-        assert same(tmp_path / "serial" / which, tmp_path / executor / which)
-    again = run_to(workflow, tmp_path / "batches", tiling__batch="3", tiling__block="10000 px")
-    assert again.count("done") == 1
-    assert same(tmp_path / "serial" / which, tmp_path / "batches" / which)
+        assert same(tmp_path / "serial" / which, tmp_path / name / which)
 
 
 @pytest.mark.parametrize("which", ["plain", "turned"])

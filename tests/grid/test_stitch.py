@@ -49,9 +49,17 @@ def stitch_scene(
             predictions.append(Prediction(reflected(image, window) if ok.any() else None, ok))
         return predictions
 
+    columns: list[range | None] = [None]
+    if stitcher.blend == "crop" and bands > 1:
+        every = range(len(stitcher.tiles.cols))
+        columns = [every[first : first + 2] for first in every[::2]]
     waiting = None
     for band in stitcher.tiles.window_rows(bands):
-        seams = stitcher.stitch(band, predict, batch, emit)
+        for some in columns:
+            seams = stitcher.stitch(band, predict, batch, emit, some)
+            if some is not None:
+                finished = slice(*stitcher.finished_rows(band)), slice(*stitcher.finished_cols(some))
+                assert (written[finished] == 1).all()
         lo, hi = stitcher.overlap_above(band.first)
         if seams.top is not None:
             shared = waiting + seams.top

@@ -24,7 +24,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.objects import objects as module
 from geoseg.polygons.objects import sections as joining
 from geoseg.polygons.objects.objects import ObjectOptions, find_objects
-from geoseg.polygons.objects.sections import Section, find_section, join_sections
+from geoseg.polygons.objects.sections import Section, find_joint, find_section, join_sections
 from geoseg.polygons.objects.watershed import Seeds
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace import exact
@@ -67,7 +67,9 @@ class Scene:
             self.read.append((first, stop))
             return self.strips(first, stop, 23)
 
-        return Shapes.join(join_sections(sections, strips, *self.args))
+        joints = [find_joint(*pair, strips, *self.args) for pair in pairwise(sections)]
+        self.read_for_joints = len(self.read)
+        return Shapes.join(join_sections(sections, joints, strips, *self.args))
 
 
 def cut(height: int, rows: list[int]) -> list[tuple[int, int]]:

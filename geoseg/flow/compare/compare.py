@@ -267,7 +267,7 @@ def _alike(candidates: Sequence[_Candidate]) -> list[_Candidate]:
     if compute.scheduler is not None:
         return [replace(one, where=f"workers of {compute.scheduler}") for one in candidates]
     found = [
-        resolve_executor(compute, plans, sum(len(plan.tiles.window_rows) for plan in plans))
+        resolve_executor(compute, plans, sum(len(plan.tasks) for plan in plans))
         for plans in (one.prepared.plans for one in candidates)
     ]
     kind, workers = min(found, key=lambda one: one[1])

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from geoseg.engine.assemble import (
@@ -30,7 +31,7 @@ from geoseg.engine.assemble import (
 from geoseg.engine.execute.executors import Finished
 from geoseg.engine.partials import PartialManifest, discard_partials
 from geoseg.engine.plan import Plan, PredictTask
-from geoseg.engine.sections import SectionRows, SectionTask, plan_sections
+from geoseg.engine.sections import FoundObjects, JointTask, SectionRows, SectionTask, plan_sections
 from geoseg.engine.tasks import Task
 from geoseg.errors import GeosegError, RunError
 from geoseg.flow.run.events import RunStarted, SceneOutcome, Watch, WindowRowsFinished
@@ -43,18 +44,16 @@ class _Progress:
 
     def __init__(self, plan: Plan, *, shared: bool) -> None:
         self._plan, self._shared = plan, shared
-        self._names = [PredictTask(plan, rows).name for rows in plan.tiles.window_rows]
+        self._names = [task.name for task in plan.tasks]
         self._partials: dict[str, PartialManifest] = {}
-        self._waiting: list[SectionRows] = []
-        """Sections that no task was made for."""
-        self._sections: dict[str, PartialManifest | None] = {}
-        """Each section by name, from the top; None: not found yet."""
+        sections = plan_sections(plan) if shared else ()
+        self._rows = sections if len(sections) > 1 else ()
+        self._sections: dict[SectionRows, PartialManifest] = {}
+        self._joints: dict[int, PartialManifest] = {}
+        """By the row where sections meet."""
+        self._given: set[str] = set()
+        """Sections, joints and steps that a task was made for, by name."""
         self._written: dict[Step, Written] = {}
-        self._open: list[Step] = list(STEPS)
-        """Steps that no task was made for."""
-        if shared and len(found := plan_sections(plan)) > 1:
-            self._waiting = [*found]
-            self._sections = {one.name: None for one in found}
 
     def take(self, task: Task, value: Any) -> None:
         """Keep what a task returned."""
@@ -62,34 +61,54 @@ class _Progress:
             case PredictTask():
                 self._partials[task.name] = value
             case SectionTask():
-                self._sections[task.rows.name] = value
+                self._sections[task.rows] = value
+            case JointTask():
+                self._joints[task.row] = value
             case StepTask():
                 self._written[task.step] = value
 
     def possible(self) -> Iterator[Task]:
         """Tasks that can run now, each once, but for predictions."""
         plan, there = self._plan, self._partials
-        for rows in [rows for rows in self._waiting if all(name in there for name in rows.partials)]:
-            self._waiting.remove(rows)
-            yield SectionTask(plan, rows, tuple(there[name] for name in rows.partials))
+        for rows in self._rows:
+            if all(name in there for name in rows.partials) and self._is_new(rows.name):
+                yield SectionTask(plan, rows, tuple(there[name] for name in rows.partials))
+        for upper, lower in pairwise(self._rows):
+            if upper in self._sections and lower in self._sections and self._is_new(str(lower.first)):
+                both = self._sections[upper], self._sections[lower]
+                names = dict.fromkeys((*upper.partials, *lower.partials))
+                yield JointTask(plan, both, tuple(there[name] for name in names), lower.first)
         if len(there) < len(self._names):
             return
         partials = tuple(there[name] for name in self._names)
         if not self._shared:
             yield AssembleTask(plan, partials)
             return
-        for step in [step for step in self._open if self._is_ready(step)]:
-            self._open.remove(step)
-            sections = tuple(one for one in self._sections.values() if one is not None)
-            yield StepTask(plan, partials, step, sections if step == "polygons" else ())
+        for step in STEPS:
+            if self._is_ready(step) and self._is_new(step):
+                yield StepTask(plan, partials, step, self._found if step == "polygons" else None)
         if len(self._written) == len(STEPS):
             yield FinishTask(plan, partials, tuple(self._written[step] for step in STEPS))
+
+    def _is_new(self, name: str) -> bool:
+        """Whether a task was not given out before, which it counts as from now on."""
+        is_new = name not in self._given
+        self._given.add(name)
+        return is_new
 
     def _is_ready(self, step: Step) -> bool:
         if step == STEPS[0]:
             return True
-        is_found = step != "polygons" or None not in self._sections.values()
-        return STEPS[0] in self._written and is_found
+        is_found = len(self._sections) == len(self._rows) and len(self._joints) == max(0, len(self._rows) - 1)
+        return STEPS[0] in self._written and (is_found or step != "polygons")
+
+    @property
+    def _found(self) -> FoundObjects | None:
+        """All objects; None: none were looked for."""
+        if not self._rows:
+            return None
+        sections = tuple(self._sections[rows] for rows in self._rows)
+        return FoundObjects(sections, tuple(self._joints[row] for row in sorted(self._joints)))
 
 
 class Driver:
@@ -113,7 +132,7 @@ class Driver:
     def predict(self, plan: Plan) -> None:
         """Map a scene."""
         self._begin(plan)
-        self._predictions.extend(PredictTask(plan, rows) for rows in plan.tiles.window_rows)
+        self._predictions.extend(plan.tasks)
 
     def reuse(self, plan: Plan) -> None:
         """Assemble a scene again from the probabilities of the map that is there."""
@@ -180,8 +199,7 @@ class Driver:
         self._progress[plan.scene.ref.id] = progress
         progress.take(task, value)
         if isinstance(task, PredictTask):
-            share = (task.rows.stop - task.rows.first) / len(plan.tiles.grid.rows)
-            pixels = round(share * plan.grid.window.pixels)
+            pixels = round(task.windows / len(plan.tiles.grid) * plan.grid.window.pixels)
             self._watch(WindowRowsFinished(plan.scene.ref.id, pixels, value.seconds))
         self._others.extend(progress.possible())
 

@@ -2,12 +2,13 @@
 
 A section is some consecutive rows of a scene. A region that lies inside it, off its first and last row, is
 the same whatever is above and below, so its objects are traced, split and fitted with nothing but the
-section. What touches a row where two sections meet is left; it lies in a *band* of rows around that place:
+section. What touches a row where two sections meet is found in their *joint*, in a band of rows around that
+place, as far as it lies inside both; what is longer is left to the end:
 
     section 0   ┌──────────────┐ ─ ─ ─ ─ ─ ─
                 │  ▒▒   ▒▒▒    │   ▒ inside: found in the section
                 │          ▓▓  │ ┐
-                ├──────────▓▓──┤ │ band: read again, and ▓ found there
+                ├──────────▓▓──┤ │ joint: read again, and ▓ found there
     section 1   │ ▓▓       ▓▓  │ │
                 │      ▒▒      │ ┘
                 └──────────────┘ ─ ─ ─ ─ ─ ─
@@ -17,10 +18,8 @@ Law (held by a test): joined sections are, bit for bit, what ``objects.find_obje
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -36,7 +35,7 @@ from geoseg.polygons.trace.regions import Strip
 from geoseg.polygons.walls.fit import KINDS
 from geoseg.stages import each
 
-__all__ = ["Section", "find_section", "join_sections"]
+__all__ = ["Section", "find_joint", "find_section", "join_sections"]
 
 _KINDS: Final = ("contour", *KINDS)
 _STEP: Final = 256
@@ -197,8 +196,42 @@ def find_section(
     return Section.of(rows, above, below, Fitted.join(found))
 
 
+def find_joint(
+    upper: Section,
+    lower: Section,
+    strips: Callable[[int, int], Iterable[Strip]],
+    box: GeoBox,
+    classes: Collection[int],
+    level: float | None,
+    options: ObjectOptions,
+) -> Section:
+    """The objects that touch the rows where two sections meet and lie inside both together.
+
+    ``strips`` reads some rows of the sections again. The joint's own rows are none, at the place where the
+    sections meet; ``open_below`` and ``open_above`` are the first row of what goes on beyond both sections,
+    and the row after its last one, as far as it is in them.
+    """
+    (first, at), stop = upper.rows, lower.rows[1]
+    begin, end, found = at, at, [Fitted.join([])]
+    if upper.open_below != lower.open_above:
+        band = max(upper.open_below - 1, first), min(lower.open_above + 1, stop)
+        sweep = Sweep(box, level, options)
+        sweep.skip(band[0])
+        pieces = sweep.pieces(strips(*band))
+        traced = trace_regions(pieces, box.width, classes, level=level, touching=False, row=band[0])
+        for regions in each("trace", traced):
+            begins, ends = regions.components.first // box.width, regions.components.last_row
+            meets = (begins <= at) & (ends >= at - 1)
+            goes_on = ((begins == first) & (first > 0)) | ((ends == stop - 1) & (stop < box.height))
+            begin = min(begin, int(begins[meets & goes_on].min(initial=at)))
+            end = max(end, int(ends[meets & goes_on].max(initial=-1)) + 1)
+            found.append(sweep.fit(regions.choose(meets & ~goes_on)))
+    return Section.of((at, at), end, begin, Fitted.join(found))
+
+
 def join_sections(
     sections: Sequence[Section],
+    joints: Sequence[Section],
     strips: Callable[[int, int], Iterable[Strip]],
     box: GeoBox,
     classes: Collection[int],
@@ -207,36 +240,37 @@ def join_sections(
 ) -> Iterator[Shapes]:
     """The objects of a scene, in the order of :func:`geoseg.polygons.objects.objects.find_objects`.
 
-    ``sections`` are those of all its rows, from the top; ``strips`` reads some rows again.
+    ``sections`` are those of all its rows, from the top, ``joints`` those of each two that meet; ``strips``
+    reads some rows again, around what is longer than two sections.
     """
-    sweep, inside = Sweep(box, level, options), _Inside(sections, box)
-    starts = np.array([section.rows[0] for section in sections[1:]], np.int64)
-    for first, stop in (*_bands(sections, box.height), (box.height, box.height)):
-        # Between bands there is nothing but what lies inside sections.
+    sweep, known = Sweep(box, level, options), _Known([*sections, *joints], box)
+    starts = np.array([joint.rows[0] for joint in joints], np.int64)
+    for first, stop in (*_bands(joints, box.height), (box.height, box.height)):
+        # Between bands there is nothing but what was found.
         for row in (*range(sweep.row + _STEP, first, _STEP), first):
             sweep.skip(row)
-            yield from sweep.advance(inside.take(row - 1), row, inside.oldest(row))
+            yield from sweep.advance(known.take(row - 1), row, known.oldest(row))
         pieces = sweep.pieces(strips(first, stop) if stop > first else ())
-        found = trace_regions(pieces, box.width, classes, level=level, touching=False, row=first)
-        for regions in each("trace", found):
+        traced = trace_regions(pieces, box.width, classes, level=level, touching=False, row=first)
+        for regions in each("trace", traced):
             if not len(regions):
                 continue
             begins, ends = regions.components.first // box.width, regions.components.last_row
-            meeting = sweep.fit(regions.choose(_meets(starts, begins, ends)))
+            long = sweep.fit(regions.choose(_is_long(starts, begins, ends)))
             row = int(ends[-1])
-            these = Fitted.join([meeting, inside.take(row, int(regions.components.first[-1]))])
-            known = [one for one in (regions.oldest, inside.oldest(sweep.row)) if one is not None]
-            yield from sweep.advance(these, row, min(known, default=None))
+            these = Fitted.join([long, known.take(row, int(regions.components.first[-1]))])
+            oldest = [one for one in (regions.oldest, known.oldest(sweep.row)) if one is not None]
+            yield from sweep.advance(these, row, min(oldest, default=None))
     yield from sweep.finish()
 
 
-def _bands(sections: Sequence[Section], height: int) -> list[tuple[int, int]]:
-    """Rows that hold all that touches the rows where sections meet, and one row more on both sides."""
+def _bands(joints: Sequence[Section], height: int) -> list[tuple[int, int]]:
+    """Rows that hold all that is longer than two sections, and one row more on both sides."""
     bands: list[tuple[int, int]] = []
-    for upper, lower in pairwise(sections):
-        if upper.open_below == lower.open_above:
-            continue  # nothing touches them
-        first, stop = max(upper.open_below - 1, 0), min(lower.open_above + 1, height)
+    for joint in joints:
+        if joint.open_below == joint.open_above:
+            continue  # nothing is
+        first, stop = max(joint.open_below - 1, 0), min(joint.open_above + 1, height)
         if bands and first <= bands[-1][1]:
             first, stop = min(bands[-1][0], first), max(bands[-1][1], stop)
             bands.pop()
@@ -244,23 +278,25 @@ def _bands(sections: Sequence[Section], height: int) -> list[tuple[int, int]]:
     return bands
 
 
-def _meets(starts: Int64, begins: Int64, ends: Int64) -> Bool:
-    """Which regions touch a row where sections meet, by their first and last rows."""
-    nearest = np.append(starts, np.iinfo(np.int64).max)[np.searchsorted(starts, begins)]
-    meets: Bool = nearest <= ends + 1
-    return meets
+def _is_long(starts: Int64, begins: Int64, ends: Int64) -> Bool:
+    """Which regions touch rows where sections meet at two places or more, by their first and last rows."""
+    last = np.iinfo(np.int64).max
+    second = np.append(starts, [last, last])[np.searchsorted(starts, begins) + 1]
+    long: Bool = second <= ends + 1
+    return long
 
 
-class _Inside:
-    """Objects inside the sections, taken in the order of (last row, first pixel)."""
+class _Known:
+    """Objects of sections and joints, taken in the order of (last row, first pixel)."""
 
-    def __init__(self, sections: Sequence[Section], box: GeoBox) -> None:
-        self._sections, self._box = deque(sections), box
-        self._taken, self._key = 0, -1
+    def __init__(self, parts: Sequence[Section], box: GeoBox) -> None:
+        self._box, self._key = box, -1
+        self._parts = sorted((part for part in parts if len(part.objects)), key=lambda part: part.rows)
+        self._taken = [0] * len(self._parts)
         self._tall = [
-            (self._keys(one.objects)[tall], one.objects["first"][tall] // box.width)
-            for one in sections
-            if (tall := too_tall(one.objects["first"], one.objects["last_row"], box.width)).any()
+            (self._keys(part.objects)[tall], part.objects["first"][tall] // box.width)
+            for part in self._parts
+            if (tall := too_tall(part.objects["first"], part.objects["last_row"], box.width)).any()
         ]
 
     def _keys(self, objects: Array) -> Int64:
@@ -273,16 +309,14 @@ class _Inside:
         pixels = self._box.window.pixels
         self._key = last_row * pixels + (pixels - 1 if first is None else first)
         found = []
-        while self._sections:
-            section = self._sections[0]
-            stop = int(np.searchsorted(self._keys(section.objects), self._key, side="right"))
-            if stop > self._taken:
-                found.append(section.take(slice(self._taken, stop)))
-            self._taken = stop
-            if stop < len(section.objects) or section.rows[1] > last_row:
-                break
-            self._sections.popleft()
-            self._taken = 0
+        for number, part in enumerate(self._parts):
+            before, objects = self._taken[number], part.objects
+            if before == len(objects) or int(objects["last_row"][before]) > last_row:
+                continue
+            stop = int(np.searchsorted(self._keys(objects), self._key, side="right"))
+            if stop > before:
+                found.append(part.take(slice(before, stop)))
+            self._taken[number] = stop
         return Fitted.join(found)
 
     def oldest(self, stop: int) -> int | None:
