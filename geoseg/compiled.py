@@ -16,14 +16,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, cached_property, update_wrapper
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
-__all__ = ["compile_once", "compiled", "compiling_beside", "is_compiled", "kept_in"]
+__all__ = ["compile_once", "compiled", "compiling_beside", "inner", "is_compiled", "kept_in"]
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -42,8 +42,19 @@ def compiled(loop: Function) -> Function:
     return cast("Function", _Loop(loop))
 
 
+def inner(part: Function) -> Function:
+    """Compile a part of compiled functions, which makes no array.
+
+    Arrays given to it are not counted as in use, then as not, which takes longer than most parts themselves;
+    and it is compiled sooner. Called from Python it is not compiled.
+    """
+    return cast("Function", _Part(part))
+
+
 class _Loop:
     """A function of arrays, which numba sees as its own wherever a compiled function calls it."""
+
+    options: Mapping[str, Any] = {"nogil": True}
 
     def __init__(self, loop: Callable[..., object]) -> None:
         update_wrapper(self, loop)
@@ -59,14 +70,28 @@ class _Loop:
 
         folder = kept_in()
         if folder is None:
-            return njit(nogil=True)(self._loop)
+            return cast("Any", njit)(**self.options)(self._loop)
         with _LOCK, _numba_keeps_in(_state_folder(folder, self._loop.__module__)):
-            return njit(cache=True, nogil=True)(self._loop)
+            return cast("Any", njit)(cache=True, **self.options)(self._loop)
 
     @property
     def _numba_type_(self) -> Any:
         """Asked by numba of what it meets in a function."""
         return self.dispatcher._numba_type_
+
+
+class _Part(_Loop):
+    """The same of a part of such functions."""
+
+    options: Mapping[str, Any] = {
+        "nogil": True,
+        "_nrt": False,
+        "no_cpython_wrapper": True,
+        "no_cfunc_wrapper": True,
+    }
+
+    def __call__(self, *arguments: object) -> object:
+        return self._loop(*arguments)
 
 
 @cache

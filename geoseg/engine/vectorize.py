@@ -178,7 +178,7 @@ def join_objects(
 def _exact(raster: ProbabilityRaster, classes: Sequence[int], min_pixels: float) -> Iterator[Shapes]:
     """Outlines along the pixels."""
     for regions in trace_regions(
-        raster.classified(), raster.grid.width, classes, level=raster.encoding.level
+        raster.classified(), raster.grid.width, classes, level=raster.encoding.level, deformed=False
     ):
         shapes = Shapes.of(regions, "exact")
         yield shapes.choose(shapes.pixels >= min_pixels)

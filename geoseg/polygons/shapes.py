@@ -9,7 +9,6 @@ import numpy as np
 
 from geoseg.arrays import Bool, Float64, Int64, Objects, UInt8
 from geoseg.polygons.trace.regions import Regions
-from geoseg.polygons.trace.subpixel import edge_contrast
 from geoseg.polygons.trace.table import Table
 
 __all__ = ["Shapes"]
@@ -32,7 +31,7 @@ class Shapes(Table):
     p10: UInt8
     """10th percentile of these."""
     contrast: Float64
-    """How clearly it ends, 0 to 1: :func:`geoseg.polygons.trace.subpixel.edge_contrast`."""
+    """How clearly it ends, 0 to 1: that of :class:`~geoseg.polygons.trace.regions.Detail`."""
     touches_edge: Bool
     """Whether a pixel lies at the scene's edge or beside missing data."""
     kind: Objects
@@ -49,6 +48,6 @@ class Shapes(Table):
         kinds[:] = kind
         return cls(
             regions.polygons, known.first, known.last_row, known.class_id, known.pixels, known.score,
-            regions.detail.p10, edge_contrast(regions), known.touches_edge, kinds,
+            regions.detail.p10, regions.detail.contrast, known.touches_edge, kinds,
             np.full(len(regions), np.nan),
         )  # fmt: skip

@@ -18,7 +18,7 @@ from geoseg.arrays import UInt8
 from geoseg.errors import GridError
 from geoseg.grid.encoding import NODATA
 from geoseg.polygons.coverage.arcs import simplify_rings
-from geoseg.polygons.trace.subpixel import Rings
+from geoseg.polygons.trace.rings import Rings
 
 tolerances = st.sampled_from([0.0, 0.1, 0.5, 0.75, 3.0])
 

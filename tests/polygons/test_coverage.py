@@ -21,7 +21,6 @@ from geoseg.polygons.coverage.coverage import find_coverage
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Strip
-from geoseg.polygons.trace.subpixel import outline
 
 Scene = tuple[UInt8, UInt8]
 tolerances = st.sampled_from([0.0, 0.5, 1.0])
@@ -48,7 +47,7 @@ def covered(
 def test_outlines_are_the_ones_walked_side_by_side(scene: Scene) -> None:
     slow = deformed(*scene)
     found = list(trace_regions(cut_scene(scene, [5]), scene[0].shape[1], range(len(scene[1]))))
-    rings = [outline(regions, scene[0].shape[1])[0] for regions in found]
+    rings = [regions.rings for regions in found]
     whole = [
         np.concatenate([getattr(one, name) for one in rings]) for name in ("xy", "node", "fixed") if rings
     ]

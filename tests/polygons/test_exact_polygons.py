@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -75,13 +76,7 @@ def scores_of(ids: UInt8) -> UInt8:
 def regions_of(ids: UInt8, heights: list[int] | None = None) -> Regions:
     """All regions of a scene in one batch."""
     strips = cut_strips(heights or [len(ids)], ids, scores_of(ids))
-    found = list(exact_polygons(((ids, scores) for ids, scores in strips), ids.shape[1], CLASSES))
-    parts = [Components.none(), *(one.components for one in found)]
-    names = ("first", "class_id", "pixels", "score", "touches_edge", "last_row")
-    return Regions(
-        np.concatenate([np.zeros(0, object), *(one.polygons for one in found)]),
-        Components(*(np.concatenate([getattr(part, name) for part in parts]) for name in names)),
-    )
+    return Regions.join([*exact_polygons(((ids, scores) for ids, scores in strips), ids.shape[1], CLASSES)])
 
 
 @given(masks(), transforms)
@@ -122,8 +117,10 @@ def test_polygons_are_valid_single_oriented_and_without_idle_vertices(ids: UInt8
 def test_nothing_depends_on_the_strips(ids: UInt8, heights: list[int]) -> None:
     whole, cut = regions_of(ids), regions_of(ids, heights)
     assert shapely.to_wkb(whole.polygons).tolist() == shapely.to_wkb(cut.polygons).tolist()
-    for name in ("first", "class_id", "pixels", "score", "touches_edge", "last_row"):
-        np.testing.assert_array_equal(getattr(whole.components, name), getattr(cut.components, name))
+    for field in fields(Components):
+        np.testing.assert_array_equal(
+            getattr(whole.components, field.name), getattr(cut.components, field.name)
+        )
 
 
 @given(masks(), st.integers(1, 9))
@@ -145,9 +142,12 @@ def test_statistics_equal_scipy_on_the_whole_scene(ids: UInt8, height: int) -> N
                 int(scores[own].sum(dtype=np.int64)),
                 bool(beside[own].any()),
                 int(places[-1]) // ids.shape[1],
+                int((places % ids.shape[1]).min()),
+                int((places % ids.shape[1]).max()),
             )
     found = regions_of(ids, [height]).components
-    rest = zip(found.class_id, found.pixels, found.score, found.touches_edge, found.last_row, strict=True)
+    names = ("class_id", "pixels", "score", "touches_edge", "last_row", "left", "right")
+    rest = zip(*(getattr(found, name) for name in names), strict=True)
     assert dict(zip(found.first.tolist(), rest, strict=True)) == expected
 
 
@@ -333,7 +333,7 @@ def test_attributes_say_what_and_where_from() -> None:
     scores = np.where(ids == 1, 190, 100).astype(np.uint8)
     ids, scores = np.pad(ids, ((0, 1), (0, 0))), np.pad(scores, ((0, 1), (0, 0)))
     stored = np.where(ids == np.arange(3)[:, None, None], scores, 200 - scores).astype(np.uint8)
-    (regions,) = trace_regions([Strip(ids, scores, stored)], 4, [1, 2])
+    (regions,) = trace_regions([Strip(ids, scores, stored)], 4, [1, 2], deformed=False)
     shapes = Shapes.of(regions, "exact")
     box = GeoBox(4, 4, Affine(0.3, 0, 621_000, 0, -0.3, 3_350_000), "EPSG:26914")
     polygons = to_ground(regions.polygons, box.transform)

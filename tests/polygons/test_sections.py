@@ -27,7 +27,7 @@ from geoseg.polygons.objects.objects import ObjectOptions, find_objects
 from geoseg.polygons.objects.sections import Section, find_joint, find_section, join_sections
 from geoseg.polygons.objects.watershed import Seeds
 from geoseg.polygons.shapes import Shapes
-from geoseg.polygons.trace import exact
+from geoseg.polygons.trace import rings
 from geoseg.polygons.trace.regions import Strip
 from geoseg.polygons.walls.fit import Fits, fit_walls
 
@@ -94,7 +94,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TALLEST", 40)
     monkeypatch.setattr(module, "_PIECE", 16)
     monkeypatch.setattr(joining, "_STEP", 16)
-    monkeypatch.setattr(exact, "_BATCH", 3)
+    monkeypatch.setattr(rings, "_BATCH", 3)
 
 
 def grown(contours: Objects) -> Fits:
@@ -197,7 +197,7 @@ def test_batches_of_regions_decide_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     houses = town(3, 512, 240, roofs=60)[None]
     scenes = [Scene(beside_a_wall(400), BINARY), Scene(houses, BINARY, regularize=grown)]
     wholes = [scene.whole() for scene in scenes]
-    monkeypatch.setattr(exact, "_BATCH", 1)
+    monkeypatch.setattr(rings, "_BATCH", 1)
     for scene, whole in zip(scenes, wholes, strict=True):
         assert_same(scene.whole(), whole)
         assert_same(Shapes.join(find_objects(scene.strips(0, scene.box.height, 256), *scene.args)), whole)

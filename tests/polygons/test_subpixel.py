@@ -15,14 +15,8 @@ from support.rasters import cut_scene
 
 from geoseg.arrays import Objects, UInt8
 from geoseg.grid.encoding import NODATA
-from geoseg.polygons.trace.components import Components
-from geoseg.polygons.trace.edges import Edges
 from geoseg.polygons.trace.exact import exact_polygons, trace_regions
-from geoseg.polygons.trace.regions import Detail, Regions
-from geoseg.polygons.trace.subpixel import edge_contrast, outline, polygons_of
-
-NONE = np.zeros(0, np.uint8)
-EMPTY = Regions(np.zeros(0, np.object_), Components.none(), Detail(Edges.none(), NONE, NONE))
+from geoseg.polygons.trace.regions import Regions
 
 
 @st.composite
@@ -43,14 +37,12 @@ def stores(draw: st.DrawFn) -> tuple[UInt8, UInt8]:
     return classes, stored
 
 
-def traced(classes: UInt8, stored: UInt8, rows: int, **options: Any) -> tuple[list[Regions], Objects, UInt8]:
+def traced(classes: UInt8, stored: UInt8, rows: int, **options: Any) -> tuple[Regions, Objects, UInt8]:
     """Regions, sub-pixel polygons and their classes."""
     wanted = range(len(stored)) if options.get("level") is None else [1]
     found = list(trace_regions(cut_scene((classes, stored), [rows]), classes.shape[1], wanted, **options))
-    polygons = [polygons_of(*outline(regions, classes.shape[1])) for regions in found if len(regions)]
-    found = found or [EMPTY]
-    ids = [regions.components.class_id for regions in found]
-    return found, np.concatenate([np.zeros(0, np.object_), *polygons]), np.concatenate(ids)
+    regions = Regions.join(found)
+    return regions, regions.polygons, regions.components.class_id
 
 
 @given(stores())
@@ -77,11 +69,8 @@ def test_a_coverage_has_no_gap_no_overlap_and_every_pixel_center(store: tuple[UI
 def test_strips_of_any_height_give_the_same_bits(store: tuple[UInt8, UInt8], rows: int) -> None:
     whole, parts = traced(*store, len(store[0])), traced(*store, rows)
     assert (shapely.to_wkb(whole[1]) == shapely.to_wkb(parts[1])).all()
-    for name in ("p10", "max_score"):
-        values = [np.concatenate([getattr(r.detail, name) for r in found]) for found in (whole[0], parts[0])]
-        assert np.array_equal(*values)
-    contrast = [np.concatenate([edge_contrast(r) for r in found]) for found in (whole[0], parts[0])]
-    assert np.array_equal(*contrast, equal_nan=True)
+    for name in ("p10", "max_score", "contrast"):
+        np.testing.assert_array_equal(getattr(whole[0].detail, name), getattr(parts[0].detail, name))
 
 
 @given(stores())
@@ -89,15 +78,31 @@ def test_statistics_are_those_of_the_regions_pixels(store: tuple[UInt8, UInt8]) 
     classes, stored = store
     for class_id in range(len(stored)):
         labels, count = ndimage.label(classes == class_id)
-        found = [EMPTY, *trace_regions(cut_scene((classes, stored), [3]), classes.shape[1], [class_id])]
-        first = np.concatenate([regions.components.first for regions in found])
-        low = np.concatenate([regions.detail.p10 for regions in found if regions.detail])
-        peak = np.concatenate([regions.detail.max_score for regions in found if regions.detail])
-        assert len(first) == count
-        for pixel, least, most in zip(first.tolist(), low.tolist(), peak.tolist(), strict=True):
+        strips = cut_scene((classes, stored), [3])
+        found = Regions.join([*trace_regions(strips, classes.shape[1], [class_id])])
+        assert found.detail is not None
+        assert len(found) == count
+        around = np.pad(classes, 1, constant_values=NODATA)
+        scores = np.pad(stored[class_id].astype(int), 1)
+        known = zip(
+            found.components.first,
+            found.detail.p10,
+            found.detail.max_score,
+            found.detail.contrast,
+            strict=True,
+        )
+        for pixel, least, most, contrast in known:
             inside = np.sort(stored[class_id][labels == labels.flat[pixel]])
             assert most == inside[-1]
             assert least == inside[-(-len(inside) // 10) - 1]
+            own = np.argwhere(labels == labels.flat[pixel]) + 1
+            off = [
+                (abs(scores[tuple(one)] - 100) + abs(scores[other] - 100)) // 2
+                for one in own
+                for other in map(tuple, one + np.array([[-1, 0], [1, 0], [0, -1], [0, 1]]))
+                if around[other] not in (class_id, NODATA)
+            ]
+            np.testing.assert_array_equal(contrast, sum(off) / (100 * len(off)) if off else np.nan)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -138,7 +138,9 @@ def write_outputs(folder: Path, case: Case) -> GeoBox:
     bands = np.stack([own] * len(case.classes))
     shapes = [
         Shapes.of(regions, "exact")
-        for regions in trace_regions([Strip(ids, own, bands)], SIDE, [one.id for one in shown])
+        for regions in trace_regions(
+            [Strip(ids, own, bands)], SIDE, [one.id for one in shown], deformed=False
+        )
     ]
     provenance = Provenance("scene 1", "scene_1", "test 1", "0" * 64, "run", "2024-05-31")
     write_features(

@@ -16,7 +16,7 @@ from scipy import ndimage
 from geoseg.arrays import Int64, UInt8
 from geoseg.grid.encoding import NODATA
 from geoseg.polygons.trace.exact import exact_polygons
-from geoseg.polygons.trace.subpixel import Rings
+from geoseg.polygons.trace.rings import Rings
 
 Point = tuple[float, float]
 

@@ -46,7 +46,7 @@ from geoseg.arrays import Bool, Float64, Int64
 from geoseg.compiled import compiled
 from geoseg.errors import GridError
 from geoseg.polygons.trace.edges import STEPS
-from geoseg.polygons.trace.subpixel import Rings
+from geoseg.polygons.trace.rings import Rings
 
 __all__ = ["simplify_rings"]
 

@@ -17,7 +17,6 @@ from geoseg.polygons.coverage.sieve import sieved
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Strip
-from geoseg.polygons.trace.subpixel import outline, polygons_of
 
 __all__ = ["find_coverage"]
 
@@ -42,7 +41,5 @@ def find_coverage(
     for regions in trace_regions(clean, width, classes, level=level, touching=True):
         if not len(regions):
             continue
-        rings, region_start = outline(regions, width)
-        if tolerance > 0:
-            rings = simplify_rings(rings, tolerance)
-        yield Shapes.of(replace(regions, polygons=polygons_of(rings, region_start)), "contour")
+        rings = simplify_rings(regions.rings, tolerance) if tolerance > 0 else regions.rings
+        yield Shapes.of(replace(regions, rings=rings), "contour")

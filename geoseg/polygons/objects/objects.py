@@ -23,12 +23,12 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.polygons.geodesic import Frames, ground_frames
 from geoseg.polygons.objects.limits import TALLEST
 from geoseg.polygons.objects.overlaps import cut_overlaps, within_scene, without_others
-from geoseg.polygons.objects.watershed import RowBuffer, Seeds, Segments, find_segments
+from geoseg.polygons.objects.watershed import RowBuffer, Seeds, find_segments
 from geoseg.polygons.shapes import Shapes
 from geoseg.polygons.shared_area import iou_of_pairs
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Regions, Strip
-from geoseg.polygons.trace.subpixel import Rings, outline, polygons_of
+from geoseg.polygons.trace.rings import Rings
 from geoseg.polygons.walls.fit import Fits
 from geoseg.stages import each, stage
 
@@ -330,38 +330,29 @@ def _contours(
             is_split, segments = find_segments(regions, rows, options.seeds, level, TALLEST)
         if segments is not None:
             whole = regions.choose(~is_split)
-            yield _drawn(segments.regions, segments.width, box, options, segments)
-    yield _drawn(whole, box.width, box, options, None)
+            yield _drawn(segments, box, options)
+    yield _drawn(whole, box, options)
 
 
-def _drawn(
-    regions: Regions, width: int, box: GeoBox, options: ObjectOptions, segments: Segments | None
-) -> Shapes:
+def _drawn(regions: Regions, box: GeoBox, options: ObjectOptions) -> Shapes:
     if not len(regions):
         return Shapes.none()
     assert regions.detail is not None
-    rings, region_start = outline(regions, width)
-    exterior, owner = region_start[:-1], np.repeat(np.arange(len(regions)), np.diff(region_start))
-    known = regions.components
-    if segments is not None:
-        # Whole pixels are added to multiples of 1/256: no bit is lost.
-        moved = rings.xy + np.repeat(segments.offset[owner], np.diff(rings.start), axis=0)
-        rings = replace(rings, xy=moved)
-        known = replace(known, first=segments.first[:, 0] * box.width + segments.first[:, 1])
+    rings, exterior = regions.rings, regions.ring_start[:-1]
+    owner = np.repeat(np.arange(len(regions)), np.diff(regions.ring_start))
     area, bounds = _ring_sizes(rings)
     frames = ground_frames(box, bounds[exterior].mean(axis=1))
     stays = (area * frames.pixel_area[owner] >= options.min_hole) & (area >= options.min_hole_pixels)
     stays[exterior] = True
     is_hole = np.ones(len(rings), np.bool_)
     is_hole[exterior] = False
-    whole = np.bincount(owner, np.where(is_hole, -area, area) * stays, minlength=len(regions))
-    kept = (whole * frames.pixel_area >= options.min_area) & (whole >= options.min_pixels)
+    total = np.bincount(owner, np.where(is_hole, -area, area) * stays, minlength=len(regions))
+    kept = (total * frames.pixel_area >= options.min_area) & (total >= options.min_pixels)
     kept &= regions.detail.max_score >= options.least_max_score
-    shapes = Shapes.of(replace(regions, components=known), "contour").choose(kept)
     stays &= kept[owner]
     counts = np.bincount(owner[stays], minlength=len(regions))[kept]
-    polygons = polygons_of(rings.choose(stays), np.concatenate([[0], np.cumsum(counts)]))
-    return replace(shapes, polygons=polygons)
+    start = np.concatenate([[0], np.cumsum(counts)])
+    return Shapes.of(replace(regions.choose(kept), rings=rings.choose(stays), ring_start=start), "contour")
 
 
 def _ring_sizes(rings: Rings) -> tuple[Float64, Float64]:

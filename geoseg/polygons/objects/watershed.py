@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from geoseg.arrays import Bool, Float64, Int64, UInt8
@@ -37,7 +36,7 @@ from geoseg.polygons.trace.components import Components
 from geoseg.polygons.trace.exact import trace_regions
 from geoseg.polygons.trace.regions import Regions, Strip
 
-__all__ = ["KERNEL", "RowBuffer", "Seeds", "Segments", "find_segments", "segment_labels"]
+__all__ = ["KERNEL", "RowBuffer", "Seeds", "find_segments", "segment_labels"]
 
 _LEVELS: Final = 8
 """Steps of a pixel in which distances are counted."""
@@ -122,20 +121,6 @@ class Seeds:
         return self.score, self.pixels, border, round(_LEVELS * self.neck)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Segments:
-    """Segments of regions, on a canvas of their own."""
-
-    regions: Regions
-    """The segments, on the canvas; but ``components.last_row`` is the scene's, of the whole region: all
-    segments of a region are complete at once."""
-    first: Int64
-    """Row and column of each segment's first pixel in the scene, shape (n, 2)."""
-    offset: Int64
-    """Columns and rows from the canvas to the scene, shape (n, 2)."""
-    width: int
-
-
 @compiled
 def segment_labels(
     score: UInt8, border: UInt8, inside: UInt8, columns: int, seeds: Numbers, kernel: Float64
@@ -200,7 +185,7 @@ def _keep_from(border: UInt8, columns: int, is_seed: UInt8) -> None:
 
 def find_segments(
     regions: Regions, rows: RowBuffer, seeds: Seeds, level: float, tallest: int
-) -> tuple[Bool, Segments | None]:
+) -> tuple[Bool, Regions | None]:
     """Split the regions, of one class against a background, that hold two seeds or more.
 
     ``rows`` are stored scores of that class, at least from the regions' first rows on, and in a second layer
@@ -208,31 +193,35 @@ def find_segments(
     Regions of more than ``tallest`` rows stay whole.
 
     Returns:
-        Which regions were split, shape (n,), and their segments.
+        Which regions were split, shape (n,), and their segments; ``components.last_row`` of these is that of
+        the whole region: all segments of a region are complete at once.
     """
     assert regions.detail is not None
     split = np.zeros(len(regions), np.bool_)
-    bounds = shapely.bounds(regions.polygons).astype(np.int64).reshape(-1, 4)
-    is_large = (regions.components.pixels >= 2 * seeds.pixels) & (regions.detail.max_score >= seeds.score)
-    chosen = np.flatnonzero(is_large & (bounds[:, 3] - bounds[:, 1] <= tallest))
+    known = regions.components
+    top, col = np.divmod(known.first, rows.width)
+    high = known.last_row - top + 1
+    is_large = (known.pixels >= 2 * seeds.pixels) & (regions.detail.max_score >= seeds.score)
+    chosen = np.flatnonzero(is_large & (high <= tallest))
     if not chosen.size:
         return split, None
     # The tallest first, so that they make full shelves.
-    chosen = chosen[np.argsort(bounds[chosen, 1] - bounds[chosen, 3], kind="stable")]
-    left, top, right, bottom = bounds[chosen].T
-    first_row, width = int(top.min()) - 1, rows.width
-    layers = rows.crop(first_row, -1, int(bottom.max()) + 1, width + 1)
+    chosen = chosen[np.argsort(-high[chosen], kind="stable")]
     # With a pixel more on each side.
-    windows = np.stack([top - 1 - first_row, left, bottom - top + 2, right - left + 2], axis=1)
-    start = regions.components.first[chosen] % width - left + 1
+    origin = np.stack([top, known.left], axis=1)[chosen] - 1
+    size = np.stack([high, known.right - known.left + 1], axis=1)[chosen] + 2
+    above, below = int(origin[:, 0].min()), int((origin + size)[:, 0].max())
+    layers = rows.crop(above, -1, below, rows.width + 1)
+    windows = np.concatenate([origin - [above, -1], size], axis=1)
+    start = col[chosen] - origin[:, 1]
     canvas, least = _empty_canvas(windows), int(np.ceil(level))
     places, height = _split_regions(layers, windows, start, least, seeds.numbers, KERNEL, *canvas)
     if not len(places):
         return split, None
     which = chosen[places[:, 0]]
     split[which] = True
-    origin = np.stack([left - 1, top - 1], axis=1)[places[:, 0]]
-    return split, _traced(canvas[:, :height], places[:, 1:], origin, regions.components.choose(which), level)
+    used, whole = canvas[:, :height], known.choose(which)
+    return split, _traced(used, places[:, 1:], origin[places[:, 0]], whole, level, rows.width)
 
 
 def _empty_canvas(windows: Int64) -> UInt8:
@@ -334,26 +323,33 @@ def _colors(labels: NDArray[np.int32], columns: int, count: int) -> UInt8:
     return color
 
 
-def _traced(canvas: UInt8, places: Int64, origin: Int64, whole: Components, level: float) -> Segments:
-    """The segments of pieces on a canvas, traced at once, each with its place and class in the scene.
+def _traced(
+    canvas: UInt8, places: Int64, origin: Int64, whole: Components, level: float, width: int
+) -> Regions:
+    """The segments of pieces on a canvas, traced at once and put where they are in a scene of a width.
 
-    ``places``, shape (n, 2), are row and column of each piece, rising; ``origin`` its column and row in the
+    ``places``, shape (n, 2), are row and column of each piece, rising; ``origin`` its row and column in the
     scene; ``whole`` the regions that they are of.
     """
     classes, scores = canvas
-    width = classes.shape[1]
     strip = Strip(classes, scores, scores[None])
-    regions = Regions.join([*trace_regions([strip], width, range(1, NODATA), level=level, touching=False)])
-    segments = regions.components
-    row, col = np.divmod(segments.first, width)
+    traced = trace_regions([strip], classes.shape[1], range(1, NODATA), level=level, touching=False)
+    found = Regions.join([*traced])
+    row, col = np.divmod(found.components.first, classes.shape[1])
     shelf, piece = places.T
     row_of_shelf = shelf[np.searchsorted(shelf, row, side="right") - 1]
-    which = np.searchsorted(shelf * width + piece, row_of_shelf * width + col, side="right") - 1
-    offset = origin[which] - places[which, ::-1]
-    known = replace(segments, class_id=whole.class_id[which], last_row=whole.last_row[which])
-    return Segments(
-        Regions(regions.polygons, known, regions.detail),
-        np.stack([row + offset[:, 1], col + offset[:, 0]], axis=1),
-        offset,
-        width,
+    key = row_of_shelf * classes.shape[1] + col
+    which = np.searchsorted(shelf * classes.shape[1] + piece, key, side="right") - 1
+    down, right = (origin[which] - places[which]).T
+    # Whole pixels are added to multiples of 1/256: no bit is lost.
+    moved = np.stack([right, down], axis=1)[np.repeat(np.arange(len(found)), np.diff(found.ring_start))]
+    xy = found.rings.xy + np.repeat(moved, np.diff(found.rings.start), axis=0)
+    known = replace(
+        found.components,
+        first=(row + down) * width + col + right,
+        class_id=whole.class_id[which],
+        last_row=whole.last_row[which],
+        left=found.components.left + right,
+        right=found.components.right + right,
     )
+    return replace(found, rings=replace(found.rings, xy=xy), components=known)

@@ -1,4 +1,4 @@
-"""Unit edges of pixel regions, and where the score fields cross on each of them.
+"""Edges of pixel regions, and where the score fields cross on each of them.
 
 A region's outline on the pixel lattice is made of unit edges. Each separates a pixel of the region from one
 that is not of it; between their two centers lies the point where the scores of both classes are equal, the
@@ -14,22 +14,41 @@ topology comes from the pixels, geometry from the probabilities (marching square
 A crossing is rounded to 1/256 of the way before any coordinate is added, so both regions of an edge and every
 way of cutting a scene into strips get the same bits. Beside missing data, and at the scene's edge, nothing
 moves.
+
+Each edge is walked with its region on the left (columns to the right, rows upwards) and found at the lattice
+point where it ends. There it is known which edge follows; the links make the rings. Work goes by the runs of
+two neighboring rows, so that it depends on the outlines and not on the pixels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geoseg.arrays import Bool, Int64, UInt8
-from geoseg.compiled import compiled
+from geoseg.compiled import compiled, inner
 from geoseg.grid.encoding import NODATA
+from geoseg.polygons.trace.runs import Runs, Scores, score_at
 from geoseg.polygons.trace.table import RegionTable
 
-__all__ = ["CORNER", "NODE", "STAYS", "STEPS", "Edges", "edge_key", "find_edges"]
+__all__ = [
+    "CORNER",
+    "DOWN",
+    "LEFT",
+    "MEETS",
+    "NODE",
+    "OFFSET",
+    "RIGHT",
+    "STAYS",
+    "STEPS",
+    "UP",
+    "Course",
+    "Edges",
+    "find_edges",
+    "no_ends",
+]
 
 STEPS: Final = 256
 """Coordinates are multiples of one pixel over this."""
@@ -39,214 +58,317 @@ NODE: Final = 1
 """An edge's end at which three regions or more meet, or two of them twice."""
 CORNER: Final = 2
 """An edge's end at which the outline of missing data turns."""
+DOWN, RIGHT, UP, LEFT = 0, 1, 2, 3
+"""Ways to walk an edge."""
+MEETS: Final = 4
+"""Added to a way: the next edge, if of the same region, ends here, too, coming from the opposite side."""
 
+OFFSET: Final = 1 << 10
+"""Added to steps from an edge's end, so that they are above 0."""
 _NEAREST: Final = 5
 """Crossings keep this many steps (0.02 px) from the centers, so that these stay inside."""
+_NONE: Final = -1
+"""Crossing of an edge whose two pixels are of the same class."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Edges(RegionTable):
-    """Unit edges of regions, as equal-length arrays; an edge between two regions is there twice."""
+    """Edges of regions, as equal-length arrays; an edge between two regions is there twice.
 
-    key: Int64
-    """Which edge of the lattice this is, and from which of its pixels it is seen (:func:`edge_key`)."""
-    crossing: UInt8
-    """Where the scores cross, in steps from the left or upper pixel's center to the other's; or ``STAYS``."""
-    contrast: UInt8
-    """Distance of the region's score from one half, mean of both pixels, 0 to 100; 255 beside nodata."""
-    turn: UInt8
-    """What is at its end, the region being on its left (columns to the right, rows upwards): 0, ``NODE`` or
-    ``CORNER``."""
-    turn_x: NDArray[np.int16]
-    """Steps from the lattice point at its end to that vertex, along the columns."""
-    turn_y: NDArray[np.int16]
-    """The same along the rows."""
-
-
-def edge_key(row: Int64, col: Int64, horizontal: Bool, second: Bool, width: int) -> Int64:
-    """A number for each edge of the lattice and each of its two pixels.
-
-    ``row`` and ``col`` are the lattice point at its upper or left end; ``second``: it is seen from its right
-    or lower pixel; ``width``: columns of the scene.
+    They are in the order of the rows and columns of their ends.
     """
-    return ((row * (width + 1) + col) * 2 + horizontal) * 2 + second
+
+    end: Int64
+    """Lattice point where it ends: its row times one more than the scene's width, plus its column."""
+    following: Int64
+    """The edge that is walked next; -1: not found yet."""
+    mark: Int64
+    """From the lowest bit on: how it is walked, 2 bits; :data:`MEETS`; the crossing, in steps from the left
+    or upper pixel's center to the other's, or :data:`STAYS`, 8 bits; what is at its end, 0, :data:`NODE` or
+    :data:`CORNER`, 2 bits; and the steps from its end to that vertex, along the columns and along the rows,
+    with :data:`OFFSET` added, 11 bits each."""
+
+    def keep_open(self, chosen: Bool, number: Int64, ends: Int64) -> tuple[Self, Int64]:
+        """Those of the chosen regions, region ``r`` called ``number[r]``, and the ends that are theirs."""
+        if not len(self):
+            return self, ends
+        kept = chosen[self.region]
+        rank = np.maximum(np.cumsum(kept) - 1, 0)  # ends that mean nothing stay within the table
+        out = self.choose(kept).renumber(number)
+        return replace(out, following=np.where(out.following < 0, -1, rank[out.following])), rank[ends]
+
+
+def no_ends(width: int) -> Int64:
+    """What is left open at the upper edge of a scene of so many columns; see :func:`find_edges`."""
+    return np.zeros((2, width + 2), np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """Where outlines run."""
+
+    deformed: bool = False
+    """Whether they run where the scores cross. Else they run along the pixels, and their edges go on to where
+    runs change: they are not units, and have neither crossings nor vertices."""
+    level: float | None = None
+    """The stored value that separates foreground from background in the only band; None: a band per class."""
+    touching: bool = True
+    """Whether regions that meet at a point only share that point, as is needed where nothing may be left
+    between polygons; else each of them is cut off before it."""
 
 
 def find_edges(
-    classes: UInt8, stored: UInt8, row: int, is_class: Bool, level: float | None, *, touching: bool
+    runs: Runs,
+    number: Int64,
+    scores: tuple[UInt8, UInt8],
+    row: int,
+    known: tuple[Edges, Int64],
+    course: Course,
 ) -> tuple[Edges, Int64]:
-    """Edges that end at the lattice points inside a strip.
+    """Edges that end at the lattice points inside a strip, behind those that are known.
 
     Args:
-        classes: uint8 (rows, columns), a column without data on both sides.
-        stored: uint8 (bands, rows, columns) of the same pixels: one band per class; or one band alone, the
-            foreground's, of a model with one class and a background.
-        row: the scene's row of the first row.
-        is_class: which values are classes, shape (256,).
-        level: the stored value that separates foreground from background in that one band; None where there
-            is a band per class.
-        touching: whether regions that meet at a point only share that point, as is needed where nothing may
-            be left between polygons; else each of them is cut off before it.
+        runs: of the strip with the row above it and a column without data on both sides.
+        number: region of each run; -1: of no class that is wanted.
+        scores: stored scores of the row above, uint8 (bands, width), and of the strip, uint8 (bands, rows,
+            width): a band per class; or one band alone, the foreground's, of a model with one class and a
+            background. They count where outlines run by them.
+        row: the scene's row of the strip's first one.
+        known: edges found above, and what was left open there: for each column of the runs' array the latest
+            edge walked up that ends left of it, and the edge that leads to one walked down there, int64
+            (2, width + 2).
+        course: where outlines run.
 
     Returns:
-        The edges, with ``region`` 0, and for each the flat index of its pixel.
+        All edges, and what is left open below.
     """
-    capacity = _count(classes, is_class)
-    key = np.empty(capacity, np.int64)
-    pixel = np.empty(capacity, np.int64)
-    marks = np.empty((3, capacity), np.uint8)
-    steps = np.empty((2, capacity), np.int16)
-    _fill(
-        classes, stored, row, is_class, -1.0 if level is None else level, touching, key, pixel, marks, steps
-    )
-    return Edges(np.zeros(capacity, np.int64), key, *marks, *steps), pixel
+    edges, ends = known
+    room = int(_count(runs.start, runs.stop, runs.value, number, runs.width))
+    table = np.empty((4, len(edges) + room), np.int64)
+    table[:, : len(edges)] = edges.region, edges.end, edges.following, edges.mark
+    state, ends = np.array([len(edges), 0, 0]), ends.copy()
+    how = runs.width, row, course.deformed, -1.0 if course.level is None else course.level, course.touching
+    _fill((runs.start, runs.stop, runs.value, number), scores, how, table, ends, state)
+    return Edges(*table[:, : int(state[_COUNT])]), ends
 
 
-# The four edges that meet at a lattice point, and the pixels around it as (row, column) offsets from nw:
+_Runs = tuple[Int64, Int64, UInt8, Int64]
+"""First pixel, pixel behind the last, value and region of each run."""
+_How = tuple[int, int, bool, float, bool]
+"""Width of the runs' array, row of the strip's first one, and :class:`Course`; below 0: a band per class."""
+# State: edges found; the latest one walked left; the one that leads to the right.
+_COUNT, _TO_LEFT, _TO_RIGHT = 0, 1, 2
+
+# The pixels around a lattice point, numbered the way that outlines turn round them, and the edges that meet
+# there, each between a pixel and the next one. Round pixel k an outline comes in along edge k - 1 and leaves
+# along edge k, unless the next pixel is of the same region.
 #
-#     nw │ ne     0: above, walked down      Each is walked toward the point with its region on the left when
-#    ────┼────    1: below, walked up        rows run upwards (here: on the right). _OWN: that region's
-#     sw │ se     2: left, walked right      pixel; _OTHER: the one across; _FIRST: the left or upper of both;
-#                 3: right, walked left      _KEY: lattice row and column of the edge, last bits of its key.
-_OWN = np.array([[0, 0], [1, 1], [1, 0], [0, 1]])
-_OTHER = np.array([[0, 1], [1, 0], [0, 0], [1, 1]])
-_FIRST = np.array([[0, 0], [1, 0], [0, 0], [0, 1]])
-_KEY = np.array([[0, 0, 0], [1, 0, 1], [1, -1, 3], [1, 0, 2]])
+#     0 │ 3     edge 0 is left of the point, 1 below, 2 right, 3 above
+#    ───┼───    incoming: 0 is walked down, 1 right, 2 up, 3 left
+#     1 │ 2     leaving: 0 is walked left, 1 down, 2 right, 3 up
+_ROW, _COLUMN = (0, 1, 1, 0), (-1, -1, 0, 0)  # of the pixels
+_FIRST, _SECOND = (0, 1, 3, 0), (1, 2, 2, 3)  # pixels of each edge, the left or upper one first
+_ORDER = (0, 2, 1, 3)  # edges of opposite pixels behind each other
 
 
 @compiled
-def _count(classes: UInt8, is_class: Bool) -> int:
-    """How many edges end at the lattice points inside."""
+def _count(start: Int64, stop: Int64, value: UInt8, number: Int64, width: int) -> int:
+    """An upper bound of the edges that end at the lattice points inside, near to their number."""
     total = 0
-    for i in range(classes.shape[0] - 1):
-        for j in range(classes.shape[1] - 1):
-            nw, ne, sw, se = classes[i, j], classes[i, j + 1], classes[i + 1, j], classes[i + 1, j + 1]
-            if nw == ne and sw == se and nw == sw:
-                continue
-            total += is_class[nw] and nw != ne
-            total += is_class[se] and sw != se
-            total += is_class[sw] and nw != sw
-            total += is_class[ne] and ne != se
+    for run in range(1, start.shape[0]):
+        if start[run] % width:
+            total += number[run] >= 0
+            total += number[run - 1] >= 0
+    a, b = 0, 0
+    while b < start.shape[0] and start[b] < width:
+        b += 1
+    while b < start.shape[0]:
+        left, right = stop[a] + width, stop[b]
+        if value[a] != value[b]:
+            length = min(left, right) - max(start[a] + width, start[b])
+            total += length * (number[a] >= 0)
+            total += length * (number[b] >= 0)
+        a, b = a + (left <= right), b + (right <= left)
     return total
 
 
 @compiled
-def _above(stored: UInt8, level: float, own: int, other: int, i: int, j: int) -> float:
+def _fill(runs: _Runs, scores: Scores, how: _How, edges: Int64, ends: Int64, state: Int64) -> None:
+    """Write the edges of all lattice points."""
+    start, stop, value, number = runs
+    width, deformed = how[0], how[2]
+    around, scratch = np.empty(4, np.int64), np.empty((2, 4), np.int64)
+    a, b = 0, 0
+    while b < start.shape[0] and start[b] < width:
+        b += 1
+    while b < start.shape[0]:
+        left, right = stop[a] + width, stop[b]
+        first, last = max(start[a] + width, start[b]), min(left, right)
+        i = first // width - 1
+        around[0], around[1] = a, b
+        first, last = first - (i + 1) * width, last - (i + 1) * width
+        if deformed and value[a] != value[b] and max(number[a], number[b]) >= 0:
+            _go_straight(around, i, first, last, value, number, scores, how, edges, state)
+        a, b = a + (left <= right), b + (right <= left)
+        around[2], around[3] = b, a
+        turns = deformed or value[around[0]] != value[around[1]] or value[b] != value[a]
+        if last < width and turns and max(number[around[0]], number[around[1]], number[b], number[a]) >= 0:
+            _meet(around, i, last, value, number, scores, how, edges, ends, state, scratch)
+
+
+@inner
+def _go_straight(
+    around: Int64,
+    i: int,
+    first: int,
+    last: int,
+    value: UInt8,
+    number: Int64,
+    scores: Scores,
+    how: _How,
+    edges: Int64,
+    state: Int64,
+) -> None:
+    """The edges between a run and one below it that end at lattice points between two pixels of both."""
+    upper, lower = number[around[0]], number[around[1]]
+    above, below = value[around[0]], value[around[1]]
+    n = state[_COUNT]
+    before = _crossing(above, below, i, first, i + 1, first, scores, how[3])
+    for j in range(first + 1, last):
+        place = (how[1] + i) * (how[0] - 1) + j - 1
+        after = _crossing(above, below, i, j, i + 1, j, scores, how[3])
+        if lower >= 0:
+            edges[0, n], edges[1, n], edges[2, n], edges[3, n] = lower, place, -1, RIGHT + (before << 3)
+            edges[2, state[_TO_RIGHT]] = n
+            state[_TO_RIGHT] = n
+            n += 1
+        if upper >= 0:
+            edges[0, n], edges[1, n], edges[3, n] = upper, place, LEFT + (after << 3)
+            edges[2, n] = state[_TO_LEFT]
+            state[_TO_LEFT] = n
+            n += 1
+        before = after
+    state[_COUNT] = n
+
+
+@inner
+def _meet(
+    around: Int64,
+    i: int,
+    j: int,
+    value: UInt8,
+    number: Int64,
+    scores: Scores,
+    how: _How,
+    edges: Int64,
+    ends: Int64,
+    state: Int64,
+    scratch: Int64,
+) -> None:
+    """The edges that end where a run begins above or below."""
+    crossing, new = scratch[0], scratch[1]
+    for k in range(4):
+        one, other = _FIRST[k], _SECOND[k]
+        crossing[k] = _NONE
+        if value[around[one]] != value[around[other]]:
+            crossing[k] = STAYS
+            if how[2]:
+                crossing[k] = _crossing(
+                    value[around[one]], value[around[other]], i + _ROW[one], j + _COLUMN[one],
+                    i + _ROW[other], j + _COLUMN[other], scores, how[3],
+                )  # fmt: skip
+    turn = _vertex(value, around, crossing, how[4]) << 11 if how[2] else 0
+    leads_left, leads_up, leads_down = state[_TO_LEFT], ends[0, j], ends[1, j]
+    for k in _ORDER:
+        before = (k + 3) % 4
+        new[k] = -1
+        if number[around[k]] < 0 or crossing[before] == _NONE:
+            continue
+        n = new[k] = state[_COUNT]
+        state[_COUNT] += 1
+        edges[0, n], edges[1, n] = number[around[k]], (how[1] + i) * (how[0] - 1) + j - 1
+        edges[3, n] = k + (crossing[before] << 3) + turn
+        if k == DOWN:
+            edges[2, leads_down] = n
+        elif k == RIGHT:
+            edges[2, state[_TO_RIGHT]] = n
+        elif k == UP:
+            ends[0, j] = n
+        else:
+            state[_TO_LEFT] = n
+    for k in range(4):
+        if new[k] < 0:
+            continue
+        leaves = k
+        while crossing[leaves] == _NONE:
+            leaves = (leaves + 1) % 4
+        edges[2, new[k]] = leads_left if leaves == 0 else leads_up if leaves == 3 else -1  # noqa: PLR2004 - above
+        if leaves == 1:
+            ends[1, j] = new[k]
+        elif leaves == 2:  # noqa: PLR2004 - right of the point
+            state[_TO_RIGHT] = new[k]
+    for k in range(2):
+        if new[k] >= 0 and new[k + 2] >= 0 and value[around[k]] == value[around[k + 2]]:
+            edges[3, new[k]] += MEETS
+
+
+@inner
+def _above(own: int, other: int, i: int, j: int, scores: Scores, level: float) -> float:
     """By how much a pixel's class is above another one there."""
     if level >= 0:
-        return max(abs(float(stored[0, i, j]) - level), 0.5)
-    return max(float(stored[own, i, j]) - float(stored[other, i, j]), 0.5)
+        return max(abs(score_at(0, i, j, scores) - level), 0.5)
+    return max(float(score_at(own, i, j, scores) - score_at(other, i, j, scores)), 0.5)
 
 
-@compiled
-def _crossing(classes: UInt8, stored: UInt8, level: float, i: int, j: int, down: int) -> int:
-    """Steps from a pixel's center toward the one right of it, or below it."""
-    k, m = i + down, j + 1 - down
-    first, second = classes[i, j], classes[k, m]
+@inner
+def _crossing(first: int, second: int, i: int, j: int, k: int, m: int, scores: Scores, level: float) -> int:
+    """Steps from a pixel's center toward the one right of it, or below it; their values are given."""
     if NODATA in (first, second):
         return STAYS
-    here = _above(stored, level, first, second, i, j)
-    there = _above(stored, level, second, first, k, m)
+    here = _above(first, second, i, j, scores, level)
+    there = _above(second, first, k, m, scores, level)
     return min(max(int(np.rint(STEPS * here / (here + there))), _NEAREST), STEPS - _NEAREST)
 
 
-@compiled
-def _contrast(stored: UInt8, band: int, i: int, j: int, k: int, m: int) -> int:
-    """Distance of a class's probability from one half, mean of two pixels, in steps of 1/200."""
-    here, there = int(stored[band, i, j]), int(stored[band, k, m])
-    if NODATA in (here, there):
-        return NODATA
-    return (abs(here - 100) + abs(there - 100)) // 2
+@inner
+def _vertex(value: UInt8, around: Int64, crossing: Int64, touching: bool) -> int:
+    """What the outlines have at a lattice point, and where: the upper bits of :attr:`Edges.mark`."""
+    count, blank = 0, 0
+    for k in range(4):
+        count += crossing[k] != _NONE
+        blank += value[around[k]] == NODATA
+    if count == 2:  # noqa: PLR2004 - one outline passes; it turns unless it goes straight on
+        straight = (crossing[0] != _NONE) == (crossing[2] != _NONE)
+        return CORNER + _steps(0, 0) if blank and not straight else 0
+    if not blank:
+        opposite = value[around[0]] == value[around[2]] and value[around[1]] == value[around[3]]
+        if opposite and not touching:
+            return 0
+        return NODE + _middle(crossing)
+    if blank == 2 and count == 3:  # noqa: PLR2004 - two pixels beside each other
+        # On a straight edge of missing data: opposite the missing edge.
+        for k in range(4):
+            if crossing[k] == _NONE:
+                away = crossing[(k + 2) % 4] - STEPS // 2
+                return NODE + (_steps(away, 0) if k % 2 else _steps(0, away))
+    return NODE + _steps(0, 0)
 
 
-@compiled
-def _straight_edge(crossing: Int64, differs: Bool) -> tuple[int, int]:
-    """Where two classes meet on a straight edge of missing data: opposite the missing one."""
-    half = STEPS // 2
-    if not differs[0]:
-        return crossing[1] - half, 0
-    if not differs[1]:
-        return crossing[0] - half, 0
-    if not differs[2]:
-        return 0, crossing[3] - half
-    return 0, crossing[2] - half
-
-
-@compiled
-def _middle(crossing: Int64, differs: Bool) -> tuple[int, int]:
+@inner
+def _middle(crossing: Int64) -> int:
     """Mean of the crossings around a lattice point, in steps from it."""
     half = STEPS // 2
     x = y = count = 0
-    for edge in range(4):
-        if differs[edge]:
-            along, away = crossing[edge] - half, half if edge & 1 else -half
-            x += along if edge < 2 else away  # noqa: PLR2004 - the first two are vertical
-            y += away if edge < 2 else along  # noqa: PLR2004 - as above
+    for k in range(4):
+        if crossing[k] != _NONE:
+            along, away = crossing[k] - half, -half if k in (0, 3) else half
+            x += along if k % 2 else away
+            y += away if k % 2 else along
             count += 1
-    return int(np.rint(x / count)), int(np.rint(y / count))
+    return _steps(int(np.rint(x / count)), int(np.rint(y / count)))
 
 
-@compiled
-def _vertex(around: UInt8, differs: Bool, crossing: Int64, touching: bool) -> tuple[int, int, int]:
-    """What the outlines have at a lattice point: nothing, a node or a corner, and where."""
-    count, blank = 0, 0
-    for edge in range(4):
-        count += differs[edge]
-        blank += around[edge] == NODATA
-    if count == 2:  # noqa: PLR2004 - one outline passes; it turns unless it goes straight on
-        straight = (differs[0] and differs[1]) or (differs[2] and differs[3])
-        return (CORNER if blank and not straight else 0), 0, 0
-    if not blank:
-        if not touching and around[0] == around[3] and around[1] == around[2]:
-            return 0, 0, 0
-        x, y = _middle(crossing, differs)
-        return NODE, x, y
-    if blank == 2 and count == 3:  # noqa: PLR2004 - two pixels beside each other
-        x, y = _straight_edge(crossing, differs)
-        return NODE, x, y
-    return NODE, 0, 0
-
-
-@compiled
-def _fill(
-    classes: UInt8,
-    stored: UInt8,
-    row: int,
-    is_class: Bool,
-    level: float,
-    touching: bool,
-    key: Int64,
-    pixel: Int64,
-    marks: UInt8,
-    steps: NDArray[np.int16],
-) -> None:
-    """Write the edges of all lattice points."""
-    columns = classes.shape[1]
-    around, differs, crossing = np.empty(4, np.uint8), np.empty(4, np.bool_), np.empty(4, np.int64)
-    n = 0
-    for i in range(classes.shape[0] - 1):
-        for j in range(columns - 1):
-            nw, ne, sw, se = classes[i, j], classes[i, j + 1], classes[i + 1, j], classes[i + 1, j + 1]
-            if nw == ne and sw == se and nw == sw:
-                continue
-            around[0], around[1], around[2], around[3] = nw, ne, sw, se
-            for edge in range(4):
-                own, other, first = _OWN[edge], _OTHER[edge], _FIRST[edge]
-                differs[edge] = classes[i + own[0], j + own[1]] != classes[i + other[0], j + other[1]]
-                crossing[edge] = STAYS
-                if differs[edge]:
-                    down = 1 if edge > 1 else 0
-                    crossing[edge] = _crossing(classes, stored, level, i + first[0], j + first[1], down)
-            turn, x, y = _vertex(around, differs, crossing, touching)
-            for edge in range(4):
-                a, b = i + _OWN[edge, 0], j + _OWN[edge, 1]
-                if not differs[edge] or not is_class[classes[a, b]]:
-                    continue
-                lattice = (row + i + _KEY[edge, 0]) * (columns - 1) + j + _KEY[edge, 1]
-                key[n], pixel[n] = lattice * 4 + _KEY[edge, 2], a * columns + b
-                band = 0 if level >= 0 else classes[a, b]
-                marks[0, n] = crossing[edge]
-                marks[1, n] = _contrast(stored, band, a, b, i + _OTHER[edge, 0], j + _OTHER[edge, 1])
-                marks[2, n] = turn
-                steps[0, n], steps[1, n] = x, y
-                n += 1
+@inner
+def _steps(x: int, y: int) -> int:
+    """Steps from a lattice point along columns and rows, where those bits have them."""
+    return ((x + OFFSET) << 2) + ((y + OFFSET) << 13)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import shapely
 from affine import Affine
 
-from geoseg.arrays import Bool, Objects, UInt8
+from geoseg.arrays import Bool, Float64, Int64, Objects, UInt8
 from geoseg.grid.pixel_map import applied
 from geoseg.polygons.trace.components import Components
-from geoseg.polygons.trace.edges import Edges
+from geoseg.polygons.trace.rings import Rings, joined_starts, polygons_of
+from geoseg.polygons.trace.table import Table
 
 __all__ = ["Detail", "Regions", "Strip", "to_ground"]
 
@@ -34,59 +35,65 @@ class Strip:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Detail:
+class Detail(Table):
     """What the scores tell of complete components, beyond their sum."""
 
-    edges: Edges
-    """Unit edges of their outlines; ``region`` is the component's place, not falling."""
     p10: UInt8
     """10th percentile of the pixels' stored scores, shape (n,)."""
     max_score: UInt8
     """Highest stored score, shape (n,)."""
+    contrast: Float64
+    """How clearly each ends: twice the mean distance from one half of its probability at its outline, 0 (one
+    half everywhere) to 1, shape (n,); NaN where it borders on missing data only."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Regions:
-    """Complete components with their polygons."""
+    """Complete components with their outlines."""
 
-    polygons: Objects
-    """Shapely Polygons in pixel coordinates (x: column, y: row), shape (n,); see :func:`to_ground`."""
+    rings: Rings
+    """Their outlines, those of a region one after the other, exterior first."""
+    ring_start: Int64
+    """Where each region's rings start, with their number at the end, shape (n + 1,)."""
     components: Components
     detail: Detail | None = None
-    """What their outlines are fitted to, where the strips had all bands."""
+    """Where the strips had all bands."""
     oldest: int | None = None
     """Row where the oldest region that goes on below begins; None: none does, or it was not traced."""
 
     def __len__(self) -> int:
-        return self.polygons.size
+        return len(self.components)
+
+    @property
+    def polygons(self) -> Objects:
+        """Shapely Polygons in pixel coordinates (x: column, y: row), made anew, shape (n,)."""
+        return polygons_of(self.rings, self.ring_start)
 
     @classmethod
     def join(cls, parts: Sequence[Regions]) -> Self:
-        """All regions of several batches with details, one after the other."""
-        start, edges, details = 0, [], [part.detail for part in parts if part.detail is not None]
-        for part, detail in zip(parts, details, strict=True):
-            edges.append(replace(detail.edges, region=detail.edges.region + start))
-            start += len(part)
-        detail = Detail(
-            Edges.join(edges),
-            np.concatenate([np.zeros(0, np.uint8), *(one.p10 for one in details)]),
-            np.concatenate([np.zeros(0, np.uint8), *(one.max_score for one in details)]),
+        """All regions of several batches, one after the other; with details if all have them."""
+        details = [part.detail for part in parts if part.detail is not None]
+        return cls(
+            Rings.join([part.rings for part in parts]),
+            joined_starts([part.ring_start for part in parts]),
+            Components.join(part.components for part in parts),
+            Detail.join(details) if len(details) == len(parts) else None,
         )
-        polygons = np.concatenate([np.zeros(0, np.object_), *(part.polygons for part in parts)])
-        return cls(polygons, Components.join(part.components for part in parts), detail)
 
     def choose(self, chosen: Bool) -> Self:
         """The regions of a mask, with their details."""
-        assert self.detail is not None
-        edges = self.detail.edges.keep(chosen, np.cumsum(chosen) - 1)
-        detail = Detail(edges, self.detail.p10[chosen], self.detail.max_score[chosen])
-        return type(self)(self.polygons[chosen], self.components.choose(chosen), detail)
+        rings = np.diff(self.ring_start)
+        start = np.concatenate([[0], np.cumsum(rings[chosen])])
+        detail = None if self.detail is None else self.detail.choose(chosen)
+        return type(self)(
+            self.rings.choose(np.repeat(chosen, rings)), start, self.components.choose(chosen), detail
+        )
 
 
 def to_ground(polygons: Objects, transform: Affine) -> Objects:
     """Polygons in pixel coordinates, laid on the ground by a map (column, row) → (x, y) that is not singular.
 
-    Those of :func:`exact_polygons` (exteriors counter-clockwise in the plane of column and row) become new
+    Those of :class:`Regions` (exteriors counter-clockwise in the plane of column and row) become new
     ones in CRS units, in the axis order of rasters (x: easting or longitude): exteriors counter-clockwise,
     holes clockwise, whichever way the rows run.
     """
