@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from geoseg.arrays import UInt8
+from geoseg.config.stac.refs import SHA256_MULTIHASH
 from geoseg.engine.assemble import AssembleTask, assemble
 from geoseg.engine.finished import ITEM_NAME, PREDICTION_FINGERPRINT, PROBABILITY_NAME
 from geoseg.engine.plan import Plan
 from geoseg.flow.run.prepare import Prepared, prepare
 from geoseg.grid.geobox import GeoBox
+from geoseg.io.files import sha256_of
 from geoseg.io.raster.cog import write_cog
 from support.rasters import write_raster
 from support.stac import stac_item, write_catalog
@@ -52,6 +54,7 @@ def _assemble(plan: Plan, stored: UInt8) -> None:
         "geoseg:windows": 1,
         "geoseg:windows_without_data": 0,
     }
-    assets = {"probability": {"href": path.name, "file:size": path.stat().st_size}}
+    checksum = SHA256_MULTIHASH + sha256_of(path)
+    assets = {"probability": {"href": path.name, "file:size": path.stat().st_size, "file:checksum": checksum}}
     (plan.folder / ITEM_NAME).write_text(json.dumps({"properties": properties, "assets": assets}))
     assemble(AssembleTask(plan, ()))

@@ -77,7 +77,7 @@ def keep_runtime(output: Path, bundle: Bundle, runtime: Runtime) -> None:
 def _kept(path: Path) -> _Kept | None:
     try:
         return _Kept.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # a file in the folder's place is told of by who writes
         return None
     except (OSError, ValidationError) as error:
         raise OutputError(f"{path} does not say what computes this run; remove it to decide anew") from error
