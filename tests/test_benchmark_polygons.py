@@ -30,7 +30,20 @@ def part(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     return {name.removeprefix("polygon_"): importlib.import_module(name) for name in names}
 
 
-@pytest.mark.parametrize("script", ["networks", "papers", "polygons", "run", "same_outputs", "terraces"])
+SCRIPTS = (
+    "networks",
+    "papers",
+    "polygons",
+    "floor",
+    "memory",
+    "peers",
+    "same_outputs",
+    "scaling",
+    "terraces",
+)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_a_benchmark_starts_as_its_page_says(root: Path, script: str) -> None:
     subprocess.run(
         [sys.executable, f"benchmarks/{script}.py", "--help"], cwd=root, check=True, capture_output=True

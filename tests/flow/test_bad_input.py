@@ -143,7 +143,7 @@ def test_bad_scenes_are_refused_and_the_good_one_is_mapped(
         assert "\n" not in ended[name]["reason"]
     assert done.returncode == 2
     assert events[-1] | {"done": 1, "refused": len(bad_scenes), "skipped": 0, "failed": 0} == events[-1]
-    of_the_run = {".geoseg.lock", "footprints.gpkg", "run.json", "run.qgz"}
+    of_the_run = {".geoseg.lock", "footprints.gpkg", "run.json", "run.qgz", "runtime.json"}
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"good", *of_the_run}
     checked = geoseg_here("check", workflow)
     assert checked.returncode == 2
@@ -243,7 +243,11 @@ def test_a_full_disk_leaves_nothing_partial(
         return
     assert done.returncode == 2, done.stdout + done.stderr
     assert "disk" in done.stdout + done.stderr
-    left = [p for p in (mount / "out").rglob("*") if p.is_file() and p.name != ".geoseg.lock"]
+    left = [
+        p
+        for p in (mount / "out").rglob("*")
+        if p.is_file() and p.name not in (".geoseg.lock", "runtime.json")
+    ]
     finals = [p.name for p in left if not p.name.startswith(".")]
     for name in finals:  # whole files may stay, without a receipt they are no map
         if name.endswith(".tif"):
@@ -276,7 +280,7 @@ def test_bands_of_a_refused_scene_that_end_late_leave_nothing(tmp_path: Path, go
     done = geoseg("run", workflow, *settings)
     assert done.returncode == 2
     assert_one_line_each(done.stderr)
-    assert [p.name for p in (tmp_path / "out").iterdir()] == [".geoseg.lock"]
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {".geoseg.lock", "runtime.json"}
 
 
 def test_a_read_only_output_is_refused(tmp_path: Path, mount: Path, good: Path) -> None:

@@ -264,11 +264,11 @@ def test_a_run_of_finished_scenes_leaves_what_is_asked_for_by_now(world: World) 
     workflow, settings = world.root / "map.yaml", {"compute.executor": "serial"}
     plain = run(workflow, settings)
     assert (plain.count("skipped"), plain.exit_code) == (2, 0)
-    assert sorted(world.times()) == [".geoseg.lock", "footprints.gpkg", "run.json", "run.qgz"]
+    assert sorted(world.times()) == [".geoseg.lock", "footprints.gpkg", "run.json", "run.qgz", "runtime.json"]
     merging = run(workflow, settings | {"vectorize.merge": "true"})
     assert (merging.count("skipped"), merging.unwritten, merging.exit_code) == (2, None, 0)
     assert sorted(world.times()) == [
-        ".geoseg.lock", "footprints.gpkg", "merged.gpkg", "run.json", "run.qgz",
+        ".geoseg.lock", "footprints.gpkg", "merged.gpkg", "run.json", "run.qgz", "runtime.json",
     ]  # fmt: skip
     (world.output / "merged.gpkg").unlink()
     (world.output / "merged.gpkg").mkdir()

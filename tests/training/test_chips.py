@@ -21,6 +21,7 @@ from support.rasters import write_raster
 from support.training_toys import PLAIN, checker
 from support.vectors import write_layer
 
+from geoseg.config.model.contract import Scaling
 from geoseg.config.stac.refs import LabelRef, SceneRef
 from geoseg.errors import GeosegError, LabelError
 from geoseg.grid.encoding import IGNORE
@@ -28,7 +29,7 @@ from geoseg.grid.ground import model_grid
 from geoseg.grid.window import Window
 from geoseg.io.raster.scene import Reading, describe
 from geoseg.io.raster.scene_reader import SceneReader
-from geoseg.models.predictor import scaled
+from geoseg.models.backends.torch import scaled_tensor
 from geoseg.training.data.augment import ColorSettings, Geometry, Limits, cut_holes, jitter, warp
 from geoseg.training.data.cache import SceneCache
 from geoseg.training.data.chips import ChipSampler, ChipSettings
@@ -129,7 +130,7 @@ def test_pixels_without_data_lose_their_label_and_enter_the_network_as_zero() ->
     sampler = ChipSampler([replace(scene, valid=valid)], ChipSettings(size=32, color=PLAIN), seed=1)
     chip = sampler.batch(0, 2)
     assert torch.equal(~chip.valid, chip.labels == IGNORE)
-    values = scaled(chip.pixels, chip.valid, (10.0, 10.0, 10.0), (2.0, 2.0, 2.0))
+    values = scaled_tensor(chip.pixels, chip.valid, Scaling(mean=(10.0,) * 3, std=(2.0,) * 3))
     assert not values.movedim(1, -1)[~chip.valid].any()
     assert torch.equal(values[0, 0][chip.valid[0]], (chip.pixels[0, 0][chip.valid[0]] - 10) / 2)
 

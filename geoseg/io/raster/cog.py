@@ -33,8 +33,6 @@ BLOCK = 512  # side of a tile, in pixels
 _SCRATCH = {
     "dtype": "uint8",
     "tiled": True,
-    "blockxsize": BLOCK,
-    "blockysize": BLOCK,
     "interleave": "pixel",
     "bigtiff": "if_safer",
 }
@@ -132,6 +130,9 @@ def _profile(path: Path, geobox: GeoBox, count: int, *, palette: bool) -> dict[s
         "nodata": NODATA,
         "photometric": "palette" if palette else "minisblack",
         **_SCRATCH,
+        # A tile is written whole: of a small raster it is no larger than that.
+        "blockxsize": min(BLOCK, -(-geobox.width // 16) * 16),
+        "blockysize": min(BLOCK, -(-geobox.height // 16) * 16),
     }
 
 
