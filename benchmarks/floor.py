@@ -17,7 +17,7 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 from measure import HERE, Arm, Benchmark, Taken, compared, make_scene, mapping, median, planned, removed, warm
 
-RUNTIMES = ("torch:fp32", "onnxruntime:fp32", "openvino:fp32", "openvino:bf16")
+RUNTIMES = ("torch:fp32", "onnxruntime:fp32", "openvino:fp32", "openvino:bf16", "openvino:int8")
 SECONDS = 5.0
 """CPU seconds of passes of the bare network."""
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import matplotlib as mpl
 import numpy as np
@@ -39,11 +40,16 @@ from measure import (
     warm,
 )
 
+from geoseg.arrays import Float64, Int64
+from geoseg.models.bundle import load_bundle
+
 PEERS = ("geoai", "torchgeo", "monai")
 WINDOW, HALO = 512, 64
 """Of the peers, whose own defaults are smaller; the tuned loops have windows as large as pay."""
 TUNED_WINDOW = 2048
-RUNTIMES = ("openvino:fp32", "openvino:bf16")
+RUNTIMES = ("openvino:fp32", "openvino:bf16", "openvino:int8")
+APART = 64
+"""Pixels from a border of windows at which a map is taken to be without it."""
 OVERLAP = 0.01
 """Square pixels from which two polygons overlap."""
 
@@ -63,19 +69,13 @@ def loops(arguments: Any, scene: Path, folder: Path) -> Iterator[Arm]:
     """The tuned loops, then the peers that are there."""
     side = WINDOW if arguments.quick else TUNED_WINDOW
     chosen = {"scene": str(scene), "model": arguments.model, "halo": HALO}
-    tuned = [
-        ("torch", "fp32", None),
-        ("torch", "bf16", None),
-        ("openvino", "fp32", None),
-        ("openvino", "bf16", None),
-    ]
-    if arguments.int8 is not None:
-        tuned.append(("openvino", "int8", str(arguments.int8)))
-    for backend, precision, graph in tuned:
-        name = f"loop {backend} {precision}"
+    tuned = ["torch:fp32", "torch:bf16", "openvino:fp32", "openvino:bf16"]
+    tuned += ["openvino:int8"] * (load_bundle(arguments.model).spec.int8 is not None)
+    for runtime in tuned:
+        name, (backend, precision) = f"loop {runtime}", runtime.split(":")
         yield loop(
             name, "hand", sys.executable, out=str(folder / name.replace(" ", "-")), backend=backend,
-            precision=precision, window=side, graph=graph, **chosen,
+            precision=precision, window=side, **chosen,
         )  # fmt: skip
     python = str(arguments.peers / "bin" / "python") if arguments.peers else sys.executable
     for peer in PEERS:
@@ -85,22 +85,51 @@ def loops(arguments: Any, scene: Path, folder: Path) -> Iterator[Arm]:
             print(f"{peer}: left out, it is not installed in {python}")
 
 
-def seams(classes: np.ndarray[Any, np.dtype[np.uint8]], borders: list[list[int]] | None) -> float | None:
-    """How often the class changes across the borders of windows, in times of how often it does elsewhere."""
-    if borders is None:
+@dataclass(frozen=True, slots=True, eq=False)
+class Lines:
+    """How often the class changes across each line of pixels, down and across, and where windows meet."""
+
+    changes: tuple[Float64, Float64]
+    """In times of the map's mean over all lines of an axis."""
+    borders: tuple[Int64, Int64] | None
+    """Lines at which another window begins; None: unknown."""
+
+    @classmethod
+    def of(cls, raster: Path, borders: list[list[int]] | None) -> Self:
+        """Those of a raster of classes, 1 being a building; borders are rows and columns that begin one."""
+        with rasterio.open(raster) as source:
+            building = source.read(1) == 1
+        counts = [np.count_nonzero(np.diff(building, axis=axis), axis=1 - axis) for axis in (0, 1)]
+        down, across = (found / max(found.mean(), 1e-9) for found in counts)
+        lines = None if borders is None else [np.array(found, np.int64) - 1 for found in borders]
+        return cls((down, across), None if lines is None else (lines[0], lines[1]))
+
+
+def seams(own: Lines, others: Sequence[Lines]) -> float | None:
+    """Changes across an arm's borders of windows, in times of those at the same places in others' maps.
+
+    Of the others only those count that have no border near. What the scene holds at a place is the same in
+    all maps: without this comparison a border in a dense street looks like a seam.
+    """
+    if own.borders is None:
         return None
-    at = elsewhere = lines = others = 0
-    for axis, found in enumerate(borders):
-        changes = np.count_nonzero(np.diff(classes, axis=axis), axis=1 - axis)
-        is_border = np.zeros(changes.size, np.bool_)
-        is_border[np.array(found, np.int64) - 1] = True
-        at, lines = at + int(changes[is_border].sum()), lines + int(is_border.sum())
-        elsewhere, others = elsewhere + int(changes[~is_border].sum()), others + int((~is_border).sum())
-    return (at / lines) / (elsewhere / others) if lines and elsewhere else None
+    mine = theirs = 0.0
+    for axis, lines in enumerate(own.borders):
+        for line in lines:
+            apart = [
+                other.changes[axis][line]
+                for other in others
+                if other.borders is not None and not (abs(other.borders[axis] - line) <= APART).any()
+            ]
+            if apart:
+                mine, theirs = mine + own.changes[axis][line], theirs + float(np.mean(apart))
+    if not theirs:
+        return np.inf if mine else None
+    return mine / theirs
 
 
-def quality(layer: Path, raster: Path, borders: list[list[int]] | None) -> dict[str, Any]:
-    """What is in a layer of polygons, and the seams of the classes that it was made of."""
+def quality(layer: Path, raster: Path) -> dict[str, Any]:
+    """What is in a layer of polygons; overlaps in pixels of the raster that it was made of."""
     name = next(str(name) for name, _ in pyogrio.list_layers(layer))
     _, _, wkb, _ = pyogrio.raw.read(layer, layer=name, columns=[])
     polygons = np.asarray(shapely.from_wkb(wkb), object)
@@ -110,13 +139,12 @@ def quality(layer: Path, raster: Path, borders: list[list[int]] | None) -> dict[
     whole = shapely.make_valid(polygons)
     shared = shapely.area(shapely.intersection(whole[one], whole[other]))
     with rasterio.open(raster) as source:
-        classes, pixel = source.read(1), abs(source.transform.a * source.transform.e)
+        pixel = abs(source.transform.a * source.transform.e)
     return {
         "polygons": len(polygons),
         "invalid": int((~sound).sum()),
         "overlapping pairs": int((shared > OVERLAP * pixel).sum()),
         "vertices each": float(shapely.get_num_coordinates(polygons).mean()) if len(polygons) else 0.0,
-        "seams": seams(np.where(classes == 1, 1, 0).astype(np.uint8), borders),
     }
 
 
@@ -151,7 +179,6 @@ def main() -> None:
     benchmark.parser.add_argument("--image", type=Path, help="scene, a GeoTIFF at the model's resolution")
     benchmark.parser.add_argument("--model", default="buildings-liteunet")
     benchmark.parser.add_argument("--runtimes", nargs="+", default=RUNTIMES, metavar="BACKEND:PRECISION")
-    benchmark.parser.add_argument("--int8", type=Path, help="the model's int8 graph, for a tuned loop")
     with benchmark:
         arguments, folder = benchmark.arguments, benchmark.folder
         side = 1 if arguments.quick else 4
@@ -161,23 +188,22 @@ def main() -> None:
         for name in arguments.runtimes:
             backend, precision = name.split(":")
             chosen = common | {"compute.backend": backend, "compute.precision": precision}
-            ours[f"geoseg {backend} {precision}"] = mapping(
-                f"geoseg {backend} {precision}", scene, folder, **chosen
-            )
+            ours[f"geoseg {name}"] = mapping(f"geoseg {name}", scene, folder, **chosen)
         if arguments.before is not None:
             ours["before"] = mapping("before", scene, folder, checkout=arguments.before, **common)
         others = list(loops(arguments, scene, folder))
         warm([arm.checkout for arm in ours.values()], folder)
         taken = compared([*ours.values(), *others], arguments.rounds, folder, removed)
-        rows = []
+        rows, lines = [], {}
         for arm in (*ours.values(), *others):
             place = folder / arm.name.replace(" ", "-")
             if arm.name in ours:
                 (layer,) = (folder / "maps" / place.name).glob("*/buildings.gpkg")
-                found = quality(layer, layer.parent / "classes.tif", borders_of(planned(arm)))
+                raster, borders = layer.parent / "classes.tif", borders_of(planned(arm))
             else:
-                said = taken[arm.name][-1].said
-                found = quality(place / "polygons.gpkg", place / "classes.tif", said["borders"])
+                layer, raster = place / "polygons.gpkg", place / "classes.tif"
+                borders = taken[arm.name][-1].said["borders"]
+            lines[arm.name] = Lines.of(raster, borders)
             figures = {key: median(taken[arm.name], key) for key in ("cpu", "wall", "peak_mb")}
             rows.append(
                 {
@@ -186,8 +212,11 @@ def main() -> None:
                     "wall s": figures["wall"],
                     "peak MB": figures["peak_mb"],
                 }
-                | found
+                | quality(layer, raster)
             )
+        for row in rows:
+            rest = [found for name, found in lines.items() if name != row[""]]
+            row["seams"] = seams(lines[row[""]], rest)
         benchmark.table(f"{arguments.model}, {scene.name}", rows)
         benchmark.keep(taken)
         draw(arguments.out / "peers.png", rows)

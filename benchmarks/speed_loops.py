@@ -19,6 +19,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from geoseg.models.bundle import Bundle, load_bundle
+from geoseg.models.runtime import Precision
 
 Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Scaled images (n, bands, h, w) to logits."""
@@ -46,7 +47,7 @@ def torch_network(model: str, precision: str) -> tuple[Bundle, Any]:
     return bundle, Network().eval()
 
 
-def torch_forward(model: str, precision: str, side: int) -> tuple[Bundle, Forward]:
+def torch_forward(model: str, precision: Precision, side: int) -> tuple[Bundle, Forward]:
     """The same for arrays."""
     import torch
 
@@ -55,15 +56,13 @@ def torch_forward(model: str, precision: str, side: int) -> tuple[Bundle, Forwar
     return bundle, lambda image: network(torch.from_numpy(image)).numpy()
 
 
-def openvino_forward(
-    model: str, precision: str, side: int, graph: str | None = None
-) -> tuple[Bundle, Forward]:
-    """OpenVINO as one tunes it: static shape, one stream, one thread; ``graph``: another, such as int8."""
+def openvino_forward(model: str, precision: Precision, side: int) -> tuple[Bundle, Forward]:
+    """OpenVINO as one tunes it: static shape, one stream, one thread."""
     import openvino
 
     bundle = load_bundle(model)
     core = openvino.Core()
-    network = core.read_model(graph or bundle.graph_path)
+    network = core.read_model(bundle.graph_path(precision))
     network.reshape([1, len(bundle.spec.bands), side, side])
     hint = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}[precision]
     settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
@@ -123,16 +122,15 @@ def hand(
     model: str,
     out: str,
     backend: str,
-    precision: str,
+    precision: Precision,
     window: int,
     halo: int,
-    graph: str | None = None,
 ) -> dict[str, Any]:
     """The loop of somebody who knows how: windows cropped by their halo, one raster, shapes, GeoPackage."""
     if backend == "torch":
         bundle, forward = torch_forward(model, precision, window)
     else:
-        bundle, forward = openvino_forward(model, precision, window, graph)
+        bundle, forward = openvino_forward(model, precision, window)
     step = window - 2 * halo
     with rasterio.open(scene) as source:
         image, profile, valid = source.read(), source.profile, source.dataset_mask() > 0
