@@ -46,7 +46,8 @@ def inner(part: Function) -> Function:
     """Compile a part of compiled functions, which makes no array.
 
     Arrays given to it are not counted as in use, then as not, which takes longer than most parts themselves;
-    and it is compiled sooner. Called from Python it is not compiled.
+    a division by zero gives what numpy's does, so that divisions can be done several at a time; and it is
+    compiled sooner. Called from Python it is not compiled.
     """
     return cast("Function", _Part(part))
 
@@ -88,6 +89,7 @@ class _Part(_Loop):
         "_nrt": False,
         "no_cpython_wrapper": True,
         "no_cfunc_wrapper": True,
+        "error_model": "numpy",
     }
 
     def __call__(self, *arguments: object) -> object:

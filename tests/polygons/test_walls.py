@@ -22,7 +22,7 @@ from geoseg.errors import GridError
 from geoseg.polygons.walls.align import align_directions
 from geoseg.polygons.walls.fit import KINDS, Fits, WallOptions, fit_rectangles, fit_walls
 from geoseg.polygons.walls.rings import close_ring
-from geoseg.polygons.walls.segments import roughness, sample, split
+from geoseg.polygons.walls.segments import LEANS, roughness, sample, split
 from geoseg.score.objects.shapes import ShapeMeasures, shape_measures
 
 SIDE = 10
@@ -268,7 +268,7 @@ def test_any_contour_gives_sound_fits(seed: int, blur: float, share: float) -> N
     wall=st.sampled_from([1.0, 4.0, 12.0]),
     diagonal=st.sampled_from([0.0, 3.0, 9.0]),
 )
-def test_the_walls_of_a_split_go_once_round_the_ring(
+def test_the_walls_of_a_split_are_the_cheapest_and_go_once_round_the_ring(
     seed: int, blur: float, direction: float, wall: float, diagonal: float
 ) -> None:
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((40, 50)), blur)
@@ -278,11 +278,47 @@ def test_the_walls_of_a_split_go_once_round_the_ring(
         curve = close_ring(ring - ring.mean(axis=0))
         points, sums = sample(curve, 0.75)
         begins, _, _, cost = split(points, sums, curve[1][-1], direction, 4.0, wall, diagonal)
+        expected = cheapest((points, sums, curve[1][-1]), direction, 4.0, (wall, diagonal))
+        assert cost == pytest.approx(expected, 1e-9, 1e-9)
         if np.isfinite(cost):
             assert begins[0] == 0
             assert (np.diff(begins) > 0).all()
         else:
             assert len(begins) == 0
+
+
+def cheapest(
+    samples: tuple[Float64, Float64, float], direction: float, price: float, shortest: tuple[float, float]
+) -> float:
+    """Cost of the cheapest split: all walls from each sample to each later one, nothing left out."""
+    (points, sums, length), (wall, diagonal) = samples, shortest
+    c, s = np.cos(direction), np.sin(direction)
+    turned = points @ np.array([[c, -s], [s, c]])
+    first = sums[:, :2] @ np.array([[c, -s], [s, c]])
+    xx, xy, yy = sums[:, 2:].T
+    second = c * c * xx + 2 * c * s * xy + s * s * yy, s * s * xx - 2 * c * s * xy + c * c * yy
+    mixed = c * s * (yy - xx) + (c * c - s * s) * xy
+    count = len(points) - 1
+    best = np.full((3, count + 1), np.inf)
+    before = np.zeros(3)[:, None] + np.where(np.arange(count + 1) == 0, 0, np.inf)
+    for j in range(1, count + 1):
+        run = (j - np.arange(j)) * length / count
+        extent, (u, v) = (turned[j] - turned[:j]).T, (first[j] - first[:j]).T
+        uu, vv = (part[j] - part[:j] - m * m / run for part, m in zip(second, (u, v), strict=True))
+        uv = mixed[j] - mixed[:j] - u * v / run
+        leans = 2 * abs(uv) < np.tan(np.radians(40)) * abs(uu - vv)
+        for kind, off, size, least, fee in (
+            (0, vv, abs(extent[0]), wall, price),
+            (1, uu, abs(extent[1]), wall, price),
+            (2, (uu + vv - np.hypot(uu - vv, 2 * uv)) / 2, np.hypot(*extent), diagonal, price * 4),
+        ):
+            if kind == 2 and diagonal == 0:
+                continue
+            own = np.where(leans, LEANS * price, fee) if kind == 2 else fee
+            cost = np.where(size >= least, before[kind, :j] + np.maximum(off, 0) + own, np.inf)
+            best[kind, j] = cost.min()
+        before[:, j] = [min(best[1, j], best[2, j]), min(best[0, j], best[2, j]), best[:, j].min()]
+    return float(best[:, count].min())
 
 
 def seen(outline: Polygon, noise: float = 0.0, seed: int = 0) -> Objects:

@@ -28,7 +28,7 @@ import numpy as np
 import shapely
 
 from geoseg.arrays import Float64, Int64, Objects
-from geoseg.compiled import compiled
+from geoseg.compiled import compiled, inner
 from geoseg.errors import GridError
 from geoseg.polygons.shared_area import iou_of_pairs
 from geoseg.polygons.simplify import collapse_rings
@@ -345,7 +345,7 @@ def _area_bound(coordinates: Float64, offsets: Int64) -> float:
     return 0.999 * _AREA_CHANGE * total / every
 
 
-@compiled
+@inner
 def _longer(ring: Float64, direction: float) -> float:
     """Of the directions along and across, the one of the longer walls, in [0, π)."""
     c, s = np.cos(direction), np.sin(direction)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from geoseg.arrays import Float64, Int64
-from geoseg.compiled import compiled
+from geoseg.compiled import compiled, inner
 from geoseg.polygons.walls.rings import Curve, nearest, point_at, stretch
 from geoseg.polygons.walls.segments import ACROSS, ALONG, DIAGONAL
 
@@ -35,7 +35,7 @@ _RIGHT = np.pi / 2
 _SETTLED, _UPRIGHT, _FLAT, _SHORT = 0, 1, 2, 3
 
 
-@compiled
+@inner
 def _leans(sine: float, length: float, least: float) -> bool:
     """Whether a wall has a direction of its own: clearly, or because it is long.
 
@@ -93,7 +93,7 @@ def given_walls(ring: Float64, shortest: float, lean: float) -> tuple[Int64, flo
     return found, direction
 
 
-@compiled
+@inner
 def _ends(begins: Float64, wall: int, length: float) -> tuple[float, float]:
     """Where a wall begins and ends (past the lap where it must)."""
     begin, end = begins[wall], begins[(wall + 1) % begins.shape[0]]
@@ -102,7 +102,7 @@ def _ends(begins: Float64, wall: int, length: float) -> tuple[float, float]:
     return begin, end
 
 
-@compiled
+@inner
 def _trimmed(begins: Float64, wall: int, length: float, trim: float) -> tuple[float, float]:
     """The stretch of a wall away from its corners."""
     begin, end = _ends(begins, wall, length)
@@ -110,7 +110,7 @@ def _trimmed(begins: Float64, wall: int, length: float, trim: float) -> tuple[fl
     return begin + trim, end - trim
 
 
-@compiled
+@inner
 def refine_direction(curve: Curve, begins: Float64, classes: Int64, direction: float, trim: float) -> float:
     """The direction with the least squared distance of the contour to walls along and across it.
 
@@ -135,7 +135,7 @@ def refine_direction(curve: Curve, begins: Float64, classes: Int64, direction: f
     return float(found - np.pi * np.round((found - direction) / np.pi))
 
 
-@compiled
+@inner
 def _line(
     curve: Curve, begins: Float64, wall: int, kind: int, direction: float, trim: float, lean: float
 ) -> tuple[float, float, float]:
@@ -155,7 +155,7 @@ def _line(
     return nx, ny, nx * x + ny * y
 
 
-@compiled
+@inner
 def _corners(lines: Float64, corners: Float64) -> int:
     """Fill in where each line meets the one before; a line too flat to that one, or -1."""
     for w in range(lines.shape[0]):
@@ -168,7 +168,7 @@ def _corners(lines: Float64, corners: Float64) -> int:
     return -1
 
 
-@compiled
+@inner
 def _upright(
     begins: Float64, classes: Int64, lines: Float64, direction: float, length: float, lean: float
 ) -> bool:
@@ -199,33 +199,34 @@ def _joined(begins: Float64, classes: Int64, wall: int, length: float) -> tuple[
     return begins[keep], classes[keep]
 
 
-@compiled
-def _blunt(curve: Curve, position: float, reach: float, corner: Float64) -> bool:
+@inner
+def _blunt(curve: Curve, position: float, reach: float, x: float, y: float) -> bool:
     """Whether the contour, seen from a corner, leaves to both sides at no sharp angle."""
     ax, ay = point_at(curve, position - reach)
     bx, by = point_at(curve, position + reach)
-    ax, ay, bx, by = ax - corner[0], ay - corner[1], bx - corner[0], by - corner[1]
+    ax, ay, bx, by = ax - x, ay - y, bx - x, by - y
     return bool(ax * bx + ay * by < _SHARP * np.hypot(ax, ay) * np.hypot(bx, by))
 
 
-@compiled
+@inner
 def _spike(curve: Curve, begins: Float64, corners: Float64) -> int:
     """The shorter wall at the longest spike: a sharp angle that the contour does not reach into; or -1."""
     count = corners.shape[0]
     found, farthest = -1, -1.0
     for w in range(count):
-        back, on = corners[w - 1] - corners[w], corners[(w + 1) % count] - corners[w]
-        one, other = np.hypot(back[0], back[1]), np.hypot(on[0], on[1])
-        if back[0] * on[0] + back[1] * on[1] > _SHARP * one * other:
-            x, y = point_at(curve, begins[w])
-            away = np.hypot(x - corners[w, 0], y - corners[w, 1])
-            empty = away > _TIP or _blunt(curve, begins[w], min(one, other), corners[w])
+        x, y, to = corners[w, 0], corners[w, 1], (w + 1) % count
+        ax, ay, bx, by = corners[w - 1, 0] - x, corners[w - 1, 1] - y, corners[to, 0] - x, corners[to, 1] - y
+        one, other = np.hypot(ax, ay), np.hypot(bx, by)
+        if ax * bx + ay * by > _SHARP * one * other:
+            px, py = point_at(curve, begins[w])
+            away = np.hypot(px - x, py - y)
+            empty = away > _TIP or _blunt(curve, begins[w], min(one, other), x, y)
             if empty and away > farthest:
                 found, farthest = (w - 1) % count if one < other else w, away
     return found
 
 
-@compiled
+@inner
 def _misfit(curve: Curve, begins: Float64, lines: Float64) -> float:
     """Mean squared distance of the contour to the lines of its walls."""
     length = curve[1][-1]
@@ -317,7 +318,7 @@ def _nearest_to(curve: Curve, begins: Float64, corners: Float64) -> Float64:
     return moved
 
 
-@compiled
+@inner
 def _too_short(curve: Curve, begins: Float64, lines: Float64, corners: Float64, least: float) -> int:
     """The shortest wall below a length, or -1; one that runs against its contour is shorter than any."""
     length, found = curve[1][-1], -1
@@ -326,8 +327,10 @@ def _too_short(curve: Curve, begins: Float64, lines: Float64, corners: Float64, 
         begin, end = _ends(begins, w, length)
         ax, ay = point_at(curve, begin)
         bx, by = point_at(curve, end)
-        to = corners[(w + 1) % count] - corners[w]
-        along = lines[w, 1] * to[0] - lines[w, 0] * to[1]
+        to = (w + 1) % count
+        along = lines[w, 1] * (corners[to, 0] - corners[w, 0]) - lines[w, 0] * (
+            corners[to, 1] - corners[w, 1]
+        )
         if lines[w, 1] * (bx - ax) - lines[w, 0] * (by - ay) < 0:
             along = -along
         if along < least:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from geoseg.arrays import Float64
-from geoseg.compiled import compiled
+from geoseg.arrays import Float64, Int64
+from geoseg.compiled import compiled, inner
 
 __all__ = [
     "CIRCLE_VERTICES",
@@ -29,11 +29,12 @@ __all__ = [
     "stretch",
 ]
 
-Curve = tuple[Float64, Float64, Float64]
-"""Vertices, closed, shape (M + 1, 2); arc length to each, (M + 1,); integrals to each, (M + 1, 5)."""
+Curve = tuple[Float64, Float64, Float64, Int64]
+"""Vertices, closed, shape (M + 1, 2); arc length to each, (M + 1,); integrals to each, (M + 1, 5); and the
+piece that each of M equal parts of the whole length begins on, (M,)."""
 
 
-@compiled
+@inner
 def integrals(ax: float, ay: float, bx: float, by: float, length: float) -> tuple[float, ...]:
     """Integrals of x, y, x², xy and y² along the straight piece from a to b."""
     return (
@@ -55,7 +56,7 @@ def close_ring(ring: Float64) -> Curve:
     count = ring.shape[0]
     area = cx = cy = 0.0
     for k in range(count):
-        after = (k + 1) % count
+        after = k + 1 if k + 1 < count else 0
         cross = ring[k, 0] * ring[after, 1] - ring[after, 0] * ring[k, 1]
         area += cross
         cx += cross * (ring[k, 0] + ring[after, 0])
@@ -69,23 +70,35 @@ def close_ring(ring: Float64) -> Curve:
     vertices = np.empty((count + 1, 2))
     along = np.zeros(count + 1)
     sums = np.zeros((count + 1, 5))
-    vertices[0] = ring[start]
+    for k in range(count + 1):
+        vertex = start + k if start + k < count else start + k - count
+        vertices[k, 0], vertices[k, 1] = ring[vertex, 0], ring[vertex, 1]
     for k in range(count):
-        vertices[k + 1] = ring[(start + k + 1) % count]
         ax, ay, bx, by = vertices[k, 0], vertices[k, 1], vertices[k + 1, 0], vertices[k + 1, 1]
         length = np.hypot(bx - ax, by - ay)
         along[k + 1] = along[k] + length
         piece = integrals(ax, ay, bx, by, length)
         for i in range(5):
             sums[k + 1, i] = sums[k, i] + piece[i]
-    return vertices, along, sums
+    piece_of = np.empty(count, np.int64)
+    k = 0
+    for part in range(count):
+        while k < count - 1 and along[k + 1] <= along[count] / count * part:
+            k += 1
+        piece_of[part] = k
+    return vertices, along, sums, piece_of
 
 
-@compiled
+@inner
 def locate(curve: Curve, position: float) -> tuple[int, float, float, float]:
     """The piece that holds a position in [0, length], the length on it, and the point."""
-    vertices, along, _ = curve
-    k = min(max(np.searchsorted(along, position, side="right") - 1, 0), along.shape[0] - 2)
+    vertices, along, piece_of = curve[0], curve[1], curve[3]
+    count = along.shape[0] - 1
+    k = piece_of[min(max(int(position / along[count] * count), 0), count - 1)]
+    while k > 0 and along[k] > position:
+        k -= 1
+    while k < count - 1 and along[k + 1] <= position:
+        k += 1
     rest = position - along[k]
     share = rest / (along[k + 1] - along[k])
     x = vertices[k, 0] + share * (vertices[k + 1, 0] - vertices[k, 0])
@@ -93,7 +106,7 @@ def locate(curve: Curve, position: float) -> tuple[int, float, float, float]:
     return k, rest, x, y
 
 
-@compiled
+@inner
 def point_at(curve: Curve, position: float) -> tuple[float, float]:
     """The point at any position; a lap more or less is the same point."""
     length = curve[1][-1]
@@ -101,9 +114,9 @@ def point_at(curve: Curve, position: float) -> tuple[float, float]:
     return x, y
 
 
-@compiled
+@inner
 def _sums_to(curve: Curve, position: float) -> tuple[float, float, float, float, float]:
-    vertices, along, sums = curve
+    vertices, along, sums, _ = curve
     laps = np.floor(position / along[-1])
     k, rest, x, y = locate(curve, position - laps * along[-1])
     piece = integrals(vertices[k, 0], vertices[k, 1], x, y, rest)
@@ -117,7 +130,7 @@ def _sums_to(curve: Curve, position: float) -> tuple[float, float, float, float,
     )
 
 
-@compiled
+@inner
 def stretch(curve: Curve, begin: float, end: float) -> tuple[float, float, float, float, float]:
     """Mean x and y, and integrals of x², xy and y² about them, over a stretch (begin < end)."""
     low, high = _sums_to(curve, begin), _sums_to(curve, end)
@@ -132,10 +145,10 @@ def stretch(curve: Curve, begin: float, end: float) -> tuple[float, float, float
     )
 
 
-@compiled
+@inner
 def nearest(curve: Curve, x: float, y: float, begin: float, end: float) -> float:
     """The position between begin and end (at most a lap) that is nearest to a point."""
-    vertices, along, _ = curve
+    vertices, along = curve[0], curve[1]
     length, count = along[-1], along.shape[0] - 1
     laps = np.floor(begin / length)
     offset = laps * length
@@ -177,7 +190,7 @@ def open_ring(ring: Float64, x: float, y: float) -> Float64:
     return out[:count]
 
 
-@compiled
+@inner
 def signed_area(ring: Float64) -> float:
     """Signed area of a ring that is not closed."""
     area = 0.0
