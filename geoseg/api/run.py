@@ -188,7 +188,8 @@ def run(
 ) -> Run:
     """Map every scene of a workflow; finished scenes are skipped.
 
-    Small runs stay in this process, larger ones start worker processes.
+    Small runs stay in this process. Larger ones start worker processes, which import the calling script: call
+    this function under ``if __name__ == "__main__":`` there, or set ``compute.executor`` to ``threads``.
 
     Args:
         workflow: workflow file, or a workflow; relative paths of the latter are relative to the working

@@ -78,23 +78,19 @@ def run(
     progress: str,
 ) -> None:
     """Map every scene of a WORKFLOW; finished scenes are skipped."""
-    from geoseg.flow.run.early import start_template
     from geoseg.io.yaml.files import load_workflow
+
+    load_workflow(workflow, overrides)  # a mistake in the file is found before all that a run imports
+    from geoseg.cli.progress import RunWatcher, open_view
+    from geoseg.flow.run.run import run as run_workflow
 
     if workers is not None:
         overrides["compute.workers"] = str(workers)
     if scheduler is not None:
         overrides["compute.scheduler"] = scheduler
-    loaded = load_workflow(workflow, overrides)  # finds a mistake in the file before all that a run imports
-    template = start_template(loaded)
-    from geoseg.cli.progress import RunWatcher, open_view
-    from geoseg.flow.run.run import run as run_workflow
-
     with open_view(progress) as view:
         watcher = RunWatcher(view)
-        summary = run_workflow(
-            workflow, overrides, overwrite=overwrite, watch=watcher.watch, profile=profile, template=template
-        )
+        summary = run_workflow(workflow, overrides, overwrite=overwrite, watch=watcher.watch, profile=profile)
         watcher.finish(summary)
     if context.obj["debug"] and summary.errors:
         raise summary.errors[0]

@@ -117,7 +117,7 @@ class Compute(Section):
     """Where the work runs. Nothing here changes the map, except precision and device within rounding."""
 
     executor: Literal["auto", "serial", "threads", "processes"] = "auto"
-    """serial: one loop in this process. threads, processes: of this machine. auto: processes, or serial
+    """serial: one loop in this process. threads, processes: dask on this machine. auto: processes, or serial
     where the scenes are few and small."""
     workers: AutoOrCount = "auto"
     """Number of workers."""

@@ -8,18 +8,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from geoseg.compiled import is_compiled
 from geoseg.engine.assemble import AssembleTask, FinishTask, StepTask, assemble, assemble_step, finish
-from geoseg.engine.execute.workers import inherited_cpu
-from geoseg.engine.exercise import EXERCISES
 from geoseg.engine.plan import PredictTask
 from geoseg.engine.predict import predict_window_rows
 from geoseg.engine.sections import JointTask, SectionTask, find_in_joint, find_in_section
-from geoseg.models.backends.openvino import openvino_library
-from geoseg.models.runtime import Runtime
 from geoseg.stages import Span, add_span, is_recording, recording, stage
 
-__all__ = ["Recorded", "Task", "get_ready", "perform", "perform_recorded"]
+__all__ = ["Recorded", "Task", "perform", "perform_recorded"]
 
 Task = PredictTask | SectionTask | JointTask | StepTask | FinishTask | AssembleTask
 
@@ -52,7 +47,6 @@ def perform_recorded(task: Task, *, alone: bool) -> Recorded:
             if _seen[0]:
                 add_span("between tasks", cpu=cpu)
             else:
-                cpu += inherited_cpu()
                 add_span("start", cpu=cpu, wall=cpu)
         with stage("task"):
             value = perform(task)
@@ -62,22 +56,6 @@ def perform_recorded(task: Task, *, alone: bool) -> Recorded:
 
 def _process() -> tuple[str, int]:
     return socket.gethostname(), os.getpid()
-
-
-def get_ready(runtime: Runtime, mode: str | None) -> None:
-    """Import what tasks compute with, and load the loops of a mode of polygons, where they are compiled.
-
-    A process that others are forked from does this once for all of them. It starts no thread.
-    """
-    match runtime.backend:
-        case "openvino":
-            openvino_library()
-        case "torch":
-            import torch  # noqa: F401, PLC0415 - two seconds
-        case "onnxruntime":
-            import onnxruntime  # noqa: F401, PLC0415 - heavy
-    if mode is not None and is_compiled(exercise := EXERCISES[mode]):
-        exercise()
 
 
 def perform(task: Task) -> Any:

@@ -24,7 +24,7 @@ from geoseg.io.raster.scene import Reading, Scene
 from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.io.stac.folder import open_catalog
 from geoseg.io.weights import write_graph
-from geoseg.models.backends.openvino import openvino_library
+from geoseg.models.backends.openvino import openvino
 from geoseg.models.bundle import Bundle, changed_bundle
 from geoseg.models.predictor import scaled_image
 from geoseg.words import listed
@@ -53,7 +53,6 @@ def quantize(bundle: Bundle, catalog: Path, folder: Path) -> Bundle:
         CatalogError, SceneError: a scene cannot be read, or none has a window of mostly valid pixels.
         OutputError: NNCF is not installed, or the folder cannot be written.
     """
-    library = openvino_library()  # first: it keeps both from telling their maker of their use
     try:
         nncf = importlib.import_module("nncf")
     except ImportError as error:
@@ -73,7 +72,7 @@ def quantize(bundle: Bundle, catalog: Path, folder: Path) -> Bundle:
     if not images:
         raise SceneError(f"{catalog} has no window of {_SIDE} px that is mostly valid; give other scenes")
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    graph = library.Core().read_model(bundle.graph_path())
+    graph = openvino.Core().read_model(bundle.graph_path())
     # Normalization becomes part of the convolution before it: biases are corrected of convolutions alone.
     transformations = importlib.import_module("openvino._offline_transformations")
     transformations.apply_moc_transformations(graph, cf=True)
@@ -85,12 +84,12 @@ def quantize(bundle: Bundle, catalog: Path, folder: Path) -> Bundle:
         fast_bias_correction=False,
     )
     data = f"{len(images)} windows of {listed(ref.id for ref in found.scenes)}"
-    return _saved(bundle, folder, library, model, data)
+    return _saved(bundle, folder, model, data)
 
 
-def _saved(bundle: Bundle, folder: Path, library: Any, model: Any, data: str) -> Bundle:
+def _saved(bundle: Bundle, folder: Path, model: Any, data: str) -> Bundle:
     with tempfile.TemporaryDirectory() as place:
-        library.save_model(model, Path(place, INT8_NAMES[0]), compress_to_fp16=False)
+        openvino.save_model(model, Path(place, INT8_NAMES[0]), compress_to_fp16=False)
         parts = [Path(place, name).read_bytes() for name in INT8_NAMES]
     files = [write_graph(folder / name, part) for name, part in zip(INT8_NAMES, parts, strict=True)]
     operations, weights = (GraphFile(sha256=sha256, size=size) for sha256, size in files)

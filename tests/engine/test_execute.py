@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,9 +15,14 @@ from dask.system import CPU_COUNT
 from distributed import LocalCluster
 from distributed.system import MEMORY_LIMIT
 
-from geoseg.engine.execute.executors import ExecutorKind, auto_workers, cores_and_memory, open_executor
+from geoseg.engine.execute.executors import (
+    ExecutorKind,
+    ask_workers,
+    auto_workers,
+    cores_and_memory,
+    open_executor,
+)
 from geoseg.errors import RunError
-from geoseg.io.files import staged
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +36,109 @@ def test_workers_are_as_many_as_cores_tasks_and_memory_allow() -> None:
 
 def test_cores_and_memory_are_those_that_dask_counts() -> None:
     assert cores_and_memory() == (CPU_COUNT, MEMORY_LIMIT)
+
+
+@pytest.mark.parametrize("kind", ["serial", "threads", "processes"])
+def test_outcomes_are_values_and_errors_of_tasks(kind: ExecutorKind) -> None:
+    with open_executor(kind, 2) as executor:
+        for number in (4.0, -1.0, 9.0):
+            executor.submit(number, math.sqrt, number)
+        outcomes = {outcome.key: outcome for outcome in (executor.wait() for _ in range(3))}
+    assert outcomes[4.0].value == 2
+    assert outcomes[9.0].value == 3
+    assert isinstance(outcomes[-1.0].error, ValueError)
+    assert "math domain" in str(outcomes[-1.0].error)
+
+
+def test_workers_share_what_was_imported_before_they_were_forked(tmp_path: Path) -> None:
+    (tmp_path / "mark.py").write_text("import os\nPID = os.getpid()\n", encoding="utf-8")
+    script = (
+        "import os, sys, time\n"
+        "from geoseg.engine.execute.executors import open_executor\n"
+        "def look(seconds):\n"
+        "    time.sleep(seconds)\n"
+        "    return sys.modules['mark'].PID, os.getpid()\n"
+        "if __name__ == '__main__':\n"
+        "    with open_executor('processes', 2, preload=['mark']) as executor:\n"
+        "        for key in 'ab':\n"
+        "            executor.submit(key, look, 0.3)\n"
+        "        found = [executor.wait() for _ in 'ab']\n"
+        "    print(os.getpid(), *(number for end in found for number in end.value))\n"
+    )
+    (tmp_path / "script.py").write_text(script, encoding="utf-8")
+    places = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": places},
+    )
+    driver, first, one, second, other = map(int, done.stdout.split())
+    assert first == second
+    assert len({driver, first, one, other}) == 4
+
+
+def test_nothing_is_left_of_a_driver_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import time\n"
+        "from geoseg.engine.execute.executors import open_executor\n"
+        "if __name__ == '__main__':\n"
+        "    with open_executor('processes', 2) as executor:\n"
+        "        executor.submit('number', int, '4')\n"
+        "        executor.wait()\n"
+        "        executor.submit('long', time.sleep, 600)\n"
+        "        print('ready', flush=True)\n"
+        "        time.sleep(600)\n",
+        encoding="utf-8",
+    )
+    driver = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    assert driver.stdout.readline() == "ready\n"
+    processes = below(driver.pid)
+    assert len(processes) >= 3  # the one that is forked, and two workers
+    driver.kill()
+    driver.communicate()
+    patience = time.perf_counter() + 60
+    while any(map(is_alive, processes)):
+        assert time.perf_counter() < patience
+        time.sleep(0.05)
+
+
+def below(pid: int) -> list[int]:
+    """The processes that a process has started, and those that these have."""
+    found: list[int] = []
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(place.read_text(encoding="ascii").rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+        if parent == pid:
+            child = int(place.parent.name)
+            found += [child, *below(child)]
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process computes or waits; one that has ended and was not waited for does neither."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_worker_that_cannot_answer_is_named() -> None:
+    with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
+        (address,) = cluster.scheduler_info["workers"]
+        with pytest.raises(
+            RunError, match=f"worker at {address} .*ZeroDivisionError.*install the same geoseg"
+        ):
+            ask_workers(cluster.scheduler_address, broken)
+
+
+def broken() -> float:
+    return 1 / 0
 
 
 def test_the_task_that_kills_its_workers_is_the_one_to_blame() -> None:
@@ -64,135 +170,19 @@ def test_a_cluster_that_goes_away_ends_the_run_in_one_sentence() -> None:
             executor.wait()
 
 
-def test_a_script_needs_no_guard_and_is_not_imported_by_its_workers(tmp_path: Path) -> None:
+def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import math\n"
+        "import geoseg\n"
+        "from geoseg.errors import RunError\n"
         "from geoseg.engine.execute.executors import open_executor\n"
-        "print('once')\n"
-        "with open_executor('processes', 1) as executor:\n"
-        "    executor.submit('root', math.sqrt, 4)\n"
-        "    print(executor.wait().value)\n",
+        "try:\n"
+        "    with open_executor('processes', 1) as executor:\n"
+        "        pass\n"
+        "except RunError as error:\n"
+        "    print(error)\n",
         encoding="utf-8",
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["once", "2.0"]
-
-
-def cpu_bound(seconds: float) -> float:
-    start = time.process_time()
-    while time.process_time() - start < seconds:
-        pass
-    return seconds
-
-
-@pytest.mark.parametrize("kind", ["serial", "threads", "processes"])
-def test_outcomes_are_values_and_errors_of_tasks(kind: ExecutorKind) -> None:
-    with open_executor(kind, 2) as executor:
-        for number in (4.0, -1.0, 9.0):
-            executor.submit(number, math.sqrt, number)
-        outcomes = {outcome.key: outcome for outcome in (executor.wait() for _ in range(3))}
-    assert outcomes[4.0].value == 2
-    assert outcomes[9.0].value == 3
-    assert isinstance(outcomes[-1.0].error, ValueError)
-    assert "math domain" in str(outcomes[-1.0].error)
-
-
-def test_an_error_of_a_worker_says_where_it_was_raised() -> None:
-    with open_executor("processes", 1) as executor:
-        executor.submit("deep", fails_within, "{")
-        error = executor.wait().error
-    assert isinstance(error, TypeError)
-    assert any("in fails_within" in note for note in error.__notes__)
-
-
-def fails_within(_: object) -> None:
-    raise TypeError("no")
-
-
-MARKS: list[int] = []
-
-
-def mark(number: int) -> None:
-    MARKS.append(number)
-
-
-def marked(_: object) -> tuple[list[int], int]:
-    return MARKS, os.getpid()
-
-
-def test_workers_share_what_their_template_made_ready() -> None:
-    with open_executor("processes", 2, get_ready=partial(mark, 7)) as executor:
-        for number in range(2):
-            executor.submit(number, marked, None)
-        outcomes = [executor.wait().value for _ in range(2)]
-    assert [marks for marks, _ in outcomes] == [[7], [7]]
-    assert len({os.getpid(), *(pid for _, pid in outcomes)}) == 3
-    assert not MARKS
-
-
-def test_a_template_that_fails_ends_the_run_in_one_sentence() -> None:
-    with (
-        pytest.raises(RunError, match=r"worker processes cannot be started.*serial or threads"),
-        open_executor("processes", 1, get_ready=partial(int, "no number")) as executor,
-    ):
-        executor.submit("task", math.sqrt, 4)
-
-
-def test_nothing_is_left_of_a_driver_that_is_killed() -> None:
-    script = (
-        "import sys, time\n"
-        "from geoseg.engine.execute.workers import Template\n"
-        "template = Template()\n"
-        "workers = [template.fork() for _ in range(2)]\n"
-        "workers[0].send(time.sleep, 600)\n"
-        "print(template._process.pid, *(worker.pid for worker in workers), flush=True)\n"
-        "time.sleep(600)\n"
-    )
-    driver = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert driver.stdout is not None
-    processes = [int(word) for word in driver.stdout.readline().split()]
-    assert len(processes) == 3
-    assert all(map(is_alive, processes))
-    driver.kill()
-    driver.communicate()
-    patience = time.perf_counter() + 60
-    while any(map(is_alive, processes)):
-        assert time.perf_counter() < patience
-        time.sleep(0.05)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process computes or waits; one that has ended and was not waited for does neither."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def test_leaving_in_an_error_ends_workers_that_have_a_task_and_lets_them_clean_up(tmp_path: Path) -> None:
-    start = time.perf_counter()
-    with suppress(KeyboardInterrupt), open_executor("processes", 1) as executor:
-        executor.submit("long", write_for_ever, tmp_path)
-        while not list(tmp_path.iterdir()):
-            time.sleep(0.01)
-        raise KeyboardInterrupt
-    assert not list(tmp_path.iterdir())
-    assert time.perf_counter() - start < 60
-
-
-def write_for_ever(folder: Path) -> None:
-    with staged(folder / "file") as temporary:
-        temporary.touch()
-        time.sleep(600)
-
-
-def test_the_time_of_workers_counts_as_that_of_the_driver_s_children() -> None:
-    before = os.times()
-    with open_executor("processes", 2) as executor:
-        for number in range(2):
-            executor.submit(number, cpu_bound, 0.5)
-        for _ in range(2):
-            executor.wait()
-    after = os.times()
-    assert after.children_user + after.children_system - before.children_user - before.children_system >= 1
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert '__name__ == "__main__"' in done.stdout
+    assert len(done.stdout.strip().splitlines()) == 1

@@ -416,7 +416,7 @@ def test_interrupting_the_command_leaves_no_partial_file(plain: Path, tmp_path: 
     assert json.loads(process.stdout.readline())["event"] == "start"
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does: the whole foreground group
     _, errors = process.communicate(timeout=600)  # against what hangs: a busy machine takes ten times as long
-    # Workers are still being made after the first event: the run cannot have ended before the interrupt.
+    # Workers start for seconds after the first event: the run cannot have ended before the interrupt.
     assert process.returncode == 130, errors
     assert errors.strip().splitlines()[-1].startswith("geoseg: interrupted")
     assert "Traceback" not in errors

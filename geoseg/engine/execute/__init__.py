@@ -1,4 +1,5 @@
-"""Where tasks run: in this process, in threads, in worker processes of this machine, on a cluster of dask.
+"""Where tasks run: in this process, or on dask's workers, in threads or processes here or on other machines.
 
-Begin with ``executors.open_executor``; ``workers`` makes processes. They know nothing of scenes.
+Begin with ``executors.open_executor``; ``preloaded`` is what worker processes of this machine share. Neither
+knows anything of scenes.
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,18 +16,16 @@ from typing import Any
 from geoseg.compiled import compiling_beside, is_compiled
 from geoseg.config.workflow import Compute, Workflow, category_ids
 from geoseg.engine.execute.executors import ExecutorKind, auto_workers, open_executor
-from geoseg.engine.execute.workers import Template
 from geoseg.engine.exercise import EXERCISES
 from geoseg.engine.finished import FinishedMap
 from geoseg.engine.partials import discard_partials
 from geoseg.engine.plan import Plan
-from geoseg.engine.tasks import Recorded, Task, get_ready, perform, perform_recorded
+from geoseg.engine.tasks import Recorded, Task, perform, perform_recorded
 from geoseg.errors import GeosegError, OutputError
 from geoseg.flow.evaluate.evaluate import evaluate_run
 from geoseg.flow.evaluate.objects import Outlined
 from geoseg.flow.run.check import obstacle
 from geoseg.flow.run.driver import Driver
-from geoseg.flow.run.early import SMALL_RUN
 from geoseg.flow.run.events import RunSummary, SceneOutcome, Watch
 from geoseg.flow.run.outputs import write_outputs
 from geoseg.flow.run.prepare import Prepared, prepare
@@ -40,6 +38,9 @@ from geoseg.stages import add_span, recording, stage
 
 __all__ = ["resolve_executor", "run"]
 
+_SMALL_RUN = 8_000_000
+"""Pixels of the model's grids up to which one process is as fast as several, which take seconds to start."""
+
 
 def run(
     source: str | Path | Workflow,
@@ -48,11 +49,11 @@ def run(
     overwrite: bool = False,
     watch: Watch | None = None,
     profile: bool = False,
-    template: Template | None = None,
 ) -> RunSummary:
     """Map every scene of a workflow; says how each ended, and the score where the workflow asks for one.
 
-    Small runs stay in one process.
+    A script calls it under ``if __name__ == "__main__":`` (worker processes import the script that starts
+    them), or with ``compute.executor`` as ``serial`` or ``threads``. Small runs stay in one process.
 
     Args:
         source: workflow file, or a workflow made in Python.
@@ -60,7 +61,6 @@ def run(
         overwrite: map scenes again that another configuration, model or version mapped here.
         watch: called with each event of the run.
         profile: record where the time goes, in the summary and in ``profile.json``.
-        template: what worker processes are forked from, where it was started before; it ends with the run.
 
     Raises:
         ConfigError, CatalogError, BundleError, GridError: nothing can be run.
@@ -68,18 +68,15 @@ def run(
         RunError: another run holds the output folder, or the cluster is gone.
     """
     driver = Driver(watch or (lambda _: None))
-    with template or nullcontext():
-        if not profile:
-            return _run(driver, source, overrides, overwrite=overwrite, template=template)
-        profiler = Profiler()
-        with recording() as spans:
-            add_span("start", cpu=time.process_time(), wall=time.process_time())
-            with stage("driver"):
-                summary = _run(
-                    driver, source, overrides, overwrite=overwrite, template=template, profiler=profiler
-                )
-        profiler.take(spans)
-        return replace(summary, profile=profiler.finish(summary.output, summary.seconds))
+    if not profile:
+        return _run(driver, source, overrides, overwrite=overwrite)
+    profiler = Profiler()
+    with recording() as spans:
+        add_span("start", cpu=time.process_time(), wall=time.process_time())
+        with stage("driver"):
+            summary = _run(driver, source, overrides, overwrite=overwrite, profiler=profiler)
+    profiler.take(spans)
+    return replace(summary, profile=profiler.finish(summary.output, summary.seconds))
 
 
 def _run(
@@ -88,7 +85,6 @@ def _run(
     overrides: Mapping[str, Any] | None,
     *,
     overwrite: bool,
-    template: Template | None,
     profiler: Profiler | None = None,
 ) -> RunSummary:
     start = time.perf_counter()
@@ -100,7 +96,7 @@ def _run(
             driver.end(SceneOutcome(refusal.scene, "refused", refusal.reason))
         for plan in prepared.plans:
             _plan_work(driver, plan, overwrite=overwrite)
-        _execute(driver, prepared, template, profiler)
+        _execute(driver, prepared, profiler)
         mapped = {o.scene for o in driver.outcomes.values() if o.status in ("done", "skipped")}
         with stage("merged layer, project"):
             unwritten = _write_outputs(prepared, mapped)
@@ -134,9 +130,7 @@ def _plan_work(driver: Driver, plan: Plan, *, overwrite: bool) -> None:
         driver.predict(plan)
 
 
-def _execute(
-    driver: Driver, prepared: Prepared, template: Template | None, profiler: Profiler | None
-) -> None:
+def _execute(driver: Driver, prepared: Prepared, profiler: Profiler | None) -> None:
     """Run tasks until every scene has ended."""
     if not driver.tasks:
         return
@@ -146,27 +140,26 @@ def _execute(
     if profiler is not None:
         work = partial(perform_recorded, alone=kind == "processes" and compute.scheduler is None)
     with ExitStack() as stack:
+        opening = open_executor(
+            kind,
+            workers,
+            scheduler=compute.scheduler,
+            name=prepared.loaded.workflow.name,
+            preload=[f"geoseg.models.backends.{prepared.runtime.backend}"],
+        )
         exercise = None if compute.scheduler is not None else _missing_loops(driver.plans)
         if exercise is not None:
             stack.enter_context(compiling_beside(exercise))
         with stage("open executor"):
-            executor = stack.enter_context(
-                open_executor(
-                    kind,
-                    workers,
-                    scheduler=compute.scheduler,
-                    name=prepared.loaded.workflow.name,
-                    template=template,
-                    get_ready=partial(get_ready, prepared.runtime, _mode(driver.plans)),
-                )
-            )
+            executor = stack.enter_context(opening)
         where = "one process" if kind == "serial" else f"{workers} {kind}"
         if compute.scheduler is not None:
             where = f"{executor.slots} threads of {compute.scheduler}"
         driver.start(where, shared=executor.slots > 1, compiles=exercise is not None)
         in_flight = 0
         while True:
-            while in_flight < executor.ahead and (task := driver.next_task()) is not None:
+            # Two tasks per slot hide the driver's latency.
+            while in_flight < 2 * executor.slots and (task := driver.next_task()) is not None:
                 executor.submit(task, work, task)
                 in_flight += 1
             if not in_flight:
@@ -182,13 +175,8 @@ def _execute(
 
 def _missing_loops(plans: Sequence[Plan]) -> Callable[[], None] | None:
     """What calls the loops that polygons of these scenes wait for on this machine; None: all are there."""
-    mode = _mode(plans)
+    mode = next((plan.vectorize.mode for plan in plans if plan.vectorize is not None), None)
     return None if mode is None or is_compiled(EXERCISES[mode]) else EXERCISES[mode]
-
-
-def _mode(plans: Sequence[Plan]) -> str | None:
-    """Of the polygons; None: there are none."""
-    return next((plan.vectorize.mode for plan in plans if plan.vectorize is not None), None)
 
 
 def resolve_executor(compute: Compute, plans: Sequence[Plan], tasks: int) -> tuple[ExecutorKind, int]:
@@ -197,7 +185,7 @@ def resolve_executor(compute: Compute, plans: Sequence[Plan], tasks: int) -> tup
         return "serial", 1
     if compute.workers == "auto":
         pixels = sum(plan.grid.window.pixels for plan in plans)
-        if compute.executor == "auto" and pixels <= SMALL_RUN:
+        if compute.executor == "auto" and pixels <= _SMALL_RUN:
             return "serial", 1
         workers = auto_workers(tasks, max(plan.worker_bytes for plan in plans))
     else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import onnxruntime
+
 from geoseg.arrays import Float32
 from geoseg.errors import RunError
 from geoseg.models.bundle import Bundle
@@ -51,8 +53,6 @@ class OnnxRuntimeNetwork:
 
 
 def _open(bundle: Bundle, threads: int) -> Any:
-    import onnxruntime  # noqa: PLC0415 - see the package's docstring
-
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3  # errors only

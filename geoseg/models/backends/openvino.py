@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,10 +13,12 @@ from geoseg.errors import RunError
 from geoseg.models.bundle import Bundle
 from geoseg.models.runtime import Runtime
 
-if TYPE_CHECKING:
-    import openvino
+if "openvino" not in sys.modules:
+    # The package by which it tells its maker of its use; it has a substitute for where this is not installed.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: not to be found
+import openvino
 
-__all__ = ["OpenVinoNetwork", "openvino_library"]
+__all__ = ["OpenVinoNetwork", "openvino"]
 
 _TYPES: Final = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _KEPT: Final = 2
@@ -56,9 +58,8 @@ class OpenVinoNetwork:
         logits = np.empty((1, self._channels, *image.shape[2:]), np.float32)
         try:
             request = self._request(image.shape)
-            library = openvino_library()
-            request.set_input_tensor(0, library.Tensor(np.ascontiguousarray(image), shared_memory=True))
-            request.set_output_tensor(0, library.Tensor(logits, shared_memory=True))
+            request.set_input_tensor(0, openvino.Tensor(np.ascontiguousarray(image), shared_memory=True))
+            request.set_output_tensor(0, openvino.Tensor(logits, shared_memory=True))
             request.infer()
         except RuntimeError as error:
             if "bad_alloc" not in str(error) and "allocate" not in str(error):
@@ -80,7 +81,7 @@ class OpenVinoNetwork:
         return kept[key]
 
     def _compiled(self, shape: tuple[int, ...]) -> openvino.CompiledModel:
-        core = openvino_library().Core()
+        core = openvino.Core()
         model = core.read_model(self._bundle.graph_path(self._runtime.precision))
         model.reshape(list(shape))
         wanted = _TYPES[self._runtime.precision]
@@ -104,13 +105,3 @@ class OpenVinoNetwork:
 
 
 _of_thread = threading.local()
-
-
-def openvino_library() -> Any:
-    """The package openvino, without the one by which it tells its maker of its use."""
-    if "openvino" not in sys.modules:
-        # OpenVINO has a substitute for where this package is not installed.
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: not to be found
-    import openvino  # noqa: PLC0415 - see the package's docstring
-
-    return openvino
