@@ -77,7 +77,7 @@ def _version_of(name: str) -> str:
 def _hardware() -> Iterator[tuple[str, str]]:
     import torch
 
-    from geoseg.engine.execute.executors import cores_and_memory
+    from geoseg.engine.execute import cores_and_memory
 
     cores, memory = cores_and_memory()
     yield "CPU", f"{cores} cores for geoseg, {torch.backends.cpu.get_cpu_capability()}"

@@ -10,8 +10,8 @@ import numpy as np
 from geoseg.arrays import UInt8
 from geoseg.config.slug import scene_slug
 from geoseg.engine.bounds import POLYGON_STRIP
-from geoseg.engine.exercise import compile_loops
 from geoseg.engine.finished import CLASSES_NAME, PROBABILITY_NAME, ReusedProbabilities
+from geoseg.engine.loops.exercise import compile_loops
 from geoseg.engine.plan import Plan
 from geoseg.engine.probabilities import PartialProbabilities
 from geoseg.engine.sections import FoundObjects, joined_shapes

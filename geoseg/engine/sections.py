@@ -10,7 +10,7 @@ from typing import Final
 
 from geoseg.arrays import UInt8
 from geoseg.engine.bounds import POLYGON_STRIP
-from geoseg.engine.exercise import compile_loops
+from geoseg.engine.loops.exercise import compile_loops
 from geoseg.engine.partials import PartialManifest, find_partial, open_partial, write_partial
 from geoseg.engine.plan import RULES, Plan
 from geoseg.engine.probabilities import PartialProbabilities, needed_partials

@@ -21,7 +21,7 @@ from geoseg.config.slug import scene_slug
 from geoseg.config.stac.refs import Trust
 from geoseg.config.vectorize import Vectorize
 from geoseg.engine.bounds import POLYGON_STRIP
-from geoseg.engine.exercise import compile_loops
+from geoseg.engine.loops.exercise import compile_loops
 from geoseg.engine.vectorize import CLASS_IDS, ClassMap, ProbabilityRaster, find_class_shapes, find_shapes
 from geoseg.errors import ConfigError, GridError, OutputError, SceneError
 from geoseg.grid.encoding import ProbabilityEncoding

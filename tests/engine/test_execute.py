@@ -15,7 +15,7 @@ from dask.system import CPU_COUNT
 from distributed import LocalCluster
 from distributed.system import MEMORY_LIMIT
 
-from geoseg.engine.execute.executors import (
+from geoseg.engine.execute import (
     ExecutorKind,
     ask_workers,
     auto_workers,
@@ -54,7 +54,7 @@ def test_workers_share_what_was_imported_before_they_were_forked(tmp_path: Path)
     (tmp_path / "mark.py").write_text("import os\nPID = os.getpid()\n", encoding="utf-8")
     script = (
         "import os, sys, time\n"
-        "from geoseg.engine.execute.executors import open_executor\n"
+        "from geoseg.engine.execute import open_executor\n"
         "def look(seconds):\n"
         "    time.sleep(seconds)\n"
         "    return sys.modules['mark'].PID, os.getpid()\n"
@@ -83,7 +83,7 @@ def test_nothing_is_left_of_a_driver_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import time\n"
-        "from geoseg.engine.execute.executors import open_executor\n"
+        "from geoseg.engine.execute import open_executor\n"
         "if __name__ == '__main__':\n"
         "    with open_executor('processes', 2) as executor:\n"
         "        executor.submit('number', int, '4')\n"
@@ -175,7 +175,7 @@ def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     script.write_text(
         "import geoseg\n"
         "from geoseg.errors import RunError\n"
-        "from geoseg.engine.execute.executors import open_executor\n"
+        "from geoseg.engine.execute import open_executor\n"
         "try:\n"
         "    with open_executor('processes', 1) as executor:\n"
         "        pass\n"

@@ -12,7 +12,7 @@ import pytest
 PROBE = """
 import gc, json, sys
 from geoseg.compiled import _Loop
-from geoseg.engine.exercise import EXERCISES
+from geoseg.engine.loops.exercise import EXERCISES
 from geoseg.flow.run.compile import exercise_all
 from geoseg.flow.run.run import run
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from geoseg.engine import sections
 from geoseg.engine.assemble import STEPS, AssembledScene, AssembleTask, FinishTask, StepTask, Written
-from geoseg.engine.execute.executors import Finished
+from geoseg.engine.execute import Finished
 from geoseg.engine.partials import PartialManifest
 from geoseg.engine.plan import Plan, PredictTask
 from geoseg.engine.sections import JointTask, SectionTask, plan_sections

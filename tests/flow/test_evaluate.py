@@ -287,7 +287,7 @@ class TestModels:
             for name in names
         ]
         assert pixels[0] != pixels[1]
-        monkeypatch.setattr("geoseg.flow.run.run.SMALL_RUN", min(pixels))  # else both would be small
+        monkeypatch.setattr("geoseg.flow.run.run._SMALL_RUN", min(pixels))  # else both would be small
         found: list[str] = []
 
         def follow(event: Event) -> None:

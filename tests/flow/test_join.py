@@ -23,10 +23,10 @@ from synthetic.neighborhood import generate
 
 from geoseg.arrays import UInt8
 from geoseg.config.workflow import Write
-from geoseg.flow.run import regions
+from geoseg.flow.run.join import regions
+from geoseg.flow.run.join.probabilities import ProbabilityMosaic, StoredScene
 from geoseg.flow.run.outputs import write_outputs
 from geoseg.flow.run.prepare import Prepared
-from geoseg.flow.run.probabilities import ProbabilityMosaic, StoredScene
 from geoseg.flow.run.run import run
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.window import Window

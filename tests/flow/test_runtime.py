@@ -10,7 +10,7 @@ import pytest
 from distributed import LocalCluster
 
 from geoseg.config.workflow import Compute
-from geoseg.engine.execute.executors import ask_workers
+from geoseg.engine.execute import ask_workers
 from geoseg.errors import OutputError, RunError
 from geoseg.flow.run.prepare import prepare
 from geoseg.flow.run.run import run

@@ -7,7 +7,7 @@ import tempfile
 import numpy as np
 
 from geoseg.compiled import compile_once
-from geoseg.engine.exercise import EXERCISES
+from geoseg.engine.loops.exercise import EXERCISES
 from geoseg.flow.run.run import run
 from geoseg.grid.resample import SUMMED, Axis, Resampler
 from geoseg.grid.window import Window

@@ -28,7 +28,7 @@ from geoseg.engine.assemble import (
     StepTask,
     Written,
 )
-from geoseg.engine.execute.executors import Finished
+from geoseg.engine.execute import Finished
 from geoseg.engine.partials import PartialManifest, discard_partials
 from geoseg.engine.plan import Plan, PredictTask
 from geoseg.engine.sections import FoundObjects, JointTask, SectionRows, SectionTask, plan_sections

@@ -110,7 +110,7 @@ def _merged(
     output: Path, plans: Sequence[Plan], before: Mapping[str, Any], *, coverage: bool, crs: str | None
 ) -> dict[str, Any]:
     """Write the merged layer unless it is up to date; returns its manifest."""
-    from geoseg.flow.run.join import joiner  # noqa: PLC0415 - a quarter of a second, where a layer is merged
+    from geoseg.flow.run.join.pieces import joiner  # noqa: PLC0415 - a quarter of a second, where a layer is merged
 
     assert plans[0].vectorize is not None
     layer = plans[0].vectorize.layer

@@ -8,7 +8,7 @@ from typing import Final, Literal, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from geoseg.config.workflow import Compute
-from geoseg.engine.execute.executors import ask_workers
+from geoseg.engine.execute import ask_workers
 from geoseg.errors import OutputError, RunError
 from geoseg.io.files import write_json
 from geoseg.models.bundle import Bundle

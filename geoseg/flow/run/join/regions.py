@@ -17,7 +17,7 @@ from geoseg.engine.finished import PROBABILITY_NAME
 from geoseg.engine.outputs import calibrated_by_class, provenance_of
 from geoseg.engine.plan import Plan
 from geoseg.engine.vectorize import ProbabilityRaster, find_shapes
-from geoseg.flow.run.probabilities import Patch, ProbabilityMosaic, StoredScene
+from geoseg.flow.run.join.probabilities import Patch, ProbabilityMosaic, StoredScene
 from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import ground_resolution
 from geoseg.grid.polygons import moved

@@ -26,7 +26,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from geoseg.engine.plan import Plan
-from geoseg.flow.run.regions import REACH, Region, Regions, extent, pixels_in
+from geoseg.flow.run.join.regions import REACH, Region, Regions, extent, pixels_in
 from geoseg.grid.polygons import moved
 from geoseg.io.vector.features import Features, joined
 from geoseg.io.vector.merge import Join, Joined

@@ -211,7 +211,7 @@ def _start_forkserver(preload: Sequence[str]) -> None:
     Each would import for itself else, a second of a core. Started here, it also has no setting of dask's for
     glibc, with which workers give memory back all the time: a sixth of a run's CPU time.
     """
-    multiprocessing.set_forkserver_preload(["distributed", "geoseg.engine.execute.preloaded", *preload])
+    multiprocessing.set_forkserver_preload(["distributed", *preload])
     with _interrupts_ignored():
         forkserver.ensure_running()
 

@@ -1,0 +1,15 @@
+"""Imported by the process that local workers are forked from: loads the loops that are compiled here.
+
+A loop is loaded by calling it; each worker would do so for itself.
+"""
+
+from __future__ import annotations
+
+from geoseg.compiled import is_compiled
+from geoseg.engine.loops.exercise import EXERCISES
+
+__all__: list[str] = []
+
+for _exercise in EXERCISES.values():
+    if is_compiled(_exercise):
+        _exercise()
