@@ -150,6 +150,19 @@ def test_every_scene_ends_once_and_as_its_first_error_says(
             assert outcome.polygons == 7
 
 
+def test_what_one_task_predicts_one_task_assembles(plan: Plan, tmp_path: Path) -> None:
+    whole = replace(plan.tiles, window_rows=plan.tiles.grid.window_rows(len(plan.tiles.grid.rows)))
+    driver = Driver(lambda _: None)
+    driver.predict(named(replace(plan, tiles=whole), "scene", tmp_path))
+    driver.start("here", shared=True)
+    tasks = []
+    while (task := driver.next_task()) is not None:
+        tasks.append(type(task))
+        driver.take(succeeded(task))
+    assert tasks == [PredictTask, AssembleTask]
+    assert driver.outcomes["scene"].status == "done"
+
+
 def test_assembling_comes_before_predicting(plan: Plan, tmp_path: Path) -> None:
     driver = Driver(lambda _: None)
     driver.predict(named(plan, "first", tmp_path))

@@ -6,8 +6,8 @@ A scene ends exactly once::
     reuse ─────────────────────────────────────────▶ assembling      │ an error of the scene: refused
                                                                      │ any other error:       failed
 
-Where several tasks run at a time, a scene is shared: its objects are found section by section, as soon as
-their rows are predicted, and its assembly is several tasks.
+Where several tasks run at a time, a scene of several tasks is shared: its objects are found section by
+section, as soon as their rows are predicted, and its assembly is several tasks.
 
 It runs nothing and keeps nothing that must survive a crash: partial results and finished maps are on disk.
 """
@@ -43,10 +43,11 @@ class _Progress:
     """A scene on its way: what is there of it, and which tasks that makes possible."""
 
     def __init__(self, plan: Plan, *, shared: bool) -> None:
-        self._plan, self._shared = plan, shared
+        self._plan = plan
         self._names = [task.name for task in plan.tasks]
+        self._shared = shared and len(self._names) > 1  # what one task predicts, one task assembles
         self._partials: dict[str, PartialManifest] = {}
-        sections = plan_sections(plan) if shared else ()
+        sections = plan_sections(plan) if self._shared else ()
         self._rows = sections if len(sections) > 1 else ()
         self._sections: dict[SectionRows, PartialManifest] = {}
         self._joints: dict[int, PartialManifest] = {}
