@@ -276,7 +276,7 @@ def graph(model: str, *, output: Path, overwrite: bool) -> None:
     """Give a model a graph, which OpenVINO and onnxruntime compute.
 
     Bundles that geoseg saves have one; this copies an older bundle and adds it. On a CPU such a model needs
-    no torch, and takes half the time.
+    no torch, and takes less time.
     """
     from geoseg.models.bundle import graphed_bundle, load_bundle
 
