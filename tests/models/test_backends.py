@@ -306,3 +306,31 @@ def test_a_pass_stays_within_what_a_plan_counts(name: str, backend: Backend, pre
     bound = model_pass_bytes(bundle.spec, side * side, backend, precision)
     copies = side * side * 4 * (3 + bundle.spec.channels)
     assert (0.2 if backend == "onnxruntime" else 0.3) * bound < taken <= bound + copies
+
+
+SEVERAL_SIZES = """
+import numpy as np
+from geoseg.models.bundle import load_bundle
+from geoseg.models.predictor import Predictor
+from geoseg.models.runtime import Runtime
+
+def held():
+    lines = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
+    return int(lines["RssAnon"].split()[0]) // 1000
+
+predictor = Predictor(load_bundle("buildings-liteunet"), Runtime.resolve("cpu", backend="openvino"))
+start, after = held(), []
+for width in (640, 608, 640, 576, 608):
+    pixels = np.zeros((1, 3, 640, width), np.float32)
+    predictor.logits(pixels, np.ones((1, 640, width), bool))
+    after.append(held() - start)
+print(*after)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what a process holds from /proc")
+def test_windows_of_several_sizes_take_the_memory_of_one() -> None:
+    done = subprocess.run([sys.executable, "-c", SEVERAL_SIZES], capture_output=True, text=True, check=True)
+    first, *later = map(int, done.stdout.split())
+    assert first > 50, "megabytes"
+    assert max(later) < 1.35 * first

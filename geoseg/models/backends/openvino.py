@@ -22,7 +22,8 @@ __all__ = ["OpenVinoNetwork", "openvino"]
 
 _TYPES: Final = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _KEPT: Final = 2
-"""Compiled networks that a thread keeps: of this scene's windows, and of the scene's before."""
+"""Compiled networks that a thread keeps: of this scene's windows, and, without its tensors, of the scene's
+before."""
 
 
 class OpenVinoNetwork:
@@ -72,15 +73,18 @@ class OpenVinoNetwork:
 
     def _request(self, shape: tuple[int, ...]) -> Any:
         """What computes images of one shape in this thread."""
-        kept: dict[Any, Any] = _of_thread.__dict__.setdefault("kept", {})
+        kept: dict[Any, tuple[Any, Any]] = _of_thread.__dict__.setdefault("kept", {})
         key = (*self._key, shape)
-        if key not in kept:
-            while len(kept) >= _KEPT:
+        if key not in kept or key != next(reversed(kept)):
+            for network, _ in kept.values():
+                network.release_memory()  # a plan counts the tensors of one
+            kept[key] = kept.pop(key) if key in kept else self._compiled(shape)
+            while len(kept) > _KEPT:
                 del kept[next(iter(kept))]
-            kept[key] = self._compiled(shape).create_infer_request()
-        return kept[key]
+        return kept[key][1]
 
-    def _compiled(self, shape: tuple[int, ...]) -> openvino.CompiledModel:
+    def _compiled(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
+        """A network for images of one shape, and what computes them."""
         core = openvino.Core()
         model = core.read_model(self._bundle.graph_path(self._runtime.precision))
         model.reshape(list(shape))
@@ -101,7 +105,7 @@ class OpenVinoNetwork:
                 f"OpenVINO computes in {found} on this CPU, {self._runtime.precision} was planned; use "
                 "compute.precision: fp32"
             )
-        return compiled
+        return compiled, compiled.create_infer_request()
 
 
 _of_thread = threading.local()
