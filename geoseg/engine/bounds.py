@@ -38,7 +38,7 @@ and the kernel may drop them; where a file lies in its cache in large pages, it 
 
 _OWN_BYTES: Final[Mapping[Backend, int]] = {
     "torch": 450_000_000,
-    "openvino": 250_000_000,
+    "openvino": 215_000_000,
     "onnxruntime": 250_000_000,
 }
 """Of a worker before any window: Python, the backend, two GDALs, dask, compiled loops."""

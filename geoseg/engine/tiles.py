@@ -20,7 +20,7 @@ from geoseg.models.runtime import Backend, Runtime
 
 __all__ = ["Tiles", "resolve_tiles"]
 
-_LARGEST_WINDOWS: Final[dict[Backend, int]] = {"torch": 1024, "onnxruntime": 1024, "openvino": 2048}
+_LARGEST_WINDOWS: Final[dict[Backend, int]] = {"torch": 1024, "onnxruntime": 1024, "openvino": 3072}
 """Larger windows save little context and cost memory, of which OpenVINO takes a third (docs/decisions, 4)."""
 _USUAL_WINDOW: Final = 1024
 _USUAL_BYTES: Final = 1_200_000_000
