@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt
 from measure import ROOT, Benchmark, Taken, make_scene, mapping, planned, removed, take, warm
 from synthetic.bundles import random_bundle
 
-from geoseg.models.bundle import save_bundle
+from geoseg.models.saving import save_bundle
 
 SIZES = (25, 100, 400, 1600)
 

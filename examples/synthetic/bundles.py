@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from geoseg.config.model.contract import BundleSpec, ClassSpec, DataSource, Scaling, Training
-from geoseg.models.bundle import Bundle, save_bundle
+from geoseg.models.bundle import Bundle
 from geoseg.models.networks.registry import build
+from geoseg.models.saving import save_bundle
 
 __all__ = ["random_bundle"]
 

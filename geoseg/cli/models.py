@@ -120,7 +120,8 @@ def export(model: str, *, output: Path, kind: str | None, tile: int | None) -> N
     if tile is not None and kind == "torch-export":
         raise click.UsageError("--tile is for ONNX files; a torch.export program takes any size")
     bundle = load_bundle(model)
-    from geoseg.models.exchange.export import TOLERANCE, export_onnx, export_torch
+    from geoseg.models.agreement import TOLERANCE
+    from geoseg.models.exchange.export import export_onnx, export_torch
 
     if kind == "torch-export":
         done = export_torch(bundle, output)
@@ -278,7 +279,8 @@ def graph(model: str, *, output: Path, overwrite: bool) -> None:
     Bundles that geoseg saves have one; this copies an older bundle and adds it. On a CPU such a model needs
     no torch, and takes less time.
     """
-    from geoseg.models.bundle import graphed_bundle, load_bundle
+    from geoseg.models.bundle import load_bundle
+    from geoseg.models.saving import graphed_bundle
 
     _refuse_to_replace(output, overwrite=overwrite)
     spec = graphed_bundle(load_bundle(model), output).spec

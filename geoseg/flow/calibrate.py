@@ -17,7 +17,8 @@ from geoseg.engine.finished import ITEM_NAME
 from geoseg.errors import BundleError, LabelError, OutputError
 from geoseg.flow.evaluate.objects import ERRORS_LAYER, read_columns
 from geoseg.io.vector.reader import layer_info
-from geoseg.models.bundle import Bundle, changed_bundle
+from geoseg.models.bundle import Bundle
+from geoseg.models.saving import changed_bundle
 from geoseg.polygons.attributes import CONFIDENCE
 from geoseg.score.objects.matching import LEAST_IOU
 from geoseg.score.objects.tally import binned_confidence

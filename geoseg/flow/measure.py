@@ -28,9 +28,10 @@ from geoseg.grid.tiling import TileGrid, WindowRows, align_up
 from geoseg.io.raster.scene import Reading
 from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.io.stac.folder import open_catalog
-from geoseg.models.bundle import Bundle, changed_bundle
+from geoseg.models.bundle import Bundle
 from geoseg.models.predictor import Predictor
 from geoseg.models.runtime import Runtime
+from geoseg.models.saving import changed_bundle
 
 __all__ = ["measure"]
 

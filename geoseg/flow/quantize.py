@@ -25,8 +25,9 @@ from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.io.stac.folder import open_catalog
 from geoseg.io.weights import write_graph
 from geoseg.models.backends.openvino import openvino
-from geoseg.models.bundle import Bundle, changed_bundle
+from geoseg.models.bundle import Bundle
 from geoseg.models.predictor import scaled_image
+from geoseg.models.saving import changed_bundle
 from geoseg.words import listed
 
 __all__ = ["quantize"]

@@ -13,7 +13,7 @@ import json
 import pickle
 import stat
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +135,12 @@ def stored_tensors(path: Path) -> dict[str, tuple[tuple[int, ...], int, int]]:
     return found
 
 
-def write_graph(path: Path, data: bytes) -> tuple[str, int]:
-    """Write a file of a bundle's graph; its sha256 and size in bytes. OutputError: it cannot be written."""
-    with staged(path) as temporary:
+def write_graph(path: Path, data: bytes, verify: Callable[[Path], None] | None = None) -> tuple[str, int]:
+    """Write a file of a bundle's graph; its sha256 and size in bytes. OutputError: it cannot be written.
+
+    ``verify`` looks at the file before it has its name, and raises to refuse it.
+    """
+    with staged(path, verify) as temporary:
         temporary.write_bytes(data)
     return hashlib.sha256(data).hexdigest(), len(data)
 

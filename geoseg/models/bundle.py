@@ -6,56 +6,40 @@ contract.
 
 from __future__ import annotations
 
-import copy
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from geoseg._version import __version__
-from geoseg.config.model.contract import BundleSpec, GraphFile, WeightsFile
-from geoseg.config.model.mlm import GRAPH_NAME, INT8_NAMES, WEIGHTS_NAME, from_item, to_item
+from geoseg.config.model.contract import BundleSpec
+from geoseg.config.model.mlm import GRAPH_NAME, INT8_NAMES, WEIGHTS_NAME, from_item
 from geoseg.errors import BundleError
-from geoseg.io.files import write_json
 from geoseg.io.weights import (
     check_file,
     check_graph,
     check_weights,
-    copy_graph,
-    copy_weights,
     read_item,
     read_weights,
-    write_graph,
-    write_weights,
 )
-from geoseg.models.graph import make_graph
 from geoseg.models.runtime import Precision
 from geoseg.words import did_you_mean, listed
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from geoseg.models.networks.network import Network
 
-__all__ = [
-    "ITEM_NAME",
-    "Bundle",
-    "changed_bundle",
-    "graphed_bundle",
-    "load_bundle",
-    "save_bundle",
-    "shipped_bundles",
-]
+__all__ = ["ITEM_NAME", "Bundle", "empty_network", "filled", "load_bundle", "shipped_bundles"]
 
 ITEM_NAME = "item.json"
 
 _networks: dict[str, Network] = {}
 _networks_lock = threading.Lock()
-_checked_graphs: list[tuple[Path, BundleSpec]] = []
+_checked: set[tuple[Path, str]] = set()
+"""Files that were found to have a sha256, by this process."""
+_checked_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +61,27 @@ class Bundle:
         key = self.spec.network_digest
         with _networks_lock:
             if key not in _networks:
-                skeleton, path = _skeleton(self.spec), self.folder / WEIGHTS_NAME
-                _networks[key] = _filled(skeleton, read_weights(path, self.spec.sha256), str(path))
+                path, empty = self.folder / WEIGHTS_NAME, empty_network(self.spec)
+                _networks[key] = filled(empty, read_weights(path, self.spec.sha256), str(path))
+                _checked.add((path, self.spec.sha256))
             return _networks[key]
 
     def check(self) -> None:
-        """Find what would keep the network from being loaded; without torch where the bundle is as saved.
+        """Find what would keep the network from being computed; without torch where the bundle is as saved.
+
+        Each file is hashed once per process, here or where it is first used.
 
         Raises:
-            BundleError: as :meth:`network`.
+            BundleError: as :meth:`network` and, of each graph that the contract names, :meth:`check_graph`.
         """
         if self.spec.is_as_saved:
-            check_weights(self.folder / WEIGHTS_NAME, self.spec.sha256)
+            _check_once(self.folder / WEIGHTS_NAME, self.spec.sha256, check_weights)
         else:
             self.network()
         if self.spec.graph is not None:
             self.check_graph()
+        if self.spec.int8 is not None:
+            self.check_graph("int8")
 
     def graph_path(self, precision: Precision = "fp32") -> Path:
         """File of the graph that is computed in a precision; a BundleError where the bundle has none."""
@@ -116,19 +105,22 @@ class Bundle:
             BundleError: there is no graph, it is altered, or the weights are.
         """
         path, spec = self.graph_path(precision), self.spec
-        key = path, spec
-        if key in _checked_graphs:
-            return
         if precision == "int8":
             assert spec.int8 is not None, "the path is there"
             files = (spec.int8.operations, spec.int8.weights)
             for name, file in zip(INT8_NAMES, files, strict=True):
-                check_file(self.folder / name, file.sha256)
+                _check_once(self.folder / name, file.sha256, check_file)
         else:
             assert spec.graph is not None, "the path is there"
-            check_graph(path, spec.graph.sha256, WEIGHTS_NAME)
-            check_weights(self.folder / WEIGHTS_NAME, spec.sha256)
-        _checked_graphs.append(key)
+            _check_once(path, spec.graph.sha256, partial(check_graph, weights=WEIGHTS_NAME))
+            _check_once(self.folder / WEIGHTS_NAME, spec.sha256, check_weights)
+
+
+def _check_once(path: Path, sha256: str, check: Callable[[Path, str], None]) -> None:
+    with _checked_lock:
+        if (path, sha256) not in _checked:
+            check(path, sha256)
+            _checked.add((path, sha256))
 
 
 def shipped_bundles() -> dict[str, Path]:
@@ -164,107 +156,8 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     return Bundle(from_item(read_item(item), str(item)), item.parent)
 
 
-def save_bundle(folder: Path, spec: BundleSpec, network: Network, *, graph: bool = True) -> Bundle:
-    """Write a network's weights and its graph, then the contract that names their hashes.
-
-    Args:
-        folder: made when absent; a bundle in it is replaced.
-        spec: the contract; its ``weights`` are filled in here.
-        network: float32; auxiliary heads that the contract's arguments do not name are left out.
-        graph: write one, which takes seconds; without it only torch computes the bundle.
-
-    Raises:
-        BundleError: the network is not the one that the contract describes, or holds NaN or infinity.
-        OutputError: the folder cannot be written.
-    """
-    import torch  # noqa: PLC0415 - see the module's docstring
-
-    from geoseg.models.cost.memory import counted  # noqa: PLC0415 - of no use to a bundle that is read
-
-    expected = _skeleton(spec)
-    wanted = set(expected.state_dict())
-    state = {
-        key: value.detach().cpu().numpy()
-        for key, value in network.state_dict().items()
-        if key in wanted or not key.startswith("auxiliary.")
-    }
-    _same_logits(network, _filled(expected, state, f"the network given for {spec.name}"), spec)
-    sha256, size = write_weights(folder / WEIGHTS_NAME, state)
-    weights = WeightsFile(
-        sha256=sha256,
-        size=size,
-        parameters=sum(parameter.numel() for parameter in expected.parameters()),
-        created=datetime.now(UTC).replace(microsecond=0),
-        geoseg=__version__,
-        torch=str(torch.__version__),
-    )
-    saved = spec.model_copy(update={"weights": weights})
-    saved = saved.model_copy(update={"counted": counted(saved), "graph": None})
-    write_json(folder / ITEM_NAME, to_item(saved))
-    bundle = load_bundle(folder / ITEM_NAME)
-    return graphed_bundle(bundle, folder) if graph else bundle
-
-
-def graphed_bundle(bundle: Bundle, folder: Path) -> Bundle:
-    """Write a copy of a bundle that has a graph, or give the bundle one where the folder is its own.
-
-    Raises:
-        BundleError: the weights are missing or altered, or the network cannot be exported.
-        OutputError: the folder cannot be written.
-    """
-    weights = folder / WEIGHTS_NAME
-    if folder != bundle.folder:
-        copy_weights(bundle.folder / WEIGHTS_NAME, bundle.spec.sha256, weights)
-    network = copy.deepcopy(bundle.network())
-    sha256, size = write_graph(folder / GRAPH_NAME, make_graph(network, bundle.spec, weights))
-    spec = bundle.spec.model_copy(update={"graph": GraphFile(sha256=sha256, size=size)})
-    write_json(folder / ITEM_NAME, to_item(spec))
-    return load_bundle(folder / ITEM_NAME)
-
-
-def changed_bundle(bundle: Bundle, changes: Mapping[str, Any], folder: Path) -> Bundle:
-    """Write a copy of a bundle with other fields in its contract; a bundle in the folder is replaced.
-
-    The network, and what it takes and gives, stay what they are.
-
-    Raises:
-        BundleError: the weights are missing or altered, or the fields do not fit the model.
-        OutputError: the folder cannot be written.
-    """
-    item = to_item(bundle.spec.model_copy(update=changes))
-    from_item(item, f"the {listed(changes)} of {bundle.spec.name}")
-    if folder.absolute() != bundle.folder:
-        copy_weights(bundle.folder / WEIGHTS_NAME, bundle.spec.sha256, folder / WEIGHTS_NAME)
-        graph, int8 = bundle.spec.graph, bundle.spec.int8
-        files = [] if graph is None else [(GRAPH_NAME, graph)]
-        if int8 is not None and "int8" not in changes:
-            files += zip(INT8_NAMES, (int8.operations, int8.weights), strict=True)
-        for name, file in files:
-            copy_graph(bundle.folder / name, file.sha256, folder / name)
-    write_json(folder / ITEM_NAME, item)
-    return load_bundle(folder / ITEM_NAME)
-
-
-def _same_logits(network: Network, twin: Network, spec: BundleSpec) -> None:
-    """Catch arguments that change what a network does but not what its weights look like."""
-    import torch  # noqa: PLC0415 - see the module's docstring
-
-    image = torch.randn(1, network.bands, 64, 64, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        given = cast("Tensor", copy.deepcopy(network).cpu().eval()(image))
-        saved = cast("Tensor", twin(image))
-    # Another memory layout sums in another order: equal but for rounding. NaN is refused when it is written.
-    if not torch.allclose(
-        given, saved, rtol=1e-3, atol=1e-3 * float(given.abs().nan_to_num().max()), equal_nan=True
-    ):
-        raise BundleError(
-            f"the network given for {spec.name} computes something else than {spec.architecture} with "
-            f"{json.dumps(spec.arguments):.200}; give the arguments that it was built with"
-        )
-
-
-def _skeleton(spec: BundleSpec) -> Network:
-    """The architecture without memory for its weights, checked against the contract."""
+def empty_network(spec: BundleSpec) -> Network:
+    """A contract's architecture without memory for its weights; BundleError where the two do not agree."""
     import torch  # noqa: PLC0415 - see the module's docstring
 
     from geoseg.models.networks.registry import build  # noqa: PLC0415 - it imports torch
@@ -283,10 +176,10 @@ def _skeleton(spec: BundleSpec) -> Network:
     return network
 
 
-def _filled(network: Network, arrays: Mapping[str, Any], source: str) -> Network:
-    """A skeleton with its weights, ready to predict.
+def filled(network: Network, arrays: Mapping[str, Any], source: str) -> Network:
+    """An empty network with its weights, ready to predict; BundleError where they are not those it needs.
 
-    The skeleton has no memory of its own: a hostile contract allocates no more than its weights file holds.
+    Empty, it has no memory of its own: a hostile contract allocates no more than its weights file holds.
     """
     import torch  # noqa: PLC0415 - see the module's docstring
 

@@ -105,6 +105,7 @@ def test_the_shipped_models_are_what_they_say(geoseg: Command) -> None:
                 "odd",
                 "receptive",
                 "alignment",
+                "graph",
             )
         ]
 

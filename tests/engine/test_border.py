@@ -49,9 +49,10 @@ from geoseg.grid.window import Window
 from geoseg.io.labels.layers import near_another
 from geoseg.io.labels.reader import BORDER, LabelReader
 from geoseg.io.yaml.strict_yaml import dump_yaml
-from geoseg.models.bundle import load_bundle, save_bundle
+from geoseg.models.bundle import load_bundle
 from geoseg.models.exchange.export import export_onnx, export_torch
 from geoseg.models.networks.network import without_border
+from geoseg.models.saving import save_bundle
 from geoseg.polygons.shapes import Shapes
 from geoseg.training.losses import Objective
 

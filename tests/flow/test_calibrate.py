@@ -34,7 +34,8 @@ from geoseg.flow.run.run import run
 from geoseg.grid.geobox import GeoBox
 from geoseg.io.vector.features import Features
 from geoseg.io.vector.writer import write_features
-from geoseg.models.bundle import Bundle, changed_bundle, load_bundle
+from geoseg.models.bundle import Bundle, load_bundle
+from geoseg.models.saving import changed_bundle
 from geoseg.polygons.attributes import FIELDS, Provenance, object_attributes
 from geoseg.polygons.geodesic import AreaMeter
 from geoseg.polygons.shapes import Shapes

@@ -19,8 +19,9 @@ from geoseg.engine.tiles import resolve_tiles
 from geoseg.errors import BundleError
 from geoseg.flow.measure import measure
 from geoseg.io.stac.folder import make_catalog
-from geoseg.models.bundle import Bundle, changed_bundle, load_bundle
+from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.runtime import Runtime
+from geoseg.models.saving import changed_bundle
 
 pytestmark = pytest.mark.slow
 

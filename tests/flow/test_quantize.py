@@ -16,9 +16,10 @@ from geoseg.config.model.mlm import INT8_NAMES
 from geoseg.errors import BundleError, OutputError, SceneError
 from geoseg.flow.quantize import quantize
 from geoseg.io.stac.folder import make_catalog
-from geoseg.models.bundle import ITEM_NAME, Bundle, changed_bundle, load_bundle
+from geoseg.models.bundle import ITEM_NAME, Bundle, load_bundle
 from geoseg.models.predictor import Predictor
 from geoseg.models.runtime import Runtime
+from geoseg.models.saving import changed_bundle
 
 pytestmark = pytest.mark.slow
 

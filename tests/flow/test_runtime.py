@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from distributed import LocalCluster
+from synthetic.bundles import random_bundle
 
 from geoseg.config.workflow import Compute
 from geoseg.engine.execute import ask_workers
@@ -15,6 +17,7 @@ from geoseg.errors import OutputError, RunError
 from geoseg.flow.run.prepare import prepare
 from geoseg.flow.run.run import run
 from geoseg.flow.run.runtime import RUNTIME_NAME, keep_runtime, resolve_runtime
+from geoseg.io import weights
 from geoseg.models.bundle import load_bundle
 from geoseg.models.processor import Processor
 from geoseg.models.runtime import Runtime
@@ -86,3 +89,32 @@ def test_workers_of_a_cluster_are_asked_and_must_be_alike(
     monkeypatch.setattr("geoseg.flow.run.runtime.ask_workers", lambda *_: found)
     with pytest.raises(RunError, match=r"different instruction sets .AVX2, AVX512_CORE"):
         resolve_runtime(elsewhere, bundle, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_a_run_hashes_each_file_of_its_model_once(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    random_bundle(tmp_path / "model", arguments={"widths": [8, 8]}, graph=True)
+    shutil.copytree(tmp_path / "model", tmp_path / "copy")
+    monkeypatch.setattr("geoseg.models.bundle._networks", {})  # as in a process that has loaded none
+    hashed: list[str] = []
+    real = weights._hashed
+
+    def counted(path: Path, data: bytes, sha256: str) -> bytes:
+        hashed.append(path.name)
+        return real(path, data, sha256)
+
+    monkeypatch.setattr(weights, "_hashed", counted)
+    changes: dict[str, Any] = {
+        "model": str(tmp_path / "copy"),
+        "output": str(tmp_path / "out"),
+        "evaluate": None,
+        "vectorize": None,
+        "compute.backend": backend,
+        "compute.executor": "serial",
+        "tiling.window": "256 px",
+    }
+    assert [scene.status for scene in run(root / WORKFLOW, changes).scenes] == ["done"]
+    assert sorted(hashed) == ["graph.onnx", "weights.safetensors"]

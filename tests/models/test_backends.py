@@ -15,17 +15,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.bundles import cross_weights
 from synthetic.bundles import random_bundle
 
 from geoseg.arrays import Bool, Float32
-from geoseg.config.model.mlm import GRAPH_NAME, INT8_NAMES, WEIGHTS_NAME
+from geoseg.config.model.contract import GraphFile
+from geoseg.config.model.mlm import GRAPH_NAME, INT8_NAMES, WEIGHTS_NAME, to_item
 from geoseg.errors import BundleError, RunError
-from geoseg.io.weights import check_graph, stored_tensors
-from geoseg.models.bundle import Bundle, graphed_bundle, load_bundle
+from geoseg.io.files import write_json
+from geoseg.io.weights import check_graph, stored_tensors, write_graph
+from geoseg.models.bundle import ITEM_NAME, Bundle, load_bundle
 from geoseg.models.cost.memory import model_pass_bytes, weights_bytes
+from geoseg.models.exchange.verify import verify
+from geoseg.models.graph import make_graph
 from geoseg.models.predictor import Predictor
 from geoseg.models.processor import INSTRUCTION_SETS, Processor
 from geoseg.models.runtime import Backend, Precision, Runtime
+from geoseg.models.saving import graphed_bundle
 
 pytestmark = pytest.mark.slow
 
@@ -169,6 +175,39 @@ def test_a_copy_has_the_same_graph_and_an_old_bundle_gets_one(tmp_path: Path) ->
     assert again.spec.graph == new.spec.graph
 
 
+def test_a_copy_with_a_graph_keeps_the_integers(tmp_path: Path) -> None:
+    shipped = load_bundle("buildings-liteunet")
+    copy = graphed_bundle(shipped, tmp_path)
+    copy.check()
+    assert copy.spec.int8 == shipped.spec.int8 is not None
+
+
+def test_a_graph_that_computes_something_else_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = random_bundle(tmp_path, arguments={"widths": [8, 16, 32]}, graph=True)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def crossed(*given: Any) -> bytes:
+        return cross_weights(make_graph(*given))
+
+    monkeypatch.setattr("geoseg.models.saving.make_graph", crossed)
+    said = r"the graph of random-test in OpenVINO gives other logits than torch, by 0\.\d+ of the largest"
+    with pytest.raises(BundleError, match=said + r".*\(0\.0001 is allowed\); it was not kept"):
+        graphed_bundle(bundle, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert all(check.passed for check in verify(tmp_path))
+    data = crossed(bundle.network(), bundle.spec, tmp_path / WEIGHTS_NAME)
+    sha256, size = write_graph(tmp_path / GRAPH_NAME, data)
+    write_json(
+        tmp_path / ITEM_NAME,
+        to_item(bundle.spec.model_copy(update={"graph": GraphFile(sha256=sha256, size=size)})),
+    )
+    (wrong,) = (check for check in verify(tmp_path) if not check.passed)
+    assert wrong.name == "graph"
+    assert wrong.message.endswith(f"make it again: geoseg models graph {tmp_path} -o FOLDER")
+
+
 @pytest.fixture
 def broken(tmp_path: Path) -> Bundle:
     shutil.copytree(load_bundle("buildings-liteunet").folder, tmp_path / "copy")
@@ -191,8 +230,11 @@ def test_altered_files_are_refused(broken: Bundle, name: str, backend: Backend, 
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(BundleError, match=r"is not the file that item\.json describes"):
+    altered = pytest.raises(BundleError, match=r"is not the file that item\.json describes")
+    with altered:
         Predictor(broken, _runtime(backend, precision))
+    with altered:
+        broken.check()
     path.unlink()
     with pytest.raises(BundleError, match="does not exist"):
         Predictor(broken, _runtime(backend, precision))

@@ -35,8 +35,9 @@ from geoseg.config.model.contract import (
 from geoseg.config.model.mlm import from_item, to_item
 from geoseg.errors import BundleError, OutputError
 from geoseg.io.weights import read_item, read_weights, write_weights
-from geoseg.models.bundle import Bundle, load_bundle, save_bundle, shipped_bundles
+from geoseg.models.bundle import Bundle, load_bundle, shipped_bundles
 from geoseg.models.networks.registry import build
+from geoseg.models.saving import save_bundle
 
 pytestmark = pytest.mark.slow
 

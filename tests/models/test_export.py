@@ -20,9 +20,10 @@ from geoseg.config.model.contract import BundleSpec
 from geoseg.config.model.deepness import deepness_metadata, deepness_tile
 from geoseg.config.model.mlm import from_item
 from geoseg.errors import BundleError, OutputError
+from geoseg.models.agreement import TOLERANCE
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.exchange import export as module
-from geoseg.models.exchange.export import ITEM_KEY, OPSET, TOLERANCE, Exported, export_onnx, export_torch
+from geoseg.models.exchange.export import ITEM_KEY, OPSET, Exported, export_onnx, export_torch
 from geoseg.models.predictor import Predictor
 
 pytestmark = pytest.mark.slow
@@ -201,7 +202,7 @@ def test_a_file_that_computes_something_else_is_not_kept(
 
     monkeypatch.setattr(module, "state_contract", spoil)
     with pytest.raises(
-        BundleError, match=r"random-test exported gives other .* nothing was written"
+        BundleError, match=r"random-test exported to onnxruntime gives other .* nothing was written"
     ) as caught:
         export_onnx(slim, tmp_path / "model.onnx", 64)
     assert "\n" not in str(caught.value)

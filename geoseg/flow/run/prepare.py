@@ -123,13 +123,13 @@ def prepare(
         except OutputError as error:
             raise ConfigError(f"{loaded.where('vectorize.format')}: vectorize.format: {error}") from error
     bundle = load_bundle(loaded.model)
-    bundle.check()  # altered weights are one mistake, not one for each scene
     check_classes(workflow, bundle)
     category_ids(workflow.evaluate, [one.name for one in bundle.spec.classes])
     catalog = open_catalog(loaded.catalog, workflow.scenes.trust, workflow.scenes.ids)
     runtime = resolve_runtime(workflow.compute, bundle, loaded.output)
     if load and runtime.backend == "torch":
-        bundle.network()
+        bundle.network()  # before the check, which then need not hash its weights again
+    bundle.check()  # altered weights are one mistake, not one for each scene
     # Tiling that fits no scene of any size is one mistake, too.
     resolve_tiles((1, 1), bundle, workflow.tiling, workflow.compute.memory_bytes, runtime)
     plans: list[Plan] = []

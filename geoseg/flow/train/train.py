@@ -13,10 +13,11 @@ from geoseg.flow.train.data import SceneRead, chip_settings, index_data
 from geoseg.flow.train.initial_weights import first_network, first_score, origin_of
 from geoseg.flow.train.prepare import PreparedTraining, prepare_training
 from geoseg.io.files import check_writable, locked, sweep_temporaries
-from geoseg.models.bundle import Bundle, save_bundle
+from geoseg.models.bundle import Bundle
 from geoseg.models.networks.registry import build
 from geoseg.models.predictor import Predictor
 from geoseg.models.runtime import Runtime
+from geoseg.models.saving import save_bundle
 from geoseg.training.data.chips import ChipSampler
 from geoseg.training.data.index import fit_scaling
 from geoseg.training.distributed import ProcessGroup, launch

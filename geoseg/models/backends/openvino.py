@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +19,7 @@ if "openvino" not in sys.modules:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: not to be found
 import openvino
 
-__all__ = ["OpenVinoNetwork", "openvino"]
+__all__ = ["OpenVinoNetwork", "compiled", "openvino"]
 
 _TYPES: Final = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _KEPT: Final = 2
@@ -85,27 +86,37 @@ class OpenVinoNetwork:
 
     def _compiled(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
         """A network for images of one shape, and what computes them."""
-        core = openvino.Core()
-        model = core.read_model(self._bundle.graph_path(self._runtime.precision))
-        model.reshape(list(shape))
-        wanted = _TYPES[self._runtime.precision]
-        compiled = core.compile_model(
-            model,
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": wanted,
-                "INFERENCE_NUM_THREADS": self._runtime.threads,
-                "NUM_STREAMS": 1,
-                "ENABLE_CPU_PINNING": False,  # workers share the cores: the system places them
-            },
+        network = compiled(self._bundle.graph_path(self._runtime.precision), shape, self._runtime)
+        return network, network.create_infer_request()
+
+
+def compiled(graph: Path, shape: tuple[int, ...], runtime: Runtime) -> openvino.CompiledModel:
+    """A graph's file, compiled for images of one shape, (N, C, H, W), in the runtime's precision and threads.
+
+    Raises:
+        RunError: OpenVINO would compute in another precision here.
+    """
+    core = openvino.Core()
+    model = core.read_model(graph)
+    model.reshape(list(shape))
+    wanted = _TYPES[runtime.precision]
+    network = core.compile_model(
+        model,
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": wanted,
+            "INFERENCE_NUM_THREADS": runtime.threads,
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,  # workers share the cores: the system places them
+        },
+    )
+    found = network.get_property("INFERENCE_PRECISION_HINT").to_string()
+    if found != wanted:
+        raise RunError(
+            f"OpenVINO computes in {found} on this CPU, {runtime.precision} was planned; use "
+            "compute.precision: fp32"
         )
-        found = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-        if found != wanted:
-            raise RunError(
-                f"OpenVINO computes in {found} on this CPU, {self._runtime.precision} was planned; use "
-                "compute.precision: fp32"
-            )
-        return compiled, compiled.create_infer_request()
+    return network
 
 
 _of_thread = threading.local()

@@ -20,21 +20,18 @@ from torch import Tensor, nn
 from geoseg.config.model.contract import BundleSpec
 from geoseg.config.model.deepness import deepness_metadata, deepness_tile
 from geoseg.config.model.mlm import item_text
-from geoseg.errors import BundleError, OutputError
+from geoseg.errors import OutputError
 from geoseg.io.files import check_writable, staged
+from geoseg.models.agreement import agree, trial_images
 from geoseg.models.bundle import Bundle
-from geoseg.models.graph import OPSET, anonymous, least_side, quiet, to_onnx, traced
+from geoseg.models.graph import OPSET, anonymous, quiet, to_onnx, traced
 from geoseg.models.networks.network import without_border
 from geoseg.models.runtime import intra_op_threads
 
-__all__ = ["ITEM_KEY", "OPSET", "TOLERANCE", "Exported", "export_onnx", "export_torch", "state_contract"]
+__all__ = ["ITEM_KEY", "OPSET", "Exported", "export_onnx", "export_torch", "state_contract"]
 
 ITEM_KEY = "geoseg:item"
 """Metadata key of the bundle's STAC item, in JSON."""
-TOLERANCE = 1e-4
-"""Largest difference from torch: of probabilities, and of logits relative to the largest."""
-
-_WITHOUT_DATA = 0.02  # share of their pixels that has no data
 
 _Run = Callable[[Tensor], tuple[Tensor | None, Tensor]]
 """Pixels to logits, where they can be had, and probabilities."""
@@ -86,7 +83,7 @@ def export_onnx(bundle: Bundle, path: Path, tile: int | None = None) -> Exported
         model = to_onnx(bundle.spec, program, "probabilities", optimize=True)
         state_contract(model, bundle.spec, tile)
         onnx.checker.check_model(model)
-        images = _images(bundle, tile)
+        images = trial_images(bundle.spec, tile)
         found: list[float] = []
 
         def verify(temporary: Path) -> None:
@@ -119,7 +116,7 @@ def export_torch(bundle: Bundle, path: Path) -> Exported:
     module = _module(bundle)
     with intra_op_threads(1), quiet():
         program = traced(bundle.spec, module, None)
-        images = _images(bundle, None)
+        images = trial_images(bundle.spec)
         found: list[float] = []
 
         def verify(temporary: Path) -> None:
@@ -152,43 +149,16 @@ def _module(bundle: Bundle) -> _Probabilities:
     return _Probabilities(bundle.network(), len(bundle.spec.classes)).eval()
 
 
-def _images(bundle: Bundle, tile: int | None) -> list[Tensor]:
-    """Images to compare on: noise of a scaled scene's size, some pixels without data."""
-    spec, side = bundle.spec, least_side(bundle.spec)
-    shapes = (
-        [(1, tile, tile), (3, tile, tile)]
-        if tile
-        else [(1, side, side), (3, 5 * side, 2 * side), (2, 4 * side, 7 * side)]
-    )
-    random = torch.Generator().manual_seed(0)
-    images = []
-    for batch, height, width in shapes:
-        coarse = torch.randn(batch, len(spec.bands), height // 8 + 2, width // 8 + 2, generator=random)
-        image = nn.functional.interpolate(coarse, (height, width), mode="bilinear")
-        image += 0.3 * torch.randn(image.shape, generator=random)
-        images.append(image * (torch.rand(batch, 1, height, width, generator=random) > _WITHOUT_DATA))
-    return images
-
-
 def _compare(bundle: Bundle, module: _Probabilities, images: list[Tensor], run: _Run, tool: str) -> float:
     """Largest difference of a probability from torch's; refuses one that is too large."""
+    of, todo = f"{bundle.spec.name} exported to {tool}", "nothing was written"
     largest = 0.0
     for image in images:
-        logits = module.logits(image)
-        found_logits, found = run(image)
-        pairs = [("probabilities", module(image), found)]
-        if found_logits is not None:
-            size = float(logits.abs().max()) or 1.0
-            pairs.append(("logits", logits / size, found_logits / size))
-        for what, expected, given in pairs:
-            difference = float((expected - given).abs().max()) if expected.shape == given.shape else torch.inf
-            if not difference <= TOLERANCE:  # NaN is not either
-                raise BundleError(
-                    f"{bundle.spec.name} exported gives other {what} in {tool} than in torch, by "
-                    f"{difference:.2g} on an image of shape {tuple(image.shape)} ({TOLERANCE:g} is allowed); "
-                    "nothing was written"
-                )
-        largest = max(largest, float((pairs[0][1] - pairs[0][2]).abs().max()))
+        logits, found = run(image)
+        if logits is not None:
+            agree(module.logits(image), logits, what="logits", of=of, todo=todo)
+        difference = agree(module(image), found, what="probabilities", of=of, todo=todo)
+        largest = max(largest, difference)
     return largest
 
 

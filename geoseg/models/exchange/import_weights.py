@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from geoseg.config.model_card import Card
 from geoseg.errors import BundleError
 from geoseg.io.weights import State, read_state
-from geoseg.models.bundle import Bundle, save_bundle
+from geoseg.models.bundle import Bundle
 from geoseg.models.networks.network import Network
 from geoseg.models.networks.registry import ARCHITECTURES, build
+from geoseg.models.saving import save_bundle
 
 __all__ = ["import_bundle"]
 

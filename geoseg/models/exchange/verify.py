@@ -15,6 +15,7 @@ from geoseg.config.model.mlm import WEIGHTS_NAME
 from geoseg.errors import BundleError, GeosegError
 from geoseg.grid.tiling import align_up
 from geoseg.io.weights import read_weights
+from geoseg.models.agreement import check_graph_computes
 from geoseg.models.bundle import Bundle, load_bundle
 from geoseg.models.cost.memory import counted
 from geoseg.models.networks.network import Network
@@ -46,7 +47,7 @@ def verify(name_or_path: str | Path) -> Iterator[Check]:
 
     Yields:
         ``contract``, ``architecture``, ``weights``, ``fit``, ``forward``, ``odd sizes``, ``receptive field``,
-        ``alignment``: each as soon as it is done.
+        ``alignment``, and ``graph`` where there is one: each as soon as it is done.
     """
     bundles: list[Bundle] = []
 
@@ -77,6 +78,8 @@ def verify(name_or_path: str | Path) -> Iterator[Check]:
             yield _looked("odd sizes", lambda: _odd_sizes(bundle))
             yield _looked("receptive field", lambda: _receptive_field(bundle.network()))
             yield _looked("alignment", lambda: _alignment(bundle.network()))
+            if bundle.spec.graph is not None:
+                yield _looked("graph", lambda: _graph(bundle))
 
 
 def _looked(name: str, check: Callable[[], str]) -> Check:
@@ -199,3 +202,12 @@ def _alignment(network: Network) -> str:
             f"windows {step} px apart differ by {difference:.2g} far from their edges; report this"
         )
     return f"windows {step} px apart agree far from their edges, to {difference:.1g}"
+
+
+def _graph(bundle: Bundle) -> str:
+    bundle.check_graph()
+    if bundle.spec.int8 is not None:
+        bundle.check_graph("int8")
+    todo = f"make it again: geoseg models graph {bundle.folder} -o FOLDER"
+    difference = check_graph_computes(bundle.network(), bundle.spec, bundle.graph_path(), todo)
+    return f"OpenVINO gives torch's logits, to {difference:.1g} of the largest"
