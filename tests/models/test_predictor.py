@@ -215,7 +215,7 @@ def test_no_memory_is_one_clear_line(micronet: Bundle) -> None:
             return super().forward(pixels)
 
     predictor = Predictor.of(Greedy(), micronet.spec)
-    with pytest.raises(RunError, match=r"out of memory on the cpu with 1 windows 8×8 px"):
+    with pytest.raises(RunError, match=r"out of memory on the cpu with a window of 8×8 px"):
         predictor.logits(*_images(1, 8, 8))
 
 

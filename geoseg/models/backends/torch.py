@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -56,6 +57,10 @@ def scaled_logits(network: Network, pixels: Tensor, valid: Tensor, scaling: Scal
     return cast("Tensor", network(image.contiguous(memory_format=torch.channels_last))).float()
 
 
+class _OutOfMemoryError(RunError):
+    """Memory was short."""
+
+
 class TorchNetwork:
     """A network in torch, in any thread of this process.
 
@@ -65,6 +70,7 @@ class TorchNetwork:
 
     def __init__(self, network: Network, spec: BundleSpec, runtime: Runtime) -> None:
         self._spec, self._runtime, self._network = spec, runtime, network
+        self._most = sys.maxsize  # windows that are computed at once
         if runtime.device == "cpu":
             tune_allocator()
 
@@ -79,26 +85,42 @@ class TorchNetwork:
             return cast("Tensor", self._network(tensor)).float().numpy()
 
     def on_device(self, pixels: Array, valid: Bool) -> Float32:
-        """The same of pixels as they are read: scaled on the device, in halves where its memory is short.
+        """The same of pixels as they are read: scaled on the device, fewer at a time where memory is short.
 
         Args:
             pixels: uint8 or float32 (N, C, H, W), in the scaling's units.
             valid: bool (N, H, W).
+
+        Raises:
+            RunError: out of memory with one window.
         """
-        try:
-            with self._settings(pixels.shape):
-                there, seen = (
-                    _tensor(array).pin_memory().to(self._runtime.device, non_blocking=True)
-                    for array in (pixels, valid)
-                )
-                return scaled_logits(self._network, there.float(), seen, self._spec.scaling).cpu().numpy()
-        except RunError:
-            if len(pixels) == 1:
-                raise
-        torch.cuda.empty_cache()
-        half = len(pixels) // 2
-        parts = (self.on_device(pixels[some], valid[some]) for some in (slice(half), slice(half, None)))
-        return np.concatenate([*parts])
+        done: list[Float32] = []
+        first = 0
+        while first < len(pixels):
+            some = slice(first, first + self._most)
+            count = len(pixels[some])
+            try:
+                done.append(self._at_once(pixels[some], valid[some]))
+                first += count
+                continue
+            except _OutOfMemoryError:
+                if count == 1:
+                    raise
+            # After the block: the error held the tensors that were there. Later batches begin with what fits.
+            self._most = count // 2
+            torch.cuda.empty_cache()
+        return done[0] if len(done) == 1 else np.concatenate(done)
+
+    def _at_once(self, pixels: Array, valid: Bool) -> Float32:
+        with self._settings(pixels.shape):
+            there, seen = self._there(pixels), self._there(valid)
+            return scaled_logits(self._network, there.float(), seen, self._spec.scaling).cpu().numpy()
+
+    def _there(self, array: Array) -> Tensor:
+        tensor = _tensor(array)
+        if self._runtime.device == "cpu":
+            return tensor
+        return tensor.pin_memory().to(self._runtime.device, non_blocking=True)
 
     @contextmanager
     def _settings(self, shape: tuple[int, ...]) -> Iterator[None]:
@@ -115,9 +137,10 @@ class TorchNetwork:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            raise RunError(
-                f"out of memory on the {runtime.device} with {shape[0]} windows {shape[2]}×{shape[3]} px and "
-                f"the model {self._spec.name}; use a smaller tiling.batch or tiling.window"
+            windows = "a window" if shape[0] == 1 else f"{shape[0]} windows"
+            raise _OutOfMemoryError(
+                f"out of memory on the {runtime.device} with {windows} of {shape[2]}×{shape[3]} px and the "
+                f"model {self._spec.name}; use a smaller tiling.window"
             ) from error
 
 
