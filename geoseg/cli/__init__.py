@@ -80,14 +80,19 @@ def run(
     """Map every scene of a WORKFLOW; finished scenes are skipped."""
     from geoseg.io.yaml.files import load_workflow
 
-    load_workflow(workflow, overrides)  # a mistake in the file is found before all that a run imports
-    from geoseg.cli.progress import RunWatcher, open_view
-    from geoseg.flow.run.run import run as run_workflow
-
     if workers is not None:
         overrides["compute.workers"] = str(workers)
     if scheduler is not None:
         overrides["compute.scheduler"] = scheduler
+    # A mistake in the file is found before all that a run imports.
+    compute = load_workflow(workflow, overrides).workflow.compute
+    if compute.starts_processes:
+        from geoseg.engine.execute import preloaded, prepare_workers
+
+        prepare_workers(preloaded("openvino" if compute.backend == "auto" else compute.backend))
+    from geoseg.cli.progress import RunWatcher, open_view
+    from geoseg.flow.run.run import run as run_workflow
+
     with open_view(progress) as view:
         watcher = RunWatcher(view)
         summary = run_workflow(workflow, overrides, overwrite=overwrite, watch=watcher.watch, profile=profile)

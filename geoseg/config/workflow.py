@@ -142,6 +142,14 @@ class Compute(Section):
         """Memory that one worker may use, in bytes; None: auto."""
         return None if self.memory == "auto" else self.memory.bytes
 
+    @property
+    def starts_processes(self) -> bool:
+        """Whether worker processes start on this machine however small the scenes are."""
+        if self.scheduler is not None:
+            return False
+        several = self.workers not in ("auto", 1)
+        return self.executor == "processes" or (self.executor == "auto" and several)
+
     @field_validator("scheduler")
     @classmethod
     def _address(cls, scheduler: str | None) -> str | None:

@@ -26,7 +26,16 @@ from geoseg.errors import RunError
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
-__all__ = ["Executor", "ExecutorKind", "Finished", "auto_workers", "cores_and_memory", "open_executor"]
+__all__ = [
+    "Executor",
+    "ExecutorKind",
+    "Finished",
+    "auto_workers",
+    "cores_and_memory",
+    "open_executor",
+    "preloaded",
+    "prepare_workers",
+]
 
 ExecutorKind = Literal["serial", "threads", "processes"]
 
@@ -43,7 +52,7 @@ _DASK_SETTINGS: dict[str, Any] = {
     "distributed.comm.retry.count": 0,  # a retry waits a minute for a worker that is gone: measured
     "distributed.comm.timeouts.connect": "60 s",  # on a busy machine a worker that lives may take long
     "distributed.worker.daemon": True,
-    "distributed.worker.multiprocessing-method": "forkserver",  # see _start_forkserver
+    "distributed.worker.multiprocessing-method": "forkserver",  # see prepare_workers
     "distributed.worker.profile.enabled": False,  # it looks at every stack a hundred times a second
 }
 
@@ -205,10 +214,20 @@ def _local_cluster(workers: int, *, processes: bool) -> LocalCluster:
         ) from error
 
 
-def _start_forkserver(preload: Sequence[str]) -> None:
-    """Let one process import what all workers need, while this one imports dask; they are forked from it.
+def preloaded(backend: str) -> list[str]:
+    """Names of modules that all workers need whose networks a backend computes."""
+    return [
+        "geoseg.engine.tasks",
+        "geoseg.engine.loops.preloaded",
+        f"geoseg.models.backends.{backend}",
+    ]
 
-    Each would import for itself else, a second of a core. Started here, it also has no setting of dask's for
+
+def prepare_workers(preload: Sequence[str]) -> None:
+    """Let one process import what all local workers need; they are forked from it.
+
+    It goes on while this process does something else. Each worker would import for itself else, a second of a
+    core. Started here, it also has no setting of dask's for
     glibc, with which workers give memory back all the time: a sixth of a run's CPU time.
     """
     multiprocessing.set_forkserver_preload(["distributed", *preload])
@@ -246,7 +265,7 @@ def open_executor(
         yield _Serial()
         return
     if scheduler is None and kind == "processes":
-        _start_forkserver(preload)
+        prepare_workers(preload)
     import dask  # noqa: PLC0415 - see the module's docstring
     from distributed import Client  # noqa: PLC0415 - see the module's docstring
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from geoseg.compiled import compiling_beside, is_compiled
 from geoseg.config.workflow import Compute, Workflow, category_ids
-from geoseg.engine.execute import ExecutorKind, auto_workers, open_executor
+from geoseg.engine.execute import ExecutorKind, auto_workers, open_executor, preloaded
 from geoseg.engine.finished import FinishedMap
 from geoseg.engine.loops.exercise import EXERCISES
 from geoseg.engine.partials import discard_partials
@@ -38,8 +38,6 @@ from geoseg.stages import add_span, recording, stage
 
 __all__ = ["resolve_executor", "run"]
 
-_PRELOADED = "geoseg.engine.tasks", "geoseg.engine.loops.preloaded"
-"""What workers of this machine share, beside the backend."""
 _SMALL_RUN = 8_000_000
 """Pixels of the model's grids up to which one process is as fast as several, which take seconds to start."""
 
@@ -147,7 +145,7 @@ def _execute(driver: Driver, prepared: Prepared, profiler: Profiler | None) -> N
             workers,
             scheduler=compute.scheduler,
             name=prepared.loaded.workflow.name,
-            preload=[*_PRELOADED, f"geoseg.models.backends.{prepared.runtime.backend}"],
+            preload=preloaded(prepared.runtime.backend),
         )
         exercise = None if compute.scheduler is not None else _missing_loops(driver.plans)
         if exercise is not None:
