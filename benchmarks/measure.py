@@ -87,7 +87,9 @@ def take_together(arms: Sequence[Arm], folder: Path) -> list[Taken]:
     What an arm leaves to end after it, as the process that dask's workers are forked from, is waited for,
     too; its CPU time is shared among arms of the same time.
     """
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # such processes become ours
+    system = ctypes.CDLL(None)
+    system.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # such processes become ours
+    others = _children(os.getpid())
     start = time.perf_counter()
     logs = [folder / f"arm-{place}.log" for place in range(len(arms))]
     running = []
@@ -109,19 +111,19 @@ def take_together(arms: Sequence[Arm], folder: Path) -> list[Taken]:
             raise SystemExit(f"{arm.name} failed:\n{shlex.join(arm.command)}\n{text[-4000:]}")
         largest = used.ru_maxrss * 1024 / 1e6
         found.append(Taken(used.ru_utime + used.ru_stime, wall, max(peak.stop(), largest), _last_json(text)))
-    later = _wait_for_the_rest() / len(arms)
+    later = _wait_for_the_rest(others) / len(arms)
+    system.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
     return [replace(taken, cpu=taken.cpu + later) for taken in found]
 
 
-def _wait_for_the_rest() -> float:
-    """Wait for what the arms have left; its CPU seconds."""
+def _wait_for_the_rest(others: set[int]) -> float:
+    """Wait for what the arms have left, which is none of the other children; its CPU seconds."""
     spent = 0.0
-    while True:
-        try:
-            used = os.wait4(-1, 0)[2]
-        except ChildProcessError:
-            return spent
-        spent += used.ru_utime + used.ru_stime
+    while left := _children(os.getpid()) - others:
+        for child in left:
+            used = os.wait4(child, 0)[2]
+            spent += used.ru_utime + used.ru_stime
+    return spent
 
 
 class _Peak:
@@ -149,11 +151,18 @@ def _family(pid: int) -> list[int]:
     """A process and all below it."""
     found = [pid]
     for process in found:
-        for thread in Path(f"/proc/{process}/task").glob("*/children"):
-            try:
-                found += [int(child) for child in thread.read_text().split()]
-            except OSError:
-                continue  # it has ended
+        found += _children(process)
+    return found
+
+
+def _children(pid: int) -> set[int]:
+    """Those that a process has now."""
+    found: set[int] = set()
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found |= {int(child) for child in thread.read_text().split()}
+        except OSError:
+            continue  # it has ended
     return found
 
 

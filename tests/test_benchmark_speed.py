@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,21 @@ def test_an_arm_is_charged_for_what_it_starts(benchmark: Any, tmp_path: Path) ->
     assert min(alone.peak_mb, below.peak_mb) > 60
     with pytest.raises(SystemExit, match="fails failed"):
         measure.take(measure.Arm("fails", (sys.executable, "-c", "raise SystemExit(3)")), tmp_path)
+
+
+def test_what_an_arm_leaves_is_waited_for_and_no_other_child(benchmark: Any, tmp_path: Path) -> None:
+    measure = benchmark("measure")
+    done = tmp_path / "done"
+    later = f"import time; time.sleep(0.5); sum(range(20_000_000)); open({str(done)!r}, 'w')"
+    leaves = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {later!r}])"
+    with subprocess.Popen((sys.executable, "-c", "input()"), stdin=subprocess.PIPE) as other:
+        try:
+            taken = measure.take(measure.Arm("leaves", (sys.executable, "-c", leaves)), tmp_path)
+            assert other.poll() is None
+        finally:
+            other.communicate(b"\n", timeout=60)
+    assert done.exists()
+    assert taken.cpu > 0.1
 
 
 def test_an_arm_has_one_thread_and_its_own_checkout(
