@@ -348,7 +348,7 @@ def test_a_pass_stays_within_what_a_plan_counts(name: str, backend: Backend, pre
     bound = model_pass_bytes(bundle.spec, side * side, backend, precision)
     copies = side * side * 4 * (3 + bundle.spec.channels)
     weights = weights_bytes(bundle.spec)  # reordered for this size of window
-    assert 0.3 * bound < taken <= bound + copies + weights
+    assert 0.2 * bound < taken <= bound + copies + weights
 
 
 def test_onnxruntime_takes_what_torch_does_in_small_windows_and_less_in_large_ones() -> None:
