@@ -150,9 +150,9 @@ def quality(layer: Path, raster: Path) -> dict[str, Any]:
 
 def borders_of(plan: dict[str, Any]) -> list[list[int]]:
     """Rows and columns at which geoseg's windows meet."""
-    found = []
+    found, halo, edge = [], plan["halo"], plan["edge"]
     for size, window in zip(plan["network_size"], plan["window"], strict=True):
-        found.append(list(range(window - 2 * plan["halo"], size - 1, window - 2 * plan["halo"])))
+        found.append(list(range(window - halo - edge, size - (halo - edge) - 1, window - 2 * halo)))
     return found
 
 

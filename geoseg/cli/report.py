@@ -69,6 +69,7 @@ def _row(plan: Plan) -> dict[str, object]:
         "network_size": list(plan.grid.shape),
         "window": [tiles.grid.rows.window, tiles.grid.cols.window],
         "halo": tiles.grid.rows.halo,
+        "edge": tiles.grid.rows.edge,
         "blend": tiles.blend,
         "exact": tiles.exact,
         "windows": len(tiles.grid),

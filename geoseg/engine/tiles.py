@@ -25,6 +25,9 @@ _LARGEST_WINDOWS: Final[dict[Backend, int]] = {"torch": 1024, "onnxruntime": 102
 _USUAL_WINDOW: Final = 1024
 _USUAL_BYTES: Final = 1_200_000_000
 _MOST_BYTES: Final = 4_000_000_000
+_EDGE: Final = 16
+"""Reflected pixels past a scene's edges, at most the halo: more bring the map no nearer to the one that the
+ground beyond would give (docs/decisions, 51)."""
 _EXACT_RADIUS = 100
 """Largest receptive-field radius, in pixels, for which an exact halo is the default."""
 _TASK_PIXELS = 4_000_000
@@ -124,7 +127,7 @@ def resolve_tiles(
     needed = 0
     for limit, smallest in ((memory, least),) if memory else ((_USUAL_BYTES, usual), (_MOST_BYTES, least)):
         for window in (*range(largest, smallest, -math.lcm(_STEP, spec.alignment)), smallest):
-            grid = tile_grid(shape, window, halo, spec.alignment)
+            grid = tile_grid(shape, window, halo, spec.alignment, None if exact else _EDGE)
             for axis in (grid.rows, grid.cols):
                 axis_weights(axis, blend)  # refuses what cannot be blended, before any work
             for batch in _batches(tiling, runtime.device):

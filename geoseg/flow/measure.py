@@ -7,7 +7,7 @@ halos, and in lower precisions. What is compared are classes and probabilities a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,7 @@ from geoseg.errors import BundleError, SceneError
 from geoseg.flow.evaluate.evaluate import label_of
 from geoseg.flow.evaluate.scene import Pair, label_reader
 from geoseg.grid.encoding import IGNORE, NODATA
-from geoseg.grid.tiling import TileGrid, WindowRows, align_up
+from geoseg.grid.tiling import TileGrid, WindowAxis, WindowRows, align_up
 from geoseg.io.raster.scene import Reading
 from geoseg.io.raster.scene_reader import SceneReader
 from geoseg.io.stac.folder import open_catalog
@@ -121,16 +121,26 @@ class _Scene:
             labels = label_reader(pair, plan.grid).read(plan.grid.window)
         return cls(ref.id, bundle, plan, labels)
 
-    def stored(self, runtime: Runtime, tiling: Tiling, spec: BundleSpec) -> tuple[UInt8, TileGrid]:
-        """Encoded probabilities of the whole scene, uint8 (bands, rows, columns), and its windows."""
+    def stored(
+        self, runtime: Runtime, tiling: Tiling, spec: BundleSpec, *, as_wide: bool = False
+    ) -> tuple[UInt8, TileGrid]:
+        """Encoded probabilities of the whole scene, uint8 (bands, rows, columns), and its windows.
+
+        ``as_wide``: they reach past the scene's edges as far as past each other's, so that what differs from
+        inference without windows is due to windows.
+        """
         bundle = Bundle(spec, self.bundle.folder)
         workflow = Workflow.model_validate({"catalog": "none", "model": "given", "tiling": tiling})
         plan = make_plan(self.plan.scene, bundle, workflow, runtime, Path("unwritten"), sample=None)
+        stitcher = plan.stitcher
+        if as_wide:
+            axes = (replace(axis, edge=axis.halo) for axis in (stitcher.tiles.rows, stitcher.tiles.cols))
+            stitcher = replace(stitcher, tiles=TileGrid(*axes))
         with SceneReader(plan.scene, plan.grid) as reader:
             windows = WindowPredictor(reader, Predictor(bundle, runtime), plan.stretch)
-            rows = WindowRows(0, 0, len(plan.tiles.grid.rows))
-            finished, _ = predict_and_stitch(plan.stitcher, plan.encoding, plan.tiles.batch, rows, windows)
-        return finished, plan.tiles.grid
+            rows = WindowRows(0, 0, len(stitcher.tiles.rows))
+            finished, _ = predict_and_stitch(stitcher, plan.encoding, plan.tiles.batch, rows, windows)
+        return finished, stitcher.tiles
 
     def compare(self, spec: BundleSpec, fp32: Runtime, low: Runtime) -> Measured:
         """What a precision changes."""
@@ -180,7 +190,7 @@ def _cropping(scenes: Sequence[_Scene], spec: BundleSpec, note: Callable[[str], 
     step, farthest = align_up(_HALO_STEP, spec.alignment), min(_FARTHEST_HALO, spec.exact_halo or 0)
     for halo in (*range(2 * step, farthest, step), farthest):
         tiling = Tiling(window=_WINDOW, halo=Pixels.parse(f"{halo} px"), blend="crop")
-        found = [scene.stored(fp32, tiling, blended) for scene in scenes]
+        found = [scene.stored(fp32, tiling, blended, as_wide=True) for scene in scenes]
         cropping = _agreement(scenes, exact, found, halo)
         note(
             f"halo {halo} px, windows of {cropping.window} px: {cropping.agreement:.4%} of classes agree, "
@@ -218,16 +228,16 @@ def _agreement(
     )
 
 
-def _borders(length: int, stride: int) -> list[int]:
+def _borders(axis: WindowAxis) -> list[int]:
     """First pixels of the windows' cores but the first one."""
-    return list(range(stride, length, stride))
+    return [axis.core(index)[0] for index in range(1, len(axis))]
 
 
 def _near_borders(grid: TileGrid) -> Bool:
     near = np.zeros((grid.rows.length, grid.cols.length), np.bool_)
-    for row in _borders(grid.rows.length, grid.rows.stride):
+    for row in _borders(grid.rows):
         near[max(0, row - _NEAR) : row + _NEAR] = True
-    for col in _borders(grid.cols.length, grid.cols.stride):
+    for col in _borders(grid.cols):
         near[:, max(0, col - _NEAR) : col + _NEAR] = True
     return near
 
@@ -236,7 +246,7 @@ def _steps(stored: UInt8, grid: TileGrid) -> float:
     """Sum of the probabilities' steps across the borders between windows, where both sides are valid."""
     total = 0.0
     for axis, line in ((1, grid.rows), (2, grid.cols)):
-        for place in _borders(line.length, line.stride):
+        for place in _borders(line):
             before, after = (np.take(stored, at, axis).astype(np.int64) for at in (place - 1, place))
             valid = (before != NODATA) & (after != NODATA)
             total += float(np.abs(after - before)[valid].sum())

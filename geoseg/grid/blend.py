@@ -23,17 +23,15 @@ BLENDS: tuple[Blend, ...] = get_args(Blend)
 
 
 def _raw(axis: WindowAxis, blend: Blend) -> Float64:
-    """Positive weights over one window (float64, ``(window,)``); zero where the window has no say."""
+    """Positive weights over one window (float64, ``(window,)``), where it has a say."""
     size, overlap = axis.window, 2 * axis.halo
-    if blend == "crop" or overlap == 0:
-        raw = np.zeros(size)
-        raw[axis.halo : size - axis.halo] = 1.0
-        return raw
+    if overlap == 0:
+        return np.ones(size)
     # Pixel centers lie half a pixel inside, so that the weight never vanishes on a covered pixel.
     inside = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5)
     ramp = np.minimum(inside / overlap, 1.0)
     match blend:
-        case "mean":
+        case "crop" | "mean":
             return np.ones(size)
         case "triangle":
             return np.asarray(ramp)
@@ -63,7 +61,7 @@ class AxisWeights:
         self._raw = _raw(axis, blend)
         total = np.zeros(axis.length)
         for index in range(len(axis)):
-            lo, hi = axis.support(index)
+            lo, hi = self.support(index)
             total[lo:hi] += self._raw[lo - axis.start(index) : hi - axis.start(index)]
         self._total = total
 

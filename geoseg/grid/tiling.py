@@ -1,15 +1,15 @@
 """Overlapping windows on the network's alignment grid, and the window rows that tasks compute.
 
-One axis of a scene, cut with stride S and halo h (``·`` is context, reflected past the scene's edges)::
+One axis of a scene, cut with stride S, halo h and edge e (``·`` is context, mirrored past the edges)::
 
-    scene            |0 . . . . . . . . . . . . . . . N|
-    window 0     ····[ core 0  ]····
-    window 1               ····[ core 1  ]····
-    window 2                         ····[ core 2  ]····
+    scene          |0 . . . . . . . . . . . . . . . . . . N|
+    window 0     ··[ core 0    ]····
+    window 1                 ····[ core 1  ]····
+    window 2                           ····[ core 2      ]··
 
-Every window has the same size ``S + 2h`` and starts at ``k·S - h``: with S and h multiples of the
+Every window has the same size ``S + 2h`` and starts at ``k·S - e``: with S, h and e multiples of the
 network's alignment, all windows sample the same phase of its strides, so that neighbors agree on what
-they share. The last window reaches past the scene's edge rather than being pushed back into it.
+they share. The last window reaches past the scene's edge, by e or more: it is not pushed back into it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ __all__ = ["TileGrid", "WindowAxis", "WindowRows", "align_up", "tile_grid"]
 class WindowAxis:
     """Windows along one axis.
 
-    Laws: cores partition ``[0, length)``; starts differ by a multiple of the alignment.
+    Laws: cores partition ``[0, length)``; a core lies in its window with the halo on each side, or the edge
+    where the scene ends; starts differ by a multiple of the alignment.
 
     Raises:
         GridError: the numbers do not fit together.
@@ -38,23 +39,26 @@ class WindowAxis:
     """Pixels from one window to the next, a multiple of the alignment."""
     halo: int
     """Context on each side, a multiple of the alignment."""
+    edge: int
+    """Reflected pixels past the scene's first edge, and no fewer past its last; a multiple of the alignment,
+    at most the halo."""
     alignment: int = 1
     """2 to the number of times the network halves its input."""
 
     def __post_init__(self) -> None:
-        if self.length < 1 or self.stride < 1 or self.halo < 0 or self.alignment < 1:
+        if self.length < 1 or self.stride < 1 or not 0 <= self.edge <= self.halo or self.alignment < 1:
             raise GridError(
-                f"an axis needs length, stride, alignment ≥ 1 and halo ≥ 0, got {self.length}, "
-                f"{self.stride}, {self.alignment}, {self.halo}"
+                f"an axis needs length, stride, alignment ≥ 1 and halo ≥ edge ≥ 0, got {self.length}, "
+                f"{self.stride}, {self.alignment}, {self.halo}, {self.edge}"
             )
-        if self.stride % self.alignment or self.halo % self.alignment:
+        if self.stride % self.alignment or self.halo % self.alignment or self.edge % self.alignment:
             raise GridError(
-                f"stride {self.stride} and halo {self.halo} px must be multiples of the network's "
-                f"alignment of {self.alignment} px"
+                f"stride {self.stride}, halo {self.halo} and edge {self.edge} px must be multiples of the "
+                f"network's alignment of {self.alignment} px"
             )
 
     def __len__(self) -> int:
-        return (self.length + self.stride - 1) // self.stride
+        return max(1, -(-(self.length - 2 * self._shift) // self.stride))
 
     @property
     def window(self) -> int:
@@ -63,16 +67,22 @@ class WindowAxis:
 
     def start(self, index: int) -> int:
         """First pixel of a window; negative where it reaches past the scene's first edge."""
-        return index * self.stride - self.halo
+        return index * self.stride - self.edge
 
     def core(self, index: int) -> tuple[int, int]:
         """Half-open interval of the scene that a window is nearest to."""
-        return index * self.stride, min((index + 1) * self.stride, self.length)
+        first = index * self.stride + self._shift if index else 0
+        return first, self.length if index == len(self) - 1 else (index + 1) * self.stride + self._shift
 
     def support(self, index: int) -> tuple[int, int]:
         """Half-open interval of the scene that a window covers."""
         start = self.start(index)
         return max(start, 0), min(start + self.window, self.length)
+
+    @property
+    def _shift(self) -> int:
+        """What the first and the last core have more than others, where the edge is less than the halo."""
+        return self.halo - self.edge
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +131,7 @@ def align_up(pixels: int, alignment: int) -> int:
     return -(-pixels // alignment) * alignment
 
 
-def _axis(length: int, window: int, halo: int, alignment: int) -> WindowAxis:
+def _axis(length: int, window: int, halo: int, edge: int, alignment: int) -> WindowAxis:
     # Windows of equal size that just cover the scene: a window of 1024 px on a scene of 1100 px would
     # compute almost twice what two of 640 px do.
     largest = (window - 2 * halo) // alignment * alignment
@@ -130,19 +140,22 @@ def _axis(length: int, window: int, halo: int, alignment: int) -> WindowAxis:
             f"a window of {window} px leaves nothing between two halos of {halo} px at an alignment of "
             f"{alignment} px; use a window of at least {2 * halo + alignment} px"
         )
-    count = -(-length // largest)
-    stride = -(-length // (count * alignment)) * alignment
-    return WindowAxis(length, stride, halo, alignment)
+    between = max(1, length - 2 * (halo - edge))
+    count = -(-between // largest)
+    return WindowAxis(length, align_up(-(-between // count), alignment), halo, edge, alignment)
 
 
-def tile_grid(shape: tuple[int, int], window: int, halo: int, alignment: int) -> TileGrid:
+def tile_grid(
+    shape: tuple[int, int], window: int, halo: int, alignment: int, edge: int | None = None
+) -> TileGrid:
     """Windows of at most the given size, all equal, that cover a scene with the least surplus; in pixels.
 
-    The halo is rounded up to the network's alignment.
+    Halo and edge are rounded up to the network's alignment; an edge of None is the halo, as a larger one.
 
     Raises:
         GridError: the window leaves nothing between its halos.
     """
     halo = align_up(halo, alignment)
-    height, width = shape
-    return TileGrid(_axis(height, window, halo, alignment), _axis(width, window, halo, alignment))
+    edge = halo if edge is None else min(align_up(edge, alignment), halo)
+    rows, cols = (_axis(length, window, halo, edge, alignment) for length in shape)
+    return TileGrid(rows, cols)

@@ -278,7 +278,7 @@ def test_openvino_stays_under_the_bound_and_by_default_under_twelve_hundred_mega
 @linux
 def test_the_memory_of_a_worker_is_flat_in_the_height_of_a_blended_wide_scene(tmp_path: Path) -> None:
     low = plan_of(tmp_path / "low", 1600, 6000, "mininet-2")
-    high = plan_of(tmp_path / "high", 3200, 6000, "mininet-2")
+    high = plan_of(tmp_path / "high", 3168, 6000, "mininet-2")
     assert low.tiles.blend == "hann"
     assert low.tiles.grid.rows.window == high.tiles.grid.rows.window
     assert 1 < len(low.tiles.window_rows) < len(high.tiles.window_rows)

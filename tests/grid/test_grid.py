@@ -26,12 +26,13 @@ windows = st.builds(
 
 def axes() -> st.SearchStrategy[WindowAxis]:
     return st.builds(
-        lambda length, alignment, stride, halo: WindowAxis(
-            length, stride * alignment, halo * alignment, alignment
+        lambda length, alignment, stride, halo, less: WindowAxis(
+            length, stride * alignment, halo * alignment, max(0, halo - less) * alignment, alignment
         ),
         st.integers(1, 90),
         st.sampled_from([1, 2, 4, 16]),
         st.integers(1, 9),
+        st.integers(0, 5),
         st.integers(0, 5),
     )
 
@@ -126,6 +127,21 @@ def test_cores_partition_the_axis_on_the_alignment(axis: WindowAxis) -> None:
     assert all(axis.core(i)[0] < axis.core(i)[1] for i in range(len(axis)))
 
 
+@given(axes())
+def test_cores_have_the_halo_round_them_and_the_edge_where_the_scene_ends(axis: WindowAxis) -> None:
+    for index in range(len(axis)):
+        (first, stop), start = axis.core(index), axis.start(index)
+        assert first - start == (axis.halo if index else axis.edge)
+        context = start + axis.window - stop
+        assert context >= axis.edge if index == len(axis) - 1 else context == axis.halo
+
+
+@pytest.mark.parametrize("edge", [-4, 12, 2])
+def test_an_edge_beyond_the_halo_or_off_the_alignment_is_refused(edge: int) -> None:
+    with pytest.raises(GridError, match="edge"):
+        WindowAxis(100, 16, 8, edge, 4)
+
+
 @given(axes(), st.sampled_from(BLENDS))
 def test_weights_sum_to_one(axis: WindowAxis, blend: str) -> None:
     if not blendable(axis, blend):
@@ -145,16 +161,25 @@ def test_weights_sum_to_one(axis: WindowAxis, blend: str) -> None:
     assert count.max() <= 2
 
 
-@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 20), st.sampled_from([1, 4, 16]))
+@given(
+    st.integers(1, 300),
+    st.integers(1, 300),
+    st.integers(0, 20),
+    st.sampled_from([1, 4, 16]),
+    st.none() | st.integers(0, 30),
+)
 def test_windows_are_no_larger_than_asked_and_cover_the_scene(
-    height: int, width: int, halo: int, alignment: int
+    height: int, width: int, halo: int, alignment: int, edge: int | None
 ) -> None:
-    tiles = tile_grid((height, width), 128, halo, alignment)
+    tiles = tile_grid((height, width), 128, halo, alignment, edge)
     last = tiles.window(len(tiles.rows) - 1, len(tiles.cols) - 1)
     assert last.row < height <= last.row_stop
     assert last.col < width <= last.col_stop
     assert max(tiles.rows.window, tiles.cols.window) <= 128
     assert tiles.rows.halo >= halo
+    assert tiles.rows.edge >= min(halo, halo if edge is None else edge)
+    whole = tile_grid((height, width), 128, halo, alignment)
+    assert len(tiles) <= len(whole)
     assert tiles.overhead >= 1
 
 

@@ -80,7 +80,7 @@ def grids(draw: st.DrawFn) -> tuple[TileGrid, str]:
     halo = draw(st.integers(0, 3)) * alignment
     window = 2 * halo + max(2 * halo, alignment) + alignment * draw(st.integers(0, 5))
     blend = draw(st.sampled_from(BLENDS))
-    tiles = tile_grid(shape, window, halo, alignment)
+    tiles = tile_grid(shape, window, halo, alignment, draw(st.none() | st.integers(0, halo)))
     for axis in (tiles.rows, tiles.cols):
         if axis.stride < 2 * axis.halo and len(axis) > 1:
             blend = "crop"
