@@ -71,17 +71,20 @@ def environment(checkout: Path) -> dict[str, str]:
     return kept | _ALONE | {"PYTHONPATH": str(checkout)}
 
 
-def take(arm: Arm, folder: Path) -> Taken:
+def take(arm: Arm, folder: Path, *, memory: bool = True) -> Taken:
     """Run an arm to its end, which has to be a good one.
+
+    ``memory``: whether to look at that of all its processes together, which takes time of a core; else it
+    is the most of one of them.
 
     Raises:
         SystemExit: it failed; with what it said.
     """
-    (taken,) = take_together([arm], folder)
+    (taken,) = take_together([arm], folder, memory=memory)
     return taken
 
 
-def take_together(arms: Sequence[Arm], folder: Path) -> list[Taken]:
+def take_together(arms: Sequence[Arm], folder: Path, *, memory: bool = True) -> list[Taken]:
     """Run arms at the same time, and wait for all.
 
     What an arm leaves to end after it, as the process that dask's workers are forked from, is waited for,
@@ -100,7 +103,7 @@ def take_together(arms: Sequence[Arm], folder: Path) -> list[Taken]:
                     arm.command, stdout=said, stderr=subprocess.STDOUT, env=environment(arm.checkout)
                 )
             )
-    peaks = [_Peak(process.pid) for process in running]
+    peaks = [_Peak(process.pid) if memory else None for process in running]
     found: list[Taken] = []
     for arm, process, peak, log in zip(arms, running, peaks, logs, strict=True):
         _, status, used = os.wait4(process.pid, 0)
@@ -110,7 +113,8 @@ def take_together(arms: Sequence[Arm], folder: Path) -> list[Taken]:
         if process.returncode:
             raise SystemExit(f"{arm.name} failed:\n{shlex.join(arm.command)}\n{text[-4000:]}")
         largest = used.ru_maxrss * 1024 / 1e6
-        found.append(Taken(used.ru_utime + used.ru_stime, wall, max(peak.stop(), largest), _last_json(text)))
+        together = 0.0 if peak is None else peak.stop()
+        found.append(Taken(used.ru_utime + used.ru_stime, wall, max(together, largest), _last_json(text)))
     later = _wait_for_the_rest(others) / len(arms)
     system.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
     return [replace(taken, cpu=taken.cpu + later) for taken in found]

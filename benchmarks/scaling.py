@@ -30,7 +30,7 @@ def measured(
     cpus: dict[str, list[float]] = {}
     for _ in range(arguments.rounds):
         removed(serial)
-        one = take(serial, folder)
+        one = take(serial, folder, memory=False)
         walls.setdefault("serial", []).append(one.wall)
         cpus.setdefault("serial", []).append(one.cpu)
         for workers in arguments.workers:
@@ -40,9 +40,9 @@ def measured(
             for arm in (*together, several):
                 removed(arm)
             walls.setdefault(f"alone {workers}", []).append(
-                max(taken.wall for taken in take_together(together, folder))
+                max(taken.wall for taken in take_together(together, folder, memory=False))
             )
-            found = take(several, folder)
+            found = take(several, folder, memory=False)
             walls.setdefault(f"workers {workers}", []).append(found.wall)
             cpus.setdefault(f"workers {workers}", []).append(found.cpu)
     wall = {name: statistics.median(values) for name, values in walls.items()}
