@@ -11,6 +11,7 @@ Commands import what they need when they run, so that ``geoseg --help`` answers 
 
 from __future__ import annotations
 
+import gc
 import shlex
 import sys
 from pathlib import Path
@@ -90,9 +91,12 @@ def run(
         from geoseg.engine.execute import preloaded, prepare_workers
 
         prepare_workers(preloaded("openvino" if compute.backend == "auto" else compute.backend))
+    gc.disable()  # imports make much and no garbage: to look for it takes a tenth of a second
     from geoseg.cli.progress import RunWatcher, open_view
     from geoseg.flow.run.run import run as run_workflow
 
+    gc.freeze()
+    gc.enable()
     with open_view(progress) as view:
         watcher = RunWatcher(view)
         summary = run_workflow(workflow, overrides, overwrite=overwrite, watch=watcher.watch, profile=profile)

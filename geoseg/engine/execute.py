@@ -54,6 +54,9 @@ _DASK_SETTINGS: dict[str, Any] = {
     "distributed.worker.daemon": True,
     "distributed.worker.multiprocessing-method": "forkserver",  # see prepare_workers
     "distributed.worker.profile.enabled": False,  # it looks at every stack a hundred times a second
+    "distributed.admin.tick.interval": "1 s",  # else each process takes 2 % of a core
+    "distributed.admin.system-monitor.interval": "10 s",  # the same once more; nobody looks at it
+    "distributed.scheduler.active-memory-manager.start": False,  # no result is held twice
 }
 
 
@@ -215,22 +218,24 @@ def _local_cluster(workers: int, *, processes: bool) -> LocalCluster:
 
 
 def preloaded(backend: str) -> list[str]:
-    """Names of modules that all workers need whose networks a backend computes."""
+    """Names of modules that all workers need whose networks a backend computes, in this order."""
     return [
+        "geoseg.engine.loops.importing",
+        "distributed",
         "geoseg.engine.tasks",
-        "geoseg.engine.loops.preloaded",
         f"geoseg.models.backends.{backend}",
+        "geoseg.engine.loops.preloaded",
     ]
 
 
 def prepare_workers(preload: Sequence[str]) -> None:
     """Let one process import what all local workers need; they are forked from it.
 
-    It goes on while this process does something else. Each worker would import for itself else, a second of a
-    core. Started here, it also has no setting of dask's for
-    glibc, with which workers give memory back all the time: a sixth of a run's CPU time.
+    It goes on while this process does something else. Each worker would import for itself else, a second of
+    a core. Started here, it also has no setting of dask's for glibc, with which workers give memory back all
+    the time: a sixth of a run's CPU time.
     """
-    multiprocessing.set_forkserver_preload(["distributed", *preload])
+    multiprocessing.set_forkserver_preload([*preload] or ["distributed"])
     with _interrupts_ignored():
         forkserver.ensure_running()
 

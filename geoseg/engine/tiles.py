@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 from geoseg.config.model.contract import BundleSpec
@@ -65,8 +64,8 @@ class Tiles:
         parts = min(parts, max(1, count // self.batch)) if self.blend == "crop" else 1
         if parts == 1:
             return (None,)
-        ends = [round(count * part / parts) for part in range(parts + 1)]
-        return tuple(range(first, stop) for first, stop in pairwise(ends))
+        each = count // parts  # tasks of equal size: workers end together
+        return tuple(range(first, min(first + each, count)) for first in range(0, count, each))
 
 
 def _context(tiling: Tiling, spec: BundleSpec) -> tuple[int, bool, Blend]:

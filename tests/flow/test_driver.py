@@ -95,7 +95,7 @@ def drive(driver: Driver, data: st.DataObject) -> dict[str, BaseException]:
     first_error: dict[str, BaseException] = {}
     running: list[Task] = []
     finished: list[Task] = []
-    driver.start("here", shared=slots > 1)
+    driver.start("here", slots=slots)
     while True:
         while len(running) < slots and (task := driver.next_task()) is not None:
             assert slots == 1 or not isinstance(task, AssembleTask) or not task.partials
@@ -154,7 +154,7 @@ def test_what_one_task_predicts_one_task_assembles(plan: Plan, tmp_path: Path) -
     whole = replace(plan.tiles, window_rows=plan.tiles.grid.window_rows(len(plan.tiles.grid.rows)))
     driver = Driver(lambda _: None)
     driver.predict(named(replace(plan, tiles=whole), "scene", tmp_path))
-    driver.start("here", shared=True)
+    driver.start("here", slots=2)
     tasks = []
     while (task := driver.next_task()) is not None:
         tasks.append(type(task))
@@ -199,3 +199,25 @@ def test_the_start_counts_what_is_to_be_predicted(plan: Plan, tmp_path: Path) ->
     driver.start("one process")
     assert events == [RunStarted(2, 3, plan.grid.window.pixels, "one process")]
     assert driver.tasks == 4
+
+
+def test_the_last_predictions_of_a_scene_come_before_the_search_for_its_objects(
+    plan: Plan, tmp_path: Path
+) -> None:
+    tiles = replace(plan.tiles, window_rows=plan.tiles.grid.window_rows(1))
+    driver = Driver(lambda _: None)
+    for name in ("one", "two"):
+        driver.predict(named(replace(plan, tiles=tiles), name, tmp_path))
+    one, two = driver.plans
+    driver.start("here", slots=2)
+    waiting = {one.folder: len(one.tasks), two.folder: len(two.tasks)}
+    assert len(one.tasks) > 4
+    left_at_searches: list[int] = []
+    while (task := driver.next_task()) is not None:
+        if isinstance(task, PredictTask):
+            waiting[task.plan.folder] -= 1
+        elif isinstance(task, SectionTask | JointTask):
+            left_at_searches.append(waiting[task.plan.folder])
+        driver.take(succeeded(task))
+    assert {left for left in left_at_searches if left} == {left for left in left_at_searches if left > 4}
+    assert left_at_searches.count(0) > 2

@@ -26,7 +26,7 @@ from geoseg.polygons.objects.sections import Section
 
 __all__ = ["EXERCISES", "compile_loops", "exercise_coverage", "exercise_exact", "exercise_objects"]
 
-_SIDE: Final = 256
+_SIDE: Final = 160
 """Rows and columns of the town whose polygons are made, in pixels."""
 _BOX: Final = GeoBox(_SIDE, _SIDE, Affine(0.3, 0, 500_000, 0, -0.3, 5_000_000), "EPSG:32633")
 
@@ -90,7 +90,7 @@ def _town(bands: int) -> UInt8:
     found = np.empty((bands, _SIDE, _SIDE), np.uint8)
     for band in found:
         inside = chance.normal(-4, 0.4, rows.shape)  # px to the nearest outline, and noise
-        for x, y, angle, half in chance.uniform((0, 0, 0, 5), (_SIDE, _SIDE, np.pi, 16), (60, 4)):
+        for x, y, angle, half in chance.uniform((0, 0, 0, 5), (_SIDE, _SIDE, np.pi, 16), (24, 4)):
             along = (cols - x) * np.cos(angle) + (rows - y) * np.sin(angle)
             across = (rows - y) * np.cos(angle) - (cols - x) * np.sin(angle)
             house = half - np.maximum(abs(along), 0.7 * abs(across))

@@ -124,9 +124,10 @@ class Driver:
         """Scenes that were given to :meth:`predict` or :meth:`reuse`."""
         self._watch = watch
         self._predictions: deque[PredictTask] = deque()
-        self._others: deque[Task] = deque()
-        """Whatever follows the predictions."""
-        self._shared = False
+        self._searches: deque[SectionTask | JointTask] = deque()
+        """For objects."""
+        self._assemblies: deque[Task] = deque()
+        self._slots = 1
         self._progress: dict[str, _Progress | None] = {}
         """Scenes in progress, by id; None: nothing of them was done yet."""
 
@@ -138,7 +139,7 @@ class Driver:
     def reuse(self, plan: Plan) -> None:
         """Assemble a scene again from the probabilities of the map that is there."""
         self._begin(plan)
-        self._others.append(AssembleTask(plan, ()))
+        self._assemblies.append(AssembleTask(plan, ()))
 
     def end(self, outcome: SceneOutcome) -> None:
         """Record how a scene ended."""
@@ -150,26 +151,42 @@ class Driver:
     @property
     def tasks(self) -> int:
         """Tasks that wait; an assembly counts once its partial results are there."""
-        return len(self._predictions) + len(self._others)
+        return len(self._predictions) + len(self._searches) + len(self._assemblies)
 
-    def start(self, where: str, *, shared: bool = False, compiles: bool = False) -> None:
+    def start(self, where: str, *, slots: int = 1, compiles: bool = False) -> None:
         """Report that work begins (:class:`~geoseg.flow.run.events.RunStarted`).
 
-        ``shared``: whether several tasks run at a time, so that each scene becomes as many as it can.
+        ``slots``: tasks that run at a time; where there are several, each scene becomes as many as it can.
         """
-        self._shared = shared
+        self._slots = slots
         predicted = {id(task.plan): task.plan for task in self._predictions}.values()
         pixels = sum(plan.grid.window.pixels for plan in predicted)
         self._watch(RunStarted(len(self.plans), len(self._predictions), pixels, where, compiles))
 
     def next_task(self) -> Task | None:
-        """The task to run next; None: there is none now. Assembling comes first: it frees disk."""
-        for queue in (self._others, self._predictions):
-            while queue:
-                task: Task = queue.popleft()
-                if task.plan.scene.ref.id in self._progress:  # else the scene has ended meanwhile
-                    return task
+        """The task to run next; None: there is none now.
+
+        Assembling comes first: it frees disk. The last predictions of a scene come before the search for its
+        objects: they take long, and what is short fills the time of workers that have none left.
+        """
+        while self._assemblies or self._searches or self._predictions:
+            if self._assemblies:
+                task = self._assemblies.popleft()
+            elif self._searches and not self._is_late(self._searches[0]):
+                task = self._searches.popleft()
+            else:
+                task = self._predictions.popleft()
+            if task.plan.scene.ref.id in self._progress:  # else the scene has ended meanwhile
+                return task
         return None
+
+    def _is_late(self, search: SectionTask | JointTask) -> bool:
+        """Whether the next predictions are the last ones of a search's scene."""
+        waiting = self._predictions
+        if not waiting or waiting[0].plan is not search.plan:
+            return False
+        few = 2 * self._slots
+        return len(waiting) <= few or waiting[few].plan is not search.plan
 
     def take(self, finished: Finished) -> None:
         """Account for the outcome of one task, its key."""
@@ -196,13 +213,17 @@ class Driver:
     def _collect(self, task: Task, value: Any) -> None:
         """Keep what a task returned, and queue what that makes possible."""
         plan = task.plan
-        progress = self._progress[plan.scene.ref.id] or _Progress(plan, shared=self._shared)
+        progress = self._progress[plan.scene.ref.id] or _Progress(plan, shared=self._slots > 1)
         self._progress[plan.scene.ref.id] = progress
         progress.take(task, value)
         if isinstance(task, PredictTask):
             pixels = round(task.windows / len(plan.tiles.grid) * plan.grid.window.pixels)
             self._watch(WindowRowsFinished(plan.scene.ref.id, pixels, value.seconds))
-        self._others.extend(progress.possible())
+        for possible in progress.possible():
+            if isinstance(possible, SectionTask | JointTask):
+                self._searches.append(possible)
+            else:
+                self._assemblies.append(possible)
 
     def _give_up(self, plan: Plan, error: BaseException) -> None:
         scene = plan.scene.ref.id

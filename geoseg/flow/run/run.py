@@ -155,7 +155,7 @@ def _execute(driver: Driver, prepared: Prepared, profiler: Profiler | None) -> N
         where = "one process" if kind == "serial" else f"{workers} {kind}"
         if compute.scheduler is not None:
             where = f"{executor.slots} threads of {compute.scheduler}"
-        driver.start(where, shared=executor.slots > 1, compiles=exercise is not None)
+        driver.start(where, slots=executor.slots, compiles=exercise is not None)
         in_flight = 0
         while True:
             # Two tasks per slot hide the driver's latency.
