@@ -14,6 +14,8 @@ from __future__ import annotations
 import gc
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,17 @@ if TYPE_CHECKING:
     from geoseg.config.stac.refs import Trust
 
 __all__ = ["main"]
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Imports make much and no garbage, and a tenth of their time is spent looking for it: not in this block."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -79,24 +92,22 @@ def run(
     progress: str,
 ) -> None:
     """Map every scene of a WORKFLOW; finished scenes are skipped."""
-    from geoseg.io.yaml.files import load_workflow
-
     if workers is not None:
         overrides["compute.workers"] = str(workers)
     if scheduler is not None:
         overrides["compute.scheduler"] = scheduler
-    # A mistake in the file is found before all that a run imports.
-    compute = load_workflow(workflow, overrides).workflow.compute
-    if compute.starts_processes:
-        from geoseg.engine.execute import preloaded, prepare_workers
+    with _no_garbage():
+        from geoseg.io.yaml.files import load_workflow
 
-        prepare_workers(preloaded("openvino" if compute.backend == "auto" else compute.backend))
-    gc.disable()  # imports make much and no garbage: to look for it takes a tenth of a second
-    from geoseg.cli.progress import RunWatcher, open_view
-    from geoseg.flow.run.run import run as run_workflow
+        # A mistake in the file is found before all that a run imports.
+        compute = load_workflow(workflow, overrides).workflow.compute
+        if compute.starts_processes:
+            from geoseg.engine.execute import preloaded, prepare_workers
 
-    gc.freeze()
-    gc.enable()
+            prepare_workers(preloaded("openvino" if compute.backend == "auto" else compute.backend))
+        from geoseg.cli.progress import RunWatcher, open_view
+        from geoseg.flow.run.run import run as run_workflow
+
     with open_view(progress) as view:
         watcher = RunWatcher(view)
         summary = run_workflow(workflow, overrides, overwrite=overwrite, watch=watcher.watch, profile=profile)
