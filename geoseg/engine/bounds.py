@@ -62,6 +62,9 @@ _COPIES = 5
 """Copies of a window's pixels from reading to torch (read, stacked, shifted, scaled, reordered), and of its
 logits from there to probabilities (of the network, of the batch, weighted, summed, finished)."""
 
+_AHEAD = 1
+"""Copies of the pixels of the window that is read while another is computed."""
+
 _LEAN_COPIES = 3, 1, 3
 """The same beside what other backends hold themselves: of pixels (decoded, mirrored, read), and of logits
 where windows are cropped and where they are blended."""
@@ -105,10 +108,10 @@ def prediction_bytes(
     rows wait for those below; ``stored``: bands of the encoded probabilities.
     """
     window = grid.rows.window * grid.cols.window
-    copies = _COPIES * _FLOAT * (channels + classes)
+    copies = _FLOAT * (_COPIES * (channels + classes) + _AHEAD * channels)
     if backend != "torch":
         read, cropped, blended = _LEAN_COPIES
-        copies = _FLOAT * (read * channels + (blended if overlaps else cropped) * classes)
+        copies = _FLOAT * ((read + _AHEAD) * channels + (blended if overlaps else cropped) * classes)
     width = grid.cols.length
     # A task's uppermost overlap is kept to its end; the last row's and this one's are there at once.
     overlap = 3 * _FLOAT * classes * 2 * grid.rows.halo * width if overlaps else 0

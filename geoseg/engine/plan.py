@@ -30,6 +30,7 @@ from geoseg.grid.geobox import GeoBox
 from geoseg.grid.ground import model_grid
 from geoseg.grid.stitch import Stitcher
 from geoseg.grid.tiling import WindowRows
+from geoseg.grid.window import Window
 from geoseg.io.raster.sample import Sample
 from geoseg.io.raster.scene import Scene
 from geoseg.models.bundle import Bundle
@@ -217,6 +218,8 @@ class PredictTask:
     rows: WindowRows
     cols: range | None = None
     """Some of the columns of windows, where windows need no neighbors; None: all."""
+    ahead: tuple[Window, ...] = ()
+    """What its worker will probably read next."""
 
     @property
     def name(self) -> str:
@@ -230,10 +233,11 @@ class PredictTask:
         return self.rows.first == 0 and (self.cols is None or self.cols.start == 0)
 
     @property
-    def windows(self) -> int:
-        """Number of its windows."""
-        across = len(self.plan.tiles.grid.cols) if self.cols is None else len(self.cols)
-        return (self.rows.stop - self.rows.first) * across
+    def windows(self) -> tuple[Window, ...]:
+        """Its windows, in the order in which they are computed."""
+        grid = self.plan.tiles.grid
+        cols = range(len(grid.cols)) if self.cols is None else self.cols
+        return tuple(grid.window(row, col) for row in range(self.rows.first, self.rows.stop) for col in cols)
 
 
 def make_plan(

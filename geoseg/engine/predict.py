@@ -17,7 +17,7 @@ from geoseg.grid.stitch import Prediction, Stitcher, WindowOverlaps
 from geoseg.grid.tiling import WindowRows
 from geoseg.grid.window import Window
 from geoseg.io.raster.reader import Reader, stretched
-from geoseg.io.raster.scene_reader import kept_reader
+from geoseg.io.raster.scene_reader import ReadAhead, kept_reader
 from geoseg.models.predictor import Predictor
 from geoseg.stages import stage
 
@@ -120,7 +120,8 @@ def _predict_window_rows(task: PredictTask) -> PartialManifest:
             warnings = examine(plan.scene, plan.grid, plan.bundle.spec, plan.stretch).warnings
     with stage("load network"):
         predictor = Predictor(plan.bundle, plan.runtime)
-    windows = WindowPredictor(kept_reader(plan.scene, plan.grid), predictor, plan.stretch)
+    reader = ReadAhead(kept_reader(plan.scene, plan.grid), (*task.windows, *task.ahead), plan.tiles.batch)
+    windows = WindowPredictor(reader, predictor, plan.stretch)
     finished, overlaps = predict_and_stitch(
         plan.stitcher, plan.encoding, plan.tiles.batch, task.rows, windows, cols=task.cols
     )

@@ -221,3 +221,17 @@ def test_the_last_predictions_of_a_scene_come_before_the_search_for_its_objects(
         driver.take(succeeded(task))
     assert {left for left in left_at_searches if left} == {left for left in left_at_searches if left > 4}
     assert left_at_searches.count(0) > 2
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3])
+def test_a_worker_is_told_what_it_will_probably_read_next(plan: Plan, tmp_path: Path, slots: int) -> None:
+    tiles = replace(plan.tiles, window_rows=plan.tiles.grid.window_rows(1))
+    driver = Driver(lambda _: None)
+    for name in ("one", "two"):
+        driver.predict(named(replace(plan, tiles=tiles), name, tmp_path))
+    driver.start("here", slots=slots)
+    given = [task for task in iter(driver.next_task, None) if isinstance(task, PredictTask)]
+    assert len(given) == 2 * len(tiles.window_rows)
+    for task, later in zip(given, [*given[slots:], *[None] * slots], strict=True):
+        same = later is not None and later.plan is task.plan
+        assert task.ahead == (later.windows[: plan.tiles.batch] if later is not None and same else ())

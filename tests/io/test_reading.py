@@ -26,7 +26,7 @@ from geoseg.grid.window import Window
 from geoseg.io.raster import scene_reader
 from geoseg.io.raster.reader import ArrayReader, Raster
 from geoseg.io.raster.scene import Scene, describe
-from geoseg.io.raster.scene_reader import SceneReader, close_kept_reader, kept_reader
+from geoseg.io.raster.scene_reader import ReadAhead, SceneReader, close_kept_reader, kept_reader
 from geoseg.io.raster.validity import Nodata
 
 UTM = "EPSG:32633"
@@ -444,6 +444,62 @@ def test_a_damaged_block_fails_every_window_that_needs_it(folder: Path, compress
             ):
                 reader.read(Window(60, 60, 20, 20))
         assert reader.read(Window(0, 0, 64, 64)).valid.all()
+
+
+@settings(max_examples=50)
+@given(data=st.data())
+def test_what_is_read_ahead_is_what_is_read(folder: Path, data: st.DataObject) -> None:
+    """In any order, asked for or not, once or again, and after files were closed."""
+    pixels = np.random.default_rng(3).integers(0, 9, (2, 47, 39)).astype(np.uint8)
+    described = describe(scene(write(folder / "ahead.tif", pixels, nodata=0)))
+    some = [Window(0, 0, 20, 20), Window(10, -5, 20, 20), Window(27, 19, 30, 30), Window(0, 0, 47, 39)]
+    with SceneReader(described) as plain, SceneReader(described) as reader:
+        for _ in range(data.draw(st.integers(1, 8))):
+            match data.draw(st.sampled_from(["ahead", "read", "close"])):
+                case "ahead":
+                    reader.read_ahead(data.draw(st.lists(st.sampled_from(some), max_size=3)))
+                case "close":
+                    reader.close()
+                case _:
+                    window = data.draw(st.sampled_from(some))
+                    found, wanted = reader.read(window), plain.read(window)
+                    assert found.pixels.tobytes() == wanted.pixels.tobytes()
+                    assert np.array_equal(found.valid, wanted.valid)
+
+
+def test_what_cannot_be_read_ahead_is_told_who_asks_for_it(folder: Path) -> None:
+    href = write(folder / "gone.tif", np.zeros((1, 40, 40), np.uint8))
+    described = describe(scene(href))
+    Path(href).unlink()
+    window = Window(0, 0, 8, 8)
+    with SceneReader(described) as reader:
+        reader.read_ahead([window, Window(8, 8, 8, 8)])
+        with pytest.raises(SceneError, match=r"^scene s1: .*gone\.tif does not exist"):
+            reader.read(window)
+
+
+def test_a_window_is_read_while_the_one_before_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = describe(scene(write(folder / "used.tif", np.ones((1, 40, 40), np.uint8))))
+    first, second, third = (Window(10 * place, 0, 10, 40) for place in range(3))
+    inside, done = SceneReader._inside, threading.Event()
+    threads: dict[int, int] = {}
+
+    def noted(self: SceneReader, window: Window) -> Any:
+        threads[window.row] = threading.get_ident()
+        if window == second:
+            done.set()
+        return inside(self, window)
+
+    monkeypatch.setattr(SceneReader, "_inside", noted)
+    with SceneReader(described) as reader:
+        ahead = ReadAhead(reader, [first, second, third], 1)
+        ahead.read(first)
+        assert done.wait(60), "nobody has asked for it yet"
+        assert third.row not in threads
+        ahead.read(second)
+        ahead.read(third)
+    assert threads[first.row] == threading.get_ident()
+    assert threads[second.row] == threads[third.row] != threads[first.row]
 
 
 def test_the_kept_reader_stays_open_until_another_scene_or_its_end(

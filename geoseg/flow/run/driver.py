@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -175,10 +176,17 @@ class Driver:
             elif self._searches and not self._is_late(self._searches[0]):
                 task = self._searches.popleft()
             else:
-                task = self._predictions.popleft()
+                task = self._next_prediction()
             if task.plan.scene.ref.id in self._progress:  # else the scene has ended meanwhile
                 return task
         return None
+
+    def _next_prediction(self) -> PredictTask:
+        """The next one, with what its worker will probably read after it: all workers predict in turn."""
+        task, waiting = self._predictions.popleft(), self._predictions
+        if len(waiting) < self._slots or (after := waiting[self._slots - 1]).plan is not task.plan:
+            return task
+        return replace(task, ahead=after.windows[: task.plan.tiles.batch])
 
     def _is_late(self, search: SectionTask | JointTask) -> bool:
         """Whether the next predictions are the last ones of a search's scene."""
@@ -217,7 +225,7 @@ class Driver:
         self._progress[plan.scene.ref.id] = progress
         progress.take(task, value)
         if isinstance(task, PredictTask):
-            pixels = round(task.windows / len(plan.tiles.grid) * plan.grid.window.pixels)
+            pixels = round(len(task.windows) / len(plan.tiles.grid) * plan.grid.window.pixels)
             self._watch(WindowRowsFinished(plan.scene.ref.id, pixels, value.seconds))
         for possible in progress.possible():
             if isinstance(possible, SectionTask | JointTask):

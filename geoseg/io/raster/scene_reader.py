@@ -8,6 +8,8 @@ where they are needed.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -41,7 +43,7 @@ from geoseg.io.raster.scene import Scene
 from geoseg.io.raster.validity import Nodata, Stored, judge, unusable
 from geoseg.words import listed
 
-__all__ = ["SceneReader", "close_kept_reader", "has_collar", "kept_reader", "without_data"]
+__all__ = ["ReadAhead", "SceneReader", "close_kept_reader", "has_collar", "kept_reader", "without_data"]
 
 _LOOK = 128
 """Side of the windows that are looked at for why a scene has no data, or for its collar."""
@@ -82,6 +84,8 @@ class SceneReader:
         offset = np.array([[[band.offset]] for band in scene.bands])
         self._factors = None if plain else (scale, offset)
         self._keep_bytes = keep_bytes and plain
+        self._thread: ThreadPoolExecutor | None = None
+        self._ahead: dict[Window, Future[Raster]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -95,7 +99,11 @@ class SceneReader:
         )
 
     def close(self) -> None:
-        """Close the files; a later read opens them again."""
+        """Close the files; a later read opens them again. What was read ahead is dropped."""
+        self.read_ahead(())
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
         with self._lock:
             self._close()
 
@@ -109,6 +117,22 @@ class SceneReader:
         Raises:
             SceneError: a file went away, changed since it was described, or cannot be decoded here.
         """
+        ahead = self._ahead.pop(window, None)
+        return self._read(window) if ahead is None else ahead.result()
+
+    def read_ahead(self, windows: Sequence[Window]) -> None:
+        """Begin to read windows in a thread, one by one: :meth:`read` gives them, once, or their error.
+
+        Others that were read ahead are dropped.
+        """
+        for window in self._ahead.keys() - set(windows):
+            self._ahead.pop(window).cancel()
+        for window in windows:
+            if window not in self._ahead:
+                self._thread = self._thread or ThreadPoolExecutor(1, "read ahead")
+                self._ahead[window] = self._thread.submit(self._read, window)
+
+    def _read(self, window: Window) -> Raster:
         with of_scene(self.scene.ref.id), self._lock, environment(self.scene.ref.trust):
             try:
                 return show(window, self.grid, self._inside)
@@ -142,6 +166,22 @@ class SceneReader:
         places = [position for file in files for position in file.positions]
         nodata = tuple(value for file in files for value in file.fill)
         return Collar(nodata, tuple(tolerance[place] for place in places))
+
+
+class ReadAhead:
+    """A scene's reader: while a window is used, as many that follow it in an order are read in a thread."""
+
+    def __init__(self, reader: SceneReader, order: Sequence[Window], count: int) -> None:
+        self.grid = reader.grid
+        self._reader, self._order, self._count = reader, order, count
+        self._places = {window: place for place, window in enumerate(order)}
+
+    def read(self, window: Window) -> Raster:
+        """The pixels of a window of the order."""
+        found = self._reader.read(window)
+        following = self._places[window] + 1
+        self._reader.read_ahead(self._order[following : following + self._count])
+        return found
 
 
 class _Kept(threading.local):
