@@ -81,5 +81,6 @@ def test_one_picture_gives_one_map(made: Situation) -> None:
     if made.place == "utm":
         assert ours.symmetric_difference(theirs).area <= 1e-3 * theirs.area
     else:
-        assert theirs.buffer(1).covers(ours)
-        assert ours.buffer(1).covers(theirs)
+        # In other units of length a fit may turn out otherwise where two are nearly as good.
+        for one, other in ((ours, theirs), (theirs, ours)):
+            assert one.difference(other.buffer(1)).area <= 4e-3 * theirs.area
