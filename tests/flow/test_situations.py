@@ -76,11 +76,12 @@ def test_one_picture_gives_one_map(made: Situation) -> None:
         assert found.geometry.to_wkb().tolist() == wanted.geometry.to_wkb().tolist()
         assert found["conf_mean"].tolist() == wanted["conf_mean"].tolist()
         return
-    ours = gpd.GeoSeries(in_pixels(found, made.place)).union_all()
-    theirs = gpd.GeoSeries(in_pixels(wanted, "utm")).union_all()
-    if made.place == "utm":
-        assert ours.symmetric_difference(theirs).area <= 1e-3 * theirs.area
-    else:
+    ours, theirs = (gpd.GeoSeries(in_pixels(*layer)) for layer in ((found, made.place), (wanted, "utm")))
+    allowed = 1e-3
+    if made.place != "utm":
         # In other units of length a fit may turn out otherwise where two are nearly as good.
-        for one, other in ((ours, theirs), (theirs, ours)):
-            assert one.difference(other.buffer(1)).area <= 4e-3 * theirs.area
+        allowed = 0.08
+        if made.lossless:
+            assert found["conf_mean"].tolist() == wanted["conf_mean"].tolist(), "the same objects"
+            assert (ours.intersection(theirs).area >= 0.8 * ours.union(theirs).area).all()
+    assert ours.union_all().symmetric_difference(theirs.union_all()).area <= allowed * theirs.area.sum()
