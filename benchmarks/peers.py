@@ -150,7 +150,7 @@ def quality(layer: Path, raster: Path) -> dict[str, Any]:
 
 def borders_of(plan: dict[str, Any]) -> list[list[int]]:
     """Rows and columns at which geoseg's windows meet."""
-    found, halo, edge = [], plan["halo"], plan["edge"]
+    found, halo, edge = [], plan["halo"], plan.get("edge", plan["halo"])  # before edges were less
     for size, window in zip(plan["network_size"], plan["window"], strict=True):
         found.append(list(range(window - halo - edge, size - (halo - edge) - 1, window - 2 * halo)))
     return found

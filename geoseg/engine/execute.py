@@ -57,6 +57,8 @@ _DASK_SETTINGS: dict[str, Any] = {
     "distributed.admin.tick.interval": "1 s",  # else each process takes 2 % of a core
     "distributed.admin.system-monitor.interval": "10 s",  # the same once more; nobody looks at it
     "distributed.scheduler.active-memory-manager.start": False,  # no result is held twice
+    "distributed.scheduler.http.routes": [],  # pages that nobody opens, at a port that nobody knows
+    "distributed.worker.http.routes": [],
 }
 
 
