@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,8 @@ __all__ = [
     "write_partial",
 ]
 
+_HEADER = threading.Lock()
+"""numpy reads headers by ``ast``; in Python 3.11 two threads must not, where garbage is collected between."""
 _PREFIX = ".partials-"
 
 
@@ -114,7 +117,8 @@ def open_partial(folder: Path, manifest: PartialManifest, array: str) -> Array:
     """An array of a partial result, mapped from disk; OutputError where it is gone or is no array."""
     path = _array_path(folder, manifest.name, array)
     try:
-        mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with _HEADER:
+            mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise OutputError(
             f"{path} cannot be read back ({error}); run again to recompute this partial result"
