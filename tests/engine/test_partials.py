@@ -37,8 +37,8 @@ def test_a_partial_result_is_found_until_a_byte_of_it_changes(
 def test_headers_are_read_by_one_thread_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """numpy reads them by ``ast``, and Python 3.11 has one count for all threads that make syntax trees.
 
-    Where garbage is collected meanwhile, so that another thread goes on, it raises a SystemError: once or twice
-    in ten thousand reads of four threads.
+    Where garbage is collected meanwhile, so that another thread goes on, it raises a SystemError: of four
+    threads once or twice in ten thousand reads.
     """
     plain = PartialManifest(name="a", fingerprint="f", files={}, windows=1, skipped=0, seconds=0.5)
     written = write_partial(tmp_path, {"x": np.zeros((3, 4, 5), np.uint8)}, plain)
